@@ -1,0 +1,3 @@
+//! YOLOv5 as data and as a network.
+
+pub mod weights;

@@ -1,0 +1,1 @@
+//! Named tensors on the host, and the files they live in.
