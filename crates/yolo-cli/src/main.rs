@@ -1,2 +1,7 @@
-//! x
-fn main() {}
+//! `yolo-cli`: prune YOLOv5 detectors, and prove what it cost.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    yolo_cli::main()
+}

@@ -1,3 +1,42 @@
-//! YOLOv5 as data and as a network.
+//! YOLOv5 detectors as data and as a network.
+//!
+//! ```text
+//! yolov5s.pt ─┐
+//! .safetensors ┼─ Checkpoint ── fuse ── Yolo::forward ── decode ── nms ── Detection
+//! model yaml ──┘  (architecture, weights, names)
+//! ```
+//!
+//! A [`Checkpoint`] is plain data on the host: an [`Architecture`] with explicit channel counts and a state
+//! dict under PyTorch's names. Fusing, pruning and summaries work on it. [`Yolo`] is the network that runs, on
+//! any device of Burn. Images are `[N, 3, H, W]`, RGB in `[0, 1]`; boxes are pixels of that input.
+//!
+//! ```
+//! use rand::SeedableRng;
+//! use yolo_model::{Architecture, Checkpoint};
+//!
+//! let architecture = Architecture::variant("yolov5n", Some(80))?;
+//! let checkpoint = Checkpoint::random(architecture, &mut rand::rngs::StdRng::seed_from_u64(0))?;
+//! let summary = checkpoint.fuse()?.architecture.summary();
+//! assert_eq!((summary.layers, summary.parameters), (213, 1_867_405));
+//! # Ok::<(), yolo_model::ModelError>(())
+//! ```
 
+pub mod architecture;
+pub mod blocks;
+mod checkpoint;
+mod decode;
+mod error;
+mod fuse;
+mod init;
+mod nms;
+mod summary;
 pub mod weights;
+mod yolo;
+
+pub use architecture::Architecture;
+pub use checkpoint::Checkpoint;
+pub use decode::{Predictions, RawMap, decode};
+pub use error::{ModelError, Result};
+pub use nms::{Detection, NmsOptions, nms};
+pub use summary::{LayerSummary, Summary};
+pub use yolo::Yolo;

@@ -1,1 +1,31 @@
-//! x
+//! Pruning of YOLOv5 detectors: which weights go, and proof that they went.
+//!
+//! Pruning is a plan and its application. [`plan`] ranks the weights of a checkpoint and returns a
+//! [`PrunePlan`]: one [`Mask`] per convolution, and what was left out and why. [`apply`] is pure: checkpoint and
+//! plan in, new checkpoint out, every masked weight exactly zero. [`Sparsity`] counts what is really there.
+//!
+//! ```
+//! use rand::SeedableRng;
+//! use yolo_model::{Architecture, Checkpoint};
+//! use yolo_prune::{Method, PruneOptions, Sparsity, apply, plan};
+//!
+//! let architecture = Architecture::variant("yolov5n", Some(80))?;
+//! let dense = Checkpoint::random(architecture, &mut rand::rngs::StdRng::seed_from_u64(0))?.fuse()?;
+//! let plan = plan(&dense, &PruneOptions::new(Method::Layer, 0.3))?;
+//! let pruned = apply(&dense, &plan)?;
+//! assert_eq!(Sparsity::of(&pruned)?.conv_zeros, 558_566);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod error;
+mod exclude;
+mod mask;
+mod plan;
+mod select;
+mod sparsity;
+
+pub use error::{PruneError, Result};
+pub use exclude::Pattern;
+pub use mask::Mask;
+pub use plan::{LayerMask, Method, PruneOptions, PrunePlan, Skipped, apply, plan};
+pub use sparsity::{LayerSparsity, Sparsity};

@@ -1,0 +1,232 @@
+//! What can be typed: flags with YOLOv5's names and defaults. No work is done here.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Prune YOLOv5 detectors, measure what it costs on COCO's own metric, and keep what is left.
+#[derive(Debug, Parser)]
+#[command(name = "yolo-cli", version, about, max_term_width = 110)]
+#[command(after_help = "\
+Examples:
+  yolo-cli val --weights yolov5n.pt --data coco128.yaml
+  yolo-cli val --weights yolov5n.pt --data coco128.yaml --prune 0.3
+  yolo-cli prune --weights yolov5n.pt --amount 0.3 --out pruned.safetensors
+  yolo-cli info --weights pruned.safetensors
+
+Exit codes: 0 done, 1 failed (one line says what and what to do), 2 bad arguments.")]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Measure a detector on a data set: YOLOv5's own metrics and COCO's twelve figures.
+    Val(ValArgs),
+    /// Set the smallest weights of a detector to zero and write it as .safetensors.
+    Prune(PruneArgs),
+    /// Evaluate a file of detections against COCO annotations: pycocotools for boxes, without Python.
+    CocoEval(CocoEvalArgs),
+    /// Show the layers, sizes and zeros of a checkpoint.
+    Info(InfoArgs),
+}
+
+/// Which weights compete with each other for being pruned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum MethodArg {
+    /// Each convolution loses the same fraction (YOLOv5's tutorial).
+    Layer,
+    /// All convolutions compete.
+    Global,
+}
+
+/// The weights whose magnitudes are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum RankArg {
+    /// As they run: batch normalisation folded in.
+    Fused,
+    /// As they are stored.
+    Unfused,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TaskArg {
+    Train,
+    Val,
+    Test,
+    /// Times at conf 0.25, IoU 0.45, square images.
+    Speed,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  yolo-cli val --weights yolov5n.pt --data coco.yaml --iou-thres 0.65
+  yolo-cli val --weights yolov5n.pt --data coco.yaml --prune 0.3         # the tutorial's edit of val.py
+  yolo-cli val --weights best.pt --data mine.yaml --task test --json > test.json")]
+pub(crate) struct ValArgs {
+    /// Checkpoint (.pt or .safetensors), or the name of a released one: yolov5n, yolov5s, …
+    #[arg(long, default_value = "yolov5s.pt")]
+    pub(crate) weights: PathBuf,
+    /// Data set yaml, or a known name: coco, coco128.
+    #[arg(long, default_value = "coco128.yaml")]
+    pub(crate) data: PathBuf,
+    /// Images per batch.
+    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub(crate) batch_size: u32,
+    /// Long side of the images in pixels.
+    #[arg(long, visible_aliases = ["img", "img-size"], default_value_t = 640, value_parser = clap::value_parser!(u32).range(32..=8192))]
+    pub(crate) imgsz: u32,
+    /// Detections need a score above this.
+    #[arg(long, visible_alias = "conf", default_value_t = 0.001, value_parser = unit)]
+    pub(crate) conf_thres: f64,
+    /// Overlap above which the weaker of two boxes goes.
+    #[arg(long, visible_alias = "iou", default_value_t = 0.6, value_parser = unit)]
+    pub(crate) iou_thres: f64,
+    /// Detections per image at most.
+    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=30000))]
+    pub(crate) max_det: u32,
+    /// Which split of the data set, or `speed`.
+    #[arg(long, value_enum, default_value = "val")]
+    pub(crate) task: TaskArg,
+    /// Where to compute: cpu, cuda:0, tch, tch:cuda:0.
+    #[arg(long, default_value = "cpu")]
+    pub(crate) device: String,
+    /// Threads that decode images [default: one per core, at most 8].
+    #[arg(long)]
+    pub(crate) workers: Option<usize>,
+    /// Treat all classes as one.
+    #[arg(long)]
+    pub(crate) single_cls: bool,
+    /// Show every class in the table.
+    #[arg(long)]
+    pub(crate) verbose: bool,
+    /// Write the detections of each image to labels/*.txt.
+    #[arg(long)]
+    pub(crate) save_txt: bool,
+    /// Add the score to --save-txt lines.
+    #[arg(long)]
+    pub(crate) save_conf: bool,
+    /// Write the detections in COCO's results format.
+    #[arg(long)]
+    pub(crate) save_json: bool,
+    /// Half precision, on devices that have it.
+    #[arg(long)]
+    pub(crate) half: bool,
+    /// Prune this fraction of the fused network's convolution weights first.
+    #[arg(long, value_name = "AMOUNT", value_parser = unit)]
+    pub(crate) prune: Option<f64>,
+    /// Which weights compete.
+    #[arg(long, value_enum, default_value = "layer", requires = "prune")]
+    pub(crate) prune_method: MethodArg,
+    /// Convolutions to leave alone, by name: model.24 (with all below it), '*.cv1'. Repeatable.
+    #[arg(long, value_name = "PATTERN", requires = "prune")]
+    pub(crate) exclude: Vec<String>,
+    /// COCO annotations, where they are not at annotations/instances_SPLIT.json.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) annotations: Option<PathBuf>,
+    /// Read every label again instead of using the cache.
+    #[arg(long)]
+    pub(crate) no_cache: bool,
+    /// Folder of the runs.
+    #[arg(long, default_value = "runs/val")]
+    pub(crate) project: PathBuf,
+    /// Name of this run; numbered when it exists: exp, exp2, …
+    #[arg(long, default_value = "exp")]
+    pub(crate) name: String,
+    /// Write into an existing run.
+    #[arg(long)]
+    pub(crate) exist_ok: bool,
+    /// Print results.json, alone, on stdout.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  yolo-cli prune --weights yolov5n.pt --amount 0.3 --out pruned.safetensors
+  yolo-cli prune --weights yolov5n.pt --amount 0.5 --method global --exclude model.24 --out pruned.safetensors
+
+The file keeps batch normalisation, so it can be fine-tuned. By default the magnitudes that are compared
+are those of the fused network, the ones that run, so that it has the same zeros as `val --prune`.")]
+pub(crate) struct PruneArgs {
+    /// Checkpoint (.pt or .safetensors), or the name of a released one.
+    #[arg(long)]
+    pub(crate) weights: PathBuf,
+    /// Fraction of the convolution weights that goes, 0 to 1.
+    #[arg(long, value_parser = unit)]
+    pub(crate) amount: f64,
+    /// Which weights compete.
+    #[arg(long, value_enum, default_value = "layer")]
+    pub(crate) method: MethodArg,
+    /// Whose magnitudes are compared.
+    #[arg(long, value_enum, default_value = "fused")]
+    pub(crate) rank: RankArg,
+    /// Convolutions to leave alone, by name: model.24 (with all below it), '*.cv1'. Repeatable.
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) exclude: Vec<String>,
+    /// Fold batch normalisation into the convolutions of the written file.
+    #[arg(long)]
+    pub(crate) fuse: bool,
+    /// Write weights as f16: half the size.
+    #[arg(long)]
+    pub(crate) half: bool,
+    /// The file to write (.safetensors).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    /// Print the account as JSON, alone, on stdout.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  yolo-cli coco-eval --annotations instances_val2017.json --predictions yolov5n_predictions.json")]
+pub(crate) struct CocoEvalArgs {
+    /// COCO annotations (instances_*.json).
+    #[arg(long, value_name = "FILE")]
+    pub(crate) annotations: PathBuf,
+    /// Detections in COCO's results format.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) predictions: PathBuf,
+    /// Print the twelve figures as JSON, alone, on stdout.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Example:
+  yolo-cli info --weights yolov5n.pt")]
+pub(crate) struct InfoArgs {
+    /// Checkpoint (.pt or .safetensors), or the name of a released one.
+    #[arg(long)]
+    pub(crate) weights: PathBuf,
+    /// Fold batch normalisation into the convolutions first, as `val` does.
+    #[arg(long)]
+    pub(crate) fuse: bool,
+    /// Print everything as JSON, alone, on stdout.
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// A number in `[0, 1]`.
+fn unit(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(x) if (0.0..=1.0).contains(&x) => Ok(x),
+        _ => Err("it must be a number between 0 and 1".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        super::Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,103 @@
+//! What a person sees: log lines and progress on stderr, results on stdout.
+
+use std::io::{IsTerminal, Write};
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
+
+/// Log lines go to stderr, plain; `YOLO_LOG=debug` shows more of them.
+pub(crate) fn init_logging() {
+    let debug = std::env::var("YOLO_LOG").is_ok_and(|level| level.eq_ignore_ascii_case("debug"));
+    let level = if debug { Level::DEBUG } else { Level::INFO };
+    tracing_subscriber::fmt()
+        .with_max_level(level)
+        .with_writer(std::io::stderr)
+        .with_ansi(colour_on_stderr())
+        .event_format(PlainLines)
+        .init();
+}
+
+fn colour_on_stderr() -> bool {
+    std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
+}
+
+/// A line per event: its message, behind `warning:` where it is one.
+struct PlainLines;
+
+impl<S, N> FormatEvent<S, N> for PlainLines
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, N>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> std::fmt::Result {
+        let (name, colour) = match *event.metadata().level() {
+            Level::ERROR => ("error: ", "\x1b[1;31m"),
+            Level::WARN => ("warning: ", "\x1b[1;33m"),
+            Level::INFO => ("", ""),
+            _ => ("debug: ", "\x1b[2m"),
+        };
+        if writer.has_ansi_escapes() && !name.is_empty() {
+            write!(writer, "{colour}{name}\x1b[0m")?;
+        } else {
+            write!(writer, "{name}")?;
+        }
+        context.field_format().format_fields(writer.by_ref(), event)?;
+        writeln!(writer)
+    }
+}
+
+/// The error and its causes in one line on stderr.
+pub(crate) fn print_error(error: &anyhow::Error) {
+    let (start, end) = if colour_on_stderr() { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
+    let line = format!("{error:#}").replace('\n', " ");
+    // Nobody is left to tell when stderr is closed.
+    let _ = writeln!(std::io::stderr(), "{start}error:{end} {line}");
+}
+
+/// Where the results of a command go: stdout, or stderr when stdout is kept for JSON.
+pub(crate) struct Output {
+    json: bool,
+}
+
+impl Output {
+    /// With `json`, stdout carries one JSON object and nothing else.
+    pub(crate) fn new(json: bool) -> Self {
+        Self { json }
+    }
+
+    /// A line of a table or summary.
+    pub(crate) fn line(&self, line: impl AsRef<str>) -> anyhow::Result<()> {
+        if self.json {
+            writeln!(std::io::stderr(), "{}", line.as_ref())?;
+        } else {
+            writeln!(std::io::stdout(), "{}", line.as_ref())?;
+        }
+        Ok(())
+    }
+
+    /// The object that scripts read, where they asked for it.
+    pub(crate) fn json(&self, value: &impl serde::Serialize) -> anyhow::Result<()> {
+        if self.json {
+            writeln!(std::io::stdout(), "{}", serde_json::to_string_pretty(value)?)?;
+        }
+        Ok(())
+    }
+}
+
+/// A bar over `total` steps on stderr; invisible where stderr is not a terminal.
+pub(crate) fn progress_bar(what: &'static str, total: u64) -> ProgressBar {
+    let template = "{msg:<12} {bar:32} {pos}/{len}  {per_sec}  {elapsed}<{eta}";
+    let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
+    let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
+    bar.set_style(style);
+    bar.set_message(what);
+    bar
+}

@@ -1,0 +1,49 @@
+//! The commands behind `yolo-cli`: flags, tables and progress bars. What is worth reusing lives in the library
+//! crates.
+
+mod args;
+mod commands;
+mod console;
+mod device;
+mod format;
+mod plots;
+mod resolve;
+mod results;
+mod run_dir;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use args::{Cli, Command};
+
+/// Runs the program on the process's arguments: exit code 0 when done, 1 on failure with one line on stderr, 2
+/// on bad arguments.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    console::init_logging();
+    run_dir::clean_up_on_ctrl_c();
+    match run(cli) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            console::print_error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(cli: Cli) -> anyhow::Result<()> {
+    match cli.command {
+        Command::Val(args) => commands::val::run(&args),
+        Command::Prune(args) => commands::prune::run(&args),
+        Command::CocoEval(args) => commands::coco_eval::run(&args),
+        Command::Info(args) => commands::info::run(&args),
+    }
+}
+
+/// Whoever reads our output may stop reading; that is no failure.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let io = error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>());
+    io.is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe)
+}

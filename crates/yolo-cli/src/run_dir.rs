@@ -1,0 +1,123 @@
+//! The folder of a run: `runs/val/exp`, `exp2`, … Files in it appear whole or not at all.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use anyhow::{Context, Result};
+
+/// The folder that an interrupted run leaves behind only if something was written to it.
+static UNFINISHED: Mutex<Option<PathBuf>> = Mutex::new(None);
+
+/// A folder made for this run. It is removed again if the run fails before anything was written.
+#[derive(Debug)]
+pub(crate) struct RunDir {
+    path: PathBuf,
+    created: bool,
+}
+
+impl RunDir {
+    /// Makes `project/name`, or `name2`, `name3`, … where that exists and `exist_ok` is not given.
+    pub(crate) fn create(project: &Path, name: &str, exist_ok: bool) -> Result<Self> {
+        let context = |path: &Path| {
+            format!("{}: the folder of the run cannot be made; choose another with --project", path.display())
+        };
+        std::fs::create_dir_all(project).with_context(|| context(project))?;
+        for number in 1u32.. {
+            let path = project.join(if number == 1 { name.to_owned() } else { format!("{name}{number}") });
+            // Making the folder is the test whether it exists, so two runs never share one.
+            match std::fs::create_dir(&path) {
+                Ok(()) => return Ok(Self::own(path, true)),
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+                    if exist_ok && path.is_dir() {
+                        return Ok(Self::own(path, false));
+                    }
+                }
+                Err(error) => return Err(error).with_context(|| context(&path)),
+            }
+        }
+        anyhow::bail!("{}: every run number is taken", project.display())
+    }
+
+    fn own(path: PathBuf, created: bool) -> Self {
+        if created && let Ok(mut unfinished) = UNFINISHED.lock() {
+            *unfinished = Some(path.clone());
+        }
+        Self { path, created }
+    }
+
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes `content` to `name` (which may have folders in it), whole or not at all.
+    pub(crate) fn write(&self, name: &str, content: &[u8]) -> Result<PathBuf> {
+        let path = self.path.join(name);
+        write_atomic(&path, content)?;
+        Ok(path)
+    }
+}
+
+impl Drop for RunDir {
+    fn drop(&mut self) {
+        if self.created {
+            // Fails on a folder that holds something, which is the point.
+            let _ = std::fs::remove_dir(&self.path);
+        }
+        if let Ok(mut unfinished) = UNFINISHED.lock() {
+            *unfinished = None;
+        }
+    }
+}
+
+/// Writes a file beside its place and moves it there, so that a full disk or an interruption leaves no half.
+pub(crate) fn write_atomic(path: &Path, content: &[u8]) -> Result<()> {
+    let attempt = || -> std::io::Result<()> {
+        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        std::fs::create_dir_all(folder)?;
+        let mut file = tempfile::Builder::new().prefix(".partial-").tempfile_in(folder)?;
+        file.write_all(content)?;
+        file.as_file().sync_all()?;
+        file.persist(path).map_err(|error| error.error)?;
+        Ok(())
+    };
+    attempt().with_context(|| format!("{}: cannot be written", path.display()))
+}
+
+/// Ctrl-C: one line, an empty run folder goes, exit code 1.
+pub(crate) fn clean_up_on_ctrl_c() {
+    let handler = || {
+        if let Ok(unfinished) = UNFINISHED.lock()
+            && let Some(path) = unfinished.as_deref()
+        {
+            let _ = std::fs::remove_dir(path);
+        }
+        let _ = writeln!(std::io::stderr(), "\nerror: interrupted; no results were written");
+        std::process::exit(1);
+    };
+    if let Err(error) = ctrlc::set_handler(handler) {
+        tracing::debug!("Ctrl-C cannot be caught here: {error}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_are_numbered_and_empty_ones_go() -> Result<()> {
+        let project = tempfile::tempdir()?;
+        let project = project.path().join("runs/val");
+        let first = RunDir::create(&project, "exp", false)?;
+        first.write("labels/a.txt", b"x")?;
+        let second = RunDir::create(&project, "exp", false)?;
+        assert_eq!(second.path(), project.join("exp2"));
+        let again = RunDir::create(&project, "exp", true)?;
+        assert_eq!(again.path(), project.join("exp"));
+        drop((first, second, again));
+        assert!(project.join("exp/labels/a.txt").exists());
+        assert!(!project.join("exp2").exists());
+        Ok(())
+    }
+}

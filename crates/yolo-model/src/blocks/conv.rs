@@ -1,0 +1,105 @@
+//! Convolution → batch normalisation → activation.
+
+use burn::module::{Module, Param, RunningState};
+use burn::nn::conv::Conv2d;
+use burn::nn::{BatchNorm, BatchNormConfig, PaddingConfig2d};
+use burn::tensor::{Device, Tensor, TensorData, activation};
+
+use crate::architecture::{Activation, BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, ConvRef, ConvSpec};
+use crate::error::{ModelError, Result};
+use crate::weights::StateDict;
+
+/// Conv2d without bias → BatchNorm2d → activation; once fused, Conv2d with bias → activation.
+#[derive(Module, Debug)]
+pub struct Conv {
+    /// The convolution: weight `[out, in / groups, kh, kw]`.
+    pub conv: Conv2d,
+    /// Batch normalisation over `[out]`; gone once fused.
+    pub bn: Option<BatchNorm>,
+    #[module(skip)]
+    activation: Activation,
+}
+
+impl Conv {
+    /// The block called `name` (`model.2.cv1`) with its tensors from `weights`.
+    ///
+    /// # Errors
+    /// A tensor that is missing or has another shape.
+    pub fn load(
+        name: &str,
+        spec: &ConvSpec,
+        fused: bool,
+        weights: &StateDict,
+        device: &Device,
+    ) -> Result<Self> {
+        let names = ConvRef { name: name.to_owned(), layer: 0, spec: spec.clone(), is_head: false };
+        let bias = fused.then(|| names.bias());
+        let conv = load_conv2d(&names.weight(), bias.as_deref(), spec, weights, device)?;
+        let bn = if fused { None } else { Some(load_batch_norm(&names, weights, device)?) };
+        Ok(Self { conv, bn, activation: spec.activation })
+    }
+
+    /// `[N, in, H, W]` → `[N, out, H', W']`.
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let x = self.conv.forward(x);
+        let x = match &self.bn {
+            Some(bn) => bn.forward(x),
+            None => x,
+        };
+        match self.activation {
+            Activation::Silu => activation::silu(x),
+            Activation::Relu => activation::relu(x),
+            Activation::LeakyRelu { slope } => activation::leaky_relu(x, f64::from(slope)),
+            Activation::Identity => x,
+        }
+    }
+}
+
+/// A bare convolution with its tensors from `weights`.
+pub(super) fn load_conv2d(
+    weight: &str,
+    bias: Option<&str>,
+    spec: &ConvSpec,
+    weights: &StateDict,
+    device: &Device,
+) -> Result<Conv2d> {
+    let [vertical, horizontal] = spec.padding;
+    Ok(Conv2d {
+        weight: Param::from_data(tensor_data(weights, weight, &spec.weight_shape())?, device),
+        bias: match bias {
+            Some(name) => Some(Param::from_data(tensor_data(weights, name, &[spec.out_channels])?, device)),
+            None => None,
+        },
+        stride: spec.stride,
+        kernel_size: spec.kernel,
+        dilation: spec.dilation,
+        groups: spec.groups,
+        padding: PaddingConfig2d::Explicit(vertical, horizontal, vertical, horizontal),
+    })
+}
+
+fn load_batch_norm(names: &ConvRef, weights: &StateDict, device: &Device) -> Result<BatchNorm> {
+    let channels = names.spec.out_channels;
+    let data = |what: &str| tensor_data(weights, &names.bn(what), &[channels]);
+    let mut bn = BatchNormConfig::new(channels)
+        .with_epsilon(BATCH_NORM_EPSILON)
+        .with_momentum(BATCH_NORM_MOMENTUM)
+        .init(device);
+    bn.gamma = Param::from_data(data("weight")?, device);
+    bn.beta = Param::from_data(data("bias")?, device);
+    bn.running_mean = RunningState::new(Tensor::from_data(data("running_mean")?, device));
+    bn.running_var = RunningState::new(Tensor::from_data(data("running_var")?, device));
+    Ok(bn)
+}
+
+/// The `f32` tensor `name` of `weights`, checked to have `shape`.
+fn tensor_data(weights: &StateDict, name: &str, shape: &[usize]) -> Result<TensorData> {
+    let tensor = weights.require(name)?;
+    if tensor.shape != shape {
+        return Err(ModelError::Tensor {
+            name: name.to_owned(),
+            reason: format!("has shape {:?} but the architecture says {shape:?}", tensor.shape),
+        });
+    }
+    Ok(TensorData::new(weights.f32s(name)?.to_vec(), shape.to_vec()))
+}

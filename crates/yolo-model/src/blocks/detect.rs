@@ -1,0 +1,36 @@
+//! The head: one 1×1 convolution per level.
+
+use burn::module::Module;
+use burn::nn::conv::Conv2d;
+use burn::tensor::{Device, Tensor};
+
+use super::conv::load_conv2d;
+use crate::architecture::DetectSpec;
+use crate::error::Result;
+use crate::weights::StateDict;
+
+/// Logits of boxes, objectness and classes for every anchor and cell. [`crate::decode`] turns them into boxes.
+#[derive(Module, Debug)]
+pub struct Detect {
+    /// One convolution per level, finest first.
+    pub m: Vec<Conv2d>,
+}
+
+impl Detect {
+    /// The head called `name` with its tensors from `weights`.
+    ///
+    /// # Errors
+    /// A tensor that is missing or has another shape.
+    pub fn load(name: &str, spec: &DetectSpec, weights: &StateDict, device: &Device) -> Result<Self> {
+        let level = |level: usize| {
+            let (weight, bias) = (format!("{name}.m.{level}.weight"), format!("{name}.m.{level}.bias"));
+            load_conv2d(&weight, Some(&bias), &spec.conv(level), weights, device)
+        };
+        Ok(Self { m: (0..spec.in_channels.len()).map(level).collect::<Result<_>>()? })
+    }
+
+    /// Per level `[N, C, ny, nx]` → logits `[N, anchors · (5 + num_classes), ny, nx]`.
+    pub fn forward(&self, levels: Vec<Tensor<4>>) -> Vec<Tensor<4>> {
+        self.m.iter().zip(levels).map(|(conv, x)| conv.forward(x)).collect()
+    }
+}

@@ -1,0 +1,177 @@
+//! A detector on the host: what it looks like, its weights, and its class names.
+
+use std::collections::BTreeMap;
+use std::io::Read;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::architecture::Architecture;
+use crate::error::{ModelError, Result};
+use crate::weights::{
+    FloatFormat, StateDict, TorchCheckpoint, read_safetensors, read_torch, write_safetensors,
+};
+
+/// Keys of our metadata in a `.safetensors` file.
+mod key {
+    pub(super) const ARCHITECTURE: &str = "architecture";
+    pub(super) const NAMES: &str = "names";
+    pub(super) const STRIDE: &str = "stride";
+    pub(super) const ANCHORS: &str = "anchors";
+    pub(super) const PRUNING: &str = "pruning";
+}
+
+/// A detector with its weights, in plain data. Everything that does not run the network works on this:
+/// fusing, pruning, summaries, files.
+#[derive(Clone, Debug)]
+pub struct Checkpoint {
+    /// What the network looks like.
+    pub architecture: Architecture,
+    /// Its tensors, under PyTorch's names.
+    pub weights: StateDict,
+    /// One name per class.
+    pub class_names: Vec<String>,
+    /// What was pruned, how, and how much; `None` for a network that was not.
+    pub pruning: Option<Value>,
+}
+
+impl Checkpoint {
+    /// A detector with random weights.
+    ///
+    /// # Errors
+    /// [`ModelError::Architecture`] where the architecture is not consistent.
+    pub fn random(architecture: Architecture, rng: &mut impl rand::Rng) -> Result<Self> {
+        architecture.validate()?;
+        let weights = architecture.initial_weights(rng);
+        let class_names = default_names(architecture.num_classes());
+        Ok(Self { architecture, weights, class_names, pruning: None })
+    }
+
+    /// Reads a `.pt` of YOLOv5 or a `.safetensors`; the content decides, not the name.
+    ///
+    /// # Errors
+    /// One line that names the file, the key or tensor, and the reason.
+    pub fn load(path: &Path) -> Result<Self> {
+        let file_error = |error: ModelError| match error {
+            ModelError::Weights(_) | ModelError::File { .. } => error,
+            other => ModelError::File { path: path.to_owned(), reason: other.to_string() },
+        };
+        let checkpoint = if is_safetensors(path) {
+            let (weights, metadata) = read_safetensors(path)?;
+            Self::from_safetensors(weights, &metadata)
+        } else {
+            Self::from_torch(read_torch(path)?)
+        };
+        let checkpoint = checkpoint.map_err(file_error)?;
+        checkpoint.check_tensors().map_err(file_error)?;
+        Ok(checkpoint)
+    }
+
+    /// Writes a `.safetensors` with the architecture, names, strides, anchors and pruning record in its
+    /// metadata. The file appears whole or not at all.
+    ///
+    /// # Errors
+    /// A file that cannot be written, or a weight beyond the range of f16.
+    pub fn save(&self, path: &Path, format: FloatFormat) -> Result<()> {
+        let detect = self.architecture.detect();
+        let mut metadata = BTreeMap::from([
+            ("format".to_owned(), "pt".to_owned()),
+            ("producer".to_owned(), concat!("yolo-prune ", env!("CARGO_PKG_VERSION")).to_owned()),
+            (key::ARCHITECTURE.to_owned(), to_json(&self.architecture)?),
+            (key::NAMES.to_owned(), to_json(&self.class_names)?),
+            (key::STRIDE.to_owned(), to_json(&detect.strides)?),
+            (key::ANCHORS.to_owned(), to_json(&detect.anchors)?),
+        ]);
+        if let Some(pruning) = &self.pruning {
+            metadata.insert(key::PRUNING.to_owned(), to_json(pruning)?);
+        }
+        Ok(write_safetensors(path, &self.weights, &metadata, format)?)
+    }
+
+    fn from_safetensors(weights: StateDict, metadata: &BTreeMap<String, String>) -> Result<Self> {
+        let Some(architecture) = metadata.get(key::ARCHITECTURE) else {
+            return Self::from_plain(weights, None, None);
+        };
+        let architecture: Architecture = from_json(key::ARCHITECTURE, architecture)?;
+        architecture.validate()?;
+        let class_names = match metadata.get(key::NAMES) {
+            Some(names) => from_json(key::NAMES, names)?,
+            None => default_names(architecture.num_classes()),
+        };
+        let pruning = metadata.get(key::PRUNING).map(|text| from_json(key::PRUNING, text)).transpose()?;
+        Ok(Self { architecture, weights, class_names, pruning })
+    }
+
+    fn from_torch(file: TorchCheckpoint) -> Result<Self> {
+        let Some(module) = &file.module else {
+            return Self::from_plain(file.state, file.class_names, file.strides.as_deref());
+        };
+        let architecture = Architecture::from_module_tree(module, &file.state, file.strides.as_deref())?;
+        Ok(Self::with_names(architecture, file.state, file.class_names))
+    }
+
+    fn from_plain(
+        weights: StateDict,
+        names: Option<Vec<String>>,
+        strides: Option<&[f32]>,
+    ) -> Result<Self> {
+        let architecture = Architecture::from_state_dict(&weights, strides)?;
+        Ok(Self::with_names(architecture, weights, names))
+    }
+
+    fn with_names(architecture: Architecture, mut weights: StateDict, names: Option<Vec<String>>) -> Self {
+        let wanted: std::collections::HashSet<String> =
+            architecture.tensors().into_iter().map(|t| t.name).collect();
+        weights.retain(|name| wanted.contains(name));
+        let class_names = names.unwrap_or_else(|| default_names(architecture.num_classes()));
+        Self { architecture, weights, class_names, pruning: None }
+    }
+
+    /// Checks that the tensors are exactly those of the architecture, with its shapes, and that the names fit.
+    pub(crate) fn check_tensors(&self) -> Result<()> {
+        let expected = self.architecture.tensors();
+        for spec in &expected {
+            let tensor = self.weights.require(&spec.name)?;
+            if tensor.shape != spec.shape {
+                let reason = format!("has shape {:?} but the network needs {:?}", tensor.shape, spec.shape);
+                return Err(ModelError::Tensor { name: spec.name.clone(), reason });
+            }
+        }
+        if self.weights.len() > expected.len() {
+            let known: std::collections::HashSet<&str> = expected.iter().map(|t| t.name.as_str()).collect();
+            let stray = self.weights.iter().find(|(name, _)| !known.contains(name));
+            if let Some((name, _)) = stray {
+                let reason = "does not belong to the network that the file describes".to_owned();
+                return Err(ModelError::Tensor { name: name.to_owned(), reason });
+            }
+        }
+        let (names, classes) = (self.class_names.len(), self.architecture.num_classes());
+        if names != classes {
+            let reason = format!("it has {names} class names for {classes} classes");
+            return Err(ModelError::Architecture { reason });
+        }
+        Ok(())
+    }
+}
+
+fn default_names(num_classes: usize) -> Vec<String> {
+    (0..num_classes).map(|class| format!("class{class}")).collect()
+}
+
+/// A safetensors file starts with the length of its header in 8 bytes, then `{`.
+fn is_safetensors(path: &Path) -> bool {
+    let mut start = [0; 9];
+    let read = std::fs::File::open(path).and_then(|mut file| file.read_exact(&mut start));
+    let by_name = path.extension().is_some_and(|e| e.eq_ignore_ascii_case("safetensors"));
+    by_name || (read.is_ok() && start[8] == b'{' && !start.starts_with(b"PK"))
+}
+
+fn to_json(value: &impl serde::Serialize) -> Result<String> {
+    serde_json::to_string(value).map_err(|error| ModelError::Architecture { reason: error.to_string() })
+}
+
+fn from_json<T: serde::de::DeserializeOwned>(key: &str, text: &str) -> Result<T> {
+    serde_json::from_str(text).map_err(|error| ModelError::Architecture {
+        reason: format!("its metadata key {key:?} is damaged ({error}); save the model again"),
+    })
+}

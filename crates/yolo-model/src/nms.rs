@@ -1,0 +1,195 @@
+//! Non-maximum suppression with YOLOv5's rules. There is no time limit: no image is ever dropped.
+
+use crate::decode::Predictions;
+
+/// At most this many candidates, the best ones, take part in the suppression of an image.
+const MAX_CANDIDATES: usize = 30_000;
+/// Boxes of different classes are moved this many pixels apart, so that they never overlap.
+const CLASS_OFFSET: f32 = 7680.0;
+
+/// A detected object.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Detection {
+    /// Left, top, right, bottom in input pixels.
+    pub xyxy: [f32; 4],
+    /// Objectness times class score.
+    pub score: f32,
+    /// Class index.
+    pub class: usize,
+}
+
+/// How to suppress.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct NmsOptions {
+    /// Objectness and score must both be above this.
+    pub score_threshold: f32,
+    /// A box whose IoU with a better one is above this goes.
+    pub iou_threshold: f32,
+    /// At most this many detections per image.
+    pub max_detections: usize,
+    /// Whether a box may be reported for several classes; else for its best class only.
+    pub multi_label: bool,
+    /// Whether boxes of different classes suppress each other.
+    pub class_agnostic: bool,
+}
+
+impl NmsOptions {
+    /// What YOLOv5 validates with: 0.001, 0.6, 300, several labels per box.
+    pub fn validation() -> Self {
+        Self {
+            score_threshold: 0.001,
+            iou_threshold: 0.6,
+            max_detections: 300,
+            multi_label: true,
+            class_agnostic: false,
+        }
+    }
+
+    /// What YOLOv5 detects with: 0.25, 0.45, 1000, best label.
+    pub fn detection() -> Self {
+        Self {
+            score_threshold: 0.25,
+            iou_threshold: 0.45,
+            max_detections: 1000,
+            multi_label: false,
+            class_agnostic: false,
+        }
+    }
+}
+
+/// Detections of one image, best first. Equal scores keep the order of the rows, then of the classes.
+///
+/// IoU is `intersection / (A + B − intersection)` in `f32` on boxes that are shifted by `class · 7680`, which
+/// rounds coordinates as the reference does.
+pub fn nms(predictions: &Predictions, options: &NmsOptions) -> Vec<Detection> {
+    let mut candidates = candidates(predictions, options);
+    candidates.sort_by(|a, b| b.score.total_cmp(&a.score));
+    candidates.truncate(MAX_CANDIDATES);
+    let mut kept: Vec<Detection> = Vec::new();
+    let mut kept_boxes: Vec<([f32; 4], f32)> = Vec::new();
+    for candidate in candidates {
+        if kept.len() == options.max_detections {
+            break;
+        }
+        let offset = if options.class_agnostic { 0.0 } else { candidate.class as f32 * CLASS_OFFSET };
+        let shifted = candidate.xyxy.map(|edge| edge + offset);
+        let area = (shifted[2] - shifted[0]) * (shifted[3] - shifted[1]);
+        if kept_boxes.iter().all(|(other, other_area)| {
+            iou(&shifted, area, other, *other_area) <= options.iou_threshold
+        }) {
+            kept_boxes.push((shifted, area));
+            kept.push(candidate);
+        }
+    }
+    kept
+}
+
+fn candidates(predictions: &Predictions, options: &NmsOptions) -> Vec<Detection> {
+    let threshold = options.score_threshold;
+    let mut candidates = Vec::new();
+    for row in predictions.rows().filter(|row| row[4] > threshold) {
+        let (x, y, half_w, half_h) = (row[0], row[1], row[2] / 2.0, row[3] / 2.0);
+        let xyxy = [x - half_w, y - half_h, x + half_w, y + half_h];
+        let scores = row[5..].iter().map(|score| score * row[4]).enumerate();
+        if options.multi_label && row.len() > 6 {
+            let labels = scores.filter(|(_, score)| *score > threshold);
+            candidates.extend(labels.map(|(class, score)| Detection { xyxy, score, class }));
+        } else if let Some((class, score)) = scores.reduce(|best, s| if s.1 > best.1 { s } else { best })
+            && score > threshold
+        {
+            candidates.push(Detection { xyxy, score, class });
+        }
+    }
+    candidates
+}
+
+fn iou(a: &[f32; 4], area_a: f32, b: &[f32; 4], area_b: f32) -> f32 {
+    let w = (a[2].min(b[2]) - a[0].max(b[0])).max(0.0);
+    let h = (a[3].min(b[3]) - a[1].max(b[1])).max(0.0);
+    let intersection = w * h;
+    // Two empty boxes give 0 / 0; like the reference's comparison with NaN, that suppresses nothing.
+    if intersection == 0.0 { 0.0 } else { intersection / (area_a + area_b - intersection) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Golden vectors B5.
+    fn golden_input() -> Predictions {
+        let rows: [[f32; 8]; 6] = [
+            [100.0, 100.0, 50.0, 50.0, 0.9, 0.8, 0.3, 0.0],
+            [102.0, 101.0, 50.0, 50.0, 0.8, 0.7, 0.6, 0.0],
+            [300.0, 300.0, 80.0, 40.0, 0.6, 0.05, 0.9, 0.5],
+            [305.0, 302.0, 80.0, 40.0, 0.7, 0.1, 0.8, 0.6],
+            [50.0, 50.0, 10.0, 10.0, 0.0005, 1.0, 1.0, 1.0],
+            [400.0, 400.0, 20.0, 20.0, 0.3, 0.2, 0.2, 0.9],
+        ];
+        Predictions { n_outputs: 8, values: rows.concat() }
+    }
+
+    fn named(detections: &[Detection]) -> Vec<(char, u32, usize)> {
+        let name = |d: &Detection| match (d.xyxy[0] + d.xyxy[2]) / 2.0 {
+            x if x < 101.0 => 'A',
+            x if x < 103.0 => 'B',
+            x if x < 301.0 => 'C',
+            x if x < 306.0 => 'D',
+            _ => 'F',
+        };
+        detections.iter().map(|d| (name(d), (d.score * 100.0).round() as u32, d.class)).collect()
+    }
+
+    #[test]
+    fn several_labels_per_box() {
+        let options = NmsOptions { iou_threshold: 0.6, ..NmsOptions::validation() };
+        let golden = [
+            ('A', 72, 0),
+            ('D', 56, 1),
+            ('B', 48, 1),
+            ('D', 42, 2),
+            ('F', 27, 2),
+            ('D', 7, 0),
+            ('F', 6, 0),
+            ('F', 6, 1),
+        ];
+        assert_eq!(named(&nms(&golden_input(), &options)), golden);
+        let two = NmsOptions { max_detections: 2, ..options };
+        assert_eq!(named(&nms(&golden_input(), &two)), golden[..2]);
+    }
+
+    #[test]
+    fn best_label_only() {
+        let golden = [('A', 72, 0), ('D', 56, 1), ('F', 27, 2)];
+        assert_eq!(named(&nms(&golden_input(), &NmsOptions::detection())), golden);
+        let agnostic = NmsOptions { class_agnostic: true, ..NmsOptions::detection() };
+        assert_eq!(named(&nms(&golden_input(), &agnostic)), golden);
+    }
+
+    /// Two boxes of different classes in one place: only the class-agnostic rule suppresses one.
+    #[test]
+    fn classes_suppress_each_other_only_when_agnostic() {
+        let values = vec![9.0, 30.0, 8.0, 4.0, 1.0, 0.9, 0.0, 9.0, 30.0, 8.0, 4.0, 1.0, 0.0, 0.8];
+        let predictions = Predictions { n_outputs: 7, values };
+        assert_eq!(nms(&predictions, &NmsOptions::detection()).len(), 2);
+        let agnostic = NmsOptions { class_agnostic: true, ..NmsOptions::detection() };
+        assert_eq!(nms(&predictions, &agnostic).len(), 1);
+    }
+
+    /// The offset of class 79 rounds coordinates to 1/16 px: the specification's example, 0.59015 → 0.58854.
+    #[test]
+    fn coordinates_are_rounded_by_the_class_offset() {
+        let row = |x: f32, class: usize| {
+            let mut row = vec![x, 10.03, 10.01, 10.02, 1.0];
+            row.extend((0..80).map(|c| if c == class { 0.9 } else { 0.0 }));
+            row
+        };
+        let shifted = |class: usize| {
+            let values = [row(10.02, class), row(12.6, class)].concat();
+            nms(&Predictions { n_outputs: 85, values }, &NmsOptions::detection())
+        };
+        // Reported boxes are the unshifted ones, whatever the class.
+        assert_eq!(shifted(79)[0].xyxy, shifted(0)[0].xyxy);
+        let a = [79.0 * 7680.0 + 5.01f32, 0.0, 79.0 * 7680.0 + 15.02, 1.0];
+        assert_eq!(a[0], 606_725.0, "1/16 px is the spacing there");
+    }
+}

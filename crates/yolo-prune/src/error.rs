@@ -1,0 +1,51 @@
+//! What can go wrong while pruning.
+
+use yolo_model::ModelError;
+use yolo_model::weights::WeightsError;
+
+/// Shorthand for results of this crate.
+pub type Result<T> = std::result::Result<T, PruneError>;
+
+/// An error of pruning. Every message is one line.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PruneError {
+    /// The amount is not a fraction.
+    #[error("the amount to prune must be between 0 and 1, not {0}; 0.3 takes 30 % of the weights")]
+    Amount(f64),
+    /// A pattern that excludes nothing is a typing error.
+    #[error("the pattern {pattern:?} matches no convolution; names look like {example}")]
+    Pattern {
+        /// The pattern.
+        pattern: String,
+        /// The name of some convolution of the network.
+        example: String,
+    },
+    /// Every convolution was excluded.
+    #[error("the patterns exclude every convolution, so there is nothing to prune")]
+    NothingLeft,
+    /// A mask does not belong to the checkpoint.
+    #[error("{name}: the mask has {mask} entries but the tensor has {tensor}")]
+    MaskLength {
+        /// Name of the tensor.
+        name: String,
+        /// Entries of the mask.
+        mask: usize,
+        /// Elements of the tensor.
+        tensor: usize,
+    },
+    /// A weight that a mask removed is not zero.
+    #[error("{name}: {count} weights that were pruned are not zero")]
+    NotZero {
+        /// Name of the tensor.
+        name: String,
+        /// How many.
+        count: usize,
+    },
+    /// The checkpoint is not consistent.
+    #[error(transparent)]
+    Model(#[from] ModelError),
+    /// A tensor of the checkpoint is missing or of another type.
+    #[error(transparent)]
+    Weights(#[from] WeightsError),
+}
