@@ -110,11 +110,7 @@ impl Checkpoint {
         Ok(Self::with_names(architecture, file.state, file.class_names))
     }
 
-    fn from_plain(
-        weights: StateDict,
-        names: Option<Vec<String>>,
-        strides: Option<&[f32]>,
-    ) -> Result<Self> {
+    fn from_plain(weights: StateDict, names: Option<Vec<String>>, strides: Option<&[f32]>) -> Result<Self> {
         let architecture = Architecture::from_state_dict(&weights, strides)?;
         Ok(Self::with_names(architecture, weights, names))
     }

@@ -48,7 +48,9 @@ impl Architecture {
     pub(crate) fn anchors_in_cells(&self) -> Vec<f32> {
         let detect = self.detect();
         let levels = detect.anchors.iter().zip(&detect.strides);
-        levels.flat_map(|(level, &stride)| level.iter().flatten().map(move |side| side / stride as f32)).collect()
+        levels
+            .flat_map(|(level, &stride)| level.iter().flatten().map(move |side| side / stride as f32))
+            .collect()
     }
 
     fn add_priors(&self, level: usize, conv: &ConvRef, weights: &mut StateDict) {

@@ -74,9 +74,10 @@ pub fn nms(predictions: &Predictions, options: &NmsOptions) -> Vec<Detection> {
         let offset = if options.class_agnostic { 0.0 } else { candidate.class as f32 * CLASS_OFFSET };
         let shifted = candidate.xyxy.map(|edge| edge + offset);
         let area = (shifted[2] - shifted[0]) * (shifted[3] - shifted[1]);
-        if kept_boxes.iter().all(|(other, other_area)| {
-            iou(&shifted, area, other, *other_area) <= options.iou_threshold
-        }) {
+        if kept_boxes
+            .iter()
+            .all(|(other, other_area)| iou(&shifted, area, other, *other_area) <= options.iou_threshold)
+        {
             kept_boxes.push((shifted, area));
             kept.push(candidate);
         }

@@ -91,8 +91,19 @@ impl HostTensor {
     pub fn f32s(&self) -> Result<&[f32], WeightsError> {
         match &self.values {
             Values::F32(values) => Ok(values),
-            Values::I64(_) => Err(self.wrong_type("integers", "floating-point")),
+            Values::I64(_) => Err(wrong_type(&self.shape, "integers", "floating-point")),
         }
+    }
+
+    /// The elements of a floating-point tensor, to change them in place.
+    ///
+    /// # Errors
+    /// If the tensor holds integers.
+    pub fn f32s_mut(&mut self) -> Result<&mut [f32], WeightsError> {
+        if let Values::F32(values) = &mut self.values {
+            return Ok(values);
+        }
+        Err(wrong_type(&self.shape, "integers", "floating-point"))
     }
 
     /// The elements of an integer tensor.
@@ -102,14 +113,14 @@ impl HostTensor {
     pub fn i64s(&self) -> Result<&[i64], WeightsError> {
         match &self.values {
             Values::I64(values) => Ok(values),
-            Values::F32(_) => Err(self.wrong_type("floating-point numbers", "integer")),
+            Values::F32(_) => Err(wrong_type(&self.shape, "floating-point numbers", "integer")),
         }
     }
+}
 
-    fn wrong_type(&self, found: &str, expected: &str) -> WeightsError {
-        let reason = format!("holds {found} of shape {:?} where {expected} values are needed", self.shape);
-        WeightsError::new(WeightsErrorKind::Type, reason, "use the weights of a YOLOv5 detection model")
-    }
+fn wrong_type(shape: &[usize], found: &str, expected: &str) -> WeightsError {
+    let reason = format!("holds {found} of shape {shape:?} where {expected} values are needed");
+    WeightsError::new(WeightsErrorKind::Type, reason, "use the weights of a YOLOv5 detection model")
 }
 
 /// The number of elements of `shape`, `None` where it does not fit.
@@ -188,6 +199,11 @@ impl StateDict {
     /// The names in order.
     pub fn names(&self) -> impl ExactSizeIterator<Item = &str> {
         self.tensors.keys().map(String::as_str)
+    }
+
+    /// Removes every tensor whose name `keep` refuses; the order of the others stays.
+    pub fn retain(&mut self, mut keep: impl FnMut(&str) -> bool) {
+        self.tensors.retain(|name, _| keep(name));
     }
 
     /// Whether a tensor is called `name`.

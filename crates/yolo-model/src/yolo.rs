@@ -92,13 +92,7 @@ fn forward_single(node: &Node, x: Tensor<4>) -> Tensor<4> {
     }
 }
 
-fn load_node(
-    index: usize,
-    block: &Block,
-    fused: bool,
-    weights: &StateDict,
-    device: &Device,
-) -> Result<Node> {
+fn load_node(index: usize, block: &Block, fused: bool, weights: &StateDict, device: &Device) -> Result<Node> {
     let name = format!("model.{index}");
     Ok(match block {
         Block::Conv(spec) => Node::Conv(Conv::load(&name, spec, fused, weights, device)?),

@@ -3,9 +3,7 @@
 
 use super::validate::architecture;
 use super::yaml::parse_activation;
-use super::{
-    Activation, Architecture, Block, BottleneckSpec, C3Spec, ConvSpec, DetectSpec, Layer, SppfSpec,
-};
+use super::{Activation, Architecture, Block, BottleneckSpec, C3Spec, ConvSpec, DetectSpec, Layer, SppfSpec};
 use crate::error::{ModelError, Result};
 use crate::weights::{PickledModule, PlainValue, StateDict};
 
@@ -19,9 +17,9 @@ impl Architecture {
         weights: &StateDict,
         strides: Option<&[f32]>,
     ) -> Result<Self> {
-        let layers = root.child("model").ok_or_else(|| {
-            architecture(format!("{} has no list of layers called model", root.class))
-        })?;
+        let layers = root
+            .child("model")
+            .ok_or_else(|| architecture(format!("{} has no list of layers called model", root.class)))?;
         let in_channels = root.attribute("yaml").and_then(|yaml| yaml.get("ch")).and_then(whole).unwrap_or(3);
         let fused = !weights.names().any(|name| name.contains(".bn."));
         let mut found = Self { in_channels, fused, layers: Vec::new() };

@@ -13,7 +13,9 @@ impl Architecture {
     /// [`ModelError::Architecture`] where the tensors are not those of a YOLOv5 detector.
     pub fn from_state_dict(weights: &StateDict, strides: Option<&[f32]>) -> Result<Self> {
         let head = weights.names().find_map(|name| name.strip_suffix(".anchors")).ok_or_else(|| {
-            architecture("there is no tensor model.N.anchors, so these are not the weights of a YOLOv5 detector")
+            architecture(
+                "there is no tensor model.N.anchors, so these are not the weights of a YOLOv5 detector",
+            )
         })?;
         let template = VARIANTS
             .iter()
@@ -44,9 +46,8 @@ impl Architecture {
                     resize(&mut c3.cv2, &format!("{prefix}.cv2"), weights)?;
                     resize(&mut c3.cv3, &format!("{prefix}.cv3"), weights)?;
                     let pattern = c3.m.first().cloned();
-                    let depth = (0..).take_while(|j| {
-                        weights.contains(&format!("{prefix}.m.{j}.cv1.conv.weight"))
-                    });
+                    let depth =
+                        (0..).take_while(|j| weights.contains(&format!("{prefix}.m.{j}.cv1.conv.weight")));
                     c3.m = depth
                         .filter_map(|j| pattern.clone().map(|bottleneck| (j, bottleneck)))
                         .map(|(j, mut bottleneck)| {
@@ -89,7 +90,8 @@ impl Architecture {
             }
         }
         if levels != detect.strides.len() || n_anchors == 0 {
-            let reason = format!("has {levels} levels of {n_anchors} anchors for {} strides", detect.strides.len());
+            let reason =
+                format!("has {levels} levels of {n_anchors} anchors for {} strides", detect.strides.len());
             return Err(ModelError::Tensor { name, reason });
         }
         let level = |(level, &stride): (usize, &usize)| {

@@ -108,7 +108,8 @@ fn check_conv(at: &str, conv: &ConvSpec, in_channels: usize) -> Result<(), Model
         )));
     }
     let small = |pair: [usize; 2], from: usize| pair.iter().all(|n| (from..=MAX_KERNEL).contains(n));
-    if !small(conv.kernel, 1) || !small(conv.stride, 1) || !small(conv.dilation, 1) || !small(conv.padding, 0) {
+    if !small(conv.kernel, 1) || !small(conv.stride, 1) || !small(conv.dilation, 1) || !small(conv.padding, 0)
+    {
         return Err(architecture(format!(
             "{at}: kernel {:?}, stride {:?}, dilation {:?} and padding {:?} must lie within {MAX_KERNEL}",
             conv.kernel, conv.stride, conv.dilation, conv.padding
@@ -132,7 +133,10 @@ fn check_bottleneck(at: &str, spec: &BottleneckSpec, in_channels: usize) -> Resu
 fn check_detect(at: &str, detect: &DetectSpec, inputs: &[usize]) -> Result<(), ModelError> {
     let levels = inputs.len();
     if detect.in_channels != inputs {
-        return Err(architecture(format!("{at} expects {:?} input channels, not {inputs:?}", detect.in_channels)));
+        return Err(architecture(format!(
+            "{at} expects {:?} input channels, not {inputs:?}",
+            detect.in_channels
+        )));
     }
     if detect.anchors.len() != levels || detect.strides.len() != levels {
         return Err(architecture(format!(

@@ -12,7 +12,8 @@ macro_rules! variants {
 }
 
 variants!(
-    "yolov5n", "yolov5s", "yolov5m", "yolov5l", "yolov5x", "yolov5n6", "yolov5s6", "yolov5m6", "yolov5l6", "yolov5x6"
+    "yolov5n", "yolov5s", "yolov5m", "yolov5l", "yolov5x", "yolov5n6", "yolov5s6", "yolov5m6", "yolov5l6",
+    "yolov5x6"
 );
 
 /// The yaml of one of the ten sizes (`yolov5s`, `yolov5x6`, …).

@@ -95,14 +95,17 @@ impl Architecture {
         struct Probe {
             layers: Option<serde::de::IgnoredAny>,
         }
-        let yaml_error = |error: serde_saphyr::Error| ModelError::Yaml { reason: first_line(&error.to_string()) };
+        let yaml_error =
+            |error: serde_saphyr::Error| ModelError::Yaml { reason: first_line(&error.to_string()) };
         let probe: Probe = serde_saphyr::from_str(text).map_err(yaml_error)?;
         if probe.layers.is_none() {
             let config: ModelConfig = serde_saphyr::from_str(text).map_err(yaml_error)?;
             return config.build(num_classes);
         }
         let mut explicit: Self = serde_saphyr::from_str(text).map_err(yaml_error)?;
-        if let (Some(n), Some(Block::Detect(d))) = (num_classes, explicit.layers.last_mut().map(|l| &mut l.block)) {
+        if let (Some(n), Some(Block::Detect(d))) =
+            (num_classes, explicit.layers.last_mut().map(|l| &mut l.block))
+        {
             d.num_classes = n;
         }
         explicit.validate()?;
@@ -149,7 +152,9 @@ impl ModelConfig {
                     Some(source) => outputs.get(source).copied(),
                 })
                 .collect::<Option<_>>()
-                .ok_or_else(|| layer_error(index, entry, "reads from a layer that does not come before it"))?;
+                .ok_or_else(|| {
+                    layer_error(index, entry, "reads from a layer that does not come before it")
+                })?;
             let block = builder.block(index, entry, &inputs)?;
             architecture.layers.push(Layer { from, block });
         }
@@ -167,7 +172,10 @@ impl ModelConfig {
                 .map(|flat| {
                     if flat.len() % 2 == 1 {
                         return Err(ModelError::Yaml {
-                            reason: format!("anchors: {} numbers are not pairs of width and height", flat.len()),
+                            reason: format!(
+                                "anchors: {} numbers are not pairs of width and height",
+                                flat.len()
+                            ),
                         });
                     }
                     Ok(flat.chunks_exact(2).map(|pair| [pair[0], pair[1]]).collect())
@@ -219,7 +227,11 @@ impl Builder<'_> {
             }),
             _ => {
                 let known = "Conv, Bottleneck, C3, SPPF, nn.Upsample, Concat, Detect";
-                return Err(layer_error(index, entry, &format!("is not a module known here; known are {known}")));
+                return Err(layer_error(
+                    index,
+                    entry,
+                    &format!("is not a module known here; known are {known}"),
+                ));
             }
         })
     }

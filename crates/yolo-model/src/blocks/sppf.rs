@@ -44,8 +44,7 @@ impl Sppf {
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
         let pool = |x: Tensor<4>| {
             let half = self.pool / 2;
-            let options =
-                MaxPoolOptions::new([self.pool; 2]).with_stride([1, 1]).with_padding([half, half]);
+            let options = MaxPoolOptions::new([self.pool; 2]).with_stride([1, 1]).with_padding([half, half]);
             max_pool2d(x, options)
         };
         let x = self.cv1.forward(x);

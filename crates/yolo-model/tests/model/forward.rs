@@ -24,7 +24,11 @@ fn predict(model: &Yolo, images: Tensor<4>, min_objectness: f32) -> Vec<Predicti
             .iter()
             .map(|([_, channels, height, width], logits)| {
                 let length = channels * height * width;
-                RawMap { logits: &logits[image * length..(image + 1) * length], height: *height, width: *width }
+                RawMap {
+                    logits: &logits[image * length..(image + 1) * length],
+                    height: *height,
+                    width: *width,
+                }
             })
             .collect();
         decode(&raw, model.architecture().detect(), min_objectness)
@@ -44,8 +48,9 @@ fn rows_layers_and_detections_equal_the_reference() {
     let device = Device::flex();
     let model = Yolo::from_checkpoint(&Checkpoint::load(&weights).unwrap().fuse().unwrap(), &device).unwrap();
 
-    let input = tensors.require("input").unwrap();
-    let data = TensorData::new(input.f32s().unwrap().to_vec(), input.shape.clone());
+    let input = tensors.require("input_u8").unwrap();
+    let pixels = input.i64s().unwrap().iter().map(|&pixel| pixel as f32 / 255.0).collect::<Vec<f32>>();
+    let data = TensorData::new(pixels, input.shape.clone());
     let images = Tensor::<4>::from_data(data, &device);
     let layers = reference["layers"].as_array().unwrap();
     model.forward_observed(images.clone(), |index, output| {
@@ -103,7 +108,8 @@ fn fusing_keeps_the_function() {
     let architecture = Architecture::variant("yolov5n", Some(3)).unwrap();
     let mut rng = rand::rngs::StdRng::seed_from_u64(3);
     let mut checkpoint = Checkpoint::random(architecture, &mut rng).unwrap();
-    let names: Vec<String> = checkpoint.weights.names().filter(|n| n.contains(".bn.")).map(str::to_owned).collect();
+    let names: Vec<String> =
+        checkpoint.weights.names().filter(|n| n.contains(".bn.")).map(str::to_owned).collect();
     for name in names {
         for value in checkpoint.weights.get_mut(&name).unwrap().f32s_mut().into_iter().flatten() {
             *value += rand::Rng::random_range(&mut rng, 0.0..0.5);
@@ -111,11 +117,8 @@ fn fusing_keeps_the_function() {
     }
     let device = Device::flex();
     let (height, width) = (64, 96);
-    let images = Tensor::<4>::random(
-        [2, 3, height, width],
-        burn::tensor::Distribution::Uniform(0.0, 1.0),
-        &device,
-    );
+    let images =
+        Tensor::<4>::random([2, 3, height, width], burn::tensor::Distribution::Uniform(0.0, 1.0), &device);
     let logits = |checkpoint: &Checkpoint| -> Vec<f32> {
         let maps = Yolo::from_checkpoint(checkpoint, &device).unwrap().forward(images.clone());
         assert_eq!(maps[0].dims(), [2, 24, 8, 12]);
