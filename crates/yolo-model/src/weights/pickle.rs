@@ -386,3 +386,23 @@ fn unsupported_opcode(code: u8) -> WeightsError {
         "load it in PyTorch and save it again with torch.save",
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_integers_keep_their_sign() {
+        let as_int = |bytes: &[u8]| match long(bytes) {
+            Node::Int(value) => Some(value),
+            _ => None,
+        };
+        assert_eq!(as_int(&[]), Some(0));
+        assert_eq!(as_int(&[0xff]), Some(-1));
+        assert_eq!(as_int(&[0xff, 0x00]), Some(255));
+        assert_eq!(as_int(&[0, 0, 0, 0, 0, 0, 0, 0x80, 0xff]), Some(i64::MIN));
+        // 2^63, and the magic number of old torch files.
+        assert_eq!(as_int(&[0, 0, 0, 0, 0, 0, 0, 0x80, 0]), None);
+        assert_eq!(as_int(&[0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19]), None);
+    }
+}

@@ -16,6 +16,8 @@ use super::float16::narrow;
 use super::{HostTensor, StateDict, Values};
 use header::{Header, METADATA_KEY, TensorInfo};
 
+type NamedTensor<'a> = (&'a str, &'a HostTensor);
+
 /// How floating-point tensors are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FloatFormat {
@@ -76,7 +78,7 @@ fn lay_out<'a>(
     state: &'a StateDict,
     metadata: &BTreeMap<String, String>,
     format: FloatFormat,
-) -> Result<(Header, Vec<(&'a str, &'a HostTensor)>), WeightsError> {
+) -> Result<(Header, Vec<NamedTensor<'a>>), WeightsError> {
     let (mut tensors, floats): (Vec<_>, Vec<_>) =
         state.iter().partition(|(_, tensor)| matches!(tensor.values, Values::I64(_)));
     tensors.extend(floats);

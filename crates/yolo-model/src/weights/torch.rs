@@ -10,7 +10,7 @@ use super::pickle::{Arena, Id, MAX_PICKLE_BYTES, Unpickled, unpickle};
 use super::plain::{Copier, PlainValue};
 use super::tensor::{TensorReader, TensorRef};
 
-/// More classes than any detector has, and more levels.
+/// More classes than any detector has.
 const MAX_CLASSES: usize = 1 << 20;
 /// The part of a tensor's name that v5-era files keep as a buffer and that follows from anchors and strides.
 const ANCHOR_GRID: &str = "anchor_grid";
@@ -137,7 +137,8 @@ impl TorchCheckpoint {
         self.config = module.attribute("yaml").filter(|value| matches!(value, PlainValue::Dict(_))).cloned();
         self.hyp = module.attribute("hyp").filter(|value| matches!(value, PlainValue::Dict(_))).cloned();
         let stated = module.attribute("nc").or_else(|| self.config.as_ref()?.get("nc"));
-        self.num_classes = stated.and_then(PlainValue::as_int).and_then(|count| usize::try_from(count).ok());
+        let stated = stated.and_then(PlainValue::as_int).and_then(|count| usize::try_from(count).ok());
+        self.num_classes = stated.filter(|count| *count <= MAX_CLASSES);
         Ok(())
     }
 

@@ -1,0 +1,9 @@
+//! Weights files: the released checkpoint against PyTorch's own reading, our files, and files that lie.
+#![allow(clippy::unwrap_used)]
+
+mod assembler;
+mod containers;
+mod hostile;
+mod released;
+mod safetensors_files;
+mod variants;
