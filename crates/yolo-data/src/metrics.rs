@@ -73,7 +73,7 @@ impl NativeMetrics {
         let correct = match_image(&sorted, labels);
         let matched = sorted.iter().zip(correct);
         self.detections.extend(matched.map(|(d, correct)| MatchedDetection {
-            score: d.score,
+            score: f64::from(d.score),
             class: d.class,
             correct,
         }));
