@@ -92,6 +92,7 @@ pub(crate) fn linspace(first: f64, last: f64, count: usize) -> Vec<f64> {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used)]
 mod tests {
     use super::*;
 

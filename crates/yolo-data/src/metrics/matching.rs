@@ -86,19 +86,9 @@ pub(super) mod tests {
 
     #[test]
     fn thresholds_are_those_of_an_f32_linspace() {
-        let printed = [
-            0.5,
-            0.550_000_01,
-            0.600_000_02,
-            0.649_999_98,
-            0.699_999_99,
-            0.75,
-            0.800_000_01,
-            0.850_000_02,
-            0.899_999_98,
-            0.949_999_99,
-        ];
-        assert_eq!(IOU_THRESHOLDS, printed);
+        let printed = "0.50000000 0.55000001 0.60000002 0.64999998 0.69999999 \
+                       0.75000000 0.80000001 0.85000002 0.89999998 0.94999999";
+        assert_eq!(IOU_THRESHOLDS.map(|t| format!("{:.8}", f64::from(t))).join(" "), printed);
     }
 
     #[test]
