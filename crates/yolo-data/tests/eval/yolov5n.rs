@@ -12,6 +12,7 @@ use crate::{assert_close, shared};
 /// COCO numbers: the same values in another order of summation at most.
 const ROUNDING: f64 = 1e-9;
 /// Native numbers: the reference was measured on unrounded boxes and on labels from text files, this is not.
+/// One object of a rare class on the other side of one threshold moves the mAP of 80 classes by 0.1 / 80.
 const ROUNDED_INPUT: f64 = 2e-3;
 
 #[derive(Deserialize)]
