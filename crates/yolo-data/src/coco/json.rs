@@ -1,0 +1,374 @@
+//! COCO's two file formats: annotations ("instances") and detections ("results").
+//!
+//! Kind about what tools in the wild write (ids as `1.0` or `"1"`, no `iscrowd`, no `area`), strict about what
+//! would make a number wrong (duplicate ids, unknown ids, boxes of negative size, NaN). Polygons, licences and
+//! other keys are skipped without being stored.
+
+use std::collections::{HashMap, HashSet};
+use std::io::Write;
+use std::ops::Deref;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::Detection;
+use crate::{DataError, Ltwh, Result};
+
+mod raw;
+
+/// How many ids an error message lists.
+const LISTED_IDS: usize = 5;
+
+/// An image of the ground truth.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImageInfo {
+    /// Its id.
+    pub id: i64,
+    /// Width in pixels; 0 where the file does not say.
+    pub width: u32,
+    /// Height in pixels; 0 where the file does not say.
+    pub height: u32,
+    /// File name, possibly with folders; empty where the file does not say.
+    pub file_name: String,
+}
+
+/// A category of the ground truth.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Category {
+    /// Its id; ids may have gaps.
+    pub id: i64,
+    /// Its name.
+    pub name: String,
+}
+
+/// An annotated object.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Annotation {
+    /// Its id; unique, 0 is as good as any other.
+    pub id: i64,
+    /// The image it is on.
+    pub image_id: i64,
+    /// What it is.
+    pub category_id: i64,
+    /// The box in pixels of the image.
+    pub bbox: Ltwh,
+    /// Area in square pixels, in COCO that of the outline and not of the box.
+    pub area: f64,
+    /// Whether this is a group too dense to outline one by one.
+    pub iscrowd: bool,
+}
+
+/// Images, categories and annotations that are consistent with one another.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GroundTruth {
+    source: PathBuf,
+    images: Vec<ImageInfo>,
+    categories: Vec<Category>,
+    annotations: Vec<Annotation>,
+    missing_areas: usize,
+}
+
+impl GroundTruth {
+    /// Reads an annotation file ("instances JSON").
+    ///
+    /// A missing `iscrowd` is false, a missing `area` is that of the box ([`GroundTruth::missing_areas`] counts
+    /// them). The whole file is held in memory while it is read.
+    ///
+    /// # Errors
+    /// A file that cannot be read or is not such JSON (with the line, and the entry of the list), and whatever
+    /// [`GroundTruth::new`] refuses.
+    pub fn read(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let raw = raw::read_instances(path)?;
+        let mut annotations = Vec::with_capacity(raw.annotations.len());
+        let mut missing_areas = 0;
+        for a in &raw.annotations {
+            let Some(bbox) = a.bbox.and_then(raw::RawBox::ltwh) else {
+                let found =
+                    a.bbox.map_or_else(|| "no bbox".to_owned(), |b| format!("a bbox of {} numbers", b.len));
+                let reason = format!("annotation id {}: {found}; expected [left, top, width, height]", a.id);
+                return Err(DataError::invalid(path, reason));
+            };
+            missing_areas += usize::from(a.area.is_none());
+            annotations.push(Annotation {
+                id: a.id,
+                image_id: a.image_id,
+                category_id: a.category_id,
+                bbox,
+                area: a.area.unwrap_or(bbox.w * bbox.h),
+                iscrowd: a.iscrowd,
+            });
+        }
+        let mut gt = Self::new(path, raw.images, raw.categories, annotations)?;
+        gt.missing_areas = missing_areas;
+        Ok(gt)
+    }
+
+    /// A ground truth from its parts; `source` names it in errors.
+    ///
+    /// # Errors
+    /// An id that occurs twice, an annotation on an unknown image or of an unknown category, an area that is not
+    /// finite, or a box that is not finite or of negative size.
+    pub fn new(
+        source: impl Into<PathBuf>,
+        images: Vec<ImageInfo>,
+        categories: Vec<Category>,
+        annotations: Vec<Annotation>,
+    ) -> Result<Self> {
+        let gt = Self { source: source.into(), images, categories, annotations, missing_areas: 0 };
+        gt.check_duplicates()?;
+        gt.check_references()?;
+        gt.check_boxes()?;
+        Ok(gt)
+    }
+
+    /// Where it was read from.
+    pub fn source(&self) -> &Path {
+        &self.source
+    }
+
+    /// The images, in file order.
+    pub fn images(&self) -> &[ImageInfo] {
+        &self.images
+    }
+
+    /// The categories, in file order.
+    pub fn categories(&self) -> &[Category] {
+        &self.categories
+    }
+
+    /// The annotations, in file order.
+    pub fn annotations(&self) -> &[Annotation] {
+        &self.annotations
+    }
+
+    /// Annotations without an area, for which that of the box was taken; worth a warning when not 0, because
+    /// COCO's areas are those of outlines, and results by object size depend on them.
+    pub const fn missing_areas(&self) -> usize {
+        self.missing_areas
+    }
+
+    fn check_duplicates(&self) -> Result<()> {
+        let fix = "ids have to be unique; remove or renumber one of them";
+        if let Some((first, second)) = duplicate(self.images.iter().map(|image| image.id)) {
+            let [a, b] = [&self.images[first], &self.images[second]];
+            return Err(self.invalid(format!(
+                "image id {} occurs twice: images entry {first} ({:?}) and entry {second} ({:?}); {fix}",
+                a.id, a.file_name, b.file_name
+            )));
+        }
+        if let Some((first, second)) = duplicate(self.categories.iter().map(|category| category.id)) {
+            let [a, b] = [&self.categories[first], &self.categories[second]];
+            return Err(self.invalid(format!(
+                "category id {} occurs twice: categories entry {first} ({:?}) and entry {second} ({:?}); {fix}",
+                a.id, a.name, b.name
+            )));
+        }
+        if let Some((first, second)) = duplicate(self.annotations.iter().map(|a| a.id)) {
+            let [a, b] = [&self.annotations[first], &self.annotations[second]];
+            return Err(self.invalid(format!(
+                "annotation id {} occurs twice: annotations entry {first} (image {}) and entry {second} (image {}); \
+                 {fix}",
+                a.id, a.image_id, b.image_id
+            )));
+        }
+        Ok(())
+    }
+
+    fn check_references(&self) -> Result<()> {
+        let images: HashSet<i64> = self.images.iter().map(|image| image.id).collect();
+        let categories: HashSet<i64> = self.categories.iter().map(|category| category.id).collect();
+        let lost: Vec<&Annotation> =
+            self.annotations.iter().filter(|a| !images.contains(&a.image_id)).collect();
+        if !lost.is_empty() {
+            return Err(self.unknown_reference("image_id", "images", &lost, |a| a.image_id));
+        }
+        let lost: Vec<&Annotation> =
+            self.annotations.iter().filter(|a| !categories.contains(&a.category_id)).collect();
+        if !lost.is_empty() {
+            return Err(self.unknown_reference("category_id", "categories", &lost, |a| a.category_id));
+        }
+        Ok(())
+    }
+
+    fn unknown_reference(
+        &self,
+        key: &str,
+        list: &str,
+        lost: &[&Annotation],
+        of: fn(&Annotation) -> i64,
+    ) -> DataError {
+        let mut ids: Vec<i64> = lost.iter().map(|a| of(a)).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let annotations: Vec<i64> = lost.iter().map(|a| a.id).collect();
+        self.invalid(format!(
+            "{key} {} not in {list} (annotation id {}); add the missing {list} or remove those annotations",
+            list_ids(&ids),
+            list_ids(&annotations)
+        ))
+    }
+
+    fn check_boxes(&self) -> Result<()> {
+        for a in &self.annotations {
+            let Ltwh { w, h, .. } = a.bbox;
+            if !is_finite(a.bbox) {
+                return Err(
+                    self.invalid(format!("annotation id {}: bbox is not finite; correct or drop it", a.id))
+                );
+            }
+            if w < 0.0 || h < 0.0 {
+                return Err(self.invalid(format!(
+                    "annotation id {}: bbox has a negative size ({w} × {h}); expected [left, top, width, height]",
+                    a.id
+                )));
+            }
+            if !a.area.is_finite() {
+                return Err(
+                    self.invalid(format!("annotation id {}: area is not finite; correct or drop it", a.id))
+                );
+            }
+        }
+        Ok(())
+    }
+
+    fn invalid(&self, reason: String) -> DataError {
+        DataError::invalid(&self.source, reason)
+    }
+}
+
+/// The content of a results file, in file order: a list of [`Detection`]s.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Detections(Vec<Detection>);
+
+impl Detections {
+    /// Reads a results file: a list of `{image_id, category_id, bbox, score}`, possibly empty.
+    ///
+    /// # Errors
+    /// A file that cannot be read or is not such JSON (with the line, and the entry of the list, from 0), or a box
+    /// that is not finite or of negative size.
+    pub fn read(path: impl AsRef<Path>) -> Result<Self> {
+        let path = path.as_ref();
+        let mut detections = Vec::new();
+        for (index, raw) in raw::read_results(path)?.into_iter().enumerate() {
+            let fail =
+                |reason: String| Err(DataError::invalid(path, format!("detections entry {index}: {reason}")));
+            let expected = "expected [left, top, width, height]";
+            let Some(bbox) = raw.bbox.ltwh() else {
+                return fail(format!("a bbox of {} numbers; {expected}", raw.bbox.len));
+            };
+            if bbox.w < 0.0 || bbox.h < 0.0 {
+                return fail(format!("bbox has a negative size ({} × {}); {expected}", bbox.w, bbox.h));
+            }
+            detections.push(Detection {
+                image_id: raw.image_id,
+                category_id: raw.category_id,
+                bbox,
+                score: raw.score,
+            });
+        }
+        Ok(Self(detections))
+    }
+
+    /// The detections themselves.
+    pub fn into_vec(self) -> Vec<Detection> {
+        self.0
+    }
+}
+
+impl Deref for Detections {
+    type Target = [Detection];
+
+    fn deref(&self) -> &[Detection] {
+        &self.0
+    }
+}
+
+/// Writes a results file, rounded as [`Detection::rounded`] says.
+///
+/// The file appears whole or not at all: it is written beside its final place and then moved there.
+///
+/// # Errors
+/// A file that cannot be written, or a value that is not finite (JSON has no NaN).
+pub fn write_detections(path: impl AsRef<Path>, detections: &[Detection]) -> Result<()> {
+    let path = path.as_ref();
+    for (index, d) in detections.iter().enumerate() {
+        if !d.score.is_finite() || !is_finite(d.bbox) {
+            let reason = format!("detections entry {index} (image {}) is not finite; drop it", d.image_id);
+            return Err(DataError::invalid(path, reason));
+        }
+    }
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".detections-").suffix(".json");
+    #[cfg(unix)]
+    {
+        // Readable as an ordinary new file is (the umask still applies), not only by its owner.
+        use std::os::unix::fs::PermissionsExt;
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    let io = |source| DataError::io(path, source);
+    let file = builder.tempfile_in(folder).map_err(io)?;
+    let mut writer = std::io::BufWriter::new(file);
+    let entries = detections.iter().map(|d| {
+        let Detection { image_id, category_id, bbox, score } = d.rounded();
+        ResultEntry { image_id, category_id, bbox: [bbox.left, bbox.top, bbox.w, bbox.h], score }
+    });
+    write_list(&mut writer, entries).map_err(io)?;
+    let file = writer.into_inner().map_err(|error| io(error.into_error()))?;
+    file.as_file().sync_all().map_err(io)?;
+    file.persist(path).map_err(|error| io(error.error))?;
+    Ok(())
+}
+
+/// An entry of a results file, in the usual order of keys.
+#[derive(Serialize)]
+struct ResultEntry {
+    image_id: i64,
+    category_id: i64,
+    bbox: [f64; 4],
+    score: f64,
+}
+
+fn write_list(writer: &mut impl Write, entries: impl Iterator<Item = ResultEntry>) -> std::io::Result<()> {
+    writer.write_all(b"[")?;
+    for (index, entry) in entries.enumerate() {
+        if index > 0 {
+            writer.write_all(b",\n")?;
+        }
+        serde_json::to_writer(&mut *writer, &entry)?;
+    }
+    writer.write_all(b"]\n")?;
+    writer.flush()
+}
+
+/// `value` rounded to `decimals` as Python's `round` does: correctly on the decimal expansion, ties to even.
+pub fn round_like_val(value: f64, decimals: usize) -> f64 {
+    // Text of a float always parses; the fallback only keeps the type checker content.
+    format!("{value:.decimals$}").parse().unwrap_or(value)
+}
+
+/// `3`, or `3, 5, 8, … (12 in all)`.
+pub(super) fn list_ids(ids: &[i64]) -> String {
+    let listed: Vec<String> = ids.iter().take(LISTED_IDS).map(i64::to_string).collect();
+    let listed = listed.join(", ");
+    if ids.len() > LISTED_IDS { format!("{listed}, … ({} in all)", ids.len()) } else { listed }
+}
+
+pub(super) fn is_finite(bbox: Ltwh) -> bool {
+    [bbox.left, bbox.top, bbox.w, bbox.h].iter().all(|v| v.is_finite())
+}
+
+/// Positions of the first id that occurs again, and of that second occurrence.
+fn duplicate(ids: impl Iterator<Item = i64>) -> Option<(usize, usize)> {
+    let mut seen = HashMap::new();
+    for (second, id) in ids.enumerate() {
+        if let Some(first) = seen.insert(id, second) {
+            return Some((first, second));
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests;
