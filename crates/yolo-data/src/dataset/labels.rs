@@ -259,7 +259,7 @@ mod tests {
 
     #[test]
     fn only_files_with_repeated_rows_are_sorted() {
-        let kept = |text| ok(text).labels.iter().map(|l| (l.class, l.bbox_norm.cx)).collect::<Vec<_>>();
+        let kept = |text: &str| ok(text).labels.iter().map(|l| (l.class, l.bbox_norm.cx)).collect::<Vec<_>>();
         let (a, b, c) = ("7 .5 .5 .1 .1\n", "0 .9 .5 .1 .1\n", "0 .2 .5 .1 .1\n");
         assert_eq!(kept(&format!("{a}{b}{c}")), [(7, 0.5), (0, 0.9), (0, 0.2)]);
         let text = format!("{a}{b}{c}{b}{b}");
