@@ -1,6 +1,25 @@
 //! A detection data set: images, their labels, and the class names.
+//!
+//! [`DatasetConfig::read`] reads the YAML file, [`Dataset::open`] lists one split, checks every image and
+//! parses every label. Nothing here writes to the data set's own folders.
 
-use std::path::PathBuf;
+pub mod cache;
+pub mod coco_classes;
+pub mod coco_json;
+pub mod config;
+pub mod labels;
+pub mod list;
+mod probe;
+pub mod scan;
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+pub use coco_classes::{category_ids, image_id};
+pub use config::{DatasetConfig, Split};
+pub use scan::{Dataset, ScanOptions, ScanReport};
 
 use crate::Cxcywh;
 
@@ -26,4 +45,51 @@ pub struct Item {
     pub height: u32,
     /// Its objects; empty for a background image.
     pub labels: Vec<Label>,
+}
+
+/// What a [`Problem`] did to the data set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Severity {
+    /// Worth knowing; the image is used.
+    Warning,
+    /// The image was left out of the data set.
+    Rejected,
+}
+
+/// One thing found wrong in the files of a data set; the scan went on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Problem {
+    /// The file at fault: an image, a label file, a list or an annotation file.
+    pub path: PathBuf,
+    /// Line in that file, counted from 1, where one is known.
+    pub line: Option<usize>,
+    /// Whether the image is used all the same.
+    pub severity: Severity,
+    /// What is wrong (with the value), and what to do about it.
+    pub reason: String,
+}
+
+impl Problem {
+    /// A [`Severity::Warning`] on `path`.
+    pub fn warning(path: &Path, line: Option<usize>, reason: impl Into<String>) -> Self {
+        Self { path: path.to_owned(), line, severity: Severity::Warning, reason: reason.into() }
+    }
+
+    /// A [`Severity::Rejected`] on `path`.
+    pub fn rejected(path: &Path, line: Option<usize>, reason: impl Into<String>) -> Self {
+        Self { path: path.to_owned(), line, severity: Severity::Rejected, reason: reason.into() }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.path.display())?;
+        if let Some(line) = self.line {
+            write!(f, ":{line}")?;
+        }
+        match self.severity {
+            Severity::Warning => write!(f, ": warning: {}", self.reason),
+            Severity::Rejected => write!(f, ": image left out: {}", self.reason),
+        }
+    }
 }

@@ -27,6 +27,12 @@ pub enum DataError {
         /// What is wrong (with the key or value), and what to do about it.
         reason: String,
     },
+    /// Two inputs do not belong together.
+    #[error("{reason}")]
+    Mismatch {
+        /// Which two, where they differ, and what to do about it.
+        reason: String,
+    },
 }
 
 impl DataError {
@@ -43,5 +49,10 @@ impl DataError {
     /// A [`DataError::Invalid`] at a line of `path` (counted from 1).
     pub fn at_line(path: impl Into<PathBuf>, line: usize, reason: impl Into<String>) -> Self {
         Self::Invalid { path: path.into(), line: Some(line), reason: reason.into() }
+    }
+
+    /// A [`DataError::Mismatch`].
+    pub fn mismatch(reason: impl Into<String>) -> Self {
+        Self::Mismatch { reason: reason.into() }
     }
 }

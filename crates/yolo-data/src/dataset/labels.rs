@@ -1,0 +1,294 @@
+//! YOLO label files: one object per row, as fractions of the image's width and height.
+//!
+//! Each row is read on its own: `class cx cy w h` is a box, `class x1 y1 x2 y2 x3 y3 …` an outline whose
+//! bounding box is taken. (YOLOv5 decides per file, so that a box beside an outline becomes nonsense.)
+//! A bad row rejects the whole image, as in YOLOv5.
+
+use std::path::Path;
+
+use super::{Label, Problem};
+use crate::{Cxcywh, Xyxy};
+
+/// How far above 1 a coordinate may lie and still be taken as 1: rounding of whoever wrote the file.
+pub const COORDINATE_TOLERANCE: f64 = 1e-6;
+
+/// Bad rows of one file that are reported one by one; the rest is counted.
+const MAX_REPORTED_ROWS: usize = 10;
+
+/// The content of a label file without bad rows.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ParsedLabels {
+    /// The objects, in the file's order unless rows were repeated (see [`parse`]).
+    pub labels: Vec<Label>,
+    /// Repeated rows and boxes without area.
+    pub warnings: Vec<Problem>,
+    /// The highest class index with the line it first stands in.
+    pub highest_class: Option<(u32, usize)>,
+}
+
+/// Parses the content of a label file; `path` is only used in messages.
+///
+/// Accepted are finite, non-negative values with coordinates up to 1 (within [`COORDINATE_TOLERANCE`]);
+/// whether a class index is below the number of classes is left to the caller. Where rows repeat, one of
+/// each is kept and, as in YOLOv5, the kept rows are then sorted by class, centre, width and height. Two
+/// outlines with the same class and bounding box count as repeated.
+///
+/// # Errors
+/// The bad rows, each with its line, the value and the fix. Never empty.
+pub fn parse(path: &Path, content: &[u8]) -> Result<ParsedLabels, Vec<Problem>> {
+    if content.starts_with(&[0xFF, 0xFE]) || content.starts_with(&[0xFE, 0xFF]) {
+        return Err(vec![Problem::rejected(path, Some(1), "the file is UTF-16: save it as UTF-8")]);
+    }
+    let text = String::from_utf8_lossy(content);
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let mut rows = vec![];
+    let mut problems = vec![];
+    let mut n_bad = 0;
+    for (line, row) in numbered_lines(text).filter(|(_, row)| !row.trim().is_empty()) {
+        match parse_row(row) {
+            Ok(label) => rows.push((line, label)),
+            Err(reason) => {
+                n_bad += 1;
+                if n_bad <= MAX_REPORTED_ROWS {
+                    problems.push(Problem::rejected(path, Some(line), reason));
+                }
+            }
+        }
+    }
+    if n_bad > MAX_REPORTED_ROWS {
+        let reason = format!("{} more bad rows in this file", n_bad - MAX_REPORTED_ROWS);
+        problems.push(Problem::rejected(path, None, reason));
+    }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    Ok(collect(path, rows))
+}
+
+/// Lines with their number from 1; ends in `\n`, `\r\n` or a lone `\r`.
+pub(super) fn numbered_lines(text: &str) -> impl Iterator<Item = (usize, &str)> {
+    let lone_returns = !text.contains('\n');
+    let ends = move |c: char| c == '\n' || (lone_returns && c == '\r');
+    text.split(ends).enumerate().map(|(i, line)| (i + 1, line.strip_suffix('\r').unwrap_or(line)))
+}
+
+fn parse_row(row: &str) -> Result<Label, String> {
+    let columns: Vec<&str> = row.split_whitespace().collect();
+    check_column_count(&columns)?;
+    let class = parse_class(columns[0])?;
+    let coordinates = columns[1..]
+        .iter()
+        .enumerate()
+        .map(|(i, text)| parse_coordinate(i + 2, text))
+        .collect::<Result<Vec<_>, _>>()?;
+    if let [cx, cy, w, h] = coordinates[..] {
+        return Ok(Label { class, bbox_norm: Cxcywh { cx, cy, w, h }, polygon_norm: vec![] });
+    }
+    let polygon_norm: Vec<[f32; 2]> = coordinates.as_chunks().0.to_vec();
+    Ok(Label { class, bbox_norm: bounding_box(&polygon_norm), polygon_norm })
+}
+
+fn check_column_count(columns: &[&str]) -> Result<(), String> {
+    let n = columns.len();
+    let expected =
+        "a box is `class cx cy w h` (5 columns), an outline is `class x1 y1 x2 y2 x3 y3 …` (7, 9, 11 …)";
+    match n {
+        5 => Ok(()),
+        7.. if n % 2 == 1 => Ok(()),
+        6 => {
+            Err(format!("6 columns; {expected}. If the last one ({}) is a confidence, remove it", columns[5]))
+        }
+        _ if n == 1 && columns[0].matches(',').count() >= 4 => {
+            Err(format!("commas between the values; {expected}: separate them by spaces"))
+        }
+        _ => Err(format!("{n} columns; {expected}. Correct or remove the row")),
+    }
+}
+
+fn parse_class(text: &str) -> Result<u32, String> {
+    let fix = "the first column has to be a class index (0, 1, 2, …): correct it or remove the row";
+    let value: f64 = text.parse().map_err(|_| format!("class `{text}` is not a number; {fix}"))?;
+    if value < 0.0 {
+        return Err(format!("class {text} is negative; {fix}"));
+    }
+    // Integers written as floats (`3.0`, `3e+00`) come from numpy and are fine.
+    if value.fract() != 0.0 || !value.is_finite() || value > f64::from(u32::MAX) {
+        return Err(format!("class {text} is not a whole number in range; {fix}"));
+    }
+    Ok(value as u32)
+}
+
+fn parse_coordinate(column: usize, text: &str) -> Result<f32, String> {
+    let fix = "coordinates are fractions of the image's width and height, from 0 to 1";
+    let value: f64 =
+        text.parse().map_err(|_| format!("column {column}: `{text}` is not a number; {fix}: correct it"))?;
+    if !value.is_finite() {
+        return Err(format!("column {column}: {text} is not finite; {fix}: correct it or remove the row"));
+    }
+    if value < 0.0 {
+        return Err(format!("column {column}: {text} is negative; {fix}: clip the box to the image"));
+    }
+    if value > 1.0 + COORDINATE_TOLERANCE {
+        return Err(format!(
+            "column {column}: {text} is above 1; {fix}: divide pixels by the image size, or clip the box to the image"
+        ));
+    }
+    // Adding 0 turns -0 into 0, so that equal rows have equal bits.
+    Ok(value.min(1.0) as f32 + 0.0)
+}
+
+fn bounding_box(polygon: &[[f32; 2]]) -> Cxcywh {
+    let mut corners = Xyxy::new(f32::INFINITY, f32::INFINITY, f32::NEG_INFINITY, f32::NEG_INFINITY);
+    for &[x, y] in polygon {
+        corners.x1 = corners.x1.min(x);
+        corners.y1 = corners.y1.min(y);
+        corners.x2 = corners.x2.max(x);
+        corners.y2 = corners.y2.max(y);
+    }
+    corners.into()
+}
+
+fn collect(path: &Path, mut rows: Vec<(usize, Label)>) -> ParsedLabels {
+    let mut warnings = vec![];
+    let mut highest_class: Option<(u32, usize)> = None;
+    for (line, label) in &rows {
+        if highest_class.is_none_or(|(class, _)| label.class > class) {
+            highest_class = Some((label.class, *line));
+        }
+    }
+    let flat = |label: &Label| label.bbox_norm.w <= 0.0 || label.bbox_norm.h <= 0.0;
+    if let Some((line, label)) = rows.iter().find(|(_, label)| flat(label)) {
+        let (w, h) = (label.bbox_norm.w, label.bbox_norm.h);
+        let count = rows.iter().filter(|(_, label)| flat(label)).count();
+        let reason = format!("box without area ({w} x {h}), {count} in this file; kept, but better removed");
+        warnings.push(Problem::warning(path, Some(*line), reason));
+    }
+    if let Some((n_repeated, first)) = remove_repeated(&mut rows) {
+        let reason = format!("{n_repeated} repeated row(s) left out; remove them from the file");
+        warnings.push(Problem::warning(path, Some(first), reason));
+    }
+    ParsedLabels { labels: rows.into_iter().map(|(_, label)| label).collect(), warnings, highest_class }
+}
+
+/// Removes repeated rows and gives how many, with the line of the first; sorts only if there were any.
+fn remove_repeated(rows: &mut Vec<(usize, Label)>) -> Option<(usize, usize)> {
+    // All values are finite and not negative: the order of the bits is the order of the numbers.
+    let key = |label: &Label| {
+        let Cxcywh { cx, cy, w, h } = label.bbox_norm;
+        (label.class, [cx, cy, w, h].map(f32::to_bits))
+    };
+    let mut order: Vec<usize> = (0..rows.len()).collect();
+    order.sort_by_key(|&i| (key(&rows[i].1), i));
+    let repeats = |pair: &[usize]| key(&rows[pair[0]].1) == key(&rows[pair[1]].1);
+    let repeated: Vec<usize> =
+        order.windows(2).filter(|pair| repeats(pair)).map(|pair| rows[pair[1]].0).collect();
+    let first = *repeated.iter().min()?;
+    rows.sort_by_key(|(line, label)| (key(label), *line));
+    rows.dedup_by_key(|(_, label)| key(label));
+    Some((repeated.len(), first))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use proptest::prelude::*;
+
+    fn ok(text: &str) -> ParsedLabels {
+        parse(Path::new("a.txt"), text.as_bytes()).unwrap()
+    }
+
+    fn reasons(text: &str) -> Vec<String> {
+        parse(Path::new("a.txt"), text.as_bytes()).unwrap_err().iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn rows_are_boxes_or_outlines_one_by_one() {
+        let parsed = ok("2 0.5 0.25 0.5 0.125\n0 0.25 0.5 0.75 0.5 0.5 1.0\n");
+        assert_eq!(parsed.labels[0].bbox_norm, Cxcywh { cx: 0.5, cy: 0.25, w: 0.5, h: 0.125 });
+        assert!(parsed.labels[0].polygon_norm.is_empty());
+        assert_eq!(parsed.labels[1].bbox_norm, Cxcywh { cx: 0.5, cy: 0.75, w: 0.5, h: 0.5 });
+        assert_eq!(parsed.labels[1].polygon_norm, [[0.25, 0.5], [0.75, 0.5], [0.5, 1.0]]);
+        assert_eq!(parsed.highest_class, Some((2, 1)));
+        assert!(parsed.warnings.is_empty());
+    }
+
+    #[test]
+    fn blank_lines_byte_order_mark_and_any_line_end_are_fine() {
+        let text = "\u{feff}1 .1 .2 .3 .4\r\n\r\n  3.0 .2 .2 .3 .4  \r\n";
+        assert_eq!(ok(text).highest_class, Some((3, 3)));
+        assert_eq!(ok("1 .1 .2 .3 .4\r2 .1 .2 .3 .4").labels.len(), 2);
+        assert_eq!(ok("").labels.len(), 0);
+        assert_eq!(ok(" \n\n").labels.len(), 0);
+    }
+
+    #[test]
+    fn each_bad_row_gives_line_value_and_fix() {
+        let cases = [
+            ("0 .1 .2 .3", "4 columns"),
+            ("0 .1 .2 .3 .4 0.87", "confidence"),
+            ("0 .1 .2 .3 .4 .5 .6 .7", "8 columns"),
+            ("0,.1,.2,.3,.4", "spaces"),
+            ("cat .1 .2 .3 .4", "`cat` is not a number"),
+            ("0.5 .1 .2 .3 .4", "class 0.5 is not a whole number"),
+            ("-1 .1 .2 .3 .4", "class -1 is negative"),
+            ("inf .1 .2 .3 .4", "class inf"),
+            ("nan .1 .2 .3 .4", "class nan"),
+            ("99999999999 .1 .2 .3 .4", "class 99999999999"),
+            ("0 .1 x .3 .4", "column 3: `x`"),
+            ("0 .1 nan .3 .4", "column 3: nan is not finite"),
+            ("0 .1 .2 inf .4", "column 4: inf"),
+            ("0 .1 .2 .3 -0.25", "column 5: -0.25 is negative"),
+            ("0 320 .2 .3 .4", "column 2: 320 is above 1"),
+            ("0 1.00001 .2 .3 .4", "1.00001 is above 1"),
+        ];
+        for (row, expected) in cases {
+            let found = reasons(&format!("0 .5 .5 .5 .5\n{row}\n"));
+            assert_eq!(found.len(), 1, "{row}");
+            assert!(found[0].starts_with("a.txt:2: ") && found[0].contains(expected), "{}", found[0]);
+        }
+        assert!(reasons("\u{fffd}\0 1 2 3 4")[0].starts_with("a.txt:1"));
+        assert!(parse(Path::new("a"), &[0xFF, 0xFE, 0x30, 0]).unwrap_err()[0].reason.contains("UTF-16"));
+        assert_eq!(reasons(&"bad\n".repeat(50)).len(), MAX_REPORTED_ROWS + 1);
+    }
+
+    #[test]
+    fn rounding_above_one_is_clipped() {
+        assert_eq!(ok("0 1.0000005 .2 .3 .4").labels[0].bbox_norm.cx, 1.0);
+    }
+
+    #[test]
+    fn only_files_with_repeated_rows_are_sorted() {
+        let kept = |text: &str| ok(text).labels.iter().map(|l| (l.class, l.bbox_norm.cx)).collect::<Vec<_>>();
+        let (a, b, c) = ("7 .5 .5 .1 .1\n", "0 .9 .5 .1 .1\n", "0 .2 .5 .1 .1\n");
+        assert_eq!(kept(&format!("{a}{b}{c}")), [(7, 0.5), (0, 0.9), (0, 0.2)]);
+        let text = format!("{a}{b}{c}{b}{b}");
+        assert_eq!(kept(&text), [(0, 0.2), (0, 0.9), (7, 0.5)]);
+        let warning = &ok(&text).warnings[0];
+        assert_eq!((warning.line, warning.reason.starts_with("2 repeated")), (Some(4), true));
+        assert_eq!(kept("0 0 .5 .1 .1\n0 -0.0 .5 .1 .1\n"), [(0, 0.0)]);
+    }
+
+    #[test]
+    fn boxes_without_area_are_kept_with_a_warning() {
+        let parsed = ok("0 .5 .5 0 .1\n");
+        assert_eq!((parsed.labels.len(), parsed.warnings[0].line), (1, Some(1)));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_parser_panic(content in prop::collection::vec(any::<u8>(), 0..300)) {
+            let _ = parse(Path::new("a.txt"), &content);
+        }
+
+        #[test]
+        fn rows_of_near_numbers_never_leave_the_unit_square(text in "([0-9einaf.+-]{1,6}[ \n]){0,40}") {
+            if let Ok(parsed) = parse(Path::new("a.txt"), text.as_bytes()) {
+                for label in parsed.labels {
+                    let Cxcywh { cx, cy, w, h } = label.bbox_norm;
+                    prop_assert!([cx, cy, w, h].iter().all(|v| (0.0..=1.0).contains(v)));
+                }
+            }
+        }
+    }
+}

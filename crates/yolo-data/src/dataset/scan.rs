@@ -1,0 +1,378 @@
+//! Opens one split: lists its images, checks each one, and reads its labels.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use rayon::prelude::*;
+
+use super::cache::{Cache, Key, Scanned, Stamp};
+use super::coco_json::{self, Skipped};
+use super::config::{DatasetConfig, Entry, SearchPath, Split};
+use super::{Item, Label, Problem, Severity, labels, list, probe};
+use crate::{DataError, Result};
+
+/// If none of this many first images has a label file, the folders are likely wrong.
+const FIRST_IMAGES: usize = 100;
+
+/// How to scan.
+#[derive(Clone, Debug, Default)]
+pub struct ScanOptions {
+    /// Folder for the scan cache (see [`super::cache::default_cache_dir`]); absent for no cache.
+    pub cache_dir: Option<PathBuf>,
+    /// Treat all classes as one, called `item`.
+    pub single_class: bool,
+    /// Fail on the first rejected image instead of leaving it out.
+    pub strict: bool,
+}
+
+/// One split of a data set, ready to load.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Dataset {
+    /// Class names; every label's class is an index into them.
+    pub class_names: Vec<String>,
+    /// The usable images, ordered by their full path as a string.
+    pub items: Vec<Item>,
+    /// What the scan found.
+    pub report: ScanReport,
+    /// COCO annotations of the same split, for evaluation, where they lie at their usual place.
+    pub coco_annotations: Option<PathBuf>,
+    /// Where the split comes from, for people.
+    pub source: String,
+}
+
+/// Counts of a scan. Every listed image is counted once, in one of the four.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ScanReport {
+    /// Images with at least one label.
+    pub found: usize,
+    /// Images without a label file; used as background.
+    pub missing: usize,
+    /// Images whose label file is empty (or that a COCO file has no boxes for); used as background.
+    pub empty: usize,
+    /// Images left out, because of themselves or of their label file.
+    pub corrupt: usize,
+    /// Everything found wrong, in order of the images.
+    pub problems: Vec<Problem>,
+}
+
+impl fmt::Display for ScanReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { found, missing, empty, corrupt, .. } = self;
+        let total = found + missing + empty + corrupt;
+        write!(f, "{total} images: {found} labelled, {} background ", missing + empty)?;
+        write!(f, "({missing} without label file, {empty} with an empty one), {corrupt} corrupt")
+    }
+}
+
+impl Dataset {
+    /// Opens `split` of a data set, looking for relative paths as [`SearchPath::from_env`] says.
+    ///
+    /// `progress` is called with the number of images done and their total, from several threads.
+    ///
+    /// Bad images and label files are left out and listed in [`ScanReport::problems`].
+    ///
+    /// # Errors
+    /// Nothing to list, a list or annotation file that cannot be read, a class index that `names` does not
+    /// have, or no image left; with [`ScanOptions::strict`], any rejected image.
+    pub fn open(
+        config: &DatasetConfig,
+        split: Split,
+        options: &ScanOptions,
+        progress: &(dyn Fn(usize, usize) + Sync),
+    ) -> Result<Self> {
+        Self::open_in(config, split, &SearchPath::from_env(), options, progress)
+    }
+
+    /// As [`Dataset::open`], with the places to look for relative paths.
+    ///
+    /// # Errors
+    /// As [`Dataset::open`].
+    pub fn open_in(
+        config: &DatasetConfig,
+        split: Split,
+        search: &SearchPath,
+        options: &ScanOptions,
+        progress: &(dyn Fn(usize, usize) + Sync),
+    ) -> Result<Self> {
+        let entries = config.locate(split, search)?;
+        let n_json = entries.iter().filter(|entry| is_json(&entry.path)).count();
+        let parts = if n_json == 0 {
+            from_label_files(config, &entries, search, options, progress)?
+        } else if n_json == entries.len() {
+            from_coco_json(config, &entries, options, progress)?
+        } else {
+            let reason = format!("`{split}` mixes COCO JSON with folders or lists: use one kind in a split");
+            return Err(DataError::invalid(&config.file, reason));
+        };
+        let coco_annotations = coco_annotations(&entries);
+        let places: Vec<String> = entries.iter().map(|entry| entry.path.display().to_string()).collect();
+        let source = format!("{split} of {}: {}", config.file.display(), places.join(", "));
+        let dataset = Self {
+            class_names: config.class_names.clone(),
+            items: parts.0,
+            report: parts.1,
+            coco_annotations,
+            source,
+        };
+        dataset.check_rejected(options)?;
+        Ok(if options.single_class { dataset.with_single_class() } else { dataset })
+    }
+
+    /// Number of labels of all images.
+    pub fn num_instances(&self) -> usize {
+        self.items.iter().map(|item| item.labels.len()).sum()
+    }
+
+    fn check_rejected(&self, options: &ScanOptions) -> Result<()> {
+        if !self.items.is_empty() && (self.report.corrupt == 0 || !options.strict) {
+            return Ok(());
+        }
+        let rejected = self.report.problems.iter().filter(|problem| problem.severity == Severity::Rejected);
+        let first: String = rejected.take(3).map(|problem| format!("\n  {problem}")).collect();
+        let what = if self.items.is_empty() { "no usable image is left in" } else { "bad images in" };
+        Err(DataError::mismatch(format!(
+            "{what} {} ({}). The first problems:{first}",
+            self.source, self.report
+        )))
+    }
+
+    fn with_single_class(mut self) -> Self {
+        self.class_names = vec!["item".to_owned()];
+        self.items.iter_mut().flat_map(|item| &mut item.labels).for_each(|label| label.class = 0);
+        self
+    }
+}
+
+/// An image to scan, with the place of its label file unless labels come from elsewhere.
+struct Pair {
+    image: PathBuf,
+    label_path: Option<PathBuf>,
+}
+
+fn from_label_files(
+    config: &DatasetConfig,
+    entries: &[Entry],
+    search: &SearchPath,
+    options: &ScanOptions,
+    progress: &(dyn Fn(usize, usize) + Sync),
+) -> Result<(Vec<Item>, ScanReport)> {
+    let list = list::list_images(entries, search.current_dir.as_deref())?;
+    let pairs: Vec<Pair> = list
+        .images
+        .into_iter()
+        .map(|image| Pair { label_path: Some(list::label_path(&image)), image })
+        .collect();
+    let scans = scan(&pairs, entries, options, progress);
+    let corrupt = list.problems.iter().filter(|problem| problem.severity == Severity::Rejected).count();
+    let mut report = ScanReport { corrupt, problems: list.problems, ..ScanReport::default() };
+    report.problems.extend(warn_without_labels(&pairs, &scans, &config.file));
+    if !options.single_class {
+        check_classes(config, &pairs, &scans)?;
+    }
+    let mut items = vec![];
+    for (pair, scanned) in pairs.into_iter().zip(scans) {
+        report.problems.extend(scanned.problems);
+        let Some((width, height)) = scanned.size else {
+            report.corrupt += 1;
+            continue;
+        };
+        match (scanned.has_label_file, scanned.labels.is_empty()) {
+            (false, _) => report.missing += 1,
+            (true, true) => report.empty += 1,
+            (true, false) => report.found += 1,
+        }
+        items.push(Item { image: pair.image, width, height, labels: scanned.labels });
+    }
+    Ok((items, report))
+}
+
+fn from_coco_json(
+    config: &DatasetConfig,
+    entries: &[Entry],
+    options: &ScanOptions,
+    progress: &(dyn Fn(usize, usize) + Sync),
+) -> Result<(Vec<Item>, ScanReport)> {
+    let mut report = ScanReport::default();
+    let mut annotated = vec![];
+    for Entry { root, path } in entries {
+        let coco = coco_json::read(path)?;
+        let classes = coco.classes_in(&config.class_names, path)?;
+        let dirs = coco_json::image_dirs(path, root, config.image_dir_in(root));
+        report.problems.extend(coco.problems);
+        for mut image in coco.images {
+            for (class, _) in &mut image.objects {
+                // `classes_in` has checked that every class in use has a name.
+                *class = classes[*class as usize].unwrap_or_default();
+            }
+            match coco_json::find_image(&image.file_name, &dirs) {
+                Ok(found) => annotated.push((Pair { image: found, label_path: None }, image, path)),
+                Err(reason) => {
+                    report.corrupt += 1;
+                    report.problems.push(Problem::rejected(path, None, reason));
+                }
+            }
+        }
+    }
+    annotated.sort_by(|(a, ..), (b, ..)| a.image.as_os_str().cmp(b.image.as_os_str()));
+    let (pairs, coco): (Vec<Pair>, Vec<_>) =
+        annotated.into_iter().map(|(pair, image, path)| (pair, (image, path))).unzip();
+    let scans = scan(&pairs, entries, options, progress);
+    let mut items = vec![];
+    let mut outside = Skipped::default();
+    for ((pair, (coco_image, json)), scanned) in pairs.into_iter().zip(coco).zip(scans) {
+        report.problems.extend(scanned.problems);
+        let Some((width, height)) = scanned.size else {
+            report.corrupt += 1;
+            continue;
+        };
+        let [w, h] = coco_image.size_px.unwrap_or([f64::from(width), f64::from(height)]);
+        if [w, h] != [f64::from(width), f64::from(height)] {
+            let reason = format!(
+                "image {} is {w} x {h} here, but {} is {width} x {height}; boxes are taken as fractions \
+                                  of the former",
+                coco_image.id,
+                pair.image.display()
+            );
+            report.problems.push(Problem::warning(json, None, reason));
+        }
+        let mut labels = vec![];
+        for (class, bbox_orig) in coco_image.objects {
+            match coco_json::normalise(bbox_orig, w, h) {
+                Some(bbox_norm) => labels.push(Label { class, bbox_norm, polygon_norm: vec![] }),
+                None => outside.add(&format!("in image {}", coco_image.id)),
+            }
+        }
+        if labels.is_empty() {
+            report.empty += 1
+        } else {
+            report.found += 1
+        }
+        items.push(Item { image: pair.image, width, height, labels });
+    }
+    outside.report(&entries[0].path, "outside of their image", &mut report.problems);
+    Ok((items, report))
+}
+
+/// Scans all pairs in parallel, in their order; unchanged ones are taken from the cache.
+fn scan(
+    pairs: &[Pair],
+    entries: &[Entry],
+    options: &ScanOptions,
+    progress: &(dyn Fn(usize, usize) + Sync),
+) -> Vec<Scanned> {
+    let sources: Vec<PathBuf> = entries.iter().map(|entry| entry.path.clone()).collect();
+    let cache = Cache::open(options.cache_dir.as_deref(), &sources);
+    let done = AtomicUsize::new(0);
+    let scan_pair = |pair: &Pair| {
+        let key = key_of(pair);
+        let cached = key.as_ref().and_then(|key| cache.get(&pair.image, key)).cloned();
+        let scanned = cached.unwrap_or_else(|| scan_one(pair));
+        progress(done.fetch_add(1, Ordering::Relaxed) + 1, pairs.len());
+        (key, scanned)
+    };
+    let scans: Vec<(Option<Key>, Scanned)> = pairs.par_iter().map(scan_pair).collect();
+    let keyed = pairs
+        .iter()
+        .zip(&scans)
+        .filter_map(|(pair, (key, scanned))| key.as_ref().map(|key| (pair.image.as_path(), (key, scanned))));
+    // An image listed twice has one line in the cache.
+    let unique: std::collections::BTreeMap<&Path, (&Key, &Scanned)> = keyed.collect();
+    let lines: Vec<_> = unique.into_iter().map(|(image, (key, scanned))| (image, key, scanned)).collect();
+    cache.write(&lines);
+    scans.into_iter().map(|(_, scanned)| scanned).collect()
+}
+
+fn key_of(pair: &Pair) -> Option<Key> {
+    let label = pair.label_path.as_deref().and_then(Stamp::of);
+    Some(Key { image: Stamp::of(&pair.image)?, label_path: pair.label_path.clone(), label })
+}
+
+fn scan_one(pair: &Pair) -> Scanned {
+    let mut scanned = Scanned::default();
+    match probe::probe(&pair.image) {
+        Ok(probed) => {
+            scanned.size = Some((probed.width, probed.height));
+            scanned.problems.extend(probed.warning.map(|reason| Problem::warning(&pair.image, None, reason)));
+        }
+        Err(reason) => scanned.problems.push(Problem::rejected(&pair.image, None, reason)),
+    }
+    let Some(label_path) = &pair.label_path else { return scanned };
+    match std::fs::read(label_path).map(|content| labels::parse(label_path, &content)) {
+        Ok(Ok(parsed)) => {
+            scanned.has_label_file = true;
+            scanned.labels = parsed.labels;
+            scanned.highest_class = parsed.highest_class;
+            scanned.problems.extend(parsed.warnings);
+        }
+        Ok(Err(problems)) => {
+            scanned.has_label_file = true;
+            scanned.size = None;
+            scanned.problems.extend(problems);
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => {
+            scanned.size = None;
+            let reason =
+                format!("the label file cannot be read ({error}): check what it is and its permissions");
+            scanned.problems.push(Problem::rejected(label_path, None, reason));
+        }
+    }
+    scanned
+}
+
+/// The first class index that `names` does not have is an error: YOLOv5 stumbles over it in training.
+fn check_classes(config: &DatasetConfig, pairs: &[Pair], scans: &[Scanned]) -> Result<()> {
+    let num_classes = config.num_classes();
+    let too_high = |scanned: &Scanned| {
+        scanned.highest_class.filter(|(class, _)| scanned.size.is_some() && *class as usize >= num_classes)
+    };
+    let mut bad = pairs.iter().zip(scans).filter_map(|(pair, s)| too_high(s).map(|at| (pair, at)));
+    let Some((pair, (class, line))) = bad.next() else { return Ok(()) };
+    let more = match bad.count() {
+        0 => String::new(),
+        n => format!(" ({n} more files have such labels)"),
+    };
+    let reason = format!(
+        "class {class}, but the data set has {num_classes} class(es), so indices run from 0 to {}: correct the label, \
+         or add the class to `names` in {}{more}",
+        num_classes.saturating_sub(1),
+        config.file.display()
+    );
+    Err(DataError::at_line(pair.label_path.clone().unwrap_or_default(), line, reason))
+}
+
+fn warn_without_labels(pairs: &[Pair], scans: &[Scanned], file: &Path) -> Option<Problem> {
+    let first = &scans[..scans.len().min(FIRST_IMAGES)];
+    if first.is_empty() || first.iter().any(|scanned| scanned.has_label_file) {
+        return None;
+    }
+    let looked_for: Vec<String> = pairs
+        .iter()
+        .take(3)
+        .filter_map(|p| p.label_path.as_ref())
+        .map(|p| format!("\n  {}", p.display()))
+        .collect();
+    let reason = format!(
+        "none of the first {} images has a label file, so all count as background. Labels are looked for where the \
+         last folder `images` of the path reads `labels`:{}",
+        first.len(),
+        looked_for.concat()
+    );
+    Some(Problem::warning(file, None, reason))
+}
+
+fn is_json(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json")) && path.is_file()
+}
+
+/// `annotations/instances_<name>.json` below the root, for a split that is one folder or list called `name`.
+fn coco_annotations(entries: &[Entry]) -> Option<PathBuf> {
+    let [Entry { root, path }] = entries else { return None };
+    if is_json(path) {
+        return Some(path.clone());
+    }
+    let name = if path.is_dir() { path.file_name() } else { path.file_stem() }?;
+    let json = root.join("annotations").join(format!("instances_{}.json", name.to_str()?));
+    json.is_file().then_some(json)
+}
