@@ -84,8 +84,7 @@ impl Placement {
         let before = |pad: f64| (pad - 0.1).round_ties_even().max(0.0) as u32;
         let after = |pad: f64| (pad + 0.1).round_ties_even().max(0.0) as u32;
         let inner = (inner_w as u32, inner_h as u32);
-        let network =
-            (inner.1 + before(pad.1) + after(pad.1), inner.0 + before(pad.0) + after(pad.0));
+        let network = (inner.1 + before(pad.1) + after(pad.1), inner.0 + before(pad.0) + after(pad.0));
         Self { network, inner, offset: (before(pad.0), before(pad.1)), ratio, pad }
     }
 }
@@ -134,8 +133,7 @@ pub fn letterbox_into(image: &RgbImage, placement: &Placement, out: &mut [u8]) {
     }
     for (y, row) in (top..bottom).zip(inner.pixels.chunks_exact(inner_stride)) {
         let line = y * width..(y + 1) * width;
-        let (red, green, blue) =
-            (&mut red[line.clone()], &mut green[line.clone()], &mut blue[line.clone()]);
+        let (red, green, blue) = (&mut red[line.clone()], &mut green[line.clone()], &mut blue[line.clone()]);
         for plane in [&mut *red, &mut *green, &mut *blue] {
             plane[..left].fill(BORDER);
             plane[right..].fill(BORDER);
