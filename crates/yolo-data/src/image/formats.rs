@@ -22,20 +22,24 @@ pub(super) fn decode(bytes: &[u8], format: ImageFormat) -> Result<Decoded, Strin
         ImageFormat::Tiff => decoder.orientation().map_or(1, |o| u32::from(o.to_exif())),
         _ => decoder.exif_metadata().ok().flatten().map_or(1, |tiff| exif::orientation(&tiff)),
     };
-    let image = rgb(DynamicImage::from_decoder(decoder).map_err(|e| e.to_string())?)?;
+    let image = DynamicImage::from_decoder(decoder).map_err(|e| e.to_string())?;
+    // OpenCV rounds 16-bit colours of a TIFF to the full range of 8 bits, and cuts off everything else.
+    let image = rgb(image, if format == ImageFormat::Tiff { nearest } else { upper })?;
     Ok(Decoded { image: exif::upright(image, orientation), warnings: Vec::new() })
 }
 
 /// The first one or three of every pixel's channels as 8-bit RGB.
-fn rgb(image: DynamicImage) -> Result<RgbImage, String> {
+///
+/// `narrow` turns 16-bit colours into 8 bits; greys keep their upper half.
+fn rgb(image: DynamicImage, narrow: fn(u16) -> u8) -> Result<RgbImage, String> {
     let (width, height) = (image.width(), image.height());
     let pixels = match image {
         DynamicImage::ImageRgb8(i) => i.into_raw(),
         DynamicImage::ImageRgba8(i) => colours::<4, u8>(&i, |v| v),
         DynamicImage::ImageLuma8(i) => greys::<1, u8>(&i, |v| v),
         DynamicImage::ImageLumaA8(i) => greys::<2, u8>(&i, |v| v),
-        DynamicImage::ImageRgb16(i) => colours::<3, u16>(&i, upper),
-        DynamicImage::ImageRgba16(i) => colours::<4, u16>(&i, upper),
+        DynamicImage::ImageRgb16(i) => colours::<3, u16>(&i, narrow),
+        DynamicImage::ImageRgba16(i) => colours::<4, u16>(&i, narrow),
         DynamicImage::ImageLuma16(i) => greys::<1, u16>(&i, upper),
         DynamicImage::ImageLumaA16(i) => greys::<2, u16>(&i, upper),
         _ => return Err("its pixels are floating-point numbers, and only 8 and 16 bits can be read".into()),
@@ -45,6 +49,10 @@ fn rgb(image: DynamicImage) -> Result<RgbImage, String> {
 
 fn upper(value: u16) -> u8 {
     (value >> 8) as u8
+}
+
+fn nearest(value: u16) -> u8 {
+    ((u32::from(value) + 128) / 257) as u8
 }
 
 fn colours<const N: usize, T: Copy>(values: &[T], convert: impl Fn(T) -> u8) -> Vec<u8> {

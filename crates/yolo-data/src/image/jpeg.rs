@@ -1,5 +1,7 @@
 //! JPEG, with libjpeg-turbo's pixels: its integer IDCT, chroma upsampling and colour conversion.
 
+use std::borrow::Cow;
+
 use libjpeg_turbo_rs::{DecodeLimits, DecodeWarning, Decoder, PixelFormat};
 use zune_jpeg::JpegDecoder;
 use zune_jpeg::zune_core::bytestream::ZCursor;
@@ -10,18 +12,21 @@ use super::{Decoded, MAX_PIXELS, RgbImage, check_size, exif};
 
 /// Decodes a JPEG file; the error is a reason without the file's name.
 pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, String> {
-    let (image, orientation, mut warnings) = match decode_like_libjpeg(bytes) {
+    let complete = has_end_marker(bytes);
+    // libjpeg puts the end marker where a file stops without one, and so decodes what is there.
+    let bytes = if complete { Cow::Borrowed(bytes) } else { Cow::Owned([bytes, b"\xff\xd9"].concat()) };
+    let (image, orientation, mut warnings) = match decode_like_libjpeg(&bytes) {
         Ok(decoded) => decoded,
         Err(Failure::Final(reason)) => return Err(reason),
         Err(Failure::TryAnother(reason)) => {
-            let (image, orientation) = decode_otherwise(bytes).map_err(|_| reason.clone())?;
+            let (image, orientation) = decode_otherwise(&bytes).map_err(|_| reason.clone())?;
             let warning = format!(
                 "libjpeg cannot decode it ({reason}); another decoder could, with slightly other colours"
             );
             (image, orientation, vec![warning])
         }
     };
-    if warnings.is_empty() && !has_end_marker(bytes) {
+    if warnings.is_empty() && !complete {
         warnings.push("the JPEG data has no end marker; the file may have been cut off".to_owned());
     }
     Ok(Decoded { image: exif::upright(image, orientation), warnings })
@@ -43,6 +48,8 @@ fn decode_like_libjpeg(bytes: &[u8]) -> Result<(RgbImage, u32, Vec<String>), Fai
     let four_channels = decoder.header().components.len() == 4;
     decoder.set_output_format(if four_channels { PixelFormat::Cmyk } else { PixelFormat::Rgb });
     decoder.set_lenient(true);
+    // As in libjpeg; only a progressive file that ends early is smoothed.
+    decoder.set_block_smoothing(true);
     let decoded = decoder.decode_image().map_err(fail)?;
     let orientation = decoded.exif_data.as_deref().map_or(1, exif::orientation);
     let pixels = if four_channels { cmyk_to_rgb(&decoded.data) } else { decoded.data };

@@ -93,6 +93,7 @@ def write_others(rgb, image):
     Image.fromarray(picture(24, 16)).save(OUT / "orientation6.tif", tiffinfo={0x0112: 6})
     Image.fromarray(picture(24, 16)).save(OUT / "orientation3.tif", tiffinfo={0x0112: 3})
     cv2.imwrite(str(OUT / "rgb16.tif"), sixteen_bits(rgb))
+    cv2.imwrite(str(OUT / "grey16.tif"), sixteen_bits(rgb)[..., 1])
 
 
 def fnv1a64(data):
