@@ -1,0 +1,217 @@
+//! Which image is decoded next, and which batch is ready: the only state that threads share.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+use super::Slot;
+use crate::rect::BatchPlan;
+
+/// Hands out images batch by batch, and batches in order.
+pub(super) struct Queue {
+    plans: Vec<BatchPlan>,
+    /// Most batches that are begun and not handed out.
+    ahead: usize,
+    state: Mutex<State>,
+    /// Told when there may be work, or none ever again.
+    work: Condvar,
+    /// Told when a batch is complete, or never will be.
+    done: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// The batch and the place in it that are handed out next.
+    next: (usize, usize),
+    /// How many batches were handed out.
+    delivered: usize,
+    /// Batches from `delivered` on that are begun.
+    open: VecDeque<Arc<Open>>,
+    /// Memory of batches that are no longer used.
+    spare: Vec<Vec<u8>>,
+    stopped: bool,
+    failure: Option<String>,
+}
+
+/// A batch in the making.
+pub(super) struct Open {
+    pub(super) height: usize,
+    pub(super) width: usize,
+    content: Mutex<Content>,
+}
+
+struct Content {
+    /// `[N, 3, height, width]`.
+    pixels: Vec<u8>,
+    slots: Vec<Option<Slot>>,
+    missing: usize,
+}
+
+/// One image to load.
+pub(super) struct Task {
+    pub(super) batch: Arc<Open>,
+    /// Place in the batch.
+    pub(super) slot: usize,
+    pub(super) item_idx: usize,
+}
+
+/// A panic is reported as a failure, and no invariant spans a panic: a poisoned lock is as good as any.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Open {
+    fn new(plan: &BatchPlan, mut pixels: Vec<u8>) -> Self {
+        let n = plan.indices.len();
+        // Every byte is written later, or cut off: what is left in reused memory does not matter.
+        pixels.resize(n * 3 * plan.height * plan.width, 0);
+        let slots = (0..n).map(|_| None).collect();
+        Self {
+            height: plan.height,
+            width: plan.width,
+            content: Mutex::new(Content { pixels, slots, missing: n }),
+        }
+    }
+
+    /// Bytes of one image.
+    pub(super) fn image_len(&self) -> usize {
+        3 * self.height * self.width
+    }
+
+    /// Lets `write` fill the `[3, height, width]` pixels of a place. Others wait meanwhile, so it has to be
+    /// quick: decoding and resizing come before.
+    pub(super) fn write(&self, slot: usize, write: impl FnOnce(&mut [u8])) {
+        let len = self.image_len();
+        write(&mut lock(&self.content).pixels[slot * len..(slot + 1) * len]);
+    }
+
+    /// Everything in the batch, once.
+    pub(super) fn take(&self) -> (Vec<u8>, Vec<Option<Slot>>) {
+        let mut content = lock(&self.content);
+        (std::mem::take(&mut content.pixels), std::mem::take(&mut content.slots))
+    }
+
+    fn is_complete(&self) -> bool {
+        lock(&self.content).missing == 0
+    }
+}
+
+impl Queue {
+    pub(super) fn new(plans: Vec<BatchPlan>, ahead: usize) -> Self {
+        Self { plans, ahead, state: Mutex::default(), work: Condvar::new(), done: Condvar::new() }
+    }
+
+    pub(super) fn remaining(&self) -> usize {
+        let state = lock(&self.state);
+        if state.failure.is_some() { 0 } else { self.plans.len() - state.delivered }
+    }
+
+    /// The next image, if a batch is open for it.
+    pub(super) fn try_take(&self) -> Option<Task> {
+        self.take(&mut lock(&self.state))
+    }
+
+    /// The next image, as soon as a batch is open for it; `None` when there is nothing left to do.
+    pub(super) fn wait_for_task(&self) -> Option<Task> {
+        let mut state = lock(&self.state);
+        loop {
+            if state.stopped || state.failure.is_some() || state.next.0 >= self.plans.len() {
+                return None;
+            }
+            if let Some(task) = self.take(&mut state) {
+                return Some(task);
+            }
+            state = self.work.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn take(&self, state: &mut State) -> Option<Task> {
+        if state.stopped || state.failure.is_some() {
+            return None;
+        }
+        loop {
+            let (batch_idx, slot) = state.next;
+            let plan = self.plans.get(batch_idx)?;
+            if slot == 0 {
+                if state.open.len() >= self.ahead {
+                    return None;
+                }
+                let memory = state.spare.pop().unwrap_or_default();
+                state.open.push_back(Arc::new(Open::new(plan, memory)));
+            }
+            let Some(&item_idx) = plan.indices.get(slot) else {
+                // A batch of no images is complete as it is.
+                state.next = (batch_idx + 1, 0);
+                self.done.notify_all();
+                continue;
+            };
+            state.next =
+                if slot + 1 == plan.indices.len() { (batch_idx + 1, 0) } else { (batch_idx, slot + 1) };
+            let batch = Arc::clone(state.open.back()?);
+            return Some(Task { batch, slot, item_idx });
+        }
+    }
+
+    /// Notes what became of a task.
+    pub(super) fn complete(&self, task: &Task, result: Slot) {
+        let complete = {
+            let mut content = lock(&task.batch.content);
+            content.slots[task.slot] = Some(result);
+            content.missing -= 1;
+            content.missing == 0
+        };
+        if complete {
+            // Taking the lock orders this after the check of a waiter that is about to sleep.
+            drop(lock(&self.state));
+            self.done.notify_all();
+        }
+    }
+
+    /// The next batch, when it is complete; `None` after the last.
+    ///
+    /// # Errors
+    /// The reason of a failure, once; after it, `None`.
+    pub(super) fn wait_for_next(&self) -> Result<Option<Arc<Open>>, String> {
+        let mut state = lock(&self.state);
+        loop {
+            if state.stopped {
+                return Ok(None);
+            }
+            if let Some(reason) = state.failure.clone() {
+                state.stopped = true;
+                return Err(reason);
+            }
+            if state.delivered == self.plans.len() {
+                return Ok(None);
+            }
+            if state.open.front().is_some_and(|open| open.is_complete()) {
+                state.delivered += 1;
+                let open = state.open.pop_front();
+                self.work.notify_all();
+                return Ok(open);
+            }
+            state = self.done.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Keeps `memory` for a later batch, unless enough is kept already.
+    pub(super) fn recycle(&self, memory: Vec<u8>) {
+        let mut state = lock(&self.state);
+        if state.spare.is_empty() {
+            state.spare.push(memory);
+        }
+    }
+
+    /// Ends the iteration with an error.
+    pub(super) fn fail(&self, reason: String) {
+        lock(&self.state).failure.get_or_insert(reason);
+        self.work.notify_all();
+        self.done.notify_all();
+    }
+
+    /// Ends the iteration, and the threads after the image they are at.
+    pub(super) fn stop(&self) {
+        lock(&self.state).stopped = true;
+        self.work.notify_all();
+        self.done.notify_all();
+    }
+}
