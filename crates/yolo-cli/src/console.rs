@@ -57,9 +57,20 @@ where
 /// The error and its causes in one line on stderr.
 pub(crate) fn print_error(error: &anyhow::Error) {
     let (start, end) = if colour_on_stderr() { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
-    let line = format!("{error:#}").replace('\n', " ");
+    let line = one_line(error);
     // Nobody is left to tell when stderr is closed.
     let _ = writeln!(std::io::stderr(), "{start}error:{end} {line}");
+}
+
+/// An error and its causes in one line. A cause that the message already quotes is not repeated.
+fn one_line(error: &anyhow::Error) -> String {
+    let mut line = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if !line.contains(&cause) {
+            line = if line.is_empty() { cause } else { format!("{line}: {cause}") };
+        }
+    }
+    line.lines().map(str::trim).collect::<Vec<_>>().join(" ")
 }
 
 /// Where the results of a command go: stdout, or stderr when stdout is kept for JSON.

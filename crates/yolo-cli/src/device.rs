@@ -62,7 +62,9 @@ fn tch(_cuda: Option<usize>) -> Result<Device> {
 
 #[allow(dead_code)] // With every back end compiled in, nothing is missing.
 fn missing(what: &str, feature: &str) -> Result<Device> {
-    bail!("this yolo-cli was built without {what}; build it with `cargo build --release -p yolo-cli --features {feature}`")
+    bail!(
+        "this yolo-cli was built without {what}; build it with `cargo build --release -p yolo-cli --features {feature}`"
+    )
 }
 
 #[cfg(test)]

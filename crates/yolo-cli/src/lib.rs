@@ -6,10 +6,11 @@ mod commands;
 mod console;
 mod device;
 mod format;
-mod plots;
+mod labels_txt;
 mod resolve;
 mod results;
 mod run_dir;
+mod table;
 
 use std::process::ExitCode;
 

@@ -27,5 +27,5 @@ mod sparsity;
 pub use error::{PruneError, Result};
 pub use exclude::Pattern;
 pub use mask::Mask;
-pub use plan::{LayerMask, Method, PruneOptions, PrunePlan, Skipped, apply, plan};
+pub use plan::{LayerMask, Method, PruneOptions, PrunePlan, Rank, Skipped, apply, plan};
 pub use sparsity::{LayerSparsity, Sparsity};

@@ -19,6 +19,18 @@ pub enum Method {
     Global,
 }
 
+/// The weights whose magnitudes are compared.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Rank {
+    /// As they run, with the scale of batch normalisation folded in. The same weights go whether the
+    /// checkpoint is fused before or after.
+    #[default]
+    Fused,
+    /// As they are stored.
+    Stored,
+}
+
 /// What to prune.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PruneOptions {
@@ -26,6 +38,8 @@ pub struct PruneOptions {
     pub method: Method,
     /// Fraction of the weights that goes, 0 to 1.
     pub amount: f64,
+    /// Whose magnitudes are compared; makes no difference to a fused checkpoint.
+    pub rank: Rank,
     /// Convolutions that stay as they are.
     pub exclude: Vec<Pattern>,
 }
@@ -33,7 +47,7 @@ pub struct PruneOptions {
 impl PruneOptions {
     /// Options that exclude nothing.
     pub fn new(method: Method, amount: f64) -> Self {
-        Self { method, amount, exclude: Vec::new() }
+        Self { method, amount, rank: Rank::default(), exclude: Vec::new() }
     }
 }
 
@@ -44,6 +58,8 @@ pub struct PrunePlan {
     pub method: Method,
     /// The fraction asked for.
     pub amount: f64,
+    /// Whose magnitudes were compared.
+    pub rank: Rank,
     /// One mask per convolution that is pruned, in the order of the state dict.
     pub masks: Vec<LayerMask>,
     /// What is left as it is, and why.
@@ -71,8 +87,7 @@ pub struct Skipped {
 /// Ranks the weights of every convolution by magnitude, stem and head included, and plans which go.
 ///
 /// Exactly `round(amount · n)` of `n` weights go, halves rounded to even; `n` is a convolution's weights for
-/// [`Method::Layer`] and those of all convolutions for [`Method::Global`]. Of equal magnitudes the first go. On
-/// a fused checkpoint the magnitudes are those that run.
+/// [`Method::Layer`] and those of all convolutions for [`Method::Global`]. Of equal magnitudes the first go.
 ///
 /// # Errors
 /// An amount outside `[0, 1]`, a pattern that matches nothing, patterns that match everything.
@@ -91,7 +106,9 @@ pub fn plan(checkpoint: &Checkpoint, options: &PruneOptions) -> Result<PrunePlan
     if pruned.is_empty() {
         return Err(PruneError::NothingLeft);
     }
-    let values = |conv: &ConvRef| -> Result<&[f32]> { Ok(checkpoint.weights.f32s(&conv.weight())?) };
+    let fused = (options.rank == Rank::Fused).then(|| checkpoint.fuse()).transpose()?;
+    let ranked = &fused.as_ref().unwrap_or(checkpoint).weights;
+    let values = |conv: &ConvRef| -> Result<&[f32]> { Ok(ranked.f32s(&conv.weight())?) };
     let tensors: Vec<&[f32]> = pruned.iter().map(|conv| values(conv)).collect::<Result<_>>()?;
     let masks = match options.method {
         Method::Layer => tensors.iter().flat_map(|tensor| masks(&[*tensor], options.amount)).collect(),
@@ -101,6 +118,7 @@ pub fn plan(checkpoint: &Checkpoint, options: &PruneOptions) -> Result<PrunePlan
     Ok(PrunePlan {
         method: options.method,
         amount: options.amount,
+        rank: options.rank,
         masks: layers.map(|(conv, mask)| LayerMask { tensor: conv.weight(), mask }).collect(),
         skipped,
     })
@@ -186,6 +204,7 @@ impl PrunePlan {
         serde_json::json!({
             "method": self.method,
             "amount": self.amount,
+            "rank": self.rank,
             "pruned": self.pruned(),
             "skipped": self.skipped.iter().map(|s| s.tensor.as_str()).collect::<Vec<_>>(),
         })

@@ -1,0 +1,6 @@
+//! One module per command: resolve the arguments, call a library, show the result.
+
+pub(crate) mod coco_eval;
+pub(crate) mod info;
+pub(crate) mod prune;
+pub(crate) mod val;

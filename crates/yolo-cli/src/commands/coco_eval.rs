@@ -1,0 +1,31 @@
+//! `coco-eval`: pycocotools for boxes, without Python.
+
+use anyhow::Result;
+use yolo_data::coco::{Detections, GroundTruth, Params, evaluate};
+
+use crate::args::CocoEvalArgs;
+use crate::console::Output;
+
+/// Evaluates a file of detections and prints the twelve figures.
+pub(crate) fn run(args: &CocoEvalArgs) -> Result<()> {
+    let output = Output::new(args.json);
+    let annotations = GroundTruth::read(&args.annotations)?;
+    let detections = Detections::read(&args.predictions)?.into_vec();
+    let evaluation = evaluate(&annotations, &detections, &Params::coco())?;
+    warn_unknown_categories(evaluation.unknown_category_count);
+    let summary = evaluation.summary();
+    for line in summary.lines() {
+        output.line(line)?;
+    }
+    output.json(&summary)
+}
+
+/// Detections of categories that the annotations do not have count for nothing; say so.
+pub(crate) fn warn_unknown_categories(count: usize) {
+    if count > 0 {
+        tracing::warn!(
+            "{count} detections have a category that the annotations do not have and were left out; \
+             check that both files use the same category ids"
+        );
+    }
+}

@@ -1,0 +1,114 @@
+//! `prune`: set the smallest weights to zero and write the result.
+
+use anyhow::{Result, bail};
+use yolo_model::weights::FloatFormat;
+use yolo_prune::{Method, Pattern, PruneOptions, PrunePlan, Rank, Sparsity, apply, plan};
+
+use crate::args::{MethodArg, PruneArgs, RankArg};
+use crate::console::Output;
+use crate::format::{bytes, thousands};
+use crate::resolve::Weights;
+use crate::results::ModelFigures;
+
+/// Prunes a checkpoint, prints what happened to each convolution, and writes it.
+pub(crate) fn run(args: &PruneArgs) -> Result<()> {
+    if !args.out.extension().is_some_and(|e| e.eq_ignore_ascii_case("safetensors")) {
+        bail!("{}: --out must end in .safetensors, the only format that is written", args.out.display());
+    }
+    let output = Output::new(args.json);
+    let weights = Weights::load(&args.weights)?;
+    if std::fs::canonicalize(&args.out)
+        .is_ok_and(|out| std::fs::canonicalize(&weights.path).is_ok_and(|w| w == out))
+    {
+        bail!(
+            "{}: --out is the checkpoint that is pruned; input files are never changed",
+            args.out.display()
+        );
+    }
+    let dense = if args.fuse { weights.checkpoint.fuse()? } else { weights.checkpoint };
+    let mut options = options(args.method, args.amount, &args.exclude);
+    options.rank = match args.rank {
+        RankArg::Fused => Rank::Fused,
+        RankArg::Unfused => Rank::Stored,
+    };
+    let plan = plan(&dense, &options)?;
+    let pruned = apply(&dense, &plan)?;
+    let format = if args.half { FloatFormat::F16 } else { FloatFormat::F32 };
+    pruned.save(&args.out, format)?;
+
+    let sparsity = Sparsity::of(&pruned)?;
+    print_layers(&output, &plan, &sparsity)?;
+    output.line(pruning_line(&plan, &sparsity))?;
+    let size = std::fs::metadata(&args.out)?.len();
+    output.line(format!("Saved {} ({})", args.out.display(), bytes(size)))?;
+    output.json(&serde_json::json!({
+        "schema": crate::results::SCHEMA,
+        "model": ModelFigures::of(&pruned, &args.out, size)?,
+        "layers": layers_json(&sparsity),
+        "skipped": plan.skipped.iter().map(|s| serde_json::json!({"tensor": s.tensor, "reason": s.reason})).collect::<Vec<_>>(),
+    }))
+}
+
+/// What the flags say, as the library wants it.
+pub(crate) fn options(method: MethodArg, amount: f64, exclude: &[String]) -> PruneOptions {
+    let method = match method {
+        MethodArg::Layer => Method::Layer,
+        MethodArg::Global => Method::Global,
+    };
+    let exclude = exclude.iter().map(|pattern| Pattern::new(pattern)).collect();
+    PruneOptions { exclude, ..PruneOptions::new(method, amount) }
+}
+
+/// What was pruned, in one line; sparsity is over all parameters, as the reference counts it.
+pub(crate) fn pruning_line(plan: &PrunePlan, sparsity: &Sparsity) -> String {
+    let how = match plan.method {
+        Method::Layer => "of each convolution",
+        Method::Global => "of all convolutions together",
+    };
+    format!(
+        "Pruned {}% {how}: {} of {} weights are zero, {} global sparsity",
+        crate::format::general(plan.amount * 100.0, 6),
+        thousands(sparsity.conv_zeros),
+        thousands(sparsity.conv_weights),
+        crate::format::general(sparsity.sparsity(), 3),
+    )
+}
+
+fn print_layers(output: &Output, plan: &PrunePlan, sparsity: &Sparsity) -> Result<()> {
+    output.line(format!(
+        "{:<22}{:>18}{:>12}{:>12}{:>10}",
+        "convolution", "shape", "weights", "zeros", "sparsity"
+    ))?;
+    for layer in &sparsity.layers {
+        let skipped = plan.skipped.iter().find(|s| s.tensor.starts_with(&format!("{}.", layer.name)));
+        output.line(format!(
+            "{:<22}{:>18}{:>12}{:>12}{:>10.3}{}",
+            layer.name,
+            shape(layer.shape),
+            thousands(layer.weights),
+            thousands(layer.zeros),
+            layer.fraction(),
+            skipped.map(|s| format!("  {}", s.reason)).unwrap_or_default(),
+        ))?;
+    }
+    Ok(())
+}
+
+/// `out×in×height×width`.
+pub(crate) fn shape(shape: [usize; 4]) -> String {
+    shape.map(|n| n.to_string()).join("×")
+}
+
+/// The convolutions with their zeros, for scripts.
+pub(crate) fn layers_json(sparsity: &Sparsity) -> Vec<serde_json::Value> {
+    let layer = |layer: &yolo_prune::LayerSparsity| {
+        serde_json::json!({
+            "name": layer.name,
+            "shape": layer.shape,
+            "weights": layer.weights,
+            "zeros": layer.zeros,
+            "sparsity": layer.fraction(),
+        })
+    };
+    sparsity.layers.iter().map(layer).collect()
+}

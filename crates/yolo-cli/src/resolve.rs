@@ -1,0 +1,74 @@
+//! From what was typed to files that exist.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use yolo_data::dataset::cache::default_cache_dir;
+use yolo_data::dataset::config::DatasetConfig;
+use yolo_model::Checkpoint;
+use yolo_model::architecture::variant_yaml;
+
+/// Data sets known by name, and their yaml.
+const KNOWN_DATA: [(&str, &str); 2] = [
+    ("coco", include_str!("../../../configs/data/coco.yaml")),
+    ("coco128", include_str!("../../../configs/data/coco128.yaml")),
+];
+
+/// A checkpoint with the file it came from.
+pub(crate) struct Weights {
+    pub(crate) path: PathBuf,
+    pub(crate) file_bytes: u64,
+    pub(crate) checkpoint: Checkpoint,
+}
+
+impl Weights {
+    /// Reads `weights`: a file, or the name of a released checkpoint that lies in `weights/` or the cache.
+    pub(crate) fn load(weights: &Path) -> Result<Self> {
+        let path = weights_path(weights)?;
+        let checkpoint = Checkpoint::load(&path)?;
+        let file_bytes = std::fs::metadata(&path).with_context(|| path.display().to_string())?.len();
+        Ok(Self { path, file_bytes, checkpoint })
+    }
+}
+
+fn weights_path(weights: &Path) -> Result<PathBuf> {
+    if weights.is_file() {
+        return Ok(weights.to_owned());
+    }
+    if weights.is_dir() {
+        bail!("{}: it is a folder; name the checkpoint in it (.pt or .safetensors)", weights.display());
+    }
+    let stem = weights.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    let is_name = weights.parent().is_none_or(|parent| parent.as_os_str().is_empty());
+    if !is_name || variant_yaml(stem).is_none() {
+        bail!("{}: no such file; check --weights", weights.display());
+    }
+    let file = format!("{stem}.pt");
+    let mut places = vec![Path::new("weights").join(&file)];
+    places.extend(default_cache_dir().map(|cache| cache.join("weights").join(&file)));
+    if let Some(found) = places.iter().find(|place| place.is_file()) {
+        return Ok(found.clone());
+    }
+    let looked: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
+    bail!(
+        "{}: no such file, nor {}; download https://github.com/ultralytics/yolov5/releases/download/v7.0/{file} into weights/",
+        weights.display(),
+        looked.join(" or ")
+    )
+}
+
+/// Reads the data set yaml `data`, or the one of a known name.
+pub(crate) fn data_config(data: &Path) -> Result<DatasetConfig> {
+    if data.is_file() {
+        return Ok(DatasetConfig::read(data)?);
+    }
+    if data.is_dir() {
+        bail!("{}: it is a folder; name the data yaml in it", data.display());
+    }
+    let name = data.to_str().unwrap_or_default().trim_end_matches(".yaml");
+    let Some((_, yaml)) = KNOWN_DATA.iter().find(|(known, _)| *known == name) else {
+        bail!("{}: no such file; check --data (known names: coco, coco128)", data.display());
+    };
+    let here = std::env::current_dir().context("the current folder is not readable")?;
+    Ok(DatasetConfig::parse(yaml, &here.join(format!("{name}.yaml")))?)
+}

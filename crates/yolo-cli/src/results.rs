@@ -1,0 +1,138 @@
+//! `results.json`: the figures that scripts read. Its keys are a contract.
+
+use serde::Serialize;
+use yolo_data::coco::Summary;
+use yolo_data::metrics::NativeReport;
+use yolo_model::Checkpoint;
+use yolo_prune::Sparsity;
+use yolo_train::{SpeedMs, Validation};
+
+/// Version of the layout.
+pub(crate) const SCHEMA: u32 = 1;
+
+/// The figures of a validation.
+#[derive(Debug, Serialize)]
+pub(crate) struct Results {
+    schema: u32,
+    model: ModelFigures,
+    data: DataFigures,
+    native: NativeFigures,
+    /// Null where the data set has no COCO annotations.
+    coco: Option<Summary>,
+    speed_ms: SpeedFigures,
+}
+
+/// Size and zeros of a network.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct ModelFigures {
+    pub(crate) weights: String,
+    pub(crate) parameters: usize,
+    pub(crate) zeros: usize,
+    pub(crate) sparsity: f64,
+    pub(crate) conv_weights: usize,
+    pub(crate) conv_zeros: usize,
+    pub(crate) conv_sparsity: f64,
+    pub(crate) layers: usize,
+    pub(crate) gflops: f64,
+    pub(crate) file_bytes: u64,
+}
+
+#[derive(Debug, Serialize)]
+struct DataFigures {
+    images: usize,
+    instances: usize,
+    imgsz: usize,
+}
+
+#[derive(Debug, Serialize)]
+struct NativeFigures {
+    precision: f64,
+    recall: f64,
+    map50: f64,
+    map: f64,
+    per_class: Vec<ClassFigures>,
+}
+
+#[derive(Debug, Serialize)]
+struct ClassFigures {
+    name: String,
+    instances: usize,
+    precision: f64,
+    recall: f64,
+    map50: f64,
+    map: f64,
+}
+
+#[derive(Debug, Serialize)]
+struct SpeedFigures {
+    preprocess: f64,
+    inference: f64,
+    nms: f64,
+    shape: [usize; 4],
+}
+
+impl ModelFigures {
+    /// Counts `checkpoint`, which came from the file `weights` of `file_bytes` bytes.
+    pub(crate) fn of(
+        checkpoint: &Checkpoint,
+        weights: &std::path::Path,
+        file_bytes: u64,
+    ) -> anyhow::Result<Self> {
+        let (summary, sparsity) = (checkpoint.architecture.summary(), Sparsity::of(checkpoint)?);
+        Ok(Self {
+            weights: weights.display().to_string(),
+            parameters: sparsity.parameters,
+            zeros: sparsity.zeros,
+            sparsity: sparsity.sparsity(),
+            conv_weights: sparsity.conv_weights,
+            conv_zeros: sparsity.conv_zeros,
+            conv_sparsity: sparsity.conv_sparsity(),
+            layers: summary.layers,
+            gflops: summary.gflops,
+            file_bytes,
+        })
+    }
+}
+
+impl Results {
+    /// The figures of a validation of `model` at `image_size`.
+    pub(crate) fn new(
+        model: ModelFigures,
+        validation: &Validation,
+        class_names: &[String],
+        image_size: usize,
+        coco: Option<Summary>,
+    ) -> Self {
+        let SpeedMs { preprocess, inference, nms, shape } = validation.speed;
+        Self {
+            schema: SCHEMA,
+            model,
+            data: DataFigures {
+                images: validation.detections.len(),
+                instances: validation.instances,
+                imgsz: image_size,
+            },
+            native: native_figures(&validation.native, class_names),
+            coco,
+            speed_ms: SpeedFigures { preprocess, inference, nms, shape },
+        }
+    }
+}
+
+fn native_figures(report: &NativeReport, class_names: &[String]) -> NativeFigures {
+    let class = |class: &yolo_data::metrics::ClassMetrics| ClassFigures {
+        name: class_names.get(class.class as usize).cloned().unwrap_or_default(),
+        instances: class.instances,
+        precision: class.precision,
+        recall: class.recall,
+        map50: class.map50,
+        map: class.map,
+    };
+    NativeFigures {
+        precision: report.precision,
+        recall: report.recall,
+        map50: report.map50,
+        map: report.map,
+        per_class: report.per_class.iter().map(class).collect(),
+    }
+}

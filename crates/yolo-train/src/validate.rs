@@ -1,0 +1,270 @@
+//! Validation of a detector on a data set, step by step as YOLOv5's `val.py` does it.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use burn::tensor::{Device, Tensor};
+use rayon::prelude::*;
+use yolo_data::Xyxy;
+use yolo_data::dataset::Dataset;
+use yolo_data::loader::{Batch, Loader, LoaderOptions};
+use yolo_data::metrics::{ConfusionMatrix, LabelledBox, NativeMetrics, NativeReport, ScoredBox};
+use yolo_data::rect::{BatchOptions, plan_batches};
+use yolo_model::architecture::DetectSpec;
+use yolo_model::{Detection, NmsOptions, RawMap, Yolo, decode, nms};
+
+use crate::error::{Result, TrainError};
+use crate::tensor::images;
+
+/// How to validate.
+#[derive(Clone, Debug)]
+pub struct ValidationOptions {
+    /// Images per batch. In rectangular batches it decides the padding of an image.
+    pub batch_size: usize,
+    /// Long side of the images in pixels, a multiple of the largest stride.
+    pub image_size: usize,
+    /// Batches of similar aspect ratio, padded as little as the strides allow plus half a stride; else squares.
+    pub rect: bool,
+    /// Thresholds.
+    pub nms: NmsOptions,
+    /// Threads that decode images.
+    pub workers: usize,
+    /// All classes count as one.
+    pub single_class: bool,
+}
+
+impl ValidationOptions {
+    /// What `val.py` does by default.
+    pub fn new(image_size: usize) -> Self {
+        let nms = NmsOptions::validation();
+        Self { batch_size: 32, image_size, rect: true, nms, workers: 2, single_class: false }
+    }
+}
+
+/// What a validation found.
+#[derive(Clone, Debug)]
+pub struct Validation {
+    /// YOLOv5's own precision, recall and mean average precision.
+    pub native: NativeReport,
+    /// Which classes are taken for which.
+    pub confusion: ConfusionMatrix,
+    /// The detections of every image, in the order in which images were processed.
+    pub detections: Vec<ImageDetections>,
+    /// Labels that were compared with.
+    pub instances: usize,
+    /// Mean times.
+    pub speed: SpeedMs,
+    /// Images that could not be decoded; they count nowhere.
+    pub skipped: Vec<SkippedImage>,
+    /// What decoders had to say about images that they could read.
+    pub warnings: Vec<String>,
+}
+
+/// Detections of one image.
+#[derive(Clone, Debug)]
+pub struct ImageDetections {
+    /// Index of the image in the data set.
+    pub item_idx: usize,
+    /// Best first, in pixels of the original image.
+    pub detections: Vec<ScoredBox>,
+}
+
+/// An image that could not be decoded.
+#[derive(Clone, Debug)]
+pub struct SkippedImage {
+    /// Index of the image in the data set.
+    pub item_idx: usize,
+    /// Why.
+    pub error: String,
+}
+
+/// Milliseconds per image. Decoding and scaling of images is not part of it.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SpeedMs {
+    /// Bytes to floats, and to the device.
+    pub preprocess: f64,
+    /// Forward pass and decoding of boxes.
+    pub inference: f64,
+    /// Non-maximum suppression.
+    pub nms: f64,
+    /// Shape of a full batch of the given image size.
+    pub shape: [usize; 4],
+}
+
+/// Measures `model` on `dataset`. `progress` hears the number of images done after every batch.
+///
+/// # Errors
+/// Different numbers of classes, an image size that is no multiple of the largest stride, weights that
+/// produce NaN, or no image that can be decoded. Single images that cannot be decoded are listed in the result.
+pub fn validate(
+    model: &Yolo,
+    dataset: &Dataset,
+    device: &Device,
+    options: &ValidationOptions,
+    mut progress: impl FnMut(usize),
+) -> Result<Validation> {
+    check(model, dataset, options)?;
+    let mut native = NativeMetrics::new();
+    let num_classes = if options.single_class { 1 } else { dataset.class_names.len() };
+    let mut confusion = ConfusionMatrix::new(num_classes);
+    let (mut detections, mut skipped, mut warnings) = (Vec::new(), Vec::new(), Vec::new());
+    let mut instances = 0;
+    let mut clock = Clock::default();
+    for batch in batches(model, dataset, options) {
+        let batch = batch?;
+        skipped.extend(
+            batch.skipped.iter().map(|s| SkippedImage { item_idx: s.item_idx, error: s.error.clone() }),
+        );
+        warnings.extend_from_slice(&batch.warnings);
+        let found = detect_batch(model, &batch, device, options, &mut clock)?;
+        for (sample, found) in batch.samples.iter().zip(found) {
+            let found: Vec<ScoredBox> = found
+                .into_iter()
+                .map(|d| ScoredBox { bbox: sample.geometry.to_original(Xyxy::from(d.bbox)), ..d })
+                .collect();
+            let labels = labels(&sample.geometry.native_labels(&dataset.items[sample.item_idx]), options);
+            instances += labels.len();
+            native.add_image(&found, &labels);
+            confusion.add_image(&found, &labels);
+            detections.push(ImageDetections { item_idx: sample.item_idx, detections: found });
+        }
+        progress(detections.len() + skipped.len());
+    }
+    if let (true, Some(first)) = (detections.is_empty(), skipped.first()) {
+        return Err(TrainError::NoImages { count: skipped.len(), first: first.error.clone() });
+    }
+    let speed = clock.per_image(detections.len(), options);
+    Ok(Validation { native: native.finish(), confusion, detections, instances, speed, skipped, warnings })
+}
+
+fn check(model: &Yolo, dataset: &Dataset, options: &ValidationOptions) -> Result<()> {
+    let (model_classes, data_classes) = (model.architecture().num_classes(), dataset.class_names.len());
+    if model_classes != data_classes && !options.single_class {
+        return Err(TrainError::Classes { model: model_classes, data: data_classes });
+    }
+    let (size, stride) = (options.image_size, model.architecture().max_stride());
+    if size == 0 || !size.is_multiple_of(stride) {
+        return Err(TrainError::ImageSize { size, stride });
+    }
+    Ok(())
+}
+
+/// The batches of the data set, decoded and scaled in the background.
+fn batches(model: &Yolo, dataset: &Dataset, options: &ValidationOptions) -> Loader {
+    let sizes: Vec<(u32, u32)> = dataset.items.iter().map(|item| (item.width, item.height)).collect();
+    let image_size = options.image_size as u32;
+    let plans = plan_batches(
+        &sizes,
+        &BatchOptions {
+            image_size,
+            batch_size: options.batch_size,
+            stride: model.architecture().max_stride() as u32,
+            pad: if options.rect { 0.5 } else { 0.0 },
+            rect: options.rect,
+        },
+    );
+    let loader = LoaderOptions { workers: options.workers, image_size, ..LoaderOptions::default() };
+    Loader::new(Arc::from(dataset.items.as_slice()), plans, loader)
+}
+
+/// Detections of every image of a batch, in pixels of the network's input.
+fn detect_batch(
+    model: &Yolo,
+    batch: &Batch,
+    device: &Device,
+    options: &ValidationOptions,
+    clock: &mut Clock,
+) -> Result<Vec<Vec<ScoredBox>>> {
+    let n = batch.samples.len();
+    if n == 0 {
+        return Ok(Vec::new());
+    }
+    let start = Instant::now();
+    let input = images(&batch.pixels, n, batch.height, batch.width, device);
+    device.sync().map_err(|error| TrainError::Device(format!("{error:?}")))?;
+    clock.preprocess += start.elapsed();
+
+    let start = Instant::now();
+    let maps = model.forward(input).into_iter().map(HostMap::read).collect::<Result<Vec<_>>>()?;
+    let detect = model.architecture().detect();
+    let predictions: Vec<_> = (0..n)
+        .into_par_iter()
+        .map(|image| decode_image(&maps, image, detect, options.nms.score_threshold))
+        .collect();
+    clock.inference += start.elapsed();
+
+    let start = Instant::now();
+    let found = predictions.par_iter().map(|p| scored(nms(p, &options.nms), options)).collect();
+    clock.nms += start.elapsed();
+    Ok(found)
+}
+
+/// The logits of one level for a whole batch, on the host.
+struct HostMap {
+    logits: Vec<f32>,
+    /// `[N, anchors · (5 + num_classes), height, width]`.
+    dims: [usize; 4],
+}
+
+impl HostMap {
+    fn read(map: Tensor<4>) -> Result<Self> {
+        let dims = map.dims();
+        let data = map.try_into_data().map_err(|error| TrainError::Device(format!("{error:?}")))?;
+        let logits =
+            data.try_into_vec_as::<f32>().map_err(|error| TrainError::Device(format!("{error:?}")))?;
+        if logits.iter().any(|logit| !logit.is_finite()) {
+            return Err(TrainError::NotFinite);
+        }
+        Ok(Self { logits, dims })
+    }
+
+    fn image(&self, image: usize) -> RawMap<'_> {
+        let [_, channels, height, width] = self.dims;
+        let length = channels * height * width;
+        RawMap { logits: &self.logits[image * length..(image + 1) * length], height, width }
+    }
+}
+
+fn decode_image(
+    maps: &[HostMap],
+    image: usize,
+    detect: &DetectSpec,
+    min_objectness: f32,
+) -> yolo_model::Predictions {
+    let maps: Vec<RawMap> = maps.iter().map(|map| map.image(image)).collect();
+    decode(&maps, detect, min_objectness)
+}
+
+fn scored(detections: Vec<Detection>, options: &ValidationOptions) -> Vec<ScoredBox> {
+    let class = |class: usize| if options.single_class { 0 } else { class as u32 };
+    let scored = |d: Detection| {
+        let [x1, y1, x2, y2] = d.xyxy;
+        ScoredBox { bbox: Xyxy { x1, y1, x2, y2 }, score: d.score, class: class(d.class) }
+    };
+    detections.into_iter().map(scored).collect()
+}
+
+fn labels(native: &[(u32, Xyxy)], options: &ValidationOptions) -> Vec<LabelledBox> {
+    let class = |class: u32| if options.single_class { 0 } else { class };
+    native.iter().map(|&(c, bbox)| LabelledBox { bbox, class: class(c) }).collect()
+}
+
+/// Time spent in each stage.
+#[derive(Default)]
+struct Clock {
+    preprocess: Duration,
+    inference: Duration,
+    nms: Duration,
+}
+
+impl Clock {
+    fn per_image(&self, n_images: usize, options: &ValidationOptions) -> SpeedMs {
+        let per_image = |total: Duration| total.as_secs_f64() * 1e3 / n_images.max(1) as f64;
+        SpeedMs {
+            preprocess: per_image(self.preprocess),
+            inference: per_image(self.inference),
+            nms: per_image(self.nms),
+            shape: [options.batch_size, 3, options.image_size, options.image_size],
+        }
+    }
+}
