@@ -19,7 +19,7 @@ impl SearchPath {
     pub fn from_env() -> Self {
         Self {
             current_dir: std::env::current_dir().ok(),
-            datasets_dir: std::env::var_os("YOLO_DATASETS_DIR").filter(|v| !v.is_empty()).map(PathBuf::from),
+            datasets_dir: std::env::var_os("YOLO_DATASETS_DIR").and_then(|dir| std::path::absolute(dir).ok()),
         }
     }
 }
@@ -145,7 +145,7 @@ mod tests {
     #[test]
     fn a_relative_root_is_looked_for_by_the_yaml_then_here_then_among_the_data_sets() {
         let temp = tempfile::tempdir().unwrap();
-        let [yaml, here, sets] = ["yaml", "here", "sets"].map(|d| temp.path().join(d));
+        let [yaml, here, sets] = ["a/yaml", "b/here", "c/sets"].map(|d| temp.path().join(d));
         let search = SearchPath { current_dir: Some(here.clone()), datasets_dir: Some(sets.clone()) };
         let config = config(&yaml, "path: ../datasets/f\ntrain: t\nval: v");
         let text = config.locate(Split::Val, &search).unwrap_err().to_string();
