@@ -284,7 +284,8 @@ fn scan(
         let cached = key.as_ref().and_then(|key| cache.get(&pair.image, key)).cloned();
         let scanned = cached.unwrap_or_else(|| scan_one(pair));
         progress(done.fetch_add(1, Ordering::Relaxed) + 1, pairs.len());
-        (key, scanned)
+        // A rejected image may only lack permissions, which leave no trace in the key: it is not cached.
+        (key.filter(|_| scanned.size.is_some()), scanned)
     };
     let scans: Vec<(Option<Key>, Scanned)> = pairs.par_iter().map(scan_pair).collect();
     let keyed = pairs

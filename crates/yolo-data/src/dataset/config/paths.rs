@@ -37,16 +37,18 @@ impl DatasetConfig {
     /// The folders `path` may mean, in the order they are tried: itself if absolute, else below the YAML's
     /// folder, the current directory and `$YOLO_DATASETS_DIR` (there also by its last component alone).
     pub fn root_candidates(&self, search: &SearchPath) -> Vec<PathBuf> {
-        let written = Path::new(&self.path);
+        let mut roots = vec![];
         let yaml_dir = self.file.parent().unwrap_or(Path::new(""));
-        if written.is_absolute() {
-            return vec![written.to_owned()];
-        }
-        let mut roots = vec![yaml_dir.join(written)];
-        roots.extend(search.current_dir.iter().map(|dir| dir.join(written)));
-        if let Some(dir) = &search.datasets_dir {
-            roots.push(dir.join(written));
-            roots.extend(written.file_name().map(|name| dir.join(name)));
+        for written in [self.path.clone(), with_slashes(&self.path)] {
+            let written = Path::new(&written);
+            // `join` of an absolute path is that path.
+            roots.push(yaml_dir.join(written));
+            roots.extend(search.current_dir.iter().map(|dir| dir.join(written)));
+            if let Some(dir) = &search.datasets_dir {
+                roots.push(dir.join(written));
+                roots
+                    .extend(written.file_name().filter(|_| written.is_relative()).map(|name| dir.join(name)));
+            }
         }
         let mut unique = vec![];
         for root in roots.into_iter().map(|root| tidy(&root)) {
