@@ -309,6 +309,12 @@ mod tests {
     }
 
     #[test]
+    fn byte_order_mark_and_windows_line_ends_are_fine() {
+        let text = "\u{feff}train: a\r\nval: b\r\nnames:\r\n  0: no\r\n  1: two words # note\r\n";
+        assert_eq!(parse(text).unwrap().class_names, ["no", "two words"]);
+    }
+
+    #[test]
     fn missing_keys_are_named_with_what_to_write() {
         let text = message("train: a\nnames: [x]\n");
         assert!(text.contains("`val` is missing") && text.contains("val: images/val"), "{text}");

@@ -5,9 +5,10 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
+use std::panic::catch_unwind;
 use std::path::Path;
 
-use ::image::{ImageFormat, ImageReader};
+use ::image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader};
 
 /// Sides below this are taken for a broken file, as in YOLOv5.
 const MIN_SIDE_PX: u32 = 10;
@@ -63,7 +64,8 @@ fn probe_jpeg(reader: &mut BufReader<File>) -> Result<Probed, String> {
 struct JpegHeader {
     width: u32,
     height: u32,
-    orientation: Option<u32>,
+    /// As EXIF numbers it; 1 is upright.
+    orientation: u32,
 }
 
 /// Follows the segments of a JPEG to its frame header (SOF), picking up an EXIF segment on the way.
@@ -90,10 +92,11 @@ fn read_jpeg_header(reader: &mut BufReader<File>) -> std::io::Result<JpegHeader>
         let mut segment = vec![0; length];
         reader.read_exact(&mut segment)?;
         if let Some(tiff) = segment.strip_prefix(b"Exif\0\0") {
-            orientation = orientation.or_else(|| orientation_of(exif::Reader::new().read_raw(tiff.to_vec())));
+            orientation = orientation.or_else(|| Some(orientation_of(tiff.to_vec())));
         } else if is_frame {
             let [_, h1, h0, w1, w0, ..] = segment[..] else { return Err(invalid("frame header too short")) };
             let (width, height) = (u16::from_be_bytes([w1, w0]), u16::from_be_bytes([h1, h0]));
+            let orientation = orientation.unwrap_or(1);
             return Ok(JpegHeader { width: width.into(), height: height.into(), orientation });
         }
     }
@@ -124,41 +127,54 @@ fn read_u16(reader: &mut BufReader<File>) -> std::io::Result<u16> {
 }
 
 fn probe_other(path: &Path) -> Result<Probed, String> {
-    let reader = ImageReader::open(path).and_then(ImageReader::with_guessed_format);
-    let mut reader = reader.map_err(|e| format!("cannot be read: {e}"))?;
-    let by_content = std::fs::File::open(path).ok().and_then(|file| format_by_content(file).ok().flatten());
-    let usable = [ImageFormat::Png, ImageFormat::Bmp, ImageFormat::WebP, ImageFormat::Tiff];
-    let Some(format) = by_content else {
+    let Some(format) = format_by_content(path).map_err(|e| format!("cannot be read: {e}"))? else {
         return Err("not an image (unknown format): replace or remove it".to_owned());
     };
-    if !usable.contains(&format) {
+    if ![ImageFormat::Png, ImageFormat::Bmp, ImageFormat::WebP, ImageFormat::Tiff].contains(&format) {
         return Err(format!("{format:?} images are not supported: convert it to PNG or JPEG"));
     }
+    // Decoders are parsers of hostile input and not known to be free of panics; one file must not end a scan.
+    let decoded = catch_unwind(|| decode(path, format))
+        .unwrap_or_else(|_| Err("the decoder stopped on inconsistent data".to_owned()));
+    decoded
+        .map_err(|reason| format!("not a readable {format:?} image ({reason}): copy it again or remove it"))
+}
+
+fn decode(path: &Path, format: ImageFormat) -> Result<Probed, String> {
+    let mut reader = ImageReader::open(path).map_err(|e| e.to_string())?;
     reader.set_format(format);
-    let decoded =
-        reader.decode().map_err(|e| format!("not a readable {format:?} image ({e}): copy it again"))?;
-    let orientation = File::open(path)
-        .ok()
-        .and_then(|file| orientation_of(exif::Reader::new().read_from_container(&mut BufReader::new(file))));
+    let mut decoder = reader.into_decoder().map_err(|e| e.to_string())?;
+    let orientation = match format {
+        ImageFormat::Tiff => decoder.orientation().map_or(1, |orientation| u32::from(orientation.to_exif())),
+        _ => decoder.exif_metadata().ok().flatten().map_or(1, orientation_of),
+    };
+    let decoded = DynamicImage::from_decoder(decoder).map_err(|e| e.to_string())?;
     let (width, height) = upright(decoded.width(), decoded.height(), orientation);
     Ok(Probed { width, height, warning: None })
 }
 
 /// The format that the first bytes show; the file's name does not count.
-fn format_by_content(mut file: File) -> std::io::Result<Option<ImageFormat>> {
+fn format_by_content(path: &Path) -> std::io::Result<Option<ImageFormat>> {
     let mut start = vec![];
-    Read::by_ref(&mut file).take(64).read_to_end(&mut start)?;
+    File::open(path)?.take(64).read_to_end(&mut start)?;
     Ok(::image::guess_format(&start).ok())
 }
 
-fn orientation_of(exif: Result<exif::Exif, exif::Error>) -> Option<u32> {
-    exif.ok()?.get_field(exif::Tag::Orientation, exif::In::PRIMARY)?.value.get_uint(0)
+/// The orientation in an EXIF block (without its `Exif` prefix), as far as the block can be read; else 1.
+fn orientation_of(tiff: Vec<u8>) -> u32 {
+    let parsed = exif::Reader::new()
+        .continue_on_error(true)
+        .read_raw(tiff)
+        .or_else(|e| e.distill_partial_result(|_| {}));
+    let value =
+        |exif: exif::Exif| exif.get_field(exif::Tag::Orientation, exif::In::PRIMARY)?.value.get_uint(0);
+    parsed.ok().and_then(value).unwrap_or(1)
 }
 
 /// Width and height after applying an EXIF orientation; 5 to 8 lay the image on its side.
-fn upright(width: u32, height: u32, orientation: Option<u32>) -> (u32, u32) {
+fn upright(width: u32, height: u32, orientation: u32) -> (u32, u32) {
     match orientation {
-        Some(5..=8) => (height, width),
+        5..=8 => (height, width),
         _ => (width, height),
     }
 }

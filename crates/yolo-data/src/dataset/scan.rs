@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use rayon::prelude::*;
 
 use super::cache::{Cache, Key, Scanned, Stamp};
-use super::coco_json::{self, Skipped};
+use super::coco_json::{self, CocoImage, Skipped};
 use super::config::{DatasetConfig, Entry, SearchPath, Split};
 use super::{Item, Label, Problem, Severity, labels, list, probe};
 use crate::{DataError, Result};
@@ -195,63 +195,78 @@ fn from_coco_json(
 ) -> Result<(Vec<Item>, ScanReport)> {
     let mut report = ScanReport::default();
     let mut annotated = vec![];
-    for Entry { root, path } in entries {
-        let coco = coco_json::read(path)?;
-        let classes = coco.classes_in(&config.class_names, path)?;
-        let dirs = coco_json::image_dirs(path, root, config.image_dir_in(root));
-        report.problems.extend(coco.problems);
-        for mut image in coco.images {
-            for (class, _) in &mut image.objects {
-                // `classes_in` has checked that every class in use has a name.
-                *class = classes[*class as usize].unwrap_or_default();
-            }
-            match coco_json::find_image(&image.file_name, &dirs) {
-                Ok(found) => annotated.push((Pair { image: found, label_path: None }, image, path)),
-                Err(reason) => {
-                    report.corrupt += 1;
-                    report.problems.push(Problem::rejected(path, None, reason));
-                }
-            }
-        }
+    for entry in entries {
+        annotated.extend(read_coco_entry(config, entry, &mut report)?);
     }
-    annotated.sort_by(|(a, ..), (b, ..)| a.image.as_os_str().cmp(b.image.as_os_str()));
-    let (pairs, coco): (Vec<Pair>, Vec<_>) =
-        annotated.into_iter().map(|(pair, image, path)| (pair, (image, path))).unzip();
+    annotated.sort_by(|(a, _), (b, _)| a.image.as_os_str().cmp(b.image.as_os_str()));
+    let (pairs, coco_images): (Vec<Pair>, Vec<CocoImage>) = annotated.into_iter().unzip();
     let scans = scan(&pairs, entries, options, progress);
     let mut items = vec![];
     let mut outside = Skipped::default();
-    for ((pair, (coco_image, json)), scanned) in pairs.into_iter().zip(coco).zip(scans) {
+    for ((pair, coco_image), scanned) in pairs.into_iter().zip(coco_images).zip(scans) {
         report.problems.extend(scanned.problems);
         let Some((width, height)) = scanned.size else {
             report.corrupt += 1;
             continue;
         };
-        let [w, h] = coco_image.size_px.unwrap_or([f64::from(width), f64::from(height)]);
-        if [w, h] != [f64::from(width), f64::from(height)] {
+        let size_px = [f64::from(width), f64::from(height)];
+        let [w, h] = coco_image.size_px.unwrap_or(size_px);
+        if [w, h] != size_px {
             let reason = format!(
-                "image {} is {w} x {h} here, but {} is {width} x {height}; boxes are taken as fractions \
-                                  of the former",
-                coco_image.id,
-                pair.image.display()
+                "the image is {width} x {height}, but {w} x {h} in the annotations (image id {}); boxes are taken \
+                 as fractions of the latter. Check that both belong together",
+                coco_image.id
             );
-            report.problems.push(Problem::warning(json, None, reason));
+            report.problems.push(Problem::warning(&pair.image, None, reason));
         }
-        let mut labels = vec![];
-        for (class, bbox_orig) in coco_image.objects {
-            match coco_json::normalise(bbox_orig, w, h) {
-                Some(bbox_norm) => labels.push(Label { class, bbox_norm, polygon_norm: vec![] }),
-                None => outside.add(&format!("in image {}", coco_image.id)),
-            }
-        }
+        let labels = normalised_labels(&coco_image, w, h, &mut outside);
         if labels.is_empty() {
-            report.empty += 1
+            report.empty += 1;
         } else {
-            report.found += 1
+            report.found += 1;
         }
         items.push(Item { image: pair.image, width, height, labels });
     }
     outside.report(&entries[0].path, "outside of their image", &mut report.problems);
     Ok((items, report))
+}
+
+/// The images of one COCO file that exist, with their classes turned into those of the YAML.
+fn read_coco_entry(
+    config: &DatasetConfig,
+    Entry { root, path }: &Entry,
+    report: &mut ScanReport,
+) -> Result<Vec<(Pair, CocoImage)>> {
+    let coco = coco_json::read(path)?;
+    let classes = coco.classes_in(&config.class_names, path)?;
+    let dirs = coco_json::image_dirs(path, root, config.image_dir_in(root));
+    report.problems.extend(coco.problems);
+    let mut annotated = vec![];
+    for mut image in coco.images {
+        for (class, _) in &mut image.objects {
+            // `classes_in` has checked that every class in use has a name.
+            *class = classes[*class as usize].unwrap_or_default();
+        }
+        match coco_json::find_image(&image.file_name, &dirs) {
+            Ok(found) => annotated.push((Pair { image: found, label_path: None }, image)),
+            Err(reason) => {
+                report.corrupt += 1;
+                report.problems.push(Problem::rejected(path, None, reason));
+            }
+        }
+    }
+    Ok(annotated)
+}
+
+fn normalised_labels(image: &CocoImage, width: f64, height: f64, outside: &mut Skipped) -> Vec<Label> {
+    let mut labels = vec![];
+    for &(class, bbox_orig) in &image.objects {
+        match coco_json::normalise(bbox_orig, width, height) {
+            Some(bbox_norm) => labels.push(Label { class, bbox_norm, polygon_norm: vec![] }),
+            None => outside.add(&format!("in image {}", image.id)),
+        }
+    }
+    labels
 }
 
 /// Scans all pairs in parallel, in their order; unchanged ones are taken from the cache.
@@ -269,7 +284,8 @@ fn scan(
         let cached = key.as_ref().and_then(|key| cache.get(&pair.image, key)).cloned();
         let scanned = cached.unwrap_or_else(|| scan_one(pair));
         progress(done.fetch_add(1, Ordering::Relaxed) + 1, pairs.len());
-        (key, scanned)
+        // A rejected image may only lack permissions, which leave no trace in the key: it is not cached.
+        (key.filter(|_| scanned.size.is_some()), scanned)
     };
     let scans: Vec<(Option<Key>, Scanned)> = pairs.par_iter().map(scan_pair).collect();
     let keyed = pairs

@@ -59,8 +59,8 @@ fn an_image_of_another_size_is_pointed_out() {
     let folder = folder("names: [cat, dog]\n");
     folder.png("images/val/a.png", 30, 20);
     let dataset = folder.opened();
-    let problem = dataset.report.problems.iter().find(|p| p.reason.contains("20 x 30 here")).unwrap();
-    assert!(problem.reason.contains("a.png is 30 x 20"), "{problem}");
+    let problem = dataset.report.problems.iter().find(|p| p.reason.contains("but 20 x 30")).unwrap();
+    assert!(problem.to_string().contains("a.png: warning: the image is 30 x 20"), "{problem}");
     assert_eq!((dataset.items[0].width, dataset.items[0].height), (30, 20));
 }
 

@@ -131,7 +131,9 @@ fn a_cached_scan_equals_a_fresh_one_and_sees_each_change() {
 
     let cache =
         std::fs::read_dir(cache_dir.path().join("made/on/demand")).unwrap().next().unwrap().unwrap().path();
-    let marked = std::fs::read_to_string(&cache).unwrap().replace("[20,30]", "[21,31]");
+    let kept = std::fs::read_to_string(&cache).unwrap();
+    assert!(!kept.contains("d.jpg"), "a rejected image may become readable without its file changing");
+    let marked = kept.replace("[20,30]", "[21,31]");
     std::fs::write(&cache, marked).unwrap();
     folder.write("labels/val/a.txt", "1 0.5 0.5 0.5 0.5\n");
     let dataset = folder.open(&options).unwrap();
@@ -144,6 +146,14 @@ fn a_cached_scan_equals_a_fresh_one_and_sees_each_change() {
     let dataset = folder.open(&options).unwrap();
     assert_eq!((dataset.report.missing, dataset.items[1].width), (1, 20));
     assert_eq!(dataset, folder.opened());
+}
+
+#[test]
+fn backslashes_of_windows_are_understood_everywhere() {
+    let folder = Folder::new();
+    folder.write("sub/set/images/v/a.png", std::fs::read(folder.path("images/val/a.png")).unwrap());
+    folder.write("set.yaml", "path: sub\\set\ntrain: images\\v\nval: images\\v\nnames: [cat, dog]\n");
+    assert_eq!(folder.opened().items[0].image, folder.path("sub/set/images/v/a.png"));
 }
 
 #[test]

@@ -19,7 +19,7 @@ impl SearchPath {
     pub fn from_env() -> Self {
         Self {
             current_dir: std::env::current_dir().ok(),
-            datasets_dir: std::env::var_os("YOLO_DATASETS_DIR").filter(|v| !v.is_empty()).map(PathBuf::from),
+            datasets_dir: std::env::var_os("YOLO_DATASETS_DIR").and_then(|dir| std::path::absolute(dir).ok()),
         }
     }
 }
@@ -37,16 +37,18 @@ impl DatasetConfig {
     /// The folders `path` may mean, in the order they are tried: itself if absolute, else below the YAML's
     /// folder, the current directory and `$YOLO_DATASETS_DIR` (there also by its last component alone).
     pub fn root_candidates(&self, search: &SearchPath) -> Vec<PathBuf> {
-        let written = Path::new(&self.path);
+        let mut roots = vec![];
         let yaml_dir = self.file.parent().unwrap_or(Path::new(""));
-        if written.is_absolute() {
-            return vec![written.to_owned()];
-        }
-        let mut roots = vec![yaml_dir.join(written)];
-        roots.extend(search.current_dir.iter().map(|dir| dir.join(written)));
-        if let Some(dir) = &search.datasets_dir {
-            roots.push(dir.join(written));
-            roots.extend(written.file_name().map(|name| dir.join(name)));
+        for written in [self.path.clone(), with_slashes(&self.path)] {
+            let written = Path::new(&written);
+            // `join` of an absolute path is that path.
+            roots.push(yaml_dir.join(written));
+            roots.extend(search.current_dir.iter().map(|dir| dir.join(written)));
+            if let Some(dir) = &search.datasets_dir {
+                roots.push(dir.join(written));
+                roots
+                    .extend(written.file_name().filter(|_| written.is_relative()).map(|name| dir.join(name)));
+            }
         }
         let mut unique = vec![];
         for root in roots.into_iter().map(|root| tidy(&root)) {
@@ -145,7 +147,7 @@ mod tests {
     #[test]
     fn a_relative_root_is_looked_for_by_the_yaml_then_here_then_among_the_data_sets() {
         let temp = tempfile::tempdir().unwrap();
-        let [yaml, here, sets] = ["yaml", "here", "sets"].map(|d| temp.path().join(d));
+        let [yaml, here, sets] = ["a/yaml", "b/here", "c/sets"].map(|d| temp.path().join(d));
         let search = SearchPath { current_dir: Some(here.clone()), datasets_dir: Some(sets.clone()) };
         let config = config(&yaml, "path: ../datasets/f\ntrain: t\nval: v");
         let text = config.locate(Split::Val, &search).unwrap_err().to_string();
