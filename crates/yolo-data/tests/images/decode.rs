@@ -105,7 +105,7 @@ fn coco_images_equal_opencv_bit_for_bit() {
     let files = expected["files"].as_object().unwrap();
     for (name, hash) in files {
         let decoded = decode_file(root.join(name)).unwrap();
-        assert_eq!(fnv1a64(decoded.image.pixels.into_iter().step_by(97)), hash.as_str().unwrap(), "{name}");
+        assert_eq!(fnv1a64(decoded.image.pixels), hash.as_str().unwrap(), "{name}");
         assert!(decoded.warnings.is_empty(), "{name}: {:?}", decoded.warnings);
     }
     assert_eq!(files.len(), 160);
