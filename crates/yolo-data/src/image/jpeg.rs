@@ -96,8 +96,10 @@ fn describe(warning: &DecodeWarning) -> String {
     }
 }
 
-/// Whether an end marker stands anywhere: files with several pictures, or with notes behind the picture, are
-/// sound, and entropy-coded data never contains the two bytes.
+/// Whether an end marker follows the last scan, if not at the very end: files with several pictures, or with
+/// notes behind the picture, are sound. A preview in the header has an end marker as well, and does not count.
 fn has_end_marker(bytes: &[u8]) -> bool {
-    bytes.ends_with(b"\xff\xd9") || bytes.windows(2).any(|pair| pair == b"\xff\xd9")
+    let last_scan = || bytes.windows(2).rposition(|pair| pair == b"\xff\xda");
+    bytes.ends_with(b"\xff\xd9")
+        || last_scan().is_some_and(|at| bytes[at..].windows(2).any(|pair| pair == b"\xff\xd9"))
 }

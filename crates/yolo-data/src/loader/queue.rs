@@ -63,7 +63,13 @@ impl Open {
     fn new(plan: &BatchPlan, mut pixels: Vec<u8>) -> Self {
         let n = plan.indices.len();
         // Every byte is written later, or cut off: what is left in reused memory does not matter.
-        pixels.resize(n * 3 * plan.height * plan.width, 0);
+        let len = n * 3 * plan.height * plan.width;
+        if pixels.capacity() < len {
+            // Fresh zeros cost nothing until they are written to; filling memory would hold up all threads.
+            pixels = vec![0; len];
+        } else {
+            pixels.resize(len, 0);
+        }
         let slots = (0..n).map(|_| None).collect();
         Self {
             height: plan.height,

@@ -46,15 +46,16 @@ pub(super) fn area_taps(to: u32, scale: f64) -> Vec<Taps> {
 
 /// Filters `image` along x, then along y, into `out`, whose size is that of the two tap lists.
 pub(super) fn interpolate(image: &RgbImage, columns: &[Taps], rows: &[Taps], out: &mut RgbImage) {
-    let columns: Vec<Column> = columns.iter().map(|&t| Column::new(t, image.width as usize)).collect();
+    let columns = Columns::new(columns, image.width as usize);
     let stride = image.width as usize * 3;
     let row_of = |y: usize| &image.pixels[y * stride..(y + 1) * stride];
     let last = i64::from(image.height) - 1;
-    let out_stride = columns.len() * 3;
+    let out_stride = columns.offsets.len() * 3;
 
     // Neighbouring destination rows share source rows, so the two newest filtered rows are kept.
     let mut top = FilteredRow::new(out_stride);
     let mut bottom = FilteredRow::new(out_stride);
+    let mut gathered = Gathered { first: vec![0; out_stride], second: vec![0; out_stride] };
     for (taps, out_row) in rows.iter().zip(out.pixels.chunks_exact_mut(out_stride)) {
         // Unlike along x, the weights stay as they are where a row index is clamped.
         let y0 = taps.first.clamp(0, last) as usize;
@@ -62,35 +63,45 @@ pub(super) fn interpolate(image: &RgbImage, columns: &[Taps], rows: &[Taps], out
         if top.source != Some(y0) && bottom.source == Some(y0) {
             std::mem::swap(&mut top, &mut bottom);
         }
-        top.load(y0, row_of(y0), &columns);
+        top.load(y0, row_of(y0), &columns, &mut gathered);
         if y1 == y0 {
             blend_rows(&top.values, &top.values, taps.weights, out_row);
         } else {
-            bottom.load(y1, row_of(y1), &columns);
+            bottom.load(y1, row_of(y1), &columns, &mut gathered);
             blend_rows(&top.values, &bottom.values, taps.weights, out_row);
         }
     }
 }
 
-/// [`Taps`] of a column as a byte offset of two neighbouring pixels that both lie in the row.
-#[derive(Clone, Copy)]
-struct Column {
-    offset: usize,
-    weights: [i32; 2],
+/// The filter along x for one row length.
+struct Columns {
+    /// Byte offsets of the first of two neighbouring pixels that both lie in the row.
+    offsets: Vec<u32>,
+    /// Weights of the first and of the second pixel, once for each of the three channels.
+    first_weights: Vec<i16>,
+    second_weights: Vec<i16>,
 }
 
-impl Column {
-    fn new(taps: Taps, width: usize) -> Self {
+impl Columns {
+    fn new(taps: &[Taps], width: usize) -> Self {
         let last = width as i64 - 1;
         let one = ONE as i32;
-        if taps.first < 0 {
-            Self { offset: 0, weights: [one, 0] }
-        } else if taps.first >= last {
-            // The last pixel alone, expressed as the second of a pair; a row of one pixel has no pair.
-            let weights = if width > 1 { [0, one] } else { [one, 0] };
-            Self { offset: width.saturating_sub(2) * 3, weights }
-        } else {
-            Self { offset: taps.first as usize * 3, weights: taps.weights }
+        let column = |taps: &Taps| {
+            if taps.first < 0 {
+                (0, [one, 0])
+            } else if taps.first >= last {
+                // The last pixel alone, expressed as the second of a pair.
+                (width.saturating_sub(2), [0, one])
+            } else {
+                (taps.first as usize, taps.weights)
+            }
+        };
+        let columns: Vec<(usize, [i32; 2])> = taps.iter().map(column).collect();
+        let weights = |i: usize| columns.iter().flat_map(|c| [c.1[i] as i16; 3]).collect();
+        Self {
+            offsets: columns.iter().map(|c| c.0 as u32 * 3).collect(),
+            first_weights: weights(0),
+            second_weights: weights(1),
         }
     }
 }
@@ -102,29 +113,46 @@ struct FilteredRow {
     values: Vec<i16>,
 }
 
+/// The two source pixels of every column, side by side, so that the arithmetic runs over plain arrays.
+struct Gathered {
+    first: Vec<u8>,
+    second: Vec<u8>,
+}
+
 impl FilteredRow {
     fn new(len: usize) -> Self {
         Self { source: None, values: vec![0; len] }
     }
 
-    fn load(&mut self, y: usize, row: &[u8], columns: &[Column]) {
+    fn load(&mut self, y: usize, row: &[u8], columns: &Columns, gathered: &mut Gathered) {
         if self.source == Some(y) {
             return;
         }
         self.source = Some(y);
-        if row.len() == 3 {
-            let pixel = [row[0], row[1], row[2]];
-            for out in self.values.as_chunks_mut::<3>().0 {
-                *out = pixel.map(|v| ((i32::from(v) * ONE as i32) >> 4) as i16);
-            }
+        gathered.gather(row, columns);
+        let weights = columns.first_weights.iter().zip(&columns.second_weights);
+        let pixels = gathered.first.iter().zip(&gathered.second);
+        for ((out, (&p0, &p1)), (&a0, &a1)) in self.values.iter_mut().zip(pixels).zip(weights) {
+            let sum = i32::from(i16::from(p0)) * i32::from(a0) + i32::from(i16::from(p1)) * i32::from(a1);
+            *out = (sum >> 4) as i16;
+        }
+    }
+}
+
+impl Gathered {
+    fn gather(&mut self, row: &[u8], columns: &Columns) {
+        let first = self.first.as_chunks_mut::<3>().0;
+        let second = self.second.as_chunks_mut::<3>().0;
+        if let &[r, g, b] = row {
+            // A row of one pixel has no pairs.
+            first.fill([r, g, b]);
+            second.fill([r, g, b]);
             return;
         }
-        for (out, column) in self.values.as_chunks_mut::<3>().0.iter_mut().zip(columns) {
-            let Some(pair) = row.get(column.offset..).and_then(|r| r.first_chunk::<6>()) else { continue };
-            let [a0, a1] = column.weights;
-            for c in 0..3 {
-                out[c] = ((i32::from(pair[c]) * a0 + i32::from(pair[c + 3]) * a1) >> 4) as i16;
-            }
+        for ((first, second), &offset) in first.iter_mut().zip(second).zip(&columns.offsets) {
+            let pair = &row[offset as usize..][..6];
+            first.copy_from_slice(&pair[..3]);
+            second.copy_from_slice(&pair[3..]);
         }
     }
 }

@@ -43,6 +43,17 @@ fn a_truncated_jpeg_is_grey_where_it_ends() {
 }
 
 #[test]
+fn a_preview_in_the_header_does_not_hide_that_the_file_ends_early() {
+    let bytes = std::fs::read(fixture("decode/truncated_progressive.jpg")).unwrap();
+    let plain = decode(&bytes, Path::new("plain.jpg")).unwrap();
+    // An application segment with a scan and an end marker in it, behind the start marker.
+    let segment = b"\xff\xef\0\x06\xff\xda\xff\xd9";
+    let with_preview = [&bytes[..2], segment, &bytes[2..]].concat();
+    assert_eq!(decode(&with_preview, Path::new("preview.jpg")).unwrap(), plain);
+    assert_eq!(plain.warnings.len(), 1);
+}
+
+#[test]
 fn what_is_no_image_is_an_error_with_the_file_and_a_fix() {
     let path = Path::new("somewhere/picture.jpg");
     for (bytes, reason) in [
@@ -105,7 +116,7 @@ fn coco_images_equal_opencv_bit_for_bit() {
     let files = expected["files"].as_object().unwrap();
     for (name, hash) in files {
         let decoded = decode_file(root.join(name)).unwrap();
-        assert_eq!(fnv1a64(decoded.image.pixels.into_iter().step_by(97)), hash.as_str().unwrap(), "{name}");
+        assert_eq!(fnv1a64(decoded.image.pixels), hash.as_str().unwrap(), "{name}");
         assert!(decoded.warnings.is_empty(), "{name}: {:?}", decoded.warnings);
     }
     assert_eq!(files.len(), 160);
