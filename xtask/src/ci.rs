@@ -1,0 +1,34 @@
+//! What a change has to pass, cheapest first.
+
+use std::path::Path;
+use std::process::Command;
+
+/// Runs every step; stops at the first that fails.
+///
+/// Everything is built for the whole workspace at once: building single packages would build shared
+/// dependencies again with other features.
+pub(crate) fn run(root: &Path) -> Result<(), String> {
+    cargo(root, "format", &["fmt", "--all", "--check"])?;
+    cargo(root, "lints", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
+    if has_nextest() {
+        cargo(root, "tests", &["nextest", "run", "--workspace", "--all-targets", "--no-fail-fast"])?;
+    } else {
+        cargo(root, "tests", &["test", "--workspace", "--lib", "--bins", "--tests"])?;
+    }
+    cargo(root, "doc tests", &["test", "--workspace", "--doc"])
+}
+
+fn has_nextest() -> bool {
+    let version = Command::new("cargo").args(["nextest", "--version"]).output();
+    version.is_ok_and(|output| output.status.success())
+}
+
+fn cargo(root: &Path, step: &str, arguments: &[&str]) -> Result<(), String> {
+    eprintln!("── {step}: cargo {}", arguments.join(" "));
+    let status = Command::new("cargo").args(arguments).current_dir(root).status();
+    match status {
+        Ok(status) if status.success() => Ok(()),
+        Ok(_) => Err(format!("{step} failed: cargo {}", arguments.join(" "))),
+        Err(error) => Err(format!("cargo could not be started: {error}")),
+    }
+}

@@ -1,0 +1,98 @@
+//! House rules that the compiler does not know.
+
+use std::path::{Path, PathBuf};
+
+/// Names that say nothing about what is inside.
+const VAGUE_NAMES: [&str; 5] = ["utils.rs", "util.rs", "common.rs", "general.rs", "helpers.rs"];
+/// Constructors of back ends; libraries take a device instead.
+const BACK_ENDS: [&str; 4] = ["Device::flex", "Device::cuda", "Device::libtorch", "Device::default()"];
+/// The one source file that may name them.
+const DEVICES: &str = "crates/yolo-cli/src/device.rs";
+/// Edges between our crates; what is not here is not allowed.
+const EDGES: [(&str, &[&str]); 6] = [
+    ("yolo-model", &[]),
+    ("yolo-data", &[]),
+    ("yolo-prune", &["yolo-model"]),
+    ("yolo-train", &["yolo-data", "yolo-model", "yolo-prune"]),
+    ("yolo-cli", &["yolo-data", "yolo-model", "yolo-prune", "yolo-train"]),
+    ("xtask", &[]),
+];
+
+/// Every violation, with file and reason.
+pub(crate) fn violations(root: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for folder in ["crates", "xtask"] {
+        for file in rust_files(&root.join(folder)) {
+            let name = file.strip_prefix(root).unwrap_or(&file).display().to_string();
+            let text = std::fs::read_to_string(&file).unwrap_or_default();
+            found.extend(file_violations(&name, &text).into_iter().map(|rule| format!("{name}: {rule}")));
+        }
+    }
+    for (package, allowed) in EDGES {
+        let folder = if package == "xtask" { "xtask".to_owned() } else { format!("crates/{package}") };
+        let manifest = std::fs::read_to_string(root.join(&folder).join("Cargo.toml")).unwrap_or_default();
+        found.extend(edge_violations(&manifest, allowed).map(|edge| format!("{folder}/Cargo.toml: {edge}")));
+    }
+    found
+}
+
+fn rust_files(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let nested = |path: PathBuf| match path.is_dir() {
+        true if path.ends_with("target") => Vec::new(),
+        true => rust_files(&path),
+        false if path.extension().is_some_and(|extension| extension == "rs") => vec![path],
+        false => Vec::new(),
+    };
+    let mut files: Vec<PathBuf> = entries.flat_map(|entry| nested(entry.path())).collect();
+    files.sort();
+    files
+}
+
+fn file_violations(name: &str, text: &str) -> Vec<String> {
+    let mut rules = Vec::new();
+    if !text.starts_with("//!") {
+        rules.push("it must start with a //! that says what it is for".to_owned());
+    }
+    if let Some(vague) = VAGUE_NAMES.iter().find(|vague| name.ends_with(&format!("/{vague}"))) {
+        rules.push(format!("{vague} says nothing about its content"));
+    }
+    let is_source = name.contains("/src/") && !name.starts_with("xtask");
+    let back_end = BACK_ENDS.iter().find(|back_end| text.contains(*back_end));
+    if let (true, Some(back_end)) = (is_source && name != DEVICES, back_end) {
+        rules.push(format!("{back_end} may only be named in {DEVICES}; take a device as an argument"));
+    }
+    rules
+}
+
+/// Dependencies on our own crates, dev-dependencies aside, that `allowed` does not list.
+fn edge_violations<'a>(manifest: &'a str, allowed: &'a [&str]) -> impl Iterator<Item = String> + 'a {
+    let section = manifest.split("\n[").find(|section| section.starts_with("dependencies]"));
+    let names =
+        section.into_iter().flat_map(str::lines).filter_map(|line| line.split(['.', ' ', '=']).next());
+    let ours = names.filter(|name| name.starts_with("yolo-") && !allowed.contains(name));
+    ours.map(|name| format!("it may not depend on {name}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_workspace_follows_the_house_rules() {
+        let found = violations(crate::root());
+        assert!(found.is_empty(), "\n{}", found.join("\n"));
+    }
+
+    #[test]
+    fn violations_are_found() {
+        let rules = file_violations("crates/a/src/utils.rs", "fn f() { Device::flex(); }");
+        assert_eq!(rules.len(), 3, "{rules:?}");
+        assert!(file_violations(DEVICES, "//! x\nDevice::flex()").is_empty());
+        let manifest = "[package]\n\n[dependencies]\nyolo-data.workspace = true\nyolo-model = 1\n\n[dev-dependencies]\nyolo-cli = 1\n";
+        assert_eq!(
+            edge_violations(manifest, &["yolo-model"]).collect::<Vec<_>>(),
+            ["it may not depend on yolo-data"]
+        );
+    }
+}
