@@ -19,6 +19,8 @@ pub use detect::Detect;
 pub use sppf::Sppf;
 
 /// One layer of the running network.
+// Burn's modules cannot be boxed, and a network only has some thirty nodes.
+#[allow(clippy::large_enum_variant)]
 #[derive(Module, Debug)]
 pub enum Node {
     /// Convolution block.

@@ -120,7 +120,7 @@ pub fn validate(
         for (sample, found) in batch.samples.iter().zip(found) {
             let found: Vec<ScoredBox> = found
                 .into_iter()
-                .map(|d| ScoredBox { bbox: sample.geometry.to_original(Xyxy::from(d.bbox)), ..d })
+                .map(|d| ScoredBox { bbox: sample.geometry.to_original(d.bbox), ..d })
                 .collect();
             let labels = labels(&sample.geometry.native_labels(&dataset.items[sample.item_idx]), options);
             instances += labels.len();

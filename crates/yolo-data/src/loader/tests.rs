@@ -1,3 +1,5 @@
+//! Order, limits, failures and early ends of the loader, on images that are made up.
+
 #![allow(clippy::unwrap_used)]
 
 use std::sync::atomic::{AtomicUsize, Ordering};

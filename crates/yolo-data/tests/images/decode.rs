@@ -1,3 +1,5 @@
+//! Decoded pixels against OpenCV, format by format, and damaged files.
+
 use std::path::Path;
 
 use yolo_data::image::{decode, decode_file};

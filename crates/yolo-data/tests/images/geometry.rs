@@ -1,3 +1,5 @@
+//! Letterbox, batches and boxes against the golden vectors of the specification.
+
 use proptest::prelude::*;
 use yolo_data::dataset::{Item, Label};
 use yolo_data::image::RgbImage;

@@ -1,3 +1,5 @@
+//! The loader on real files.
+
 use yolo_data::dataset::Item;
 use yolo_data::image::decode_file;
 use yolo_data::letterbox::{LetterboxOptions, letterbox, load_size};

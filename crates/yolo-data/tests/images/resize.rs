@@ -1,3 +1,5 @@
+//! Resized pixels against OpenCV.
+
 use serde::Deserialize;
 use yolo_data::image::RgbImage;
 use yolo_data::resize::{Interpolation, resize};
