@@ -170,7 +170,7 @@ pub(crate) struct PruneArgs {
     /// Fold batch normalisation into the convolutions of the written file.
     #[arg(long)]
     pub(crate) fuse: bool,
-    /// Write weights as f16: half the size.
+    /// Write weights as f16 even where that rounds them [default: f16 where nothing is lost, else f32].
     #[arg(long)]
     pub(crate) half: bool,
     /// The file to write (.safetensors).

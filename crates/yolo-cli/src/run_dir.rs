@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use anyhow::{Context, Result};
+use yolo_data::atomic;
 
 /// The folder that an interrupted run leaves behind only if something was written to it.
 static UNFINISHED: Mutex<Option<PathBuf>> = Mutex::new(None);
@@ -54,7 +55,8 @@ impl RunDir {
     /// Writes `content` to `name` (which may have folders in it), whole or not at all.
     pub(crate) fn write(&self, name: &str, content: &[u8]) -> Result<PathBuf> {
         let path = self.path.join(name);
-        write_atomic(&path, content)?;
+        atomic::write(&path, |out| out.write_all(content))
+            .with_context(|| format!("{}: cannot be written", path.display()))?;
         Ok(path)
     }
 }
@@ -69,20 +71,6 @@ impl Drop for RunDir {
             *unfinished = None;
         }
     }
-}
-
-/// Writes a file beside its place and moves it there, so that a full disk or an interruption leaves no half.
-pub(crate) fn write_atomic(path: &Path, content: &[u8]) -> Result<()> {
-    let attempt = || -> std::io::Result<()> {
-        let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        std::fs::create_dir_all(folder)?;
-        let mut file = tempfile::Builder::new().prefix(".partial-").tempfile_in(folder)?;
-        file.write_all(content)?;
-        file.as_file().sync_all()?;
-        file.persist(path).map_err(|error| error.error)?;
-        Ok(())
-    };
-    attempt().with_context(|| format!("{}: cannot be written", path.display()))
 }
 
 /// Ctrl-C: one line, an empty run folder goes, exit code 1.

@@ -2,6 +2,7 @@
 //!
 //! Plain Rust: nothing here knows the tensor library, so the crate builds and tests in seconds.
 
+pub mod atomic;
 pub mod boxes;
 pub mod coco;
 pub mod dataset;

@@ -8,7 +8,7 @@ use crate::args::{MethodArg, PruneArgs, RankArg};
 use crate::console::Output;
 use crate::format::{bytes, thousands};
 use crate::resolve::Weights;
-use crate::results::ModelFigures;
+use crate::results::{ModelFigures, SCHEMA};
 
 /// Prunes a checkpoint, prints what happened to each convolution, and writes it.
 pub(crate) fn run(args: &PruneArgs) -> Result<()> {
@@ -33,7 +33,7 @@ pub(crate) fn run(args: &PruneArgs) -> Result<()> {
     };
     let plan = plan(&dense, &options)?;
     let pruned = apply(&dense, &plan)?;
-    let format = if args.half { FloatFormat::F16 } else { FloatFormat::F32 };
+    let format = if args.half { FloatFormat::F16 } else { FloatFormat::lossless_for(&pruned.weights) };
     pruned.save(&args.out, format)?;
 
     let sparsity = Sparsity::of(&pruned)?;
@@ -42,7 +42,7 @@ pub(crate) fn run(args: &PruneArgs) -> Result<()> {
     let size = std::fs::metadata(&args.out)?.len();
     output.line(format!("Saved {} ({})", args.out.display(), bytes(size)))?;
     output.json(&serde_json::json!({
-        "schema": crate::results::SCHEMA,
+        "schema": SCHEMA,
         "model": ModelFigures::of(&pruned, &args.out, size)?,
         "layers": layers_json(&sparsity),
         "skipped": plan.skipped.iter().map(|s| serde_json::json!({"tensor": s.tensor, "reason": s.reason})).collect::<Vec<_>>(),

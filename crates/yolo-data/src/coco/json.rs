@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::Detection;
-use crate::{DataError, Ltwh, Result};
+use crate::{DataError, Ltwh, Result, atomic};
 
 mod raw;
 
@@ -298,27 +298,11 @@ pub fn write_detections(path: impl AsRef<Path>, detections: &[Detection]) -> Res
             return Err(DataError::invalid(path, reason));
         }
     }
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".detections-").suffix(".json");
-    #[cfg(unix)]
-    {
-        // Readable as an ordinary new file is (the umask still applies), not only by its owner.
-        use std::os::unix::fs::PermissionsExt;
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
-    }
-    let io = |source| DataError::io(path, source);
-    let file = builder.tempfile_in(folder).map_err(io)?;
-    let mut writer = std::io::BufWriter::new(file);
     let entries = detections.iter().map(|d| {
         let Detection { image_id, category_id, bbox, score } = d.rounded();
         ResultEntry { image_id, category_id, bbox: [bbox.left, bbox.top, bbox.w, bbox.h], score }
     });
-    write_list(&mut writer, entries).map_err(io)?;
-    let file = writer.into_inner().map_err(|error| io(error.into_error()))?;
-    file.as_file().sync_all().map_err(io)?;
-    file.persist(path).map_err(|error| io(error.error))?;
-    Ok(())
+    atomic::write(path, |out| write_list(out, entries)).map_err(|source| DataError::io(path, source))
 }
 
 /// An entry of a results file, in the usual order of keys.
@@ -330,7 +314,7 @@ struct ResultEntry {
     score: f64,
 }
 
-fn write_list(writer: &mut impl Write, entries: impl Iterator<Item = ResultEntry>) -> std::io::Result<()> {
+fn write_list(writer: &mut dyn Write, entries: impl Iterator<Item = ResultEntry>) -> std::io::Result<()> {
     writer.write_all(b"[")?;
     for (index, entry) in entries.enumerate() {
         if index > 0 {
@@ -338,8 +322,7 @@ fn write_list(writer: &mut impl Write, entries: impl Iterator<Item = ResultEntry
         }
         serde_json::to_writer(&mut *writer, &entry)?;
     }
-    writer.write_all(b"]\n")?;
-    writer.flush()
+    writer.write_all(b"]\n")
 }
 
 /// `value` rounded to `decimals` as Python's `round` does: correctly on the decimal expansion, ties to even.

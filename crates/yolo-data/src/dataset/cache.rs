@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::{Label, Problem};
-use crate::Cxcywh;
+use crate::{Cxcywh, atomic};
 
 /// First line of a cache file. The number changes whenever a scan of the same files may give another result.
 const VERSION_LINE: &str = "yolo-prune data set cache 1";
@@ -113,7 +113,7 @@ impl Cache {
         if unchanged {
             return;
         }
-        if let Err(error) = write_atomically(file, scans) {
+        if let Err(error) = atomic::write(file, |out| write_scans(out, scans)) {
             tracing::debug!("data set cache {} not written: {error}", file.display());
         }
     }
@@ -136,22 +136,14 @@ fn parse(text: &str, file: &Path) -> HashMap<PathBuf, (Key, Scanned)> {
     entries.collect()
 }
 
-fn write_atomically(file: &Path, scans: &[(&Path, &Key, &Scanned)]) -> std::io::Result<()> {
-    let dir = file.parent().unwrap_or(Path::new("."));
-    std::fs::create_dir_all(dir)?;
-    let mut temp = tempfile::NamedTempFile::new_in(dir)?;
-    {
-        let mut out = std::io::BufWriter::new(temp.as_file_mut());
-        writeln!(out, "{VERSION_LINE}")?;
-        for (image, key, scanned) in scans {
-            // A path that is not UTF-8 cannot be written as JSON: its image is scanned each time.
-            if let Ok(line) = serde_json::to_string(&Line::new(image, key, scanned)) {
-                writeln!(out, "{line}")?;
-            }
+fn write_scans(out: &mut dyn Write, scans: &[(&Path, &Key, &Scanned)]) -> std::io::Result<()> {
+    writeln!(out, "{VERSION_LINE}")?;
+    for (image, key, scanned) in scans {
+        // A path that is not UTF-8 cannot be written as JSON: its image is scanned each time.
+        if let Ok(line) = serde_json::to_string(&Line::new(image, key, scanned)) {
+            writeln!(out, "{line}")?;
         }
-        out.flush()?;
     }
-    temp.persist(file)?;
     Ok(())
 }
 

@@ -11,6 +11,8 @@ use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 use std::path::Path;
 
+use half::f16;
+
 use super::error::{WeightsError, WeightsErrorKind};
 use super::float16::narrow;
 use super::{HostTensor, StateDict, Values};
@@ -25,6 +27,16 @@ pub enum FloatFormat {
     F16,
     /// Single precision, exact.
     F32,
+}
+
+impl FloatFormat {
+    /// The smallest format that changes no bit of `state`: half precision for what came from a released
+    /// file, single precision for what was computed since.
+    pub fn lossless_for(state: &StateDict) -> Self {
+        let survives = |value: &f32| f16::from_f32(*value).to_f32().to_bits() == value.to_bits();
+        let mut floats = state.iter().filter_map(|(_, tensor)| tensor.f32s().ok()).flatten();
+        if floats.all(survives) { Self::F16 } else { Self::F32 }
+    }
 }
 
 /// Writes `state` to `path`, with integers as I64.

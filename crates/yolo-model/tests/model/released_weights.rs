@@ -77,6 +77,13 @@ fn our_files_come_back_bit_for_bit() {
     }
 }
 
+#[test]
+fn the_smallest_format_that_loses_nothing() {
+    let Some(checkpoint) = released() else { return };
+    assert_eq!(FloatFormat::lossless_for(&checkpoint.weights), FloatFormat::F16);
+    assert_eq!(FloatFormat::lossless_for(&checkpoint.fuse().unwrap().weights), FloatFormat::F32);
+}
+
 fn bits(checkpoint: &Checkpoint) -> Vec<u32> {
     let floats = checkpoint.weights.iter().filter_map(|(_, tensor)| tensor.f32s().ok());
     floats.flatten().map(|value| value.to_bits()).collect()
