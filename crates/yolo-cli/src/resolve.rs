@@ -32,11 +32,11 @@ impl Weights {
 }
 
 fn weights_path(weights: &Path) -> Result<PathBuf> {
-    if weights.is_file() {
-        return Ok(weights.to_owned());
-    }
     if weights.is_dir() {
         bail!("{}: it is a folder; name the checkpoint in it (.pt or .safetensors)", weights.display());
+    }
+    if weights.exists() {
+        return Ok(weights.to_owned());
     }
     let stem = weights.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
     let is_name = weights.parent().is_none_or(|parent| parent.as_os_str().is_empty());
@@ -59,11 +59,11 @@ fn weights_path(weights: &Path) -> Result<PathBuf> {
 
 /// Reads the data set yaml `data`, or the one of a known name.
 pub(crate) fn data_config(data: &Path) -> Result<DatasetConfig> {
-    if data.is_file() {
-        return Ok(DatasetConfig::read(data)?);
-    }
     if data.is_dir() {
         bail!("{}: it is a folder; name the data yaml in it", data.display());
+    }
+    if data.exists() {
+        return Ok(DatasetConfig::read(data)?);
     }
     let name = data.to_str().unwrap_or_default().trim_end_matches(".yaml");
     let Some((_, yaml)) = KNOWN_DATA.iter().find(|(known, _)| *known == name) else {
