@@ -19,7 +19,10 @@ pub mod summarize;
 
 use rayon::prelude::*;
 
-pub use json::{Annotation, Category, Detections, GroundTruth, ImageInfo, round_like_val, write_detections};
+pub use json::{
+    Annotation, Category, Detections, GroundTruth, ImageId, ImageInfo, round_like_val, write_detections,
+    write_results,
+};
 pub use params::{AreaRange, Params};
 pub use summarize::Summary;
 pub(crate) use summarize::pairwise_sum;

@@ -1,19 +1,20 @@
 //! From the detections of a validation to COCO's figures.
 
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use yolo_data::coco::{Detection, Evaluation, GroundTruth, Params, evaluate};
-use yolo_data::dataset::Dataset;
-use yolo_data::dataset::coco_classes::{category_ids, image_id};
+use yolo_data::coco::{Detection, Evaluation, GroundTruth, ImageId, Params, evaluate};
+use yolo_data::dataset::{Dataset, category_ids, image_id};
+use yolo_data::metrics::ScoredBox;
 
 use crate::error::Result;
 use crate::validate::ImageDetections;
 
-/// The identifiers of COCO for the images and classes of a data set.
+/// COCO's identifiers for the images and classes of a data set.
 #[derive(Clone, Debug)]
 pub struct CocoTask {
     category_ids: Vec<i64>,
-    image_ids: Vec<Option<i64>>,
+    image_ids: Vec<ImageId>,
 }
 
 impl CocoTask {
@@ -26,12 +27,13 @@ impl CocoTask {
         let categories: Vec<(i64, String)> = annotations
             .map(|gt| gt.categories().iter().map(|c| (c.id, c.name.clone())).collect())
             .unwrap_or_default();
-        let by_name: std::collections::HashMap<&str, i64> = annotations
+        let by_name: HashMap<&str, i64> = annotations
             .map(|gt| gt.images().iter().map(|i| (file_name(Path::new(&i.file_name)), i.id)).collect())
             .unwrap_or_default();
         let id = |path: &Path| {
             let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-            by_name.get(file_name(path)).copied().or_else(|| image_id(stem))
+            let number = by_name.get(file_name(path)).copied().or_else(|| image_id(stem));
+            number.map_or_else(|| ImageId::Name(stem.to_owned()), ImageId::Number)
         };
         Ok(Self {
             category_ids: category_ids(&dataset.class_names, &categories)?,
@@ -39,22 +41,27 @@ impl CocoTask {
         })
     }
 
-    /// The detections in COCO's form, rounded as `val.py` writes them. Images without an id are left out.
-    pub fn detections(&self, found: &[ImageDetections]) -> Vec<Detection> {
+    /// The detections in COCO's form with the image that each belongs to, rounded as `val.py` writes them. For
+    /// an image without a number the detection's own `image_id` is −1.
+    pub fn results(&self, found: &[ImageDetections]) -> Vec<(ImageId, Detection)> {
         let image = |image: &ImageDetections| {
-            let id = self.image_ids.get(image.item_idx).copied().flatten()?;
+            let id = self.image_ids.get(image.item_idx).cloned().unwrap_or(ImageId::Number(-1));
+            let number = if let ImageId::Number(number) = id { number } else { -1 };
             let category = |class: u32| self.category_ids.get(class as usize).copied().unwrap_or(-1);
-            let coco = |d: &yolo_data::metrics::ScoredBox| {
-                Detection::like_val(id, category(d.class), d.bbox, d.score)
-            };
-            Some(image.detections.iter().map(coco).collect::<Vec<_>>())
+            let coco = |d: &ScoredBox| Detection::like_val(number, category(d.class), d.bbox, d.score);
+            image.detections.iter().map(|d| (id.clone(), coco(d))).collect::<Vec<_>>()
         };
-        found.iter().filter_map(image).flatten().collect()
+        found.iter().flat_map(image).collect()
     }
 
-    /// The ids of the images that were processed.
-    fn images(&self, found: &[ImageDetections]) -> Vec<i64> {
-        found.iter().filter_map(|image| self.image_ids.get(image.item_idx).copied().flatten()).collect()
+    /// The numbers of the images that were processed and that `annotations` knows.
+    pub fn known_images(&self, annotations: &GroundTruth, found: &[ImageDetections]) -> Vec<i64> {
+        let known: HashSet<i64> = annotations.images().iter().map(|image| image.id).collect();
+        let number = |image: &ImageDetections| match self.image_ids.get(image.item_idx) {
+            Some(ImageId::Number(number)) if known.contains(number) => Some(*number),
+            _ => None,
+        };
+        found.iter().filter_map(number).collect()
     }
 }
 
@@ -62,15 +69,19 @@ fn file_name(path: &Path) -> &str {
     path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
 }
 
-/// COCO's evaluation of the detections of a validation, over the images that were processed.
+/// COCO's evaluation of the detections of a validation, over the images that the annotations know.
 ///
 /// # Errors
-/// Images that the annotations do not know.
-pub fn coco_summary(
+/// Scores or boxes that are not finite.
+pub fn coco_evaluation(
     task: &CocoTask,
     annotations: &GroundTruth,
     found: &[ImageDetections],
 ) -> Result<Evaluation> {
-    let params = Params { image_ids: Some(task.images(found)), ..Params::coco() };
-    Ok(evaluate(annotations, &task.detections(found), &params)?)
+    let images = task.known_images(annotations, found);
+    let known: HashSet<i64> = images.iter().copied().collect();
+    let results = task.results(found).into_iter().map(|(_, detection)| detection);
+    let detections: Vec<Detection> = results.filter(|d| known.contains(&d.image_id)).collect();
+    let params = Params { image_ids: Some(images), ..Params::coco() };
+    Ok(evaluate(annotations, &detections, &params)?)
 }

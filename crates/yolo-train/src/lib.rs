@@ -6,7 +6,7 @@
 //!           Validation { native metrics, confusion matrix, detections, times } ── original pixels
 //! ```
 //!
-//! [`validate`] is YOLOv5's `val.py` as a function. It prints nothing and writes nothing; [`coco_summary`] turns
+//! [`validate`] is YOLOv5's `val.py` as a function. It prints nothing and writes nothing; [`coco_evaluation`] turns
 //! its detections into COCO's twelve figures.
 
 mod coco;
@@ -14,7 +14,7 @@ mod error;
 mod tensor;
 mod validate;
 
-pub use coco::{CocoTask, coco_summary};
+pub use coco::{CocoTask, coco_evaluation};
 pub use error::{Result, TrainError};
 pub use tensor::images;
 pub use validate::{ImageDetections, SkippedImage, SpeedMs, Validation, ValidationOptions, validate};

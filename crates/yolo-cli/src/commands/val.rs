@@ -6,12 +6,12 @@ use std::sync::OnceLock;
 use anyhow::{Context, Result};
 use burn::tensor::Device;
 use indicatif::ProgressBar;
-use yolo_data::coco::{GroundTruth, Summary, write_detections};
+use yolo_data::coco::{GroundTruth, Summary, write_results};
 use yolo_data::dataset::cache::default_cache_dir;
 use yolo_data::dataset::{Dataset, ScanOptions, Split};
 use yolo_model::{Checkpoint, NmsOptions, Yolo};
 use yolo_prune::{Sparsity, apply, plan};
-use yolo_train::{CocoTask, Validation, ValidationOptions, coco_summary, validate};
+use yolo_train::{CocoTask, Validation, ValidationOptions, coco_evaluation, validate};
 
 use super::coco_eval::warn_unknown_categories;
 use super::info::summary_line;
@@ -117,6 +117,12 @@ fn open_dataset(args: &ValArgs) -> Result<Dataset> {
 /// The annotations for COCO's metric. Those that were asked for have to be good; those that merely lie there
 /// may be bad, and cost the COCO figures only.
 fn annotations(args: &ValArgs, dataset: &Dataset) -> Result<Option<GroundTruth>> {
+    if args.single_cls {
+        tracing::info!(
+            "--single-cls merges the classes, so COCO's figures, which are per class, are left out"
+        );
+        return Ok(None);
+    }
     if let Some(path) = &args.annotations {
         return Ok(Some(GroundTruth::read(path)?));
     }
@@ -192,7 +198,12 @@ fn coco(
     output: &Output,
 ) -> Result<Option<Summary>> {
     let (Some(annotations), Some(task)) = (annotations, task) else { return Ok(None) };
-    let evaluation = coco_summary(task, annotations, &validation.detections)?;
+    let known = task.known_images(annotations, &validation.detections).len();
+    let all = validation.detections.len();
+    if known < all {
+        tracing::warn!("{} images are not in the annotations; COCO's figures are without them", all - known);
+    }
+    let evaluation = coco_evaluation(task, annotations, &validation.detections)?;
     warn_unknown_categories(evaluation.unknown_category_count);
     let summary = evaluation.summary();
     for line in summary.lines() {
@@ -221,9 +232,9 @@ fn save(
     if args.save_json {
         let stem = weights.file_stem().unwrap_or_default().to_string_lossy();
         let path: PathBuf = run.path().join(format!("{stem}_predictions.json"));
-        let detections = task.context("--save-json needs category ids")?.detections(&validation.detections);
-        write_detections(&path, &detections)?;
-        tracing::info!("{} detections in {}", detections.len(), path.display());
+        let results = task.context("--save-json needs category ids")?.results(&validation.detections);
+        write_results(&path, &results)?;
+        tracing::info!("{} detections in {}", results.len(), path.display());
     }
     Ok(())
 }

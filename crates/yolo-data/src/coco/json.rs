@@ -284,6 +284,16 @@ impl Deref for Detections {
     }
 }
 
+/// How a results file names an image: by the number that COCO's annotations know, else by its file's name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum ImageId {
+    /// COCO's number.
+    Number(i64),
+    /// The file's name without its ending, for images that have no number.
+    Name(String),
+}
+
 /// Writes a results file, rounded as [`Detection::rounded`] says.
 ///
 /// The file appears whole or not at all: it is written beside its final place and then moved there.
@@ -291,15 +301,26 @@ impl Deref for Detections {
 /// # Errors
 /// A file that cannot be written, or a value that is not finite (JSON has no NaN).
 pub fn write_detections(path: impl AsRef<Path>, detections: &[Detection]) -> Result<()> {
+    let numbered: Vec<(ImageId, Detection)> =
+        detections.iter().map(|d| (ImageId::Number(d.image_id), *d)).collect();
+    write_results(path, &numbered)
+}
+
+/// As [`write_detections`], with names for images that have no number; the detections' own `image_id` is not
+/// used.
+///
+/// # Errors
+/// As [`write_detections`].
+pub fn write_results(path: impl AsRef<Path>, results: &[(ImageId, Detection)]) -> Result<()> {
     let path = path.as_ref();
-    for (index, d) in detections.iter().enumerate() {
+    for (index, (image, d)) in results.iter().enumerate() {
         if !d.score.is_finite() || !is_finite(d.bbox) {
-            let reason = format!("detections entry {index} (image {}) is not finite; drop it", d.image_id);
+            let reason = format!("detections entry {index} (image {image:?}) is not finite; drop it");
             return Err(DataError::invalid(path, reason));
         }
     }
-    let entries = detections.iter().map(|d| {
-        let Detection { image_id, category_id, bbox, score } = d.rounded();
+    let entries = results.iter().map(|(image_id, d)| {
+        let Detection { category_id, bbox, score, .. } = d.rounded();
         ResultEntry { image_id, category_id, bbox: [bbox.left, bbox.top, bbox.w, bbox.h], score }
     });
     atomic::write(path, |out| write_list(out, entries)).map_err(|source| DataError::io(path, source))
@@ -307,14 +328,17 @@ pub fn write_detections(path: impl AsRef<Path>, detections: &[Detection]) -> Res
 
 /// An entry of a results file, in the usual order of keys.
 #[derive(Serialize)]
-struct ResultEntry {
-    image_id: i64,
+struct ResultEntry<'a> {
+    image_id: &'a ImageId,
     category_id: i64,
     bbox: [f64; 4],
     score: f64,
 }
 
-fn write_list(writer: &mut dyn Write, entries: impl Iterator<Item = ResultEntry>) -> std::io::Result<()> {
+fn write_list<'a>(
+    writer: &mut dyn Write,
+    entries: impl Iterator<Item = ResultEntry<'a>>,
+) -> std::io::Result<()> {
     writer.write_all(b"[")?;
     for (index, entry) in entries.enumerate() {
         if index > 0 {
