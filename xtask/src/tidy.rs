@@ -21,7 +21,7 @@ const EDGES: [(&str, &[&str]); 6] = [
 /// Every violation, with file and reason.
 pub(crate) fn violations(root: &Path) -> Vec<String> {
     let mut found = Vec::new();
-    for folder in ["crates", "xtask"] {
+    for folder in ["crates", "tests", "xtask"] {
         for file in rust_files(&root.join(folder)) {
             let name = file.strip_prefix(root).unwrap_or(&file).display().to_string();
             let text = std::fs::read_to_string(&file).unwrap_or_default();

@@ -133,7 +133,7 @@ pub(crate) struct ValArgs {
     #[arg(long, default_value = "runs/val")]
     pub(crate) project: PathBuf,
     /// Name of this run; numbered when it exists: exp, exp2, …
-    #[arg(long, default_value = "exp")]
+    #[arg(long, default_value = "exp", value_parser = run_name)]
     pub(crate) name: String,
     /// Write into an existing run.
     #[arg(long)]
@@ -211,6 +211,16 @@ pub(crate) struct InfoArgs {
     /// Print everything as JSON, alone, on stdout.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// A name for a folder below the folder of the runs.
+fn run_name(text: &str) -> Result<String, String> {
+    let plain = |part| matches!(part, std::path::Component::Normal(_));
+    if !text.is_empty() && std::path::Path::new(text).components().all(plain) {
+        Ok(text.to_owned())
+    } else {
+        Err("it must be the name of a folder; --project says where".to_owned())
+    }
 }
 
 /// A number in `[0, 1]`.

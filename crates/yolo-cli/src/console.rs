@@ -1,7 +1,9 @@
 //! What a person sees: log lines and progress on stderr, results on stdout.
 
+use std::borrow::Cow;
 use std::io::{IsTerminal, Write};
 
+use anyhow::Context;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::fmt::format::Writer;
@@ -49,8 +51,9 @@ where
         } else {
             write!(writer, "{name}")?;
         }
-        context.field_format().format_fields(writer.by_ref(), event)?;
-        writeln!(writer)
+        let mut message = String::new();
+        context.field_format().format_fields(Writer::new(&mut message), event)?;
+        writeln!(writer, "{}", printable(&message))
     }
 }
 
@@ -70,7 +73,17 @@ fn one_line(error: &anyhow::Error) -> String {
             line = if line.is_empty() { cause } else { format!("{line}: {cause}") };
         }
     }
-    line.lines().map(str::trim).collect::<Vec<_>>().join(" ")
+    let line = line.lines().map(str::trim).collect::<Vec<_>>().join(" ");
+    printable(&line).into_owned()
+}
+
+/// The text with control characters escaped: names in files may hold anything, and a terminal obeys.
+fn printable(text: &str) -> Cow<'_, str> {
+    if !text.chars().any(char::is_control) {
+        return Cow::Borrowed(text);
+    }
+    let escape = |c: char| if c.is_control() { c.escape_default().to_string() } else { c.to_string() };
+    Cow::Owned(text.chars().map(escape).collect())
 }
 
 /// Where the results of a command go: stdout, or stderr when stdout is kept for JSON.
@@ -86,20 +99,30 @@ impl Output {
 
     /// A line of a table or summary.
     pub(crate) fn line(&self, line: impl AsRef<str>) -> anyhow::Result<()> {
+        let line = printable(line.as_ref());
         if self.json {
-            writeln!(std::io::stderr(), "{}", line.as_ref())?;
+            printed(writeln!(std::io::stderr(), "{line}"))
         } else {
-            writeln!(std::io::stdout(), "{}", line.as_ref())?;
+            printed(writeln!(std::io::stdout(), "{line}"))
         }
-        Ok(())
     }
 
     /// The object that scripts read, where they asked for it.
     pub(crate) fn json(&self, value: &impl serde::Serialize) -> anyhow::Result<()> {
         if self.json {
-            writeln!(std::io::stdout(), "{}", serde_json::to_string_pretty(value)?)?;
+            printed(writeln!(std::io::stdout(), "{}", serde_json::to_string_pretty(value)?))?;
         }
         Ok(())
+    }
+}
+
+/// Whoever reads our output may stop reading; the work goes on, and its files are written all the same.
+fn printed(outcome: std::io::Result<()>) -> anyhow::Result<()> {
+    match outcome {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+            Err(error).context("the results cannot be printed to the standard output")
+        }
+        _ => Ok(()),
     }
 }
 

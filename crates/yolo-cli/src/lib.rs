@@ -26,7 +26,6 @@ pub fn main() -> ExitCode {
     run_dir::clean_up_on_ctrl_c();
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             console::print_error(&error);
             ExitCode::FAILURE
@@ -41,12 +40,6 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::CocoEval(args) => commands::coco_eval::run(&args),
         Command::Info(args) => commands::info::run(&args),
     }
-}
-
-/// Whoever reads our output may stop reading; that is no failure.
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    let io = error.chain().find_map(|cause| cause.downcast_ref::<std::io::Error>());
-    io.is_some_and(|io| io.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 /// Compiles the examples of the guide.

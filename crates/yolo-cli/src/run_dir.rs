@@ -23,7 +23,9 @@ impl RunDir {
         let context = |path: &Path| {
             format!("{}: the folder of the run cannot be made; choose another with --project", path.display())
         };
-        std::fs::create_dir_all(project).with_context(|| context(project))?;
+        let first = project.join(name);
+        let parent = first.parent().unwrap_or(project);
+        std::fs::create_dir_all(parent).with_context(|| context(parent))?;
         for number in 1u32.. {
             let path = project.join(if number == 1 { name.to_owned() } else { format!("{name}{number}") });
             // Making the folder is the test whether it exists, so two runs never share one.

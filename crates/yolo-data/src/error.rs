@@ -10,7 +10,7 @@ pub type Result<T> = std::result::Result<T, DataError>;
 #[non_exhaustive]
 pub enum DataError {
     /// A file could not be opened, read or written.
-    #[error("{}: {source}", path.display())]
+    #[error("{}: {source}{}", path.display(), io_fix(source))]
     Io {
         /// The file.
         path: PathBuf,
@@ -33,6 +33,15 @@ pub enum DataError {
         /// Which two, where they differ, and what to do about it.
         reason: String,
     },
+}
+
+fn io_fix(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::NotFound => "; check the path",
+        std::io::ErrorKind::PermissionDenied => "; change its permissions",
+        std::io::ErrorKind::StorageFull => "; make room or choose another place",
+        _ => "",
+    }
 }
 
 impl DataError {

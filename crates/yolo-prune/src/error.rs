@@ -42,6 +42,14 @@ pub enum PruneError {
         /// How many.
         count: usize,
     },
+    /// Magnitudes that are not numbers cannot be compared.
+    #[error("{name}: {count} weights are NaN or infinite, so the checkpoint is damaged; get it again")]
+    NotFinite {
+        /// Name of the tensor.
+        name: String,
+        /// How many.
+        count: usize,
+    },
     /// The checkpoint is not consistent.
     #[error(transparent)]
     Model(#[from] ModelError),

@@ -90,7 +90,8 @@ pub struct Skipped {
 /// [`Method::Layer`] and those of all convolutions for [`Method::Global`]. Of equal magnitudes the first go.
 ///
 /// # Errors
-/// An amount outside `[0, 1]`, a pattern that matches nothing, patterns that match everything.
+/// An amount outside `[0, 1]`, a pattern that matches nothing, patterns that match everything, weights that are
+/// not numbers.
 pub fn plan(checkpoint: &Checkpoint, options: &PruneOptions) -> Result<PrunePlan> {
     if !(0.0..=1.0).contains(&options.amount) {
         return Err(PruneError::Amount(options.amount));
@@ -108,7 +109,7 @@ pub fn plan(checkpoint: &Checkpoint, options: &PruneOptions) -> Result<PrunePlan
     }
     let fused = (options.rank == Rank::Fused).then(|| checkpoint.fuse()).transpose()?;
     let ranked = &fused.as_ref().unwrap_or(checkpoint).weights;
-    let values = |conv: &ConvRef| -> Result<&[f32]> { Ok(ranked.f32s(&conv.weight())?) };
+    let values = |conv: &ConvRef| finite(ranked.f32s(&conv.weight())?, conv);
     let tensors: Vec<&[f32]> = pruned.iter().map(|conv| values(conv)).collect::<Result<_>>()?;
     let masks = match options.method {
         Method::Layer => tensors.iter().flat_map(|tensor| masks(&[*tensor], options.amount)).collect(),
@@ -122,6 +123,13 @@ pub fn plan(checkpoint: &Checkpoint, options: &PruneOptions) -> Result<PrunePlan
         masks: layers.map(|(conv, mask)| LayerMask { tensor: conv.weight(), mask }).collect(),
         skipped,
     })
+}
+
+fn finite<'a>(values: &'a [f32], conv: &ConvRef) -> Result<&'a [f32]> {
+    match values.iter().filter(|value| !value.is_finite()).count() {
+        0 => Ok(values),
+        count => Err(PruneError::NotFinite { name: conv.weight(), count }),
+    }
 }
 
 fn partition<'a>(convs: &'a [ConvRef], exclude: &[Pattern]) -> (Vec<Skipped>, Vec<&'a ConvRef>) {

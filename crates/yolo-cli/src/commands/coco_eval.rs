@@ -1,6 +1,6 @@
 //! `coco-eval`: pycocotools for boxes, without Python.
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 use yolo_data::coco::{Detections, GroundTruth, Params, evaluate};
 
 use crate::args::CocoEvalArgs;
@@ -11,13 +11,26 @@ pub(crate) fn run(args: &CocoEvalArgs) -> Result<()> {
     let output = Output::new(args.json);
     let annotations = GroundTruth::read(&args.annotations)?;
     let detections = Detections::read(&args.predictions)?.into_vec();
-    let evaluation = evaluate(&annotations, &detections, &Params::coco())?;
+    warn_missing_areas(&annotations);
+    let evaluation = evaluate(&annotations, &detections, &Params::coco())
+        .with_context(|| args.predictions.display().to_string())?;
     warn_unknown_categories(evaluation.unknown_category_count);
     let summary = evaluation.summary();
     for line in summary.lines() {
         output.line(line)?;
     }
     output.json(&summary)
+}
+
+/// COCO's sizes are areas of outlines; say so where boxes have to stand in.
+pub(crate) fn warn_missing_areas(annotations: &GroundTruth) {
+    let count = annotations.missing_areas();
+    if count > 0 {
+        tracing::warn!(
+            "{}: {count} annotations have no area, so that of their box decides whether they are small, medium or large",
+            annotations.source().display()
+        );
+    }
 }
 
 /// Detections of categories that the annotations do not have count for nothing; say so.

@@ -1,9 +1,10 @@
 //! `val`: YOLOv5's `val.py`, with the tutorial's pruning as a flag.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
 use indicatif::ProgressBar;
 use yolo_data::coco::{GroundTruth, Summary, write_results};
@@ -13,7 +14,7 @@ use yolo_model::{Checkpoint, NmsOptions, Yolo};
 use yolo_prune::{Sparsity, apply, plan};
 use yolo_train::{CocoTask, Validation, ValidationOptions, coco_evaluation, validate};
 
-use super::coco_eval::warn_unknown_categories;
+use super::coco_eval::{warn_missing_areas, warn_unknown_categories};
 use super::info::summary_line;
 use super::prune::{options, pruning_line};
 use crate::args::{TaskArg, ValArgs};
@@ -36,12 +37,14 @@ pub(crate) fn run(args: &ValArgs) -> Result<()> {
     let weights = Weights::load(&args.weights)?;
     let network = network(args, &weights, &output)?;
     let dataset = open_dataset(args)?;
+    check_classes(args, &weights, &dataset)?;
     let annotations = annotations(args, &dataset)?;
-    let task = CocoTask::new(&dataset, annotations.as_ref());
+    let task = coco_task(args, &dataset, annotations.as_ref())?;
     let run = RunDir::create(&args.project, &args.name, args.exist_ok)?;
 
     let options = validation_options(args, &network);
-    let validation = run_validation(&network, &dataset, &device, &options)?;
+    let validation = run_validation(&network, &dataset, &device, &options)
+        .with_context(|| weights.path.display().to_string())?;
     report_skipped(&validation, &dataset);
     let names = class_names(&network, args);
     let every_class = args.verbose || names.len() < SHOWN_CLASSES;
@@ -50,8 +53,8 @@ pub(crate) fn run(args: &ValArgs) -> Result<()> {
     }
     output.line(table::speed_line(&validation.speed))?;
 
-    let coco = coco(annotations.as_ref(), task.as_ref().ok(), &validation, &output)?;
-    save(args, &run, &weights.path, &dataset, &validation, task)?;
+    let coco = coco(annotations.as_ref(), task.as_ref(), &validation, &output)?;
+    save(args, &run, &weights.path, &dataset, &validation, task.as_ref())?;
     let model = ModelFigures::of(&network, &weights.path, weights.file_bytes)?;
     let results = Results::new(model, &validation, &names, options.image_size, coco);
     run.write("results.json", serde_json::to_string_pretty(&results)?.as_bytes())?;
@@ -114,6 +117,18 @@ fn open_dataset(args: &ValArgs) -> Result<Dataset> {
     Ok(dataset)
 }
 
+fn check_classes(args: &ValArgs, weights: &Weights, dataset: &Dataset) -> Result<()> {
+    let (model, data) = (weights.checkpoint.class_names.len(), dataset.class_names.len());
+    if model != data && !args.single_cls {
+        bail!(
+            "{} has {model} classes, {} has {data}; use the weights and the data yaml that belong together",
+            weights.path.display(),
+            args.data.display()
+        );
+    }
+    Ok(())
+}
+
 /// The annotations for COCO's metric. Those that were asked for have to be good; those that merely lie there
 /// may be bad, and cost the COCO figures only.
 fn annotations(args: &ValArgs, dataset: &Dataset) -> Result<Option<GroundTruth>> {
@@ -128,7 +143,30 @@ fn annotations(args: &ValArgs, dataset: &Dataset) -> Result<Option<GroundTruth>>
     }
     let Some(path) = &dataset.coco_annotations else { return Ok(None) };
     match GroundTruth::read(path) {
-        Ok(annotations) => Ok(Some(annotations)),
+        Ok(annotations) => {
+            warn_missing_areas(&annotations);
+            Ok(Some(annotations))
+        }
+        Err(error) => {
+            tracing::warn!("{error}; going on without COCO's figures");
+            Ok(None)
+        }
+    }
+}
+
+/// COCO's ids for the data set. Where it has none, that is an error only if something that was asked for needs
+/// them.
+fn coco_task(
+    args: &ValArgs,
+    dataset: &Dataset,
+    annotations: Option<&GroundTruth>,
+) -> Result<Option<CocoTask>> {
+    match CocoTask::new(dataset, annotations) {
+        Ok(task) => Ok(Some(task)),
+        Err(error) if args.annotations.is_some() || args.save_json => {
+            let source = annotations.map(|a| a.source().display().to_string()).unwrap_or_default();
+            Err(error).with_context(|| source)
+        }
         Err(error) => {
             tracing::warn!("{error}; going on without COCO's figures");
             Ok(None)
@@ -156,7 +194,7 @@ fn validation_options(args: &ValArgs, network: &Checkpoint) -> ValidationOptions
             multi_label: true,
             class_agnostic: args.single_cls,
         },
-        workers: args.workers.unwrap_or(cores.min(8)),
+        workers: args.workers.unwrap_or(8).min(cores),
         single_class: args.single_cls,
     }
 }
@@ -203,6 +241,9 @@ fn coco(
     if known < all {
         tracing::warn!("{} images are not in the annotations; COCO's figures are without them", all - known);
     }
+    if known == 0 {
+        return Ok(None);
+    }
     let evaluation = coco_evaluation(task, annotations, &validation.detections)?;
     warn_unknown_categories(evaluation.unknown_category_count);
     let summary = evaluation.summary();
@@ -219,22 +260,36 @@ fn save(
     weights: &Path,
     dataset: &Dataset,
     validation: &Validation,
-    task: yolo_train::Result<CocoTask>,
+    task: Option<&CocoTask>,
 ) -> Result<()> {
     if args.save_txt {
-        for image in &validation.detections {
-            let item = &dataset.items[image.item_idx];
-            let stem = item.image.file_stem().unwrap_or_default().to_string_lossy();
-            let text = labels_txt::lines(&image.detections, item, args.save_conf);
-            run.write(&format!("labels/{stem}.txt"), text.as_bytes())?;
-        }
+        save_txt(run, dataset, validation, args.save_conf)?;
     }
-    if args.save_json {
+    if let (true, Some(task)) = (args.save_json, task) {
         let stem = weights.file_stem().unwrap_or_default().to_string_lossy();
         let path: PathBuf = run.path().join(format!("{stem}_predictions.json"));
-        let results = task.context("--save-json needs category ids")?.results(&validation.detections);
+        let results = task.results(&validation.detections);
         write_results(&path, &results)?;
         tracing::info!("{} detections in {}", results.len(), path.display());
+    }
+    Ok(())
+}
+
+/// A label file per image. Images of the same name in several folders share one file; the last stays.
+fn save_txt(run: &RunDir, dataset: &Dataset, validation: &Validation, with_score: bool) -> Result<()> {
+    let mut written: HashMap<String, &Path> = HashMap::new();
+    for image in &validation.detections {
+        let item = &dataset.items[image.item_idx];
+        let stem = item.image.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let text = labels_txt::lines(&image.detections, item, with_score);
+        run.write(&format!("labels/{stem}.txt"), text.as_bytes())?;
+        if let Some(other) = written.insert(stem.clone(), &item.image) {
+            tracing::warn!(
+                "{} and {} have the same name, so labels/{stem}.txt holds the detections of the former only",
+                item.image.display(),
+                other.display()
+            );
+        }
     }
     Ok(())
 }

@@ -85,7 +85,7 @@ impl DatasetConfig {
         let raw: RawConfig = serde_saphyr::from_str(text).map_err(|e| yaml_error(file, &e))?;
         let class_names = match &raw.names {
             Some(names) => names::check(names, raw.num_classes.as_ref(), file)?,
-            None => return Err(missing_key("names", "names:\n  0: person\n  1: bicycle", &raw, file)),
+            None => return Err(missing_key("names", "names: {0: person, 1: bicycle}", &raw, file)),
         };
         let train = raw.required("train", "train: images/train", file)?;
         let val = raw.required("val", "val: images/val", file)?;
@@ -212,7 +212,8 @@ impl<'de> Deserialize<'de> for OneOrMany {
 }
 
 fn yaml_error(file: &Path, error: &serde_saphyr::Error) -> DataError {
-    let reason = format!("not a valid data set YAML: {}", error.without_snippet());
+    let example = "configs/data/coco.yaml is an example";
+    let reason = format!("not a valid data set YAML: {}; {example}", error.without_snippet());
     match error.location().map(|at| at.line()).and_then(|line| usize::try_from(line).ok()) {
         Some(line) if line > 0 => DataError::at_line(file, line, reason),
         _ => DataError::invalid(file, reason),

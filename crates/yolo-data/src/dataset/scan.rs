@@ -129,11 +129,13 @@ impl Dataset {
             return Ok(());
         }
         let rejected = self.report.problems.iter().filter(|problem| problem.severity == Severity::Rejected);
-        let first: String = rejected.take(3).map(|problem| format!("\n  {problem}")).collect();
+        let first: Vec<String> = rejected.take(3).map(ToString::to_string).collect();
         let what = if self.items.is_empty() { "no usable image is left in" } else { "bad images in" };
         Err(DataError::mismatch(format!(
-            "{what} {} ({}). The first problems:{first}",
-            self.source, self.report
+            "{what} {} ({}). The first problems: {}",
+            self.source,
+            self.report,
+            first.join("; ")
         )))
     }
 

@@ -32,7 +32,7 @@ fn shipped_configs_have_cocos_classes_and_say_how_to_get_the_images() {
         assert_eq!(config.class_names, COCO80_NAMES);
         let search = SearchPath { current_dir: None, datasets_dir: Some("/nowhere".into()) };
         let error = config.locate(Split::Val, &search).unwrap_err().to_string();
-        assert!(error.contains(&format!("cargo xtask fetch-{name}\n")), "{error}");
+        assert!(error.contains(&format!("cargo xtask fetch-{name}`")), "{error}");
         assert!(error.contains(&format!("/nowhere/{name}/")), "{error}");
     }
 }

@@ -93,9 +93,9 @@ impl DatasetConfig {
                 }
             }
         }
-        let tried: Vec<String> = tried.iter().map(|path| format!("  {}", path.display())).collect();
+        let tried: Vec<String> = tried.iter().map(|path| path.display().to_string()).collect();
         let reason =
-            format!("`{split}: {written}` does not exist. Tried:\n{}\n{}", tried.join("\n"), self.advice());
+            format!("`{split}: {written}` does not exist. Tried: {}. {}", tried.join(", "), self.advice());
         Err(DataError::invalid(&self.file, reason))
     }
 
@@ -105,7 +105,7 @@ impl DatasetConfig {
         let folder = Path::new(&self.path).file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let known = ["coco", "coco128"].into_iter().find(|name| *name == folder || *name == stem);
         match known {
-            Some(name) => format!("To download it: cargo xtask fetch-{name}\nElse {general}."),
+            Some(name) => format!("To download it: `cargo xtask fetch-{name}`; else {general}."),
             None if self.download.is_some() => {
                 format!("`download` in the YAML is never run: get the data set yourself, then {general}.")
             }
@@ -179,9 +179,9 @@ mod tests {
         let config = |text| config(Path::new("/nowhere"), text);
         let message = |c: DatasetConfig, s| c.locate(s, &SearchPath::default()).unwrap_err().to_string();
         let text = message(config("path: datasets/coco\ntrain: a\nval: b"), Split::Train);
-        assert!(text.contains("cargo xtask fetch-coco\n"), "{text}");
+        assert!(text.contains("`cargo xtask fetch-coco`"), "{text}");
         let text = message(config("path: datasets/coco128\ntrain: a\nval: b"), Split::Train);
-        assert!(text.contains("cargo xtask fetch-coco128\n"), "{text}");
+        assert!(text.contains("`cargo xtask fetch-coco128`"), "{text}");
         let text = message(config("train: a\nval: b\ndownload: bash rm -rf /"), Split::Train);
         assert!(text.contains("never run"), "{text}");
         let text = message(config("train: a\nval: b"), Split::Test);

@@ -1,0 +1,21 @@
+//! The binary, end to end: what it prints, what it writes, and what it says about bad input.
+//!
+//! Most tests make a tiny detector and a few small images in a folder of their own. Those on real weights and
+//! images use `../shared` and say when they are skipped.
+#![allow(clippy::unwrap_used)]
+
+mod bad_coco;
+mod bad_data;
+mod bad_images;
+mod bad_labels;
+mod bad_models;
+mod coco_eval;
+mod info;
+#[cfg(unix)]
+mod interruption;
+mod prune;
+mod real;
+mod support;
+mod terminal;
+mod val;
+mod val_outputs;
