@@ -27,11 +27,11 @@ fn a_known_data_set_that_is_not_there_comes_with_the_command_that_gets_it() {
         outcome.fails(&[
             "`val: val2017.txt` does not exist",
             "datasets/coco/val2017.txt",
-            "cargo xtask fetch-coco ",
+            "cargo xtask fetch-coco`",
         ]);
     }
     let outcome = case.run("val --weights in/tiny.safetensors --data coco128");
-    outcome.fails(&["images/train2017", "cargo xtask fetch-coco128 "]);
+    outcome.fails(&["images/train2017", "cargo xtask fetch-coco128`"]);
 }
 
 #[test]

@@ -87,8 +87,7 @@ mod tests {
             logits[(output * height + 5) * width + 3] = value;
         }
         let rows = decode(&[RawMap { logits: &logits, height, width }], &detect, 0.5);
-        let golden =
-            [28.797_344, 42.808_92, 15.498_226, 3.761_133_7, 0.880_797, 0.731_058_6, 0.119_202_92];
+        let golden = [28.797_344, 42.808_92, 15.498_226, 3.761_133_7, 0.880_797, 0.731_058_6, 0.119_202_92];
         assert_eq!(rows.values.len(), golden.len());
         for (value, expected) in rows.values.iter().zip(golden) {
             assert!((value - expected).abs() < 2e-6 * expected.max(1.0), "{value} {expected}");

@@ -1,6 +1,6 @@
 //! `prune`: set the smallest weights to zero and write the result.
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use yolo_model::weights::FloatFormat;
 use yolo_prune::{Method, Pattern, PruneOptions, PrunePlan, Rank, Sparsity, apply, plan};
 
@@ -31,7 +31,7 @@ pub(crate) fn run(args: &PruneArgs) -> Result<()> {
         RankArg::Fused => Rank::Fused,
         RankArg::Unfused => Rank::Stored,
     };
-    let plan = plan(&dense, &options)?;
+    let plan = plan(&dense, &options).with_context(|| weights.path.display().to_string())?;
     let pruned = apply(&dense, &plan)?;
     let format = if args.half { FloatFormat::F16 } else { FloatFormat::lossless_for(&pruned.weights) };
     pruned.save(&args.out, format)?;

@@ -79,7 +79,8 @@ fn network(args: &ValArgs, weights: &Weights, output: &Output) -> Result<Checkpo
     let fused = weights.checkpoint.fuse()?;
     output.line(summary_line(&fused))?;
     let Some(amount) = args.prune else { return Ok(fused) };
-    let plan = plan(&fused, &options(args.prune_method, amount, &args.exclude))?;
+    let plan = plan(&fused, &options(args.prune_method, amount, &args.exclude))
+        .with_context(|| weights.path.display().to_string())?;
     let pruned = apply(&fused, &plan)?;
     output.line(pruning_line(&plan, &Sparsity::of(&pruned)?))?;
     for skipped in &plan.skipped {
@@ -164,8 +165,8 @@ fn coco_task(
     match CocoTask::new(dataset, annotations) {
         Ok(task) => Ok(Some(task)),
         Err(error) if args.annotations.is_some() || args.save_json => {
-            let source = annotations.map(|a| a.source().display().to_string()).unwrap_or_default();
-            Err(error).with_context(|| source)
+            let asked = if args.annotations.is_some() { "--annotations" } else { "--save-json" };
+            Err(error).context(format!("{asked} needs category ids"))
         }
         Err(error) => {
             tracing::warn!("{error}; going on without COCO's figures");

@@ -5,6 +5,7 @@
 //! other keys are skipped without being stored.
 
 use std::collections::{HashMap, HashSet};
+use std::fmt;
 use std::io::Write;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
@@ -294,6 +295,15 @@ pub enum ImageId {
     Name(String),
 }
 
+impl fmt::Display for ImageId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => write!(f, "{number}"),
+            Self::Name(name) => f.write_str(name),
+        }
+    }
+}
+
 /// Writes a results file, rounded as [`Detection::rounded`] says.
 ///
 /// The file appears whole or not at all: it is written beside its final place and then moved there.
@@ -315,7 +325,7 @@ pub fn write_results(path: impl AsRef<Path>, results: &[(ImageId, Detection)]) -
     let path = path.as_ref();
     for (index, (image, d)) in results.iter().enumerate() {
         if !d.score.is_finite() || !is_finite(d.bbox) {
-            let reason = format!("detections entry {index} (image {image:?}) is not finite; drop it");
+            let reason = format!("detections entry {index} (image {image}) is not finite; drop it");
             return Err(DataError::invalid(path, reason));
         }
     }
