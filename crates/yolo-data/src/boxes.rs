@@ -3,6 +3,10 @@
 //! None of them says which frame its numbers live in (normalised, network pixels, original pixels): the
 //! names of variables and fields do.
 
+mod overlap;
+
+pub use overlap::{ciou, diou, giou, iou};
+
 /// A box by its corners: left, top, right, bottom.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Xyxy {

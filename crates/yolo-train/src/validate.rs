@@ -110,7 +110,8 @@ pub fn validate(
     let (mut detections, mut skipped, mut warnings) = (Vec::new(), Vec::new(), Vec::new());
     let mut instances = 0;
     let mut clock = Clock::default();
-    for batch in batches(model, dataset, options) {
+    let mut loader = batches(model, dataset, options);
+    while let Some(batch) = loader.next() {
         let batch = batch?;
         skipped.extend(
             batch.skipped.iter().map(|s| SkippedImage { item_idx: s.item_idx, error: s.error.clone() }),
@@ -129,6 +130,7 @@ pub fn validate(
             detections.push(ImageDetections { item_idx: sample.item_idx, detections: found });
         }
         progress(detections.len() + skipped.len());
+        loader.recycle(batch);
     }
     if let (true, Some(first)) = (detections.is_empty(), skipped.first()) {
         return Err(TrainError::NoImages { count: skipped.len(), first: first.error.clone() });
