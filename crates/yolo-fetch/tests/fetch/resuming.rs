@@ -148,6 +148,21 @@ fn child_that_downloads_until_it_is_killed() {
     let _ = fetch(&known(&[url.to_owned()]), dest.as_ref(), &options, &mut |_| {});
 }
 
+struct KilledOnDrop(std::process::Child);
+
+impl KilledOnDrop {
+    fn kill(&mut self) {
+        let _ = self.0.kill();
+        self.0.wait().unwrap();
+    }
+}
+
+impl Drop for KilledOnDrop {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
 #[test]
 fn another_process_is_waited_for_and_its_part_is_resumed_when_it_is_killed() {
     let server = Server::new(|number, asked| {
@@ -156,12 +171,13 @@ fn another_process_is_waited_for_and_its_part_is_resumed_when_it_is_killed() {
     });
     let place = Place::new();
     let part = place.folder.path().join("file.bin.part");
-    let mut child = std::process::Command::new(std::env::current_exe().unwrap())
+    let child = std::process::Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "resuming::child_that_downloads_until_it_is_killed"])
         .env("YOLO_FETCH_TEST_CHILD", format!("{}|{}", server.urls()[0], place.dest.display()))
         .stdout(std::process::Stdio::null())
         .spawn()
         .unwrap();
+    let mut child = KilledOnDrop(child);
     let has_begun = || std::fs::metadata(&part).is_ok_and(|part| part.len() == 200_000);
     let begin = std::time::Instant::now();
     while !has_begun() {
@@ -172,8 +188,7 @@ fn another_process_is_waited_for_and_its_part_is_resumed_when_it_is_killed() {
     let mut kill = |event: Event<'_>| {
         if let Event::Waiting { .. } = event {
             was_waiting = true;
-            child.kill().unwrap();
-            child.wait().unwrap();
+            child.kill();
         }
     };
     fetch(&known(&server.urls()), &place.dest, &options().0, &mut kill).unwrap();
