@@ -3,10 +3,10 @@
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use clap::Args;
 use yolo_fetch::coco::{self, Part, Report};
-use yolo_fetch::{Options, artefacts};
+use yolo_fetch::{FetchError, Options, artefacts};
 
 use crate::bars::Bars;
 
@@ -120,7 +120,8 @@ pub(crate) fn coco(args: &CocoArgs) -> Result<()> {
 
 fn coco_subset(dest: &Path, count: usize, source: &SourceArgs) -> Result<()> {
     let mut bars = Bars::new();
-    let list = coco::fetch_coco_subset(dest, count, &source.options()?, &mut |event| bars.show(event))?;
+    let list = coco::fetch_coco_subset(dest, count, &source.options()?, &mut |event| bars.show(event))
+        .map_err(advise)?;
     drop(bars);
     let name = list.file_name().unwrap_or_default().to_string_lossy();
     let yaml = dest.join("coco-subset.yaml");
@@ -157,7 +158,7 @@ fn fetch_parts(dest: &Path, parts: &[Part], source: &SourceArgs) -> Result<Repor
     let names: Vec<&str> = parts.iter().map(|part| part.archive.name.as_str()).collect();
     source.check_names(&names)?;
     let mut bars = Bars::new();
-    Ok(coco::fetch_parts(dest, parts, &source.options()?, &mut |event| bars.show(event))?)
+    coco::fetch_parts(dest, parts, &source.options()?, &mut |event| bars.show(event)).map_err(advise)
 }
 
 /// `cargo xtask fetch-weights`.
@@ -170,12 +171,24 @@ pub(crate) fn weights(args: &WeightsArgs) -> Result<()> {
     let mut last = PathBuf::new();
     for name in &args.names {
         let mut bars = Bars::new();
-        last = yolo_fetch::fetch_weights(name, &folder, &options, &mut |event| bars.show(event))?;
+        last = yolo_fetch::fetch_weights(name, &folder, &options, &mut |event| bars.show(event))
+            .map_err(advise)?;
         drop(bars);
         println!("{}: complete", last.display());
     }
     println!("Next: {YOLO} info --weights {}", last.display());
     Ok(())
+}
+
+/// Adds what our flags can do about an error.
+fn advise(error: FetchError) -> anyhow::Error {
+    match error {
+        FetchError::Offline { .. } => anyhow!("{error}, then run again with --from FILE…"),
+        FetchError::Wrong { .. } | FetchError::EveryUrl { .. } | FetchError::Server { .. } => {
+            anyhow!("{error} (see --mirror, --from and --accept in --help)")
+        }
+        other => other.into(),
+    }
 }
 
 /// `dest`, else the folder that the data yaml is looked for in.

@@ -113,6 +113,10 @@ impl Part {
         self.moves.iter().find_map(moved).map(PathBuf::from)
     }
 
+    fn is_there(&self, stamps: &Stamps, dest: &Path) -> bool {
+        stamps.holds(self.id, dest) || self.is_present(dest)
+    }
+
     fn is_present(&self, dest: &Path) -> bool {
         self.present.iter().all(|(path, count)| count_files(&dest.join(path)) >= *count)
     }
@@ -170,22 +174,17 @@ impl Stamps {
 /// # Errors
 /// As [`crate::fetch`] and [`extract()`].
 pub fn fetch_parts(dest: &Path, parts: &[Part], options: &Options, progress: Progress<'_>) -> Result<Report> {
+    refuse_offline(dest, parts, options)?;
     let state = dest.join(STATE_DIR);
     std::fs::create_dir_all(&state).map_err(|error| FetchError::io(&state, error))?;
     let _lock = lock::acquire(&state.join("lock"), progress)?;
     remove_leftovers(dest);
     let mut stamps = Stamps::read(dest);
-    let is_there = |part: &&Part| stamps.holds(part.id, dest) || part.is_present(dest);
+    let is_there = |part: &&Part| part.is_there(&stamps, dest);
     let (there, missing): (Vec<&Part>, Vec<&Part>) = parts.iter().partition(is_there);
     let mut report = Report { were_there: there.iter().map(|part| part.id).collect(), ..Report::default() };
     require_space(&missing, dest, options)?;
-    let mut archives: Vec<&Artefact> = Vec::new();
-    for part in &missing {
-        if !archives.contains(&&part.archive) {
-            archives.push(&part.archive);
-        }
-    }
-    for archive in archives {
+    for archive in archives(&missing) {
         let (path, sha256) = archive_file(archive, &state, options, progress)?;
         for part in missing.iter().filter(|part| part.archive == *archive) {
             let extracted = extract(&path, dest, &|entry| part.destination(entry), options, progress)?;
@@ -205,6 +204,31 @@ pub fn fetch_parts(dest: &Path, parts: &[Part], options: &Options, progress: Pro
         }
     }
     Ok(report)
+}
+
+/// The archives of `parts`, each once.
+fn archives<'a>(parts: &[&'a Part]) -> Vec<&'a Artefact> {
+    let mut archives: Vec<&Artefact> = Vec::new();
+    for part in parts {
+        if !archives.contains(&&part.archive) {
+            archives.push(&part.archive);
+        }
+    }
+    archives
+}
+
+/// Fails with the URLs of all that is missing if nothing may be downloaded.
+fn refuse_offline(dest: &Path, parts: &[Part], options: &Options) -> Result<()> {
+    let stamps = Stamps::read(dest);
+    let missing: Vec<&Part> = parts.iter().filter(|part| !part.is_there(&stamps, dest)).collect();
+    let is_at_hand =
+        |name: &str| options.local_file(name).is_some() || dest.join(STATE_DIR).join(name).is_file();
+    let absent = archives(&missing).into_iter().filter(|archive| !is_at_hand(&archive.name));
+    let urls: Vec<&str> = absent.filter_map(|archive| archive.urls.first().map(String::as_str)).collect();
+    if urls.is_empty() || !options.offline {
+        return Ok(());
+    }
+    Err(FetchError::Offline { path: dest.to_owned(), url: urls.join(" and ") })
 }
 
 /// The checked archive: a local one where it lies, else downloaded.

@@ -79,16 +79,16 @@ pub(crate) fn fetch_with(
     options: &Options,
     progress: Progress<'_>,
 ) -> Result<Fetched> {
+    let local = options.local_file(&artefact.name);
+    if local.is_none() && options.offline && dest.symlink_metadata().is_err() {
+        let url = artefact.urls.first().cloned().unwrap_or_default();
+        return Err(FetchError::Offline { path: dest.to_owned(), url });
+    }
     let folder = disk::make_parent(dest)?;
     let _lock = lock::acquire(&folder.join(LOCK), progress)?;
     if dest.symlink_metadata().is_ok() {
         let sha256 = verify::check_file(artefact, (dest, dest), options, progress).map_err(move_away)?;
         return Ok(Fetched { path: dest.to_owned(), sha256, was_there: true });
-    }
-    let local = options.local_file(&artefact.name);
-    if local.is_none() && options.offline {
-        let url = artefact.urls.first().cloned().unwrap_or_default();
-        return Err(FetchError::Offline { path: dest.to_owned(), url });
     }
     let part = Part::open(artefact, dest, progress)?;
     let mut download = Download { agent, artefact, dest, folder, options, part };
@@ -350,7 +350,7 @@ impl Download<'_> {
 }
 
 fn server_error(url: &str, reason: String) -> FetchError {
-    let fix = "run again later (it goes on where it stopped), or give another URL with --mirror";
+    let fix = "check the network and run again, it goes on where it stopped; or use a mirror";
     FetchError::Server { url: without_password(url), reason, fix }
 }
 

@@ -71,7 +71,7 @@ pub enum FetchError {
     Offline {
         /// Where the file would go.
         path: PathBuf,
-        /// Where it can be had.
+        /// Where it can be had; more than one are joined by `and`.
         url: String,
     },
     /// There is no download of that name.

@@ -115,9 +115,9 @@ pub(crate) fn check(
 fn mismatch_fix(confidence: Confidence, sha256: &str) -> String {
     match confidence {
         Confidence::Many => "do not use that file; try another URL".to_owned(),
-        Confidence::Few => format!("do not use that file, unless you know better: --accept {sha256}"),
+        Confidence::Few => format!("do not use that file, unless you have reason to accept SHA-256 {sha256}"),
         Confidence::Single => {
-            format!("only one source states that value; if you trust the URL: --accept {sha256}")
+            format!("only one source states that value; if you trust the URL, accept SHA-256 {sha256}")
         }
     }
 }

@@ -121,6 +121,51 @@ fn local_archives_are_used_where_they_lie() {
 }
 
 #[test]
+fn everything_missing_is_named_offline_and_nothing_is_made() {
+    let server = server();
+    let folder = tempfile::tempdir().unwrap();
+    let dest = folder.path().join("coco");
+    let options = Options { offline: true, ..options().0 };
+    let error = fetch_parts(&dest, &small_parts(&server, true), &options, &mut |_| {}).unwrap_err();
+    let url = |name: &str| format!("{}/{name}", server.url);
+    let urls = ["coco2017labels.zip", "annotations_trainval2017.zip", "val2017.zip"].map(url);
+    assert_says(&error, &[&urls.join(" and ")]);
+    assert!(names(folder.path()).is_empty());
+}
+
+#[test]
+fn an_interrupted_fetch_goes_on() {
+    // The last archive is cut off until its URL is given up.
+    let server = Server::new(|number, asked| {
+        let body = archive(asked.path.trim_start_matches('/'));
+        let reply = Reply::good(asked, &body, "\"a\"");
+        if (2..5).contains(&number) { reply.cut_after(20) } else { reply }
+    });
+    let folder = tempfile::tempdir().unwrap();
+    let dest = folder.path().join("coco");
+    let error = fetch_parts(&dest, &small_parts(&server, false), &options().0, &mut |_| {}).unwrap_err();
+    assert_says(&error, &["val2017.zip", "cut after 60"]);
+    assert!(!dest.join("images").exists() && dest.join("val2017.txt").is_file());
+    let report = fetch_parts(&dest, &small_parts(&server, false), &options().0, &mut |_| {}).unwrap();
+    assert_eq!(report.unpacked, ["images/val2017"]);
+    assert_eq!(server.offsets().last(), Some(&Some(60)));
+    assert_layout(&dest);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_folder_that_links_to_another_disk_is_filled() {
+    // Where there is no second disk, this is an ordinary link.
+    let Ok(other) = tempfile::tempdir_in("/dev/shm") else { return };
+    let server = server();
+    let folder = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(other.path(), folder.path().join("images")).unwrap();
+    fetch_parts(folder.path(), &small_parts(&server, false), &options().0, &mut |_| {}).unwrap();
+    assert_layout(folder.path());
+    assert_eq!(names(&other.path().join("val2017")), ["000000000139.jpg", "000000000285.jpg"]);
+}
+
+#[test]
 fn leftovers_of_an_interrupted_run_go() {
     let server = server();
     let folder = tempfile::tempdir().unwrap();

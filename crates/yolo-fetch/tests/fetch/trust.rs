@@ -55,7 +55,7 @@ fn a_weak_checksum_is_checked_and_recorded() {
     let place = Place::new();
     artefact.checksum = Some(Checksum::new(Algorithm::Md5, &"0".repeat(32), Confidence::Single));
     let error = place.get(&artefact).unwrap_err();
-    let accept = format!("--accept {}", sha256(&payload()));
+    let accept = format!("accept SHA-256 {}", sha256(&payload()));
     assert_says(&error, &["MD5", &md5, "one source", &accept]);
     assert!(place.names().is_empty());
     let options = Options { accept_sha256: vec![sha256(&payload())], ..options().0 };
