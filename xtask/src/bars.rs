@@ -6,6 +6,9 @@ use yolo_fetch::Event;
 const WITH_TOTAL: &str = "{msg} {wide_bar} {bytes}/{total_bytes} {bytes_per_sec} {eta}";
 const WITHOUT_TOTAL: &str = "{msg} {spinner} {bytes} {bytes_per_sec}";
 
+/// Smaller files pass without a line where there is no terminal.
+const LINE_BYTES: u64 = 1 << 20;
+
 /// Shows events, one bar at a time.
 pub(crate) struct Bars {
     bar: ProgressBar,
@@ -38,7 +41,8 @@ impl Bars {
         if step != self.step {
             self.bar.finish_and_clear();
             self.bar = bar(&step, total);
-            if self.bar.is_hidden() && verb != "checking" {
+            let is_worth_a_line = verb != "checking" && total.is_none_or(|total| total >= LINE_BYTES);
+            if self.bar.is_hidden() && is_worth_a_line {
                 let size = total.map(|total| format!(" ({})", HumanBytes(total))).unwrap_or_default();
                 eprintln!("{step}{size}");
             }

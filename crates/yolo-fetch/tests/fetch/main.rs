@@ -54,7 +54,7 @@ pub(crate) fn options() -> (Options, Pauses) {
     let pauses = Pauses::default();
     let noted = Arc::clone(&pauses);
     let limits =
-        Limits { connect: Duration::from_secs(5), read: Duration::from_millis(300), ..Limits::default() };
+        Limits { connect: Duration::from_secs(5), read: Duration::from_secs(3), ..Limits::default() };
     let options = Options {
         limits,
         proxy_from_env: false,

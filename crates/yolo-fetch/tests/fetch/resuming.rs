@@ -33,7 +33,9 @@ fn a_stall_is_noticed_and_resumed() {
             reasons.push(reason.to_owned());
         }
     };
-    fetch(&known(&server.urls()), &place.dest, &options().0, &mut note).unwrap();
+    let limits = Limits { read: std::time::Duration::from_millis(500), ..options().0.limits };
+    let options = Options { limits, ..options().0 };
+    fetch(&known(&server.urls()), &place.dest, &options, &mut note).unwrap();
     place.assert_complete();
     assert_eq!(server.offsets(), [None, Some(250_000)]);
     assert_eq!(reasons, ["no more bytes within the time limit after 250000 of 600000 bytes"]);
