@@ -197,22 +197,21 @@ fn a_data_set_that_was_there_is_recognised() {
 
 #[test]
 fn a_subset_is_fetched_image_by_image() {
-    // Labels and annotations are there, so only images are asked for: at the mirror first.
-    let server = Server::new(|_, asked| Reply::good(asked, asked.path.as_bytes(), "\"a\""));
     let folder = tempfile::tempdir().unwrap();
     let dest = folder.path();
-    std::fs::create_dir_all(dest.join("labels/val2017")).unwrap();
-    (0..4952).for_each(|i| std::fs::write(dest.join(format!("labels/val2017/{i}.txt")), "").unwrap());
-    std::fs::create_dir(dest.join("annotations")).unwrap();
-    std::fs::write(dest.join("annotations/instances_val2017.json"), "{}").unwrap();
-    let lines: String = (1..=5).map(|i| format!("./images/val2017/00000000000{i}.jpg\n")).collect();
-    std::fs::write(dest.join("val2017.txt"), &lines).unwrap();
-    let options = Options { mirror: Some(server.url.clone()), ..options().0 };
+    fetch_parts(dest, &small_parts(&server(), false)[..2], &options().0, &mut |_| {}).unwrap();
+    // Labels and annotations are there, so only the image is asked for: at the mirror first.
+    let mirror = Server::new(|_, asked| Reply::good(asked, asked.path.as_bytes(), "\"a\""));
+    let options = Options { mirror: Some(mirror.url.clone()), ..options().0 };
     for _ in 0..2 {
-        let list = fetch_coco_subset(dest, 2, &options, &mut |_| {}).unwrap();
-        assert_eq!(list, dest.join("val2017-2.txt"));
-        assert_eq!(std::fs::read_to_string(list).unwrap().lines().count(), 2);
-        assert_eq!(names(&dest.join("images/val2017")), ["000000000001.jpg", "000000000002.jpg"]);
+        let list = fetch_coco_subset(dest, 1, &options, &mut |_| {}).unwrap();
+        assert_eq!(list, dest.join("val2017-1.txt"));
+        assert_eq!(std::fs::read_to_string(list).unwrap(), "./images/val2017/000000000139.jpg\n");
+        assert_eq!(names(&dest.join("images/val2017")), ["000000000139.jpg"]);
     }
-    assert_eq!(server.asked().len(), 2);
+    assert_eq!(mirror.asked().len(), 1);
+    // A list that leads elsewhere is not followed.
+    std::fs::write(dest.join("val2017.txt"), "./images/val2017/../../../evil.jpg\n").unwrap();
+    let error = fetch_coco_subset(dest, 1, &options, &mut |_| {}).unwrap_err();
+    assert_says(&error, &["val2017.txt", "names no image"]);
 }
