@@ -62,6 +62,8 @@ impl Part {
 
     /// Throws away every byte.
     pub(crate) fn clear(&mut self) -> Result<()> {
+        // The note first: bytes without one are never continued.
+        let _ = std::fs::remove_file(self.sidecar());
         let io = |error| FetchError::io(&self.path, error);
         self.file.set_len(0).map_err(io)?;
         self.file.seek(SeekFrom::Start(0)).map_err(io)?;

@@ -140,6 +140,16 @@ fn the_rest_of_a_file_of_another_size_is_refused() {
     assert_eq!(place.names(), ["file.bin.part", "file.bin.part.json"]);
 }
 
+#[test]
+fn bytes_of_another_run_are_not_taken_for_those_of_the_server() {
+    // The server answers once with all of it, cut off, and the note must not outlive the bytes it was about.
+    let server = Server::new(|_, _| Reply::new(200, &payload()).cut_after(0));
+    let place = Place::new();
+    place.leave_part(&payload()[..100_000], &server.urls()[0], Some("\"a\""));
+    place.get(&unknown(&server.urls())).unwrap_err();
+    assert!(place.names().is_empty());
+}
+
 /// The child of the next test: downloads until it is killed.
 #[test]
 fn child_that_downloads_until_it_is_killed() {
