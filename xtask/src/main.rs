@@ -1,36 +1,53 @@
-//! Maintenance of the workspace: `cargo xtask COMMAND`. No dependencies, so that it starts at once.
+//! Maintenance of the workspace and downloads: `cargo xtask COMMAND`.
 
+mod bars;
 mod ci;
+mod fetch;
 mod tidy;
 
 use std::path::Path;
 use std::process::ExitCode;
 
-const HELP: &str = "\
-Usage: cargo xtask COMMAND
+use anyhow::{Result, anyhow, bail};
+use clap::{Parser, Subcommand};
 
-Commands:
-  ci     everything a change has to pass: format, clippy, tests, doc tests
-  tidy   the house rules alone";
+#[derive(Parser)]
+#[command(
+    name = "cargo xtask",
+    bin_name = "cargo xtask",
+    about = "Maintenance of the workspace and downloads"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Everything a change has to pass: format, clippy, tests, doc tests
+    Ci,
+    /// The house rules alone
+    Tidy,
+    /// COCO 2017: validation images (0.8 GB), annotations and labels
+    FetchCoco(fetch::CocoArgs),
+    /// The first 128 images of COCO train2017, with labels (7 MB)
+    FetchCoco128(fetch::Coco128Args),
+    /// Released YOLOv5 weights
+    FetchWeights(fetch::WeightsArgs),
+}
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let outcome = match arguments.iter().map(String::as_str).collect::<Vec<_>>()[..] {
-        ["ci"] => ci::run(root()),
-        ["tidy"] => report(tidy::violations(root())),
-        ["help" | "-h" | "--help"] => {
-            println!("{HELP}");
-            Ok(())
-        }
-        _ => {
-            eprintln!("{HELP}");
-            return ExitCode::from(2);
-        }
+    let outcome = match Cli::parse().command {
+        Command::Ci => ci::run(root()).map_err(|error| anyhow!(error)),
+        Command::Tidy => report(tidy::violations(root())),
+        Command::FetchCoco(args) => fetch::coco(&args),
+        Command::FetchCoco128(args) => fetch::coco128(&args),
+        Command::FetchWeights(args) => fetch::weights(&args),
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            eprintln!("error: {error:#}");
             ExitCode::FAILURE
         }
     }
@@ -41,6 +58,18 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
 }
 
-fn report(violations: Vec<String>) -> Result<(), String> {
-    if violations.is_empty() { Ok(()) } else { Err(violations.join("\n")) }
+fn report(violations: Vec<String>) -> Result<()> {
+    if violations.is_empty() { Ok(()) } else { bail!(violations.join("\n")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
 }
