@@ -63,12 +63,12 @@ fn a_folder_is_not_a_checkpoint() {
 }
 
 #[test]
-fn a_released_name_that_is_nowhere_comes_with_its_address() {
+fn a_released_name_that_is_nowhere_comes_with_the_command_that_gets_it() {
     let case = Case::empty();
-    let address = "https://github.com/ultralytics/yolov5/releases/download/v7.0/yolov5s.pt";
+    let command = "cargo xtask fetch-weights yolov5s";
     for name in ["yolov5s", "yolov5s.pt"] {
         let cache = case.path("cache/yolo-prune/weights/yolov5s.pt");
-        let parts = ["no such file", "weights/yolov5s.pt", cache.to_str().unwrap(), address];
+        let parts = ["no such file", "weights/yolov5s.pt", cache.to_str().unwrap(), command];
         case.run(&format!("info --weights {name}")).fails(&parts);
     }
     case.run("info --weights yolov9z").fails(&["yolov9z", "no such file", "check --weights"]);

@@ -51,7 +51,7 @@ fn weights_path(weights: &Path) -> Result<PathBuf> {
     }
     let looked: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
     bail!(
-        "{}: no such file, nor {}; download https://github.com/ultralytics/yolov5/releases/download/v7.0/{file} into weights/",
+        "{}: no such file, nor {}; `cargo xtask fetch-weights {stem}` downloads it",
         weights.display(),
         looked.join(" or ")
     )
