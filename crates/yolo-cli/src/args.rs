@@ -73,7 +73,7 @@ pub(crate) struct ValArgs {
     #[arg(long, default_value = "coco128.yaml")]
     pub(crate) data: PathBuf,
     /// Images per batch.
-    #[arg(long, default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    #[arg(long, visible_alias = "batch", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub(crate) batch_size: u32,
     /// Long side of the images in pixels.
     #[arg(long, visible_aliases = ["img", "img-size"], default_value_t = 640, value_parser = clap::value_parser!(u32).range(32..=8192))]

@@ -10,7 +10,7 @@ use burn::tensor::Device;
 /// with.
 pub(crate) fn parse(name: &str) -> Result<Device> {
     match name {
-        "" | "cpu" | "flex" => flex(),
+        _ if is_cpu(name) => flex(),
         "tch" | "tch:cpu" => tch(None),
         _ => {
             if let Some(index) = name.strip_prefix("tch:cuda").and_then(index) {
@@ -22,6 +22,11 @@ pub(crate) fn parse(name: &str) -> Result<Device> {
             bail!("there is no device {name:?}; use cpu, cuda:0, tch or tch:cuda:0")
         }
     }
+}
+
+/// Whether `name` means Burn's own back end on the CPU.
+pub(crate) fn is_cpu(name: &str) -> bool {
+    matches!(name, "" | "cpu" | "flex")
 }
 
 /// `""`, `":2"` or `"2"` as an index.

@@ -11,7 +11,7 @@ use yolo_data::loader::{Batch, Loader, LoaderOptions};
 use yolo_data::metrics::{ConfusionMatrix, LabelledBox, NativeMetrics, NativeReport, ScoredBox};
 use yolo_data::rect::{BatchOptions, plan_batches};
 use yolo_model::architecture::DetectSpec;
-use yolo_model::{Detection, NmsOptions, RawMap, Yolo, decode, nms};
+use yolo_model::{Detection, NmsOptions, Predictions, RawMap, Yolo, decode, nms};
 
 use crate::error::{Result, TrainError};
 use crate::tensor::images;
@@ -29,6 +29,9 @@ pub struct ValidationOptions {
     pub nms: NmsOptions,
     /// Threads that decode images.
     pub workers: usize,
+    /// Threads that share the forward pass of a batch. Several pay on a CPU whose element-wise operations use
+    /// one core each; a GPU wants 1.
+    pub forward_threads: usize,
     /// All classes count as one.
     pub single_class: bool,
 }
@@ -37,7 +40,15 @@ impl ValidationOptions {
     /// What `val.py` does by default.
     pub fn new(image_size: usize) -> Self {
         let nms = NmsOptions::validation();
-        Self { batch_size: 32, image_size, rect: true, nms, workers: 2, single_class: false }
+        Self {
+            batch_size: 32,
+            image_size,
+            rect: true,
+            nms,
+            workers: 2,
+            forward_threads: 1,
+            single_class: false,
+        }
     }
 }
 
@@ -182,17 +193,12 @@ fn detect_batch(
         return Ok(Vec::new());
     }
     let start = Instant::now();
-    let input = images(&batch.pixels, n, batch.height, batch.width, device);
+    let parts = parts(batch, device, options.forward_threads);
     device.sync().map_err(|error| TrainError::Device(format!("{error:?}")))?;
     clock.preprocess += start.elapsed();
 
     let start = Instant::now();
-    let maps = model.forward(input).into_iter().map(HostMap::read).collect::<Result<Vec<_>>>()?;
-    let detect = model.architecture().detect();
-    let predictions: Vec<_> = (0..n)
-        .into_par_iter()
-        .map(|image| decode_image(&maps, image, detect, options.nms.score_threshold))
-        .collect();
+    let predictions = forward_parts(model, parts, options.nms.score_threshold)?;
     clock.inference += start.elapsed();
 
     let start = Instant::now();
@@ -201,7 +207,40 @@ fn detect_batch(
     Ok(found)
 }
 
-/// The logits of one level for a whole batch, on the host.
+/// The images of a batch as `n` tensors of about the same number of images.
+fn parts(batch: &Batch, device: &Device, n: usize) -> Vec<Tensor<4>> {
+    let per_image = 3 * batch.height * batch.width;
+    let per_part = batch.samples.len().div_ceil(n.max(1));
+    let pixels = batch.pixels[..batch.samples.len() * per_image].chunks(per_part * per_image);
+    pixels.map(|part| images(part, part.len() / per_image, batch.height, batch.width, device)).collect()
+}
+
+/// Forward pass and decoding of each part, on a thread of its own where there are several.
+fn forward_parts(model: &Yolo, mut parts: Vec<Tensor<4>>, min_objectness: f32) -> Result<Vec<Predictions>> {
+    let last = parts.pop();
+    let forward = |part| forward(model, part, min_objectness);
+    std::thread::scope(|scope| {
+        let others: Vec<_> = parts.into_iter().map(|part| scope.spawn(move || forward(part))).collect();
+        let last = last.map_or(Ok(Vec::new()), forward);
+        let mut all = Vec::new();
+        for other in others {
+            // A panic of the tensor library goes on here as it would without the thread.
+            all.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
+        }
+        all.extend(last?);
+        Ok(all)
+    })
+}
+
+/// Decoded predictions of every image of `input`, `[N, 3, H, W]`.
+fn forward(model: &Yolo, input: Tensor<4>, min_objectness: f32) -> Result<Vec<Predictions>> {
+    let [n, ..] = input.dims();
+    let maps = model.forward(input).into_iter().map(HostMap::read).collect::<Result<Vec<_>>>()?;
+    let detect = model.architecture().detect();
+    Ok((0..n).into_par_iter().map(|image| decode_image(&maps, image, detect, min_objectness)).collect())
+}
+
+/// The logits of one level for several images, on the host.
 struct HostMap {
     logits: Vec<f32>,
     /// `[N, anchors · (5 + num_classes), height, width]`.
@@ -227,12 +266,7 @@ impl HostMap {
     }
 }
 
-fn decode_image(
-    maps: &[HostMap],
-    image: usize,
-    detect: &DetectSpec,
-    min_objectness: f32,
-) -> yolo_model::Predictions {
+fn decode_image(maps: &[HostMap], image: usize, detect: &DetectSpec, min_objectness: f32) -> Predictions {
     let maps: Vec<RawMap> = maps.iter().map(|map| map.image(image)).collect();
     decode(&maps, detect, min_objectness)
 }

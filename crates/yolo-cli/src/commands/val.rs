@@ -69,7 +69,7 @@ fn warn_about_flags(args: &ValArgs) {
             args.conf_thres
         );
     }
-    if args.half && matches!(args.device.as_str(), "" | "cpu" | "flex") {
+    if args.half && device::is_cpu(&args.device) {
         tracing::warn!("--half has no effect on the CPU: computing in f32");
     }
 }
@@ -196,6 +196,7 @@ fn validation_options(args: &ValArgs, network: &Checkpoint) -> ValidationOptions
             class_agnostic: args.single_cls,
         },
         workers: args.workers.unwrap_or(8).min(cores),
+        forward_threads: if device::is_cpu(&args.device) { cores } else { 1 },
         single_class: args.single_cls,
     }
 }
