@@ -4,7 +4,7 @@
 //! keep their upper 8, palettes are expanded and CMYK is converted. Colour profiles are ignored, as there. The
 //! format is told by the first bytes of a file, never by its name. Input files are never changed.
 
-mod exif;
+pub(crate) mod exif;
 mod formats;
 mod jpeg;
 
@@ -71,22 +71,34 @@ pub fn decode(bytes: &[u8], path: &Path) -> Result<Decoded> {
              convert it to JPEG or PNG, or remove it",
         ));
     };
-    // The decoders index into tables with numbers taken from the file. They are well tested but, as any
-    // parser of hostile input, not known to be free of panics; one bad file must not end a run of thousands.
-    let decoded = catch_unwind(AssertUnwindSafe(|| match format {
-        Format::Jpeg => jpeg::decode(bytes),
-        Format::Other(format) => formats::decode(bytes, format),
-    }));
+    let decoded = match format {
+        Format::Jpeg => guarded(|| jpeg::decode(bytes)),
+        Format::Other(format) => decode_as(bytes, format),
+    };
     let reason = match decoded {
-        Ok(Ok(decoded)) => return Ok(decoded),
-        Ok(Err(reason)) => reason,
-        Err(_) => "the decoder stopped on inconsistent data".to_owned(),
+        Ok(decoded) => return Ok(decoded),
+        Err(reason) => reason,
     };
     let name = format.name();
     Err(DataError::invalid(
         path,
         format!("cannot decode this {name} file: {reason}; save it again with an image editor, or remove it"),
     ))
+}
+
+/// Decodes a PNG, BMP, WebP or TIFF file of a format that is known; the error is a reason without the file's
+/// name.
+pub(crate) fn decode_as(bytes: &[u8], format: ::image::ImageFormat) -> std::result::Result<Decoded, String> {
+    guarded(|| formats::decode(bytes, format))
+}
+
+/// Runs a decoder. Decoders index into tables with numbers taken from the file. They are well tested but, as any
+/// parser of hostile input, not known to be free of panics; one bad file must not end a run of thousands.
+fn guarded(
+    decoder: impl FnOnce() -> std::result::Result<Decoded, String>,
+) -> std::result::Result<Decoded, String> {
+    catch_unwind(AssertUnwindSafe(decoder))
+        .unwrap_or_else(|_| Err("the decoder stopped on inconsistent data".to_owned()))
 }
 
 /// File formats, told by magic bytes.

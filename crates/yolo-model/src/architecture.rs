@@ -238,11 +238,6 @@ impl DetectSpec {
             ..ConvSpec::new(self.in_channels[level], out_channels, 1, 1)
         }
     }
-
-    /// Number of boxes that the head predicts for an input of `[height, width]`.
-    pub fn n_boxes(&self, size: [usize; 2]) -> usize {
-        self.strides.iter().map(|s| (size[0] / s) * (size[1] / s)).sum::<usize>() * self.n_anchors()
-    }
 }
 
 impl Architecture {
@@ -270,17 +265,6 @@ impl Architecture {
     /// Indices of the layers whose output layer `index` reads; `None` is the image.
     pub fn sources(&self, index: usize) -> Vec<Option<usize>> {
         self.layers[index].from.iter().map(|&from| resolve(index, from)).collect()
-    }
-
-    /// For each layer, whether a later layer other than the next one reads its output.
-    pub fn kept_outputs(&self) -> Vec<bool> {
-        let mut kept = vec![false; self.layers.len()];
-        for index in 0..self.layers.len() {
-            for source in self.sources(index).into_iter().flatten() {
-                kept[source] |= source + 1 != index || self.layers[index].from.len() > 1;
-            }
-        }
-        kept
     }
 }
 

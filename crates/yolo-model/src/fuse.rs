@@ -1,6 +1,8 @@
 //! Folds batch normalisation into the convolution before it.
 
-use crate::architecture::{BATCH_NORM_EPSILON, ConvRef};
+use std::collections::HashMap;
+
+use crate::architecture::{Architecture, BATCH_NORM_EPSILON, ConvRef};
 use crate::checkpoint::Checkpoint;
 use crate::error::Result;
 use crate::weights::{HostTensor, StateDict};
@@ -14,16 +16,14 @@ impl Checkpoint {
     /// # Errors
     /// A tensor that is missing or has another shape than the architecture says.
     pub fn fuse(&self) -> Result<Self> {
-        let mut fused = self.clone();
         if self.architecture.fused {
-            return Ok(fused);
+            return Ok(self.clone());
         }
-        fused.architecture.fused = true;
+        let convs = self.architecture.convs().into_iter().filter(|conv| !conv.is_head);
+        let blocks: HashMap<String, ConvRef> = convs.map(|conv| (conv.weight(), conv)).collect();
         let mut weights = StateDict::default();
-        let convs = self.architecture.convs();
         for (name, tensor) in self.weights.iter() {
-            let block = convs.iter().find(|c| !c.is_head && c.weight() == name);
-            if let Some(block) = block {
+            if let Some(block) = blocks.get(name) {
                 let (weight, bias) = fuse_block(block, &self.weights)?;
                 weights.insert(block.weight(), weight);
                 weights.insert(block.bias(), bias);
@@ -31,7 +31,12 @@ impl Checkpoint {
                 weights.insert(name, tensor.clone());
             }
         }
-        fused.weights = weights;
+        let fused = Self {
+            architecture: Architecture { fused: true, ..self.architecture.clone() },
+            weights,
+            class_names: self.class_names.clone(),
+            pruning: self.pruning.clone(),
+        };
         fused.check_tensors()?;
         Ok(fused)
     }

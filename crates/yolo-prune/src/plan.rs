@@ -107,7 +107,8 @@ pub fn plan(checkpoint: &Checkpoint, options: &PruneOptions) -> Result<PrunePlan
     if pruned.is_empty() {
         return Err(PruneError::NothingLeft);
     }
-    let fused = (options.rank == Rank::Fused).then(|| checkpoint.fuse()).transpose()?;
+    let folds = options.rank == Rank::Fused && !checkpoint.architecture.fused;
+    let fused = folds.then(|| checkpoint.fuse()).transpose()?;
     let ranked = &fused.as_ref().unwrap_or(checkpoint).weights;
     let values = |conv: &ConvRef| finite(ranked.f32s(&conv.weight())?, conv);
     let tensors: Vec<&[f32]> = pruned.iter().map(|conv| values(conv)).collect::<Result<_>>()?;

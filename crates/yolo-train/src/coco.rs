@@ -69,7 +69,8 @@ fn file_name(path: &Path) -> &str {
     path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
 }
 
-/// COCO's evaluation of the detections of a validation, over the images that the annotations know.
+/// COCO's evaluation of `results`, what [`CocoTask::results`] made of `found`, over the images that the annotations
+/// know.
 ///
 /// # Errors
 /// Scores or boxes that are not finite.
@@ -77,11 +78,12 @@ pub fn coco_evaluation(
     task: &CocoTask,
     annotations: &GroundTruth,
     found: &[ImageDetections],
+    results: &[(ImageId, Detection)],
 ) -> Result<Evaluation> {
     let images = task.known_images(annotations, found);
     let known: HashSet<i64> = images.iter().copied().collect();
-    let results = task.results(found).into_iter().map(|(_, detection)| detection);
-    let detections: Vec<Detection> = results.filter(|d| known.contains(&d.image_id)).collect();
+    let detections = results.iter().map(|(_, detection)| *detection);
+    let detections: Vec<Detection> = detections.filter(|d| known.contains(&d.image_id)).collect();
     let params = Params { image_ids: Some(images), ..Params::coco() };
     Ok(evaluate(annotations, &detections, &params)?)
 }

@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
 use indicatif::ProgressBar;
-use yolo_data::coco::{GroundTruth, Summary, write_results};
+use yolo_data::coco::{Detection, GroundTruth, ImageId, Summary, write_results};
 use yolo_data::dataset::cache::default_cache_dir;
 use yolo_data::dataset::{Dataset, ScanOptions, Split};
 use yolo_model::{Checkpoint, NmsOptions, Yolo};
@@ -53,13 +53,15 @@ pub(crate) fn run(args: &ValArgs) -> Result<()> {
     }
     output.line(table::speed_line(&validation.speed))?;
 
-    let coco = coco(annotations.as_ref(), task.as_ref(), &validation, &output)?;
-    save(args, &run, &weights.path, &dataset, &validation, task.as_ref())?;
+    let wanted = task.as_ref().filter(|_| annotations.is_some() || args.save_json);
+    let results = wanted.map(|task| task.results(&validation.detections)).unwrap_or_default();
+    let coco = coco(annotations.as_ref(), task.as_ref(), &validation, &results, &output)?;
+    save(args, &run, &weights.path, &dataset, &validation, &results)?;
     let model = ModelFigures::of(&network, &weights.path, weights.file_bytes)?;
-    let results = Results::new(model, &validation, &names, options.image_size, coco);
-    run.write("results.json", serde_json::to_string_pretty(&results)?.as_bytes())?;
+    let figures = Results::new(model, &validation, &names, options.image_size, coco);
+    run.write("results.json", serde_json::to_string_pretty(&figures)?.as_bytes())?;
     output.line(format!("Results saved to {}", run.path().display()))?;
-    output.json(&results)
+    output.json(&figures)
 }
 
 fn warn_about_flags(args: &ValArgs) {
@@ -235,6 +237,7 @@ fn coco(
     annotations: Option<&GroundTruth>,
     task: Option<&CocoTask>,
     validation: &Validation,
+    results: &[(ImageId, Detection)],
     output: &Output,
 ) -> Result<Option<Summary>> {
     let (Some(annotations), Some(task)) = (annotations, task) else { return Ok(None) };
@@ -246,7 +249,7 @@ fn coco(
     if known == 0 {
         return Ok(None);
     }
-    let evaluation = coco_evaluation(task, annotations, &validation.detections)?;
+    let evaluation = coco_evaluation(task, annotations, &validation.detections, results)?;
     warn_unknown_categories(evaluation.unknown_category_count);
     let summary = evaluation.summary();
     for line in summary.lines() {
@@ -262,16 +265,15 @@ fn save(
     weights: &Path,
     dataset: &Dataset,
     validation: &Validation,
-    task: Option<&CocoTask>,
+    results: &[(ImageId, Detection)],
 ) -> Result<()> {
     if args.save_txt {
         save_txt(run, dataset, validation, args.save_conf)?;
     }
-    if let (true, Some(task)) = (args.save_json, task) {
+    if args.save_json {
         let stem = weights.file_stem().unwrap_or_default().to_string_lossy();
         let path: PathBuf = run.path().join(format!("{stem}_predictions.json"));
-        let results = task.results(&validation.detections);
-        write_results(&path, &results)?;
+        write_results(&path, results)?;
         tracing::info!("{} detections in {}", results.len(), path.display());
     }
     Ok(())

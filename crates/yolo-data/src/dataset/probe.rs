@@ -5,10 +5,11 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
-use std::panic::catch_unwind;
 use std::path::Path;
 
-use ::image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader};
+use ::image::ImageFormat;
+
+use crate::image::{decode_as, exif};
 
 /// Sides below this are taken for a broken file, as in YOLOv5.
 const MIN_SIDE_PX: u32 = 10;
@@ -92,7 +93,7 @@ fn read_jpeg_header(reader: &mut BufReader<File>) -> std::io::Result<JpegHeader>
         let mut segment = vec![0; length];
         reader.read_exact(&mut segment)?;
         if let Some(tiff) = segment.strip_prefix(b"Exif\0\0") {
-            orientation = orientation.or_else(|| Some(orientation_of(tiff.to_vec())));
+            orientation = orientation.or_else(|| Some(exif::orientation(tiff)));
         } else if is_frame {
             let [_, h1, h0, w1, w0, ..] = segment[..] else { return Err(invalid("frame header too short")) };
             let (width, height) = (u16::from_be_bytes([w1, w0]), u16::from_be_bytes([h1, h0]));
@@ -133,24 +134,11 @@ fn probe_other(path: &Path) -> Result<Probed, String> {
     if ![ImageFormat::Png, ImageFormat::Bmp, ImageFormat::WebP, ImageFormat::Tiff].contains(&format) {
         return Err(format!("{format:?} images are not supported: convert it to PNG or JPEG"));
     }
-    // Decoders are parsers of hostile input and not known to be free of panics; one file must not end a scan.
-    let decoded = catch_unwind(|| decode(path, format))
-        .unwrap_or_else(|_| Err("the decoder stopped on inconsistent data".to_owned()));
-    decoded
-        .map_err(|reason| format!("not a readable {format:?} image ({reason}): copy it again or remove it"))
-}
-
-fn decode(path: &Path, format: ImageFormat) -> Result<Probed, String> {
-    let mut reader = ImageReader::open(path).map_err(|e| e.to_string())?;
-    reader.set_format(format);
-    let mut decoder = reader.into_decoder().map_err(|e| e.to_string())?;
-    let orientation = match format {
-        ImageFormat::Tiff => decoder.orientation().map_or(1, |orientation| u32::from(orientation.to_exif())),
-        _ => decoder.exif_metadata().ok().flatten().map_or(1, orientation_of),
-    };
-    let decoded = DynamicImage::from_decoder(decoder).map_err(|e| e.to_string())?;
-    let (width, height) = upright(decoded.width(), decoded.height(), orientation);
-    Ok(Probed { width, height, warning: None })
+    let decoded =
+        std::fs::read(path).map_err(|e| e.to_string()).and_then(|bytes| decode_as(&bytes, format)).map_err(
+            |reason| format!("not a readable {format:?} image ({reason}): copy it again or remove it"),
+        )?;
+    Ok(Probed { width: decoded.image.width, height: decoded.image.height, warning: None })
 }
 
 /// The format that the first bytes show; the file's name does not count.
@@ -158,17 +146,6 @@ fn format_by_content(path: &Path) -> std::io::Result<Option<ImageFormat>> {
     let mut start = vec![];
     File::open(path)?.take(64).read_to_end(&mut start)?;
     Ok(::image::guess_format(&start).ok())
-}
-
-/// The orientation in an EXIF block (without its `Exif` prefix), as far as the block can be read; else 1.
-fn orientation_of(tiff: Vec<u8>) -> u32 {
-    let parsed = exif::Reader::new()
-        .continue_on_error(true)
-        .read_raw(tiff)
-        .or_else(|e| e.distill_partial_result(|_| {}));
-    let value =
-        |exif: exif::Exif| exif.get_field(exif::Tag::Orientation, exif::In::PRIMARY)?.value.get_uint(0);
-    parsed.ok().and_then(value).unwrap_or(1)
 }
 
 /// Width and height after applying an EXIF orientation; 5 to 8 lay the image on its side.

@@ -4,7 +4,7 @@ use super::RgbImage;
 
 /// The orientation (1 to 8) that the EXIF block `tiff` (without the `Exif\0\0` prefix) states; 1 if it states
 /// none or is damaged, as OpenCV takes it.
-pub(super) fn orientation(tiff: &[u8]) -> u32 {
+pub(crate) fn orientation(tiff: &[u8]) -> u32 {
     let parsed = exif::Reader::new()
         .continue_on_error(true)
         .read_raw(tiff.to_vec())
