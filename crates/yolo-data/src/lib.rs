@@ -28,6 +28,7 @@
 //! ```
 
 pub mod atomic;
+pub mod augment;
 pub mod boxes;
 pub mod coco;
 pub mod dataset;
@@ -38,6 +39,7 @@ pub mod loader;
 pub mod metrics;
 pub mod rect;
 pub mod resize;
+pub mod train_loader;
 
 pub use boxes::{Cxcywh, Ltwh, Xyxy};
 pub use error::{DataError, Result};

@@ -124,7 +124,10 @@ impl Checkpoint {
     }
 
     /// Checks that the tensors are exactly those of the architecture, with its shapes, and that the names fit.
-    pub(crate) fn check_tensors(&self) -> Result<()> {
+    ///
+    /// # Errors
+    /// The first tensor that is missing, has another shape or does not belong there.
+    pub fn check_tensors(&self) -> Result<()> {
         let expected = self.architecture.tensors();
         for spec in &expected {
             let tensor = self.weights.require(&spec.name)?;

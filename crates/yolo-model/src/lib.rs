@@ -30,6 +30,7 @@ mod fuse;
 mod init;
 mod nms;
 mod summary;
+mod training;
 pub mod weights;
 mod yolo;
 
@@ -39,4 +40,5 @@ pub use decode::{Predictions, RawMap, decode};
 pub use error::{ModelError, Result};
 pub use nms::{Detection, NmsOptions, nms};
 pub use summary::{LayerSummary, Summary};
+pub use training::NamedValues;
 pub use yolo::Yolo;

@@ -24,6 +24,18 @@ impl Mask {
         mask
     }
 
+    /// A mask of `len` elements from what [`Mask::words`] gave; `None` if they do not belong together.
+    pub fn from_words(words: Vec<u64>, len: usize) -> Option<Self> {
+        let tail = len % 64;
+        let is_clean = tail == 0 || words.last().is_none_or(|last| last >> tail == 0);
+        (words.len() == len.div_ceil(64) && is_clean).then_some(Self { words, len })
+    }
+
+    /// The bits, 64 to a word, the first element in the lowest bit.
+    pub fn words(&self) -> &[u64] {
+        &self.words
+    }
+
     /// Number of elements.
     pub fn len(&self) -> usize {
         self.len
@@ -99,6 +111,9 @@ mod tests {
             mask.apply(&mut values);
             assert_eq!(mask.violations(&values), 0);
             assert_eq!(Mask::of_nonzeros(&values), mask);
+            assert_eq!(Mask::from_words(mask.words().to_vec(), len), Some(mask.clone()));
+            assert_eq!(Mask::from_words(mask.words().to_vec(), len + 64), None);
+            assert_eq!(Mask::from_words(vec![u64::MAX; len.div_ceil(64)], len).is_none(), len % 64 != 0);
         }
     }
 }

@@ -50,4 +50,66 @@ pub enum TrainError {
     /// The model is not usable.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// A hyper-parameter file is not usable.
+    #[error("{place}: {reason}; configs/hyps/ has examples")]
+    Hyp {
+        /// File and line.
+        place: String,
+        /// Which key, and what is wrong with it.
+        reason: String,
+    },
+    /// The saved state of a run is not usable.
+    #[error("{}: not the state of a run that can go on: {reason}; start the run again", path.display())]
+    StateFile {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Parts of a training state do not belong together.
+    #[error("the training state is not consistent: {reason}")]
+    State {
+        /// Which part.
+        reason: String,
+    },
+    /// A weight that was pruned is not zero any more. It is a bug, and it ends the run.
+    #[error("{tensor}: {count} pruned weights are not zero in {place}; this is a bug, please report it")]
+    MaskBroken {
+        /// The tensor.
+        tensor: String,
+        /// How many weights.
+        count: usize,
+        /// Whose weights they are.
+        place: &'static str,
+    },
+    /// The loss is NaN or infinite.
+    #[error(
+        "the loss is not finite any more; lower the learning rate (lr0) or start from other weights. The last epoch's files are intact"
+    )]
+    LossNotFinite,
+    /// A fused network cannot be trained.
+    #[error(
+        "the network is fused (no batch normalisation left) and cannot be trained; use the weights from before --fuse"
+    )]
+    Fused,
+    /// A layer to freeze does not exist.
+    #[error("there is no layer {layer} to freeze; the network has layers 0 to {}", layers - 1)]
+    Freeze {
+        /// The layer asked for.
+        layer: usize,
+        /// Number of layers.
+        layers: usize,
+    },
+    /// The teacher does not fit.
+    #[error("the teacher does not fit: {reason}")]
+    Teacher {
+        /// In what.
+        reason: String,
+    },
+    /// A tensor or its file is not usable.
+    #[error(transparent)]
+    Weights(#[from] yolo_model::weights::WeightsError),
+    /// A pruning is not possible.
+    #[error(transparent)]
+    Prune(#[from] yolo_prune::PruneError),
 }

@@ -23,9 +23,18 @@
 //! }
 //! ```
 
+pub mod batch_norm;
 mod coco;
+pub mod distill;
+pub mod ema;
 mod error;
+pub mod hyper;
+pub mod loss;
+pub mod masks;
+pub mod optimizer;
+pub mod schedule;
 mod tensor;
+pub mod train;
 mod validate;
 
 pub use coco::{CocoTask, coco_evaluation};

@@ -10,10 +10,12 @@ use yolo_data::dataset::Dataset;
 use yolo_data::loader::{Batch, Loader, LoaderOptions};
 use yolo_data::metrics::{ConfusionMatrix, LabelledBox, NativeMetrics, NativeReport, ScoredBox};
 use yolo_data::rect::{BatchOptions, plan_batches};
+use yolo_data::train_loader::Target;
 use yolo_model::architecture::DetectSpec;
 use yolo_model::{Detection, NmsOptions, Predictions, RawMap, Yolo, decode, nms};
 
 use crate::error::{Result, TrainError};
+use crate::loss::{DetectionLoss, LossItems};
 use crate::tensor::images;
 
 /// How to validate.
@@ -34,6 +36,8 @@ pub struct ValidationOptions {
     pub forward_threads: usize,
     /// All classes count as one.
     pub single_class: bool,
+    /// Measures the loss as well.
+    pub loss: Option<DetectionLoss>,
 }
 
 impl ValidationOptions {
@@ -48,6 +52,7 @@ impl ValidationOptions {
             workers: 2,
             forward_threads: 1,
             single_class: false,
+            loss: None,
         }
     }
 }
@@ -63,6 +68,8 @@ pub struct Validation {
     pub detections: Vec<ImageDetections>,
     /// Labels that were compared with.
     pub instances: usize,
+    /// Mean losses over the batches, where they were asked for.
+    pub loss: Option<LossItems>,
     /// Mean times.
     pub speed: SpeedMs,
     /// Images that could not be decoded; they count nowhere.
@@ -121,6 +128,7 @@ pub fn validate(
     let (mut detections, mut skipped, mut warnings) = (Vec::new(), Vec::new(), Vec::new());
     let mut instances = 0;
     let mut clock = Clock::default();
+    let mut losses = (0, LossItems::default());
     let mut loader = batches(model, dataset, options);
     while let Some(batch) = loader.next() {
         let batch = batch?;
@@ -128,8 +136,11 @@ pub fn validate(
             batch.skipped.iter().map(|s| SkippedImage { item_idx: s.item_idx, error: s.error.clone() }),
         );
         warnings.extend_from_slice(&batch.warnings);
-        let found = detect_batch(model, &batch, device, options, &mut clock)?;
-        for (sample, found) in batch.samples.iter().zip(found) {
+        let found = detect_batch(model, &batch, dataset, device, options, &mut clock)?;
+        if let Some(items) = found.loss {
+            losses = (losses.0 + 1, losses.1.running_mean(losses.0, items));
+        }
+        for (sample, found) in batch.samples.iter().zip(found.boxes) {
             let found: Vec<ScoredBox> = found
                 .into_iter()
                 .map(|d| ScoredBox { bbox: sample.geometry.to_original(d.bbox), ..d })
@@ -147,7 +158,17 @@ pub fn validate(
         return Err(TrainError::NoImages { count: skipped.len(), first: first.error.clone() });
     }
     let speed = clock.per_image(detections.len(), options);
-    Ok(Validation { native: native.finish(), confusion, detections, instances, speed, skipped, warnings })
+    let loss = options.loss.is_some().then_some(losses.1);
+    Ok(Validation {
+        native: native.finish(),
+        confusion,
+        detections,
+        instances,
+        loss,
+        speed,
+        skipped,
+        warnings,
+    })
 }
 
 fn check(model: &Yolo, dataset: &Dataset, options: &ValidationOptions) -> Result<()> {
@@ -180,17 +201,24 @@ fn batches(model: &Yolo, dataset: &Dataset, options: &ValidationOptions) -> Load
     Loader::new(Arc::from(dataset.items.as_slice()), plans, loader)
 }
 
-/// Detections of every image of a batch, in pixels of the network's input.
+/// What one batch gave.
+#[derive(Default)]
+struct Found {
+    /// Detections of every image, in pixels of the network's input.
+    boxes: Vec<Vec<ScoredBox>>,
+    loss: Option<LossItems>,
+}
+
 fn detect_batch(
     model: &Yolo,
     batch: &Batch,
+    dataset: &Dataset,
     device: &Device,
     options: &ValidationOptions,
     clock: &mut Clock,
-) -> Result<Vec<Vec<ScoredBox>>> {
-    let n = batch.samples.len();
-    if n == 0 {
-        return Ok(Vec::new());
+) -> Result<Found> {
+    if batch.samples.is_empty() {
+        return Ok(Found::default());
     }
     let start = Instant::now();
     let parts = parts(batch, device, options.forward_threads);
@@ -198,13 +226,29 @@ fn detect_batch(
     clock.preprocess += start.elapsed();
 
     let start = Instant::now();
-    let predictions = forward_parts(model, parts, options.nms.score_threshold)?;
+    let keep_logits = options.loss.is_some();
+    let (predictions, logits) = forward_parts(model, parts, options.nms.score_threshold, keep_logits)?;
     clock.inference += start.elapsed();
 
     let start = Instant::now();
-    let found = predictions.par_iter().map(|p| scored(nms(p, &options.nms), options)).collect();
+    let boxes = predictions.par_iter().map(|p| scored(nms(p, &options.nms), options)).collect();
     clock.nms += start.elapsed();
-    Ok(found)
+    let loss = options.loss.as_ref();
+    let loss = loss.map(|loss| loss.forward(&logits, &targets(batch, dataset, options))).transpose()?;
+    Ok(Found { boxes, loss: loss.map(|loss| loss.items) })
+}
+
+/// The objects of a batch, as the loss takes them.
+fn targets(batch: &Batch, dataset: &Dataset, options: &ValidationOptions) -> Vec<Target> {
+    let mut targets = Vec::new();
+    for (image, sample) in batch.samples.iter().enumerate() {
+        let labels = &dataset.items[sample.item_idx].labels;
+        let boxes = sample.geometry.labels_to_network(labels);
+        let class = |class: u32| if options.single_class { 0 } else { class };
+        let objects = labels.iter().zip(boxes);
+        targets.extend(objects.map(|(l, bbox_norm)| Target { image, class: class(l.class), bbox_norm }));
+    }
+    targets
 }
 
 /// The images of a batch as `n` tensors of about the same number of images.
@@ -215,29 +259,55 @@ fn parts(batch: &Batch, device: &Device, n: usize) -> Vec<Tensor<4>> {
     pixels.map(|part| images(part, part.len() / per_image, batch.height, batch.width, device)).collect()
 }
 
-/// Forward pass and decoding of each part, on a thread of its own where there are several.
-fn forward_parts(model: &Yolo, mut parts: Vec<Tensor<4>>, min_objectness: f32) -> Result<Vec<Predictions>> {
+/// Forward pass and decoding of each part, on a thread of its own where there are several; with the logits of
+/// all parts per level, if they are to be kept.
+fn forward_parts(
+    model: &Yolo,
+    mut parts: Vec<Tensor<4>>,
+    min_objectness: f32,
+    keep_logits: bool,
+) -> Result<(Vec<Predictions>, Vec<Tensor<4>>)> {
     let last = parts.pop();
-    let forward = |part| forward(model, part, min_objectness);
+    let forward = |part| forward(model, part, min_objectness, keep_logits);
     std::thread::scope(|scope| {
         let others: Vec<_> = parts.into_iter().map(|part| scope.spawn(move || forward(part))).collect();
-        let last = last.map_or(Ok(Vec::new()), forward);
-        let mut all = Vec::new();
+        let last = last.map_or_else(|| Ok(Part::default()), forward);
+        let (mut all, mut logits) = (Vec::new(), Vec::new());
+        let mut take = |part: Part| {
+            all.extend(part.predictions);
+            logits.push(part.logits);
+        };
         for other in others {
             // A panic of the tensor library goes on here as it would without the thread.
-            all.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
+            take(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
         }
-        all.extend(last?);
-        Ok(all)
+        take(last?);
+        Ok((all, joined(logits)))
     })
 }
 
+/// The logits of several parts, level by level.
+fn joined(parts: Vec<Vec<Tensor<4>>>) -> Vec<Tensor<4>> {
+    let levels = parts.first().map_or(0, Vec::len);
+    (0..levels).map(|level| Tensor::cat(parts.iter().map(|part| part[level].clone()).collect(), 0)).collect()
+}
+
+/// What became of some images of a batch.
+#[derive(Default)]
+struct Part {
+    predictions: Vec<Predictions>,
+    logits: Vec<Tensor<4>>,
+}
+
 /// Decoded predictions of every image of `input`, `[N, 3, H, W]`.
-fn forward(model: &Yolo, input: Tensor<4>, min_objectness: f32) -> Result<Vec<Predictions>> {
+fn forward(model: &Yolo, input: Tensor<4>, min_objectness: f32, keep_logits: bool) -> Result<Part> {
     let [n, ..] = input.dims();
-    let maps = model.forward(input).into_iter().map(HostMap::read).collect::<Result<Vec<_>>>()?;
+    let maps = model.forward(input);
+    let logits = if keep_logits { maps.clone() } else { Vec::new() };
+    let maps = maps.into_iter().map(HostMap::read).collect::<Result<Vec<_>>>()?;
     let detect = model.architecture().detect();
-    Ok((0..n).into_par_iter().map(|image| decode_image(&maps, image, detect, min_objectness)).collect())
+    let image = |image| decode_image(&maps, image, detect, min_objectness);
+    Ok(Part { predictions: (0..n).into_par_iter().map(image).collect(), logits })
 }
 
 /// The logits of one level for several images, on the host.

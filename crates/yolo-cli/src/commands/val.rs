@@ -200,6 +200,7 @@ fn validation_options(args: &ValArgs, network: &Checkpoint) -> ValidationOptions
         workers: args.workers.unwrap_or(8).min(cores),
         forward_threads: if device::is_cpu(&args.device) { cores } else { 1 },
         single_class: args.single_cls,
+        loss: None,
     }
 }
 

@@ -1,0 +1,94 @@
+//! New running statistics for a network whose weights were changed without training.
+
+use std::sync::Arc;
+
+use burn::tensor::Device;
+use yolo_data::dataset::Dataset;
+use yolo_data::loader::{Loader, LoaderOptions};
+use yolo_data::rect::{BatchOptions, plan_batches};
+use yolo_model::{Checkpoint, Yolo};
+
+use crate::error::{Result, TrainError};
+use crate::tensor::images;
+
+/// How to measure the statistics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReestimationOptions {
+    /// Images per batch.
+    pub batch_size: usize,
+    /// Side of the square input in pixels.
+    pub image_size: usize,
+    /// Images that are used, from the first on.
+    pub max_images: usize,
+    /// Threads that decode images.
+    pub workers: usize,
+}
+
+/// The checkpoint with the running means and variances of every batch normalisation measured anew: the plain
+/// average over batches of training images, without labels and without augmentation.
+///
+/// Pruning shifts what every layer hands on; the old statistics then normalise with the wrong scale. Nothing
+/// else changes. A fused checkpoint has no statistics left and comes back as it is.
+///
+/// # Errors
+/// Images of which none can be decoded, or a device that does not return its results.
+pub fn reestimate_batch_norm(
+    checkpoint: &Checkpoint,
+    dataset: &Dataset,
+    device: &Device,
+    options: &ReestimationOptions,
+    mut progress: impl FnMut(usize),
+) -> Result<Checkpoint> {
+    let mut renewed = checkpoint.clone();
+    if checkpoint.architecture.fused {
+        return Ok(renewed);
+    }
+    let n_images = dataset.items.len().min(options.max_images);
+    let sizes: Vec<(u32, u32)> = dataset.items[..n_images].iter().map(|i| (i.width, i.height)).collect();
+    let batches = BatchOptions {
+        image_size: options.image_size as u32,
+        batch_size: options.batch_size,
+        stride: checkpoint.architecture.max_stride() as u32,
+        pad: 0.0,
+        rect: false,
+    };
+    let loader_options = LoaderOptions {
+        workers: options.workers,
+        image_size: options.image_size as u32,
+        ..LoaderOptions::default()
+    };
+    let items = Arc::from(dataset.items.as_slice());
+    let mut loader = Loader::new(items, plan_batches(&sizes, &batches), loader_options);
+    let mut model = Yolo::from_checkpoint(checkpoint, &device.clone().autodiff())?.without_gradients();
+    let (mut done, mut first_error) = (0, None);
+    while let Some(batch) = loader.next() {
+        let batch = batch?;
+        first_error = first_error.or_else(|| batch.skipped.first().map(|s| s.error.clone()));
+        let n = batch.samples.len();
+        if n == 0 {
+            continue;
+        }
+        // A batch weighs as much as it has images, so the last, smaller one does not count too much.
+        done += n;
+        model.set_batch_norm_momentum(n as f64 / done as f64);
+        let device = device.clone().autodiff();
+        model.forward(images(&batch.pixels, n, batch.height, batch.width, &device));
+        // Reading back also makes the states ready for the next batch.
+        model.running_statistics()?;
+        progress(done);
+        loader.recycle(batch);
+    }
+    if done == 0 {
+        let first = first_error.unwrap_or_else(|| "the data set has no images".to_owned());
+        return Err(TrainError::NoImages { count: n_images, first });
+    }
+    for (name, values) in model.running_statistics()? {
+        if values.iter().any(|value| !value.is_finite()) {
+            return Err(TrainError::NotFinite);
+        }
+        if let Some(tensor) = renewed.weights.get_mut(&name) {
+            tensor.f32s_mut()?.copy_from_slice(&values);
+        }
+    }
+    Ok(renewed)
+}

@@ -1,0 +1,123 @@
+//! Distillation: the dense network teaches the pruned one, on every image and without labels.
+
+use burn::tensor::{Device, Tensor, activation};
+use serde::{Deserialize, Serialize};
+use yolo_model::{Checkpoint, Yolo};
+
+use crate::error::{Result, TrainError};
+
+/// Weights of the terms; 0 turns a term off.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DistillationOptions {
+    /// Gain of the logits' term.
+    pub outputs: f64,
+    /// Gain of the layers' term.
+    pub features: f64,
+}
+
+impl Default for DistillationOptions {
+    fn default() -> Self {
+        Self { outputs: 1.0, features: 1.0 }
+    }
+}
+
+/// A teacher, ready to run.
+pub struct Teacher {
+    model: Yolo,
+    options: DistillationOptions,
+}
+
+/// What a network shows of itself: logits per level, and the output of every layer before the head.
+pub struct Observed {
+    /// Per level `[N, anchors · (5 + num_classes), height, width]`.
+    pub maps: Vec<Tensor<4>>,
+    /// Per layer `[N, channels, height, width]`.
+    pub features: Vec<Tensor<4>>,
+}
+
+impl Observed {
+    /// Runs `model` on `images` and keeps its layers' outputs if `with_features`.
+    pub fn run(model: &Yolo, images: Tensor<4>, with_features: bool) -> Self {
+        let mut features = Vec::new();
+        let maps = model.forward_observed(images, |_, output| {
+            if with_features {
+                features.push(output.clone());
+            }
+        });
+        Self { maps, features }
+    }
+}
+
+impl Teacher {
+    /// A teacher from the dense checkpoint; it runs fused, on `device`.
+    ///
+    /// # Errors
+    /// A checkpoint that is not usable.
+    pub fn new(dense: &Checkpoint, options: DistillationOptions, device: &Device) -> Result<Self> {
+        let model = Yolo::from_checkpoint(&dense.fuse()?, device)?;
+        Ok(Self { model, options })
+    }
+
+    /// Whether the student's layers are needed.
+    pub fn wants_features(&self) -> bool {
+        self.options.features > 0.0
+    }
+
+    /// How far the student is from the teacher on the same `images` (`[N, 3, H, W]`, not recorded), as `[1]`
+    /// times the number of images, like the detection loss.
+    ///
+    /// Layers: the mean over layers of `mean((s − t)²) / mean(t²)`. Outputs: the mean squared difference of
+    /// logits, each cell weighted by the teacher's objectness, plus that of the objectness itself over all
+    /// cells.
+    ///
+    /// # Errors
+    /// A student whose layers do not have the teacher's shapes.
+    pub fn loss(&self, images: Tensor<4>, student: &Observed) -> Result<Tensor<1>> {
+        let n_images = images.dims()[0] as f64;
+        let teacher = Observed::run(&self.model, images, self.wants_features());
+        let mut total = None::<Tensor<1>>;
+        let mut add = |term: Tensor<1>| total = Some(total.take().map_or(term.clone(), |sum| sum + term));
+        if self.options.outputs > 0.0 {
+            for (s, t) in student.maps.iter().zip(&teacher.maps) {
+                add(self.outputs(s.clone(), constant(t))?.mul_scalar(self.options.outputs));
+            }
+        }
+        let gain = self.options.features / teacher.features.len().max(1) as f64;
+        for (s, t) in student.features.iter().zip(&teacher.features) {
+            same_shape(s, t)?;
+            let t = constant(t);
+            let scale = t.clone().square().mean().add_scalar(1e-6);
+            add(((s.clone() - t).square().mean() / scale).mul_scalar(gain));
+        }
+        let zero = || Tensor::zeros([1], &student.maps[0].device());
+        Ok(total.unwrap_or_else(zero).mul_scalar(n_images))
+    }
+
+    fn outputs(&self, student: Tensor<4>, teacher: Tensor<4>) -> Result<Tensor<1>> {
+        same_shape(&student, &teacher)?;
+        let [n, channels, height, width] = student.dims();
+        let anchors = self.model.architecture().detect().n_anchors();
+        let outputs = channels / anchors;
+        let grid = |map: Tensor<4>| map.reshape([n, anchors, outputs, height * width]);
+        let (s, t) = (grid(student), grid(teacher));
+        let s_object = activation::sigmoid(s.clone().narrow(2, 4, 1));
+        let t_object = activation::sigmoid(t.clone().narrow(2, 4, 1));
+        let weight_sum = t_object.clone().sum().mul_scalar(outputs as f64).add_scalar(1e-6);
+        let logits = ((s - t).square() * t_object.clone()).sum() / weight_sum;
+        Ok(logits + (s_object - t_object).square().mean())
+    }
+}
+
+/// The tensor as a constant of the student's graph.
+fn constant(tensor: &Tensor<4>) -> Tensor<4> {
+    Tensor::from_inner(tensor.clone())
+}
+
+fn same_shape(student: &Tensor<4>, teacher: &Tensor<4>) -> Result<()> {
+    if student.dims() == teacher.dims() {
+        return Ok(());
+    }
+    let (s, t) = (student.dims(), teacher.dims());
+    Err(TrainError::Teacher { reason: format!("it has shape {t:?} where the student has {s:?}") })
+}

@@ -1,0 +1,263 @@
+//! The detection loss: boxes, objectness and classes (§9 of the specification).
+//!
+//! [`assign`] decides which cells answer for which object; it is plain Rust. [`DetectionLoss`] then compares
+//! the logits of those cells with their objects, as tensor operations on the device of the logits.
+
+mod assign;
+mod bce;
+mod ciou;
+
+use burn::tensor::{Device, Int, Tensor, TensorData, activation};
+use yolo_data::train_loader::Target;
+use yolo_model::architecture::DetectSpec;
+
+pub use assign::{Matches, assign};
+pub use bce::{BceOptions, bce_with_logits};
+pub use ciou::ciou;
+
+use crate::error::{Result, TrainError};
+
+/// Smoothing of the automatic balance between levels.
+const AUTO_BALANCE: f64 = 1e-4;
+
+/// Gains and options of the loss, already scaled to the number of levels, classes and the image size.
+#[derive(Clone, Debug, PartialEq)]
+pub struct LossOptions {
+    /// Factor of the box term.
+    pub box_gain: f64,
+    /// Factor of the objectness term.
+    pub objectness_gain: f64,
+    /// Factor of the class term.
+    pub class_gain: f64,
+    /// Weight of positive examples in the class term.
+    pub class_positive_weight: f64,
+    /// Weight of positive examples in the objectness term.
+    pub objectness_positive_weight: f64,
+    /// Focal loss exponent of both cross-entropies; 0 turns it off.
+    pub focal_gamma: f64,
+    /// Class targets are `1 − ε/2` and `ε/2`.
+    pub label_smoothing: f64,
+    /// Largest factor between the sides of an object and an anchor that takes it.
+    pub anchor_threshold: f64,
+    /// Whether the weights of the levels follow their objectness losses.
+    pub auto_balance: bool,
+}
+
+/// The loss of a detector. It holds the weights of the levels, which change with automatic balance.
+#[derive(Clone, Debug)]
+pub struct DetectionLoss {
+    options: LossOptions,
+    detect: DetectSpec,
+    balance: Vec<f64>,
+}
+
+/// A loss with its parts.
+#[derive(Debug)]
+pub struct Loss {
+    /// What is minimised: the sum of the parts times the number of images, `[1]`.
+    pub total: Tensor<1>,
+    /// Box, objectness and class terms with their gains.
+    pub items: LossItems,
+    /// Mean objectness cross-entropy of each level, without weight.
+    pub level_objectness: Vec<f64>,
+}
+
+/// The three parts of a loss.
+#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub struct LossItems {
+    /// Box term.
+    #[serde(rename = "box")]
+    pub bbox: f64,
+    /// Objectness term.
+    pub objectness: f64,
+    /// Class term.
+    pub class: f64,
+}
+
+impl LossItems {
+    /// The running mean after `n` values when `next` comes: `(self·n + next) / (n + 1)`.
+    #[must_use]
+    pub fn running_mean(self, n: usize, next: Self) -> Self {
+        let mean = |mean: f64, next: f64| (mean * n as f64 + next) / (n + 1) as f64;
+        Self {
+            bbox: mean(self.bbox, next.bbox),
+            objectness: mean(self.objectness, next.objectness),
+            class: mean(self.class, next.class),
+        }
+    }
+
+    /// Whether all three are numbers.
+    pub fn is_finite(self) -> bool {
+        self.bbox.is_finite() && self.objectness.is_finite() && self.class.is_finite()
+    }
+}
+
+impl DetectionLoss {
+    /// The loss of a network with this head.
+    pub fn new(detect: &DetectSpec, options: LossOptions) -> Self {
+        let balance: &[f64] = match detect.strides.len() {
+            3 => &[4.0, 1.0, 0.4],
+            _ => &[4.0, 1.0, 0.25, 0.06, 0.02],
+        };
+        let levels = detect.strides.len();
+        let balance = (0..levels).map(|level| balance.get(level).copied().unwrap_or(0.02)).collect();
+        Self { options, detect: detect.clone(), balance }
+    }
+
+    /// Weights of the levels in the objectness term.
+    pub fn balance(&self) -> &[f64] {
+        &self.balance
+    }
+
+    /// Puts back weights that [`DetectionLoss::balance`] gave.
+    pub fn set_balance(&mut self, balance: &[f64]) {
+        if balance.len() == self.balance.len() {
+            self.balance = balance.to_vec();
+        }
+    }
+
+    /// The loss of logits `maps`, per level `[N, anchors · (5 + num_classes), height, width]`, for `targets`.
+    ///
+    /// # Errors
+    /// [`TrainError::Device`] where the device does not return its results.
+    pub fn forward(&self, maps: &[Tensor<4>], targets: &[Target]) -> Result<Loss> {
+        let Some(first) = maps.first() else { return Err(TrainError::Device("no maps".to_owned())) };
+        let (device, images) = (first.device(), first.dims()[0]);
+        let zero = || Tensor::<1>::zeros([1], &device);
+        let (mut bbox, mut objectness, mut class) = (zero(), zero(), zero());
+        let mut level_objectness = Vec::new();
+        for (level, map) in maps.iter().enumerate() {
+            let terms = self.level(level, map.clone(), targets, &device)?;
+            if let Some(matched) = terms.matched {
+                bbox = bbox + matched.bbox;
+                class = class + matched.class;
+            }
+            level_objectness.push(terms.objectness.clone());
+            objectness = objectness + terms.objectness.mul_scalar(self.balance[level]);
+        }
+        let bbox = bbox.mul_scalar(self.options.box_gain);
+        let objectness = objectness.mul_scalar(self.options.objectness_gain);
+        let class = class.mul_scalar(self.options.class_gain);
+        let mut parts = vec![bbox.clone(), objectness.clone(), class.clone()];
+        parts.extend(level_objectness);
+        let host = host(Tensor::cat(parts, 0).detach())?;
+        let items = LossItems { bbox: host[0].into(), objectness: host[1].into(), class: host[2].into() };
+        let total = (bbox + objectness + class).mul_scalar(images as f64);
+        Ok(Loss { total, items, level_objectness: host[3..].iter().map(|&v| f64::from(v)).collect() })
+    }
+
+    /// Moves the weights of the levels towards equal objectness losses, where that is asked for.
+    pub fn rebalance(&mut self, level_objectness: &[f64]) {
+        if !self.options.auto_balance {
+            return;
+        }
+        for (balance, objectness) in self.balance.iter_mut().zip(level_objectness) {
+            *balance = *balance * (1.0 - AUTO_BALANCE) + AUTO_BALANCE / objectness;
+        }
+        let reference = self.detect.strides.iter().position(|&stride| stride == 16);
+        let reference = self.balance[reference.unwrap_or(0)];
+        self.balance.iter_mut().for_each(|balance| *balance /= reference);
+    }
+
+    fn level(&self, level: usize, map: Tensor<4>, targets: &[Target], device: &Device) -> Result<LevelTerms> {
+        let [images, _, rows, columns] = map.dims();
+        let (anchors, outputs) = (self.detect.n_anchors(), self.detect.n_outputs());
+        let threshold = self.options.anchor_threshold as f32;
+        let matches = assign(targets, &self.detect, level, [rows, columns], threshold);
+        let mut wanted = vec![0.0; images * anchors * rows * columns];
+        let mut matched = None;
+        if !matches.is_empty() {
+            let logits = select(map.clone(), &matches, outputs, device);
+            let (terms, overlap) = self.matched(logits, &matches, device)?;
+            let cells = matches.image.iter().zip(&matches.anchor).zip(&matches.cell).zip(overlap);
+            // Of several matches of one cell, the last one counts.
+            for (((image, anchor), [row, column]), overlap) in cells {
+                wanted[((image * anchors + anchor) * rows + row) * columns + column] = overlap.max(0.0);
+            }
+            matched = Some(terms);
+        }
+        let shape = [images, anchors, rows * columns];
+        let wanted = Tensor::from_data(TensorData::new(wanted, shape), device);
+        let logits = map.reshape([images, anchors, outputs, rows * columns]).narrow(2, 4, 1);
+        let options = self.bce(self.options.objectness_positive_weight);
+        let objectness = bce_with_logits(logits.reshape(shape), wanted, options);
+        Ok(LevelTerms { matched, objectness })
+    }
+
+    /// Box and class terms of matched logits `[n, 5 + num_classes]`, and the overlap of each with its object.
+    fn matched(
+        &self,
+        logits: Tensor<2>,
+        matches: &Matches,
+        device: &Device,
+    ) -> Result<(MatchedTerms, Vec<f32>)> {
+        let n = matches.len();
+        let anchors = rows(&matches.anchor_size, device);
+        let s = activation::sigmoid(logits.clone().narrow(1, 0, 4));
+        let xy = s.clone().narrow(1, 0, 2).mul_scalar(2.0).sub_scalar(0.5);
+        let wh = s.narrow(1, 2, 2).mul_scalar(2.0).square() * anchors;
+        let ciou = ciou(Tensor::cat(vec![xy, wh], 1), rows(&matches.bbox, device));
+        let overlap = host(ciou.clone().detach().reshape([n]))?;
+        let bbox = ciou.neg().add_scalar(1.0).mean();
+        let num_classes = self.detect.num_classes;
+        let class = if num_classes > 1 {
+            let targets = self.class_targets(matches);
+            let targets = Tensor::from_data(TensorData::new(targets, [n, num_classes]), device);
+            let options = self.bce(self.options.class_positive_weight);
+            bce_with_logits(logits.narrow(1, 5, num_classes), targets, options)
+        } else {
+            Tensor::zeros([1], device)
+        };
+        Ok((MatchedTerms { bbox, class }, overlap))
+    }
+
+    fn class_targets(&self, matches: &Matches) -> Vec<f32> {
+        let num_classes = self.detect.num_classes;
+        let absent = self.options.label_smoothing / 2.0;
+        let mut targets = vec![absent as f32; matches.len() * num_classes];
+        for (row, class) in targets.chunks_mut(num_classes).zip(&matches.class) {
+            row[*class as usize] = (1.0 - absent) as f32;
+        }
+        targets
+    }
+
+    fn bce(&self, positive_weight: f64) -> BceOptions {
+        BceOptions { positive_weight, focal_gamma: self.options.focal_gamma }
+    }
+}
+
+struct LevelTerms {
+    matched: Option<MatchedTerms>,
+    objectness: Tensor<1>,
+}
+
+struct MatchedTerms {
+    bbox: Tensor<1>,
+    class: Tensor<1>,
+}
+
+/// The logits of every match, `[n, outputs]`.
+fn select(map: Tensor<4>, matches: &Matches, outputs: usize, device: &Device) -> Tensor<2> {
+    let [images, channels, rows, columns] = map.dims();
+    let cells = rows * columns;
+    let mut indices: Vec<i32> = Vec::with_capacity(matches.len() * outputs);
+    for i in 0..matches.len() {
+        let [row, column] = matches.cell[i];
+        let first =
+            (matches.image[i] * channels + matches.anchor[i] * outputs) * cells + row * columns + column;
+        indices.extend((0..outputs).map(|output| (first + output * cells) as i32));
+    }
+    let indices = Tensor::<1, Int>::from_data(TensorData::from(indices.as_slice()), device);
+    map.reshape([images * channels * cells]).select(0, indices).reshape([matches.len(), outputs])
+}
+
+/// Rows of numbers as `[n, N]`.
+fn rows<const N: usize>(rows: &[[f32; N]], device: &Device) -> Tensor<2> {
+    Tensor::from_data(TensorData::new(rows.concat(), [rows.len(), N]), device)
+}
+
+fn host(values: Tensor<1>) -> Result<Vec<f32>> {
+    let failed = |error: String| TrainError::Device(error);
+    let data = values.try_into_data().map_err(|error| failed(format!("{error:?}")))?;
+    data.try_into_vec_as::<f32>().map_err(|error| failed(format!("{error:?}")))
+}

@@ -1,0 +1,414 @@
+//! Training: the loop, from the first batch to the best checkpoint (§10 of the specification).
+//!
+//! [`TrainState`] is everything that changes; [`TrainOptions`] is everything that does not. Random choices
+//! follow from the seed, the epoch and the position in it, so a run that goes on from a saved state gives the
+//! numbers of a run that was never interrupted.
+
+mod folder;
+mod options;
+mod record;
+mod state;
+mod step;
+
+use std::sync::Arc;
+
+use burn::tensor::Device;
+use yolo_data::dataset::Dataset;
+use yolo_data::train_loader::{
+    EpochOptions, ImageCache, TrainLoader, TrainLoaderOptions, epoch_plans, image_weights,
+};
+use yolo_model::{Checkpoint, Yolo};
+
+pub use folder::{RunFolder, half_precision};
+pub use options::TrainOptions;
+pub use record::{EpochRecord, EpochValidation, results_csv};
+pub use state::{Best, Progress, TrainState};
+
+use crate::distill::Teacher;
+use crate::error::{Result, TrainError};
+use crate::loss::{DetectionLoss, LossItems};
+use crate::masks::Masks;
+use crate::optimizer::{accumulate, clip};
+use crate::schedule::{Rates, Schedule};
+use crate::validate::{Validation, ValidationOptions, validate};
+use step::{BatchResult, Student, pixels};
+
+/// What a run trains on and where.
+pub struct Setup<'a> {
+    /// Images to learn from.
+    pub train: &'a Dataset,
+    /// Images to choose the best epoch by.
+    pub val: &'a Dataset,
+    /// Where the network runs.
+    pub device: &'a Device,
+    /// Rates, gains, sizes.
+    pub options: &'a TrainOptions,
+    /// The dense network, for distillation.
+    pub teacher: Option<&'a Checkpoint>,
+    /// Raises the sparsity while training; called before each epoch.
+    pub pruner: Option<&'a Pruner<'a>>,
+    /// Where files go.
+    pub folder: Option<&'a RunFolder>,
+}
+
+/// Masks for the coming epoch, from its number and the current weights; none if they stay.
+pub type Pruner<'a> = dyn Fn(usize, &Checkpoint) -> Result<Option<Masks>> + 'a;
+
+/// Hears what a run does, and may stop it.
+pub trait Observer {
+    /// A batch of `epoch` is done: `batch` of `batches`.
+    fn batch(&mut self, _report: &BatchReport) {}
+    /// `images` images are validated.
+    fn validating(&mut self, _images: usize) {}
+    /// An epoch is done and its files are written.
+    fn epoch(&mut self, _record: &EpochRecord, _is_best: bool) {}
+    /// Something is odd, but the run goes on.
+    fn warning(&mut self, _message: &str) {}
+    /// Whether to save and stop.
+    fn should_stop(&self) -> bool {
+        false
+    }
+}
+
+/// How a batch went.
+#[derive(Clone, Copy, Debug)]
+pub struct BatchReport {
+    /// Its epoch.
+    pub epoch: usize,
+    /// Batches of the epoch that are done.
+    pub done: usize,
+    /// Batches of the epoch.
+    pub batches: usize,
+    /// Mean losses of the epoch so far.
+    pub mean: LossItems,
+    /// Objects in this batch.
+    pub instances: usize,
+    /// Longer side of this batch in pixels.
+    pub image_size: usize,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// All epochs are done.
+    Done,
+    /// No better result for as many epochs as patience allows.
+    EarlyStop,
+    /// The observer stopped it; it can go on from its state.
+    Stopped,
+}
+
+/// Trains `state` to the last epoch.
+///
+/// # Errors
+/// A data set or network that does not fit, a loss that is not finite, a masked weight that came back, or a
+/// file that cannot be written.
+pub fn train(state: &mut TrainState, setup: &Setup, observer: &mut dyn Observer) -> Result<Outcome> {
+    let run = Run::new(state, setup, observer)?;
+    let options = setup.options;
+    if let (Some(folder), true) = (setup.folder, state.progress == Progress::default()) {
+        // From here on there is something to resume from.
+        state.save(&folder.state())?;
+    }
+    let mut outcome = Outcome::Done;
+    while state.progress.epoch < options.epochs {
+        let epoch = state.progress.epoch;
+        if state.progress.batch_in_epoch == 0 {
+            prune_further(state, setup, epoch)?;
+        }
+        if !run.train_epoch(state, observer)? {
+            if let Some(folder) = setup.folder {
+                state.save(&folder.state())?;
+            }
+            return Ok(Outcome::Stopped);
+        }
+        let is_last = epoch + 1 == options.epochs;
+        let validation = match options.validate_every_epoch || is_last {
+            true => Some(run.validate(state, observer)?),
+            false => None,
+        };
+        let is_best = finish_epoch(state, &run, validation.as_ref());
+        state.check_masks()?;
+        if let Some(folder) = setup.folder {
+            let keep = options.save_period > 0 && epoch.is_multiple_of(options.save_period);
+            folder.save_epoch(state, is_best, keep.then_some(epoch))?;
+        }
+        if let Some(record) = state.progress.history.last() {
+            observer.epoch(record, is_best);
+        }
+        if patience_is_over(state, options) {
+            outcome = Outcome::EarlyStop;
+            break;
+        }
+    }
+    Ok(outcome)
+}
+
+fn prune_further(state: &mut TrainState, setup: &Setup, epoch: usize) -> Result<()> {
+    let Some(pruner) = setup.pruner else { return Ok(()) };
+    if let Some(masks) = pruner(epoch, &state.checkpoint)? {
+        masks.remove(&mut state.checkpoint.weights, &mut state.optimizer)?;
+        masks.remove_from(&mut state.ema.weights)?;
+        masks.apply_to(&mut state.pending);
+        state.masks = masks;
+    }
+    Ok(())
+}
+
+/// Whether there was no better result for too long. Without a validation nobody can tell.
+fn patience_is_over(state: &TrainState, options: &TrainOptions) -> bool {
+    let Some(last) = state.progress.history.last().filter(|last| last.validation.is_some()) else {
+        return false;
+    };
+    options.patience > 0 && last.epoch >= state.progress.last_improvement + options.patience
+}
+
+/// Writes the epoch into the record and says whether it is the best so far; equal results count as better.
+fn finish_epoch(state: &mut TrainState, run: &Run, validation: Option<&Validation>) -> bool {
+    let epoch = state.progress.epoch;
+    let rates = run.rates(state.progress.batches_seen.saturating_sub(1), epoch);
+    let validation = validation.map(|v| EpochValidation {
+        precision: v.native.precision,
+        recall: v.native.recall,
+        map50: v.native.map50,
+        map: v.native.map,
+        loss: v.loss.unwrap_or_default(),
+    });
+    let pruned = state.masks.pruned();
+    let progress = &mut state.progress;
+    let fitness = validation.map(|v| v.fitness());
+    let is_best = fitness.is_some_and(|f| progress.best.is_none_or(|best| f >= best.fitness));
+    if let (true, Some(fitness)) = (is_best, fitness) {
+        progress.best = Some(Best { epoch: Some(epoch), fitness });
+        progress.last_improvement = epoch;
+    }
+    progress.history.push(EpochRecord {
+        epoch,
+        train: progress.mean_loss,
+        distillation: progress.mean_distillation,
+        validation,
+        lr: [rates.bias_lr, rates.lr, rates.lr],
+        pruned,
+    });
+    progress.epoch += 1;
+    progress.batch_in_epoch = 0;
+    progress.losses = 0;
+    progress.mean_loss = LossItems::default();
+    progress.mean_distillation = 0.0;
+    is_best
+}
+
+/// What stays the same during a run.
+struct Run<'a> {
+    setup: &'a Setup<'a>,
+    schedule: Schedule,
+    teacher: Option<Teacher>,
+    cache: Option<Arc<ImageCache>>,
+    items: Arc<[yolo_data::dataset::Item]>,
+    stride: usize,
+}
+
+impl<'a> Run<'a> {
+    fn new(state: &mut TrainState, setup: &'a Setup, observer: &mut dyn Observer) -> Result<Self> {
+        let options = setup.options;
+        let architecture = &state.checkpoint.architecture;
+        check(architecture, setup)?;
+        let stride = architecture.max_stride();
+        let batches = setup.train.items.len().div_ceil(options.batch_size);
+        let schedule = Schedule::new(
+            &options.hyp,
+            options.decay,
+            options.epochs,
+            batches,
+            options.batch_size,
+            options.nominal_batch_size,
+        );
+        state.optimizer.weight_decay = schedule.weight_decay(options.batch_size, options.nominal_batch_size);
+        let teacher = match (&options.distillation, setup.teacher) {
+            (Some(distillation), Some(dense)) => Some(Teacher::new(dense, *distillation, setup.device)?),
+            (Some(_), None) => return Err(TrainError::Teacher { reason: "there is none".to_owned() }),
+            (None, _) => None,
+        };
+        let items: Arc<[_]> = Arc::from(setup.train.items.as_slice());
+        let cache = options.cache.then(|| ImageCache::new(&items, options.image_size as u32));
+        let cache = match cache.transpose() {
+            Ok(cache) => cache.map(Arc::new),
+            Err(reason) => {
+                observer.warning(&reason.to_string());
+                None
+            }
+        };
+        Ok(Self { setup, schedule, teacher, cache, items, stride })
+    }
+
+    fn rates(&self, batch: usize, epoch: usize) -> Rates {
+        self.schedule.rates(batch, epoch)
+    }
+
+    /// Trains the rest of the current epoch; false if the observer stopped it.
+    fn train_epoch(&self, state: &mut TrainState, observer: &mut dyn Observer) -> Result<bool> {
+        let options = self.setup.options;
+        let detect = state.checkpoint.architecture.detect();
+        let loss_options = options.hyp.loss_options(
+            detect,
+            options.image_size,
+            options.label_smoothing,
+            options.auto_balance,
+        );
+        let mut loss = DetectionLoss::new(detect, loss_options);
+        loss.set_balance(&state.progress.balance);
+        let mut student = Student::new(options, self.setup.device);
+        let mut loader = self.loader(state);
+        let batches = state.progress.batch_in_epoch + loader.remaining();
+        while let Some(batch) = loader.next() {
+            let batch = batch?;
+            batch.warnings.iter().for_each(|warning| observer.warning(warning));
+            batch.skipped.iter().for_each(|skipped| observer.warning(&skipped.error));
+            if !batch.item_indices.is_empty() {
+                let input =
+                    pixels(&batch, options, self.stride, state.progress.batches_seen, self.setup.device);
+                let [.., height, width] = input.dims();
+                let result =
+                    student.run(&state.checkpoint, input, &batch.targets, &loss, self.teacher.as_ref())?;
+                loss.rebalance(&result.level_objectness);
+                state.progress.balance = loss.balance().to_vec();
+                self.take_in(state, result, &mut student)?;
+                observer.batch(&BatchReport {
+                    epoch: state.progress.epoch,
+                    done: state.progress.batch_in_epoch,
+                    batches,
+                    mean: state.progress.mean_loss,
+                    instances: batch.targets.len(),
+                    image_size: height.max(width),
+                });
+            } else {
+                state.progress.batch_in_epoch += 1;
+                state.progress.batches_seen += 1;
+            }
+            loader.recycle(batch);
+            if observer.should_stop() && loader.remaining() > 0 {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The batches of the current epoch that are not done yet.
+    fn loader(&self, state: &TrainState) -> TrainLoader {
+        let options = self.setup.options;
+        let epoch = state.progress.epoch;
+        let weights = options.image_weights.then(|| {
+            let classes = state.checkpoint.architecture.num_classes();
+            image_weights(&self.items, &state.progress.class_maps, classes)
+        });
+        let plans = epoch_plans(
+            &self.items,
+            &EpochOptions {
+                batch_size: options.batch_size,
+                image_size: options.image_size as u32,
+                stride: self.stride as u32,
+                rect: options.rect,
+                seed: options.seed,
+            },
+            epoch,
+            weights.as_deref(),
+        );
+        let loader = TrainLoaderOptions {
+            workers: options.workers,
+            image_size: options.image_size as u32,
+            prefetch_batches: 2,
+            augmentation: options.hyp.augmentation(),
+            rect: options.rect,
+            seed: options.seed,
+            single_class: options.single_class,
+            skip_batches: state.progress.batch_in_epoch,
+        };
+        TrainLoader::new(Arc::clone(&self.items), plans, epoch, loader, self.cache.clone())
+    }
+
+    /// Adds the gradients of a batch, and steps when enough of them are there.
+    fn take_in(&self, state: &mut TrainState, result: BatchResult, student: &mut Student) -> Result<()> {
+        for (name, values) in result.statistics {
+            if let Some(tensor) = state.checkpoint.weights.get_mut(&name) {
+                tensor.f32s_mut()?.copy_from_slice(&values);
+            }
+        }
+        let progress = &mut state.progress;
+        let n = progress.losses;
+        progress.mean_loss = progress.mean_loss.running_mean(n, result.items);
+        progress.mean_distillation =
+            (progress.mean_distillation * n as f64 + result.distillation) / (n + 1) as f64;
+        accumulate(&mut state.pending, result.gradients);
+        let batch = progress.batches_seen;
+        let rates = self.schedule.rates(batch, progress.epoch);
+        let since = batch as i64 - progress.last_step.map_or(-1, |step| step as i64);
+        if since >= rates.accumulate as i64 {
+            state.masks.apply_to(&mut state.pending);
+            clip(&mut state.pending);
+            state.optimizer.step(&mut state.checkpoint.weights, &state.pending, &rates)?;
+            state.pending.clear();
+            state.ema.update(&state.checkpoint.weights)?;
+            progress.last_step = Some(batch);
+            student.outdated();
+        }
+        progress.losses += 1;
+        progress.batch_in_epoch += 1;
+        progress.batches_seen += 1;
+        Ok(())
+    }
+
+    /// Validates the averaged weights.
+    fn validate(&self, state: &mut TrainState, observer: &mut dyn Observer) -> Result<Validation> {
+        let options = self.setup.options;
+        let checkpoint = state.averaged();
+        let detect = checkpoint.architecture.detect();
+        let loss_options =
+            options.hyp.loss_options(detect, options.image_size, options.label_smoothing, false);
+        let model = Yolo::from_checkpoint(&checkpoint.fuse()?, self.setup.device)?;
+        let validation_options = ValidationOptions {
+            batch_size: options.batch_size * 2,
+            workers: options.workers,
+            forward_threads: options.forward_threads,
+            single_class: options.single_class,
+            loss: Some(DetectionLoss::new(detect, loss_options)),
+            ..ValidationOptions::new(options.image_size)
+        };
+        let progress = |images| observer.validating(images);
+        let validation = validate(&model, self.setup.val, self.setup.device, &validation_options, progress)?;
+        state.progress.class_maps = class_maps(&validation, checkpoint.architecture.num_classes());
+        Ok(validation)
+    }
+}
+
+/// mAP of every class; classes without objects have the mean.
+fn class_maps(validation: &Validation, classes: usize) -> Vec<f64> {
+    let mut maps = vec![validation.native.map; classes];
+    for class in &validation.native.per_class {
+        if let Some(map) = maps.get_mut(class.class as usize) {
+            *map = class.map;
+        }
+    }
+    maps
+}
+
+fn check(architecture: &yolo_model::Architecture, setup: &Setup) -> Result<()> {
+    let options = setup.options;
+    if architecture.fused {
+        return Err(TrainError::Fused);
+    }
+    let (model, data) = (architecture.num_classes(), setup.train.class_names.len());
+    if model != data && !options.single_class {
+        return Err(TrainError::Classes { model, data });
+    }
+    let (size, stride) = (options.image_size, architecture.max_stride());
+    if size == 0 || !size.is_multiple_of(stride) {
+        return Err(TrainError::ImageSize { size, stride });
+    }
+    if setup.train.items.is_empty() {
+        return Err(TrainError::NoImages { count: 0, first: "the training split is empty".to_owned() });
+    }
+    if let Some(layer) = options.freeze.iter().find(|&&layer| layer >= architecture.layers.len()) {
+        return Err(TrainError::Freeze { layer: *layer, layers: architecture.layers.len() });
+    }
+    Ok(())
+}

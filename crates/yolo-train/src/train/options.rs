@@ -1,0 +1,92 @@
+//! The options of a training run.
+
+use serde::{Deserialize, Serialize};
+
+use crate::distill::DistillationOptions;
+use crate::hyper::Hyperparameters;
+use crate::optimizer::Rule;
+use crate::schedule::Decay;
+
+/// How to train. Together with the data set, the first weights and the device it decides every number of a run,
+/// but for `workers` and `forward_threads`, which only decide how fast they come.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrainOptions {
+    /// Passes over the training images.
+    pub epochs: usize,
+    /// Images per batch.
+    pub batch_size: usize,
+    /// Images whose gradients make one step.
+    pub nominal_batch_size: usize,
+    /// Side of the network input in pixels, a multiple of the largest stride.
+    pub image_size: usize,
+    /// Rates, gains and augmentation.
+    pub hyp: Hyperparameters,
+    /// Which rule updates the weights.
+    pub rule: Rule,
+    /// How the learning rate falls.
+    pub decay: Decay,
+    /// Class targets are `1 − ε/2` and `ε/2`.
+    pub label_smoothing: f64,
+    /// Whether the weights of the levels follow their objectness losses.
+    pub auto_balance: bool,
+    /// Whether every batch has a random size within ±50 % of `image_size`.
+    pub multi_scale: bool,
+    /// Layers whose weights stay as they are.
+    pub freeze: Vec<usize>,
+    /// Whether batch normalisation keeps to its running statistics.
+    pub freeze_batch_norm: bool,
+    /// Batches of images of like shape, without mosaics.
+    pub rect: bool,
+    /// All classes count as one.
+    pub single_class: bool,
+    /// Whether images with classes that are found badly come more often.
+    pub image_weights: bool,
+    /// Epochs without a better result after which the run ends; 0 for never.
+    pub patience: usize,
+    /// Decides shuffling and augmentation.
+    pub seed: u64,
+    /// Threads that decode and augment images.
+    pub workers: usize,
+    /// Whether decoded images are kept in memory, if there is enough.
+    pub cache: bool,
+    /// A checkpoint is kept every so many epochs; 0 for never.
+    pub save_period: usize,
+    /// Whether every epoch is validated, or only the last.
+    pub validate_every_epoch: bool,
+    /// Threads that share the forward pass of a validation batch.
+    pub forward_threads: usize,
+    /// What the dense network teaches; needs a teacher.
+    pub distillation: Option<DistillationOptions>,
+}
+
+impl TrainOptions {
+    /// What `train.py` does by default, for `epochs` epochs.
+    pub fn new(epochs: usize, batch_size: usize, image_size: usize) -> Self {
+        Self {
+            epochs,
+            batch_size,
+            nominal_batch_size: 64,
+            image_size,
+            hyp: Hyperparameters::default(),
+            rule: Rule::Sgd,
+            decay: Decay::Linear,
+            label_smoothing: 0.0,
+            auto_balance: false,
+            multi_scale: false,
+            freeze: Vec::new(),
+            freeze_batch_norm: false,
+            rect: false,
+            single_class: false,
+            image_weights: false,
+            patience: 100,
+            seed: 0,
+            workers: 2,
+            cache: false,
+            save_period: 0,
+            validate_every_epoch: true,
+            forward_threads: 1,
+            distillation: None,
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! One batch: forward, loss, backward.
+
+use burn::tensor::ops::{InterpolateMode, InterpolateOptions};
+use burn::tensor::{Device, Tensor, module::interpolate};
+use rand::{Rng, SeedableRng, rngs::StdRng};
+use yolo_data::train_loader::{Target, TrainBatch};
+use yolo_model::{Checkpoint, NamedValues, Yolo};
+
+use crate::distill::{Observed, Teacher};
+use crate::error::{Result, TrainError};
+use crate::loss::{DetectionLoss, LossItems};
+use crate::tensor::images;
+use crate::train::options::TrainOptions;
+
+/// The network that is trained, on its device. It is made anew when the weights on the host have changed.
+pub(super) struct Student {
+    model: Option<Yolo>,
+    device: Device,
+    freeze: Vec<usize>,
+    freeze_batch_norm: bool,
+}
+
+/// What one batch gave.
+pub(super) struct BatchResult {
+    pub(super) items: LossItems,
+    pub(super) level_objectness: Vec<f64>,
+    /// Distillation loss per image.
+    pub(super) distillation: f64,
+    pub(super) gradients: Vec<NamedValues>,
+    /// Running statistics after the batch.
+    pub(super) statistics: Vec<NamedValues>,
+}
+
+impl Student {
+    pub(super) fn new(options: &TrainOptions, device: &Device) -> Self {
+        Self {
+            model: None,
+            device: device.clone().autodiff(),
+            freeze: options.freeze.clone(),
+            freeze_batch_norm: options.freeze_batch_norm,
+        }
+    }
+
+    /// Says that the weights on the host have changed.
+    pub(super) fn outdated(&mut self) {
+        self.model = None;
+    }
+
+    fn model(&mut self, checkpoint: &Checkpoint) -> Result<&Yolo> {
+        if self.model.is_none() {
+            let mut model = Yolo::from_checkpoint(checkpoint, &self.device)?.freeze_layers(&self.freeze);
+            if self.freeze_batch_norm {
+                model = model.freeze_batch_norm();
+            }
+            self.model = Some(model);
+        }
+        self.model.as_ref().ok_or_else(|| TrainError::Device("no model".to_owned()))
+    }
+
+    /// Runs `pixels` (`[N, 3, H, W]` in `[0, 1]`, not recorded) through the network and back.
+    pub(super) fn run(
+        &mut self,
+        checkpoint: &Checkpoint,
+        pixels: Tensor<4>,
+        targets: &[Target],
+        loss: &DetectionLoss,
+        teacher: Option<&Teacher>,
+    ) -> Result<BatchResult> {
+        let n_images = pixels.dims()[0];
+        let model = self.model(checkpoint)?;
+        let with_features = teacher.is_some_and(Teacher::wants_features);
+        let observed = Observed::run(model, Tensor::from_inner(pixels.clone()), with_features);
+        let loss = loss.forward(&observed.maps, targets)?;
+        let mut total = loss.total;
+        let mut distillation = 0.0;
+        if let Some(teacher) = teacher {
+            let taught = teacher.loss(pixels, &observed)?;
+            distillation = scalar(&taught)? / n_images as f64;
+            total = total + taught;
+        }
+        drop(observed);
+        if !loss.items.is_finite() || !distillation.is_finite() {
+            return Err(TrainError::LossNotFinite);
+        }
+        let gradients = model.gradients(&total.backward())?;
+        let statistics = model.running_statistics()?;
+        Ok(BatchResult {
+            items: loss.items,
+            level_objectness: loss.level_objectness,
+            distillation,
+            gradients,
+            statistics,
+        })
+    }
+}
+
+/// The images of a batch on `device`, at a random size where that is asked for (§10.6).
+pub(super) fn pixels(
+    batch: &TrainBatch,
+    options: &TrainOptions,
+    stride: usize,
+    batch_number: usize,
+    device: &Device,
+) -> Tensor<4> {
+    let n = batch.item_indices.len();
+    let input = images(&batch.pixels, n, batch.height, batch.width, device);
+    if !options.multi_scale {
+        return input;
+    }
+    // A number of its own for every batch: what is drawn does not depend on where a run was resumed.
+    let seed = options.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ batch_number as u64;
+    let mut rng = StdRng::seed_from_u64(seed);
+    let size =
+        rng.random_range(options.image_size / 2..options.image_size * 3 / 2 + stride) / stride * stride;
+    let factor = size.max(stride) as f64 / batch.height.max(batch.width) as f64;
+    let side = |side: usize| (side as f64 * factor / stride as f64).ceil() as usize * stride;
+    let (height, width) = (side(batch.height), side(batch.width));
+    if (height, width) == (batch.height, batch.width) {
+        return input;
+    }
+    let options = InterpolateOptions::new(InterpolateMode::Bilinear).with_align_corners(false);
+    interpolate(input, options.with_output_size([height, width]))
+}
+
+fn scalar(value: &Tensor<1>) -> Result<f64> {
+    let data = value.clone().detach().try_into_data().map_err(|e| TrainError::Device(format!("{e:?}")))?;
+    let values = data.try_into_vec_as::<f32>().map_err(|e| TrainError::Device(format!("{e:?}")))?;
+    values.first().map(|v| f64::from(*v)).ok_or_else(|| TrainError::Device("no value".to_owned()))
+}
