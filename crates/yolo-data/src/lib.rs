@@ -31,6 +31,7 @@ pub mod atomic;
 pub mod boxes;
 pub mod coco;
 pub mod dataset;
+pub mod demo;
 pub mod error;
 pub mod image;
 pub mod letterbox;
