@@ -27,6 +27,7 @@
 //! # Ok::<(), yolo_data::DataError>(())
 //! ```
 
+pub mod anchors;
 pub mod atomic;
 pub mod boxes;
 pub mod coco;

@@ -46,18 +46,7 @@ pub(super) struct Object {
 impl Scene {
     /// Draws image `index` of `split`.
     pub(super) fn draw(options: &DemoOptions, split: Split, index: u32) -> Self {
-        let mut rng = image_rng(options.seed, split, index);
-        let size = options.image_size as usize;
-        let mut sketch = Sketch {
-            canvas: Canvas::ground(size, &mut rng),
-            owners: vec![NOBODY; size * size],
-            placed: vec![],
-        };
-        if index % BACKGROUND_PERIOD != BACKGROUND_PERIOD - 1 {
-            for _ in 0..rng.random_range(1..=MAX_OBJECTS) {
-                sketch.add_object(&mut rng);
-            }
-        }
+        let sketch = Sketch::draw(options, split, index);
         let image = RgbImage {
             width: options.image_size,
             height: options.image_size,
@@ -122,6 +111,22 @@ impl Covered {
 }
 
 impl Sketch {
+    fn draw(options: &DemoOptions, split: Split, index: u32) -> Self {
+        let mut rng = image_rng(options.seed, split, index);
+        let size = options.image_size as usize;
+        let mut sketch = Sketch {
+            canvas: Canvas::ground(size, &mut rng),
+            owners: vec![NOBODY; size * size],
+            placed: vec![],
+        };
+        if index % BACKGROUND_PERIOD != BACKGROUND_PERIOD - 1 {
+            for _ in 0..rng.random_range(1..=MAX_OBJECTS) {
+                sketch.add_object(&mut rng);
+            }
+        }
+        sketch
+    }
+
     fn add_object(&mut self, rng: &mut impl Rng) {
         let shape = Shape::ALL[rng.random_range(0..Shape::ALL.len() as u32) as usize];
         let radius = log_uniform(MIN_DIAMETER, self.canvas.size as f32 / 2.0, rng) / 2.0;
@@ -258,4 +263,62 @@ fn contrast(a: [f32; 3], b: [f32; 3]) -> f32 {
     let difference: [f32; 3] = std::array::from_fn(|c| a[c] - b[c]);
     let brightness = 0.3 * difference[0] + 0.6 * difference[1] + 0.1 * difference[2];
     brightness.abs() + difference.iter().map(|d| d.abs()).sum::<f32>() / 3.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn at_most_three_tenths_of_an_object_are_hidden_and_some_are_hidden_at_all() {
+        let mut n_hidden = 0;
+        for index in 0..100 {
+            let sketch = Sketch::draw(&DemoOptions::default(), Split::Train, index);
+            for (placed, object) in sketch.placed.iter().zip(sketch.objects()) {
+                let visible = object.area as f32 / placed.full_area as f32;
+                assert!((0.699..=1.0).contains(&visible), "image {index}: {visible}");
+                n_hidden += u32::from(visible < 1.0);
+            }
+        }
+        assert!(n_hidden > 20, "{n_hidden}");
+    }
+
+    #[test]
+    fn sizes_are_as_many_in_every_octave() {
+        let mut rng = StdRng::seed_from_u64(1);
+        let mut octaves = [0; 3];
+        for _ in 0..3000 {
+            let size = log_uniform(16.0, 128.0, &mut rng);
+            octaves[((size / 16.0).log2() as usize).min(2)] += 1;
+        }
+        assert!(octaves.iter().all(|n| (900..1100).contains(n)), "{octaves:?}");
+    }
+
+    #[test]
+    fn a_turned_and_squeezed_square_covers_the_pixels_it_should() {
+        // Turned by 90°: the squeezed axis is the horizontal one.
+        let pose = Pose { centre: [20.0, 30.0], radius: 10.0, turn: [0.0, 1.0], squeeze: 0.8 };
+        let inside = pose.cover(Shape::Square, 64).into_iter().filter(Covered::is_inside);
+        let edges = inside.fold([usize::MAX, usize::MAX, 0, 0], |[l, t, r, b], c| {
+            [l.min(c.pixel[0]), t.min(c.pixel[1]), r.max(c.pixel[0]), b.max(c.pixel[1])]
+        });
+        // Half the sides are 7.07 · 0.8 = 5.66 across and 7.07 down.
+        assert_eq!(edges, [14, 23, 25, 36]);
+    }
+
+    #[test]
+    fn objects_stand_out_from_what_they_cover() {
+        let black_on_white = contrast([0.0; 3], [255.0; 3]);
+        assert!((black_on_white - 510.0).abs() < 1e-3);
+        assert!(contrast([0.0, 0.0, 200.0], [0.0; 3]) < contrast([0.0, 200.0, 0.0], [0.0; 3]));
+        for index in 0..50 {
+            let sketch = Sketch::draw(&DemoOptions::default(), Split::Train, index);
+            for (i, a) in sketch.placed.iter().enumerate() {
+                for b in &sketch.placed[..i] {
+                    let found = contrast(a.colour, b.colour);
+                    assert!(found > 0.4 * MIN_CONTRAST, "image {index}: {found}");
+                }
+            }
+        }
+    }
 }
