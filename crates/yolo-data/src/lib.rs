@@ -27,11 +27,13 @@
 //! # Ok::<(), yolo_data::DataError>(())
 //! ```
 
+pub mod anchors;
 pub mod atomic;
 pub mod augment;
 pub mod boxes;
 pub mod coco;
 pub mod dataset;
+pub mod demo;
 pub mod error;
 pub mod image;
 pub mod letterbox;

@@ -1,0 +1,190 @@
+//! The files of the data set.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use libjpeg_turbo_rs::{Encoder, PixelFormat, Subsampling};
+use serde::Serialize;
+
+use super::scene::Object;
+use super::{DemoOptions, Stamp, class_names};
+use crate::dataset::Split;
+use crate::image::RgbImage;
+use crate::{DataError, Result};
+
+/// The data set's YAML, below its folder.
+pub(super) const YAML: &str = "demo.yaml";
+/// What it was made with, below its folder.
+pub(super) const STAMP: &str = "demo-options.json";
+const JPEG_QUALITY: u8 = 90;
+
+fn image_path(options: &DemoOptions, split: Split, index: u32) -> String {
+    format!("images/{split}/{}", image_name(options, split, index))
+}
+
+fn image_name(options: &DemoOptions, split: Split, index: u32) -> String {
+    format!("{:06}.jpg", options.number(split, index))
+}
+
+fn label_path(options: &DemoOptions, split: Split, index: u32) -> String {
+    format!("labels/{split}/{:06}.txt", options.number(split, index))
+}
+
+fn annotation_path(split: Split) -> String {
+    format!("annotations/instances_{split}.json")
+}
+
+/// The first file that the data set should have and has not.
+pub(super) fn first_missing(folder: &Path, options: &DemoOptions) -> Option<String> {
+    let of_images = options
+        .images()
+        .flat_map(|(split, index)| [image_path(options, split, index), label_path(options, split, index)]);
+    let others = [YAML.to_owned(), annotation_path(Split::Train), annotation_path(Split::Val)];
+    others.into_iter().chain(of_images).find(|file| !folder.join(file).is_file())
+}
+
+pub(super) fn make_folders(folder: &Path) -> Result<()> {
+    for name in ["images/train", "images/val", "labels/train", "labels/val", "annotations"] {
+        let path = folder.join(name);
+        std::fs::create_dir_all(&path).map_err(|e| DataError::io(path, e))?;
+    }
+    Ok(())
+}
+
+pub(super) fn write_image(
+    folder: &Path,
+    options: &DemoOptions,
+    split: Split,
+    index: u32,
+    image: &RgbImage,
+) -> Result<()> {
+    let path = folder.join(image_path(options, split, index));
+    let (width, height) = (image.width as usize, image.height as usize);
+    let jpeg = Encoder::new(&image.pixels, width, height, PixelFormat::Rgb)
+        .quality(JPEG_QUALITY)
+        .subsampling(Subsampling::S420)
+        .encode()
+        .map_err(|e| DataError::invalid(&path, format!("cannot be encoded as JPEG: {e}")))?;
+    write(path, jpeg)
+}
+
+pub(super) fn write_labels(
+    folder: &Path,
+    options: &DemoOptions,
+    split: Split,
+    index: u32,
+    objects: &[Object],
+) -> Result<()> {
+    write(folder.join(label_path(options, split, index)), label_text(objects, options.image_size))
+}
+
+/// One `class cx cy w h` per line, as fractions of the image.
+pub(super) fn label_text(objects: &[Object], image_size: u32) -> String {
+    let size = f64::from(image_size);
+    let mut text = String::new();
+    for object in objects {
+        let [left, top, right, bottom] = object.edges.map(|edge| f64::from(edge) / size);
+        let (cx, cy, w, h) = ((left + right) / 2.0, (top + bottom) / 2.0, right - left, bottom - top);
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "{} {cx:.8} {cy:.8} {w:.8} {h:.8}", object.class);
+    }
+    text
+}
+
+#[derive(Serialize)]
+struct CocoFile {
+    info: CocoInfo,
+    images: Vec<CocoImage>,
+    annotations: Vec<CocoAnnotation>,
+    categories: Vec<CocoCategory>,
+}
+
+#[derive(Serialize)]
+struct CocoInfo {
+    description: &'static str,
+}
+
+#[derive(Serialize)]
+struct CocoImage {
+    id: u32,
+    file_name: String,
+    width: u32,
+    height: u32,
+}
+
+#[derive(Serialize)]
+struct CocoAnnotation {
+    id: u32,
+    image_id: u32,
+    category_id: u32,
+    /// Left, top, width, height in pixels.
+    bbox: [u32; 4],
+    area: u32,
+    iscrowd: u8,
+}
+
+#[derive(Serialize)]
+struct CocoCategory {
+    id: u32,
+    name: &'static str,
+}
+
+/// Writes the COCO file of a split; `scenes` are the objects of its images. Category ids are the class plus one,
+/// as in COCO, and areas are the visible pixels.
+pub(super) fn write_annotations(
+    folder: &Path,
+    options: &DemoOptions,
+    split: Split,
+    scenes: &[Vec<Object>],
+) -> Result<()> {
+    let size = options.image_size;
+    let image = |index| CocoImage {
+        id: options.number(split, index),
+        file_name: image_name(options, split, index),
+        width: size,
+        height: size,
+    };
+    let annotation = |(id, (index, object)): (u32, (u32, &Object))| CocoAnnotation {
+        id,
+        image_id: options.number(split, index),
+        category_id: object.class + 1,
+        bbox: {
+            let [left, top, right, bottom] = object.edges;
+            [left, top, right - left, bottom - top]
+        },
+        area: object.area,
+        iscrowd: 0,
+    };
+    let objects = (0u32..).zip(scenes).flat_map(|(index, objects)| objects.iter().map(move |o| (index, o)));
+    let file = CocoFile {
+        info: CocoInfo { description: "Shapes drawn by yolo_data::demo" },
+        images: (0..options.count(split)).map(image).collect(),
+        annotations: (1u32..).zip(objects).map(annotation).collect(),
+        categories: (1u32..).zip(class_names()).map(|(id, name)| CocoCategory { id, name }).collect(),
+    };
+    write_json(folder.join(annotation_path(split)), &file)
+}
+
+/// Paths are relative to the YAML's folder, so that the data set can be moved.
+pub(super) fn write_yaml(folder: &Path) -> Result<()> {
+    let mut text = "# Shapes drawn by yolo_data::demo; annotations/ has the same labels in COCO's format.\n\
+                    path: .\ntrain: images/train\nval: images/val\nnames:\n"
+        .to_owned();
+    for (class, name) in class_names().iter().enumerate() {
+        let _ = writeln!(text, "  {class}: {name}");
+    }
+    write(folder.join(YAML), text)
+}
+
+pub(super) fn write_stamp(folder: &Path, stamp: &Stamp) -> Result<()> {
+    write_json(folder.join(STAMP), stamp)
+}
+
+fn write_json(path: PathBuf, content: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_vec(content).map_err(|e| DataError::io(&path, e.into()))?;
+    write(path, text)
+}
+
+fn write(path: PathBuf, content: impl AsRef<[u8]>) -> Result<()> {
+    std::fs::write(&path, content).map_err(|e| DataError::io(path, e))
+}
