@@ -15,7 +15,7 @@ const EDGES: [(&str, &[&str]); 7] = [
     ("yolo-fetch", &[]),
     ("yolo-prune", &["yolo-model"]),
     ("yolo-train", &["yolo-data", "yolo-model", "yolo-prune"]),
-    ("yolo-cli", &["yolo-data", "yolo-model", "yolo-prune", "yolo-train"]),
+    ("yolo-cli", &["yolo-data", "yolo-fetch", "yolo-model", "yolo-prune", "yolo-train"]),
     ("xtask", &["yolo-fetch"]),
 ];
 

@@ -1,14 +1,23 @@
 //! What can be typed: flags with YOLOv5's names and defaults. No work is done here.
 
+mod finetune;
+mod train;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use serde::{Deserialize, Serialize};
+
+pub(crate) use finetune::PruneFinetuneArgs;
+pub(crate) use train::{OptimizerArg, TrainArgs};
 
 /// Prune YOLOv5 detectors, measure what it costs on COCO's own metric, and keep what is left.
 #[derive(Debug, Parser)]
 #[command(name = "yolo-cli", version, about, max_term_width = 110)]
 #[command(after_help = "\
 Examples:
+  yolo-cli prune-finetune                                  # everything, on an example that comes with it
+  yolo-cli prune-finetune --weights yolov5n.pt --data coco128.yaml --amount 0.5
   yolo-cli val --weights yolov5n.pt --data coco128.yaml
   yolo-cli val --weights yolov5n.pt --data coco128.yaml --prune 0.3
   yolo-cli prune --weights yolov5n.pt --amount 0.3 --out pruned.safetensors
@@ -30,10 +39,14 @@ pub(crate) enum Command {
     CocoEval(CocoEvalArgs),
     /// Show the layers, sizes and zeros of a checkpoint.
     Info(InfoArgs),
+    /// Train a detector, or go on with an interrupted run.
+    Train(Box<TrainArgs>),
+    /// Measure, prune, fine-tune and compare: the whole job. Without flags it does so on a small example.
+    PruneFinetune(Box<PruneFinetuneArgs>),
 }
 
 /// Which weights compete with each other for being pruned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 pub(crate) enum MethodArg {
     /// Each convolution loses the same fraction (YOLOv5's tutorial).
     Layer,
@@ -42,7 +55,7 @@ pub(crate) enum MethodArg {
 }
 
 /// The weights whose magnitudes are compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
 pub(crate) enum RankArg {
     /// As they run: batch normalisation folded in.
     Fused,
@@ -69,7 +82,7 @@ pub(crate) struct ValArgs {
     /// Checkpoint (.pt or .safetensors), or the name of a released one: yolov5n, yolov5s, …
     #[arg(long, default_value = "yolov5s.pt")]
     pub(crate) weights: PathBuf,
-    /// Data set yaml, or a known name: coco, coco128.
+    /// Data set yaml, or a known name: coco, coco128, demo.
     #[arg(long, default_value = "coco128.yaml")]
     pub(crate) data: PathBuf,
     /// Images per batch.
@@ -126,6 +139,9 @@ pub(crate) struct ValArgs {
     /// COCO annotations, where they are not at annotations/instances_SPLIT.json.
     #[arg(long, value_name = "FILE")]
     pub(crate) annotations: Option<PathBuf>,
+    /// Never download weights.
+    #[arg(long)]
+    pub(crate) offline: bool,
     /// Read every label again instead of using the cache.
     #[arg(long)]
     pub(crate) no_cache: bool,
@@ -176,6 +192,9 @@ pub(crate) struct PruneArgs {
     /// The file to write (.safetensors).
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,
+    /// Never download weights.
+    #[arg(long)]
+    pub(crate) offline: bool,
     /// Print the account as JSON, alone, on stdout.
     #[arg(long)]
     pub(crate) json: bool,
@@ -208,6 +227,9 @@ pub(crate) struct InfoArgs {
     /// Fold batch normalisation into the convolutions first, as `val` does.
     #[arg(long)]
     pub(crate) fuse: bool,
+    /// Never download weights.
+    #[arg(long)]
+    pub(crate) offline: bool,
     /// Print everything as JSON, alone, on stdout.
     #[arg(long)]
     pub(crate) json: bool,

@@ -3,4 +3,6 @@
 pub(crate) mod coco_eval;
 pub(crate) mod info;
 pub(crate) mod prune;
+pub(crate) mod prune_finetune;
+pub(crate) mod train;
 pub(crate) mod val;

@@ -6,11 +6,16 @@ mod commands;
 mod console;
 mod device;
 mod format;
+mod interrupt;
 mod labels_txt;
+mod measure;
+mod presets;
+mod report;
 mod resolve;
 mod results;
 mod run_dir;
 mod table;
+mod training_view;
 
 use std::process::ExitCode;
 
@@ -23,7 +28,7 @@ use args::{Cli, Command};
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
     console::init_logging();
-    run_dir::clean_up_on_ctrl_c();
+    interrupt::catch_ctrl_c();
     match run(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -39,6 +44,8 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Prune(args) => commands::prune::run(&args),
         Command::CocoEval(args) => commands::coco_eval::run(&args),
         Command::Info(args) => commands::info::run(&args),
+        Command::Train(args) => commands::train::run(&args),
+        Command::PruneFinetune(args) => commands::prune_finetune::run(&args),
     }
 }
 

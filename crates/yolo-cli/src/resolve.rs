@@ -8,6 +8,9 @@ use yolo_data::dataset::config::DatasetConfig;
 use yolo_model::Checkpoint;
 use yolo_model::architecture::variant_yaml;
 
+use crate::console::progress_bar;
+use crate::presets::{DEMO, demo_data, demo_weights};
+
 /// Data sets known by name, and their yaml.
 const KNOWN_DATA: [(&str, &str); 2] = [
     ("coco", include_str!("../../../configs/data/coco.yaml")),
@@ -22,21 +25,25 @@ pub(crate) struct Weights {
 }
 
 impl Weights {
-    /// Reads `weights`: a file, or the name of a released checkpoint that lies in `weights/` or the cache.
-    pub(crate) fn load(weights: &Path) -> Result<Self> {
-        let path = weights_path(weights)?;
+    /// Reads `weights`: a file, the example, or the name of a released checkpoint, which is looked for in
+    /// `weights/` and the cache and downloaded into the cache unless `offline`.
+    pub(crate) fn load(weights: &Path, offline: bool) -> Result<Self> {
+        let path = weights_path(weights, offline)?;
         let checkpoint = Checkpoint::load(&path)?;
         let file_bytes = std::fs::metadata(&path).with_context(|| path.display().to_string())?.len();
         Ok(Self { path, file_bytes, checkpoint })
     }
 }
 
-fn weights_path(weights: &Path) -> Result<PathBuf> {
+fn weights_path(weights: &Path, offline: bool) -> Result<PathBuf> {
     if weights.is_dir() {
         bail!("{}: it is a folder; name the checkpoint in it (.pt or .safetensors)", weights.display());
     }
     if weights.exists() {
         return Ok(weights.to_owned());
+    }
+    if weights == Path::new(DEMO) {
+        return demo_weights();
     }
     let stem = weights.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
     let is_name = weights.parent().is_none_or(|parent| parent.as_os_str().is_empty());
@@ -49,12 +56,33 @@ fn weights_path(weights: &Path) -> Result<PathBuf> {
     if let Some(found) = places.iter().find(|place| place.is_file()) {
         return Ok(found.clone());
     }
-    let looked: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
-    bail!(
-        "{}: no such file, nor {}; `cargo xtask fetch-weights {stem}` downloads it",
-        weights.display(),
-        looked.join(" or ")
-    )
+    let Some(cache) = default_cache_dir() else {
+        bail!("{}: no such file; `cargo xtask fetch-weights {stem}` downloads it", weights.display());
+    };
+    if offline {
+        let looked: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
+        bail!(
+            "{}: no such file, nor {}; without --offline it is downloaded",
+            weights.display(),
+            looked.join(" or ")
+        );
+    }
+    download(stem, &cache.join("weights"))
+}
+
+fn download(name: &str, folder: &Path) -> Result<PathBuf> {
+    let bar = progress_bar("Downloading", 0);
+    tracing::info!("{name} is not here: downloading it to {}", folder.display());
+    let mirror = std::env::var("YOLO_MIRROR").ok().filter(|mirror| !mirror.is_empty());
+    let options = yolo_fetch::Options { mirror, ..yolo_fetch::Options::default() };
+    let path = yolo_fetch::fetch_weights(name, folder, &options, &mut |event| {
+        if let yolo_fetch::Event::Downloading { done, total, .. } = event {
+            bar.set_length(total.unwrap_or(done));
+            bar.set_position(done);
+        }
+    });
+    bar.finish_and_clear();
+    path.with_context(|| format!("{name} is not here and its download failed"))
 }
 
 /// Reads the data set yaml `data`, or the one of a known name.
@@ -66,8 +94,11 @@ pub(crate) fn data_config(data: &Path) -> Result<DatasetConfig> {
         return Ok(DatasetConfig::read(data)?);
     }
     let name = data.to_str().unwrap_or_default().trim_end_matches(".yaml");
+    if name == DEMO {
+        return Ok(DatasetConfig::read(&demo_data()?)?);
+    }
     let Some((_, yaml)) = KNOWN_DATA.iter().find(|(known, _)| *known == name) else {
-        bail!("{}: no such file; check --data (known names: coco, coco128)", data.display());
+        bail!("{}: no such file; check --data (known names: coco, coco128, demo)", data.display());
     };
     let here = std::env::current_dir().context("the current folder is not readable")?;
     Ok(DatasetConfig::parse(yaml, &here.join(format!("{name}.yaml")))?)

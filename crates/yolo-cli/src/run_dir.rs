@@ -1,6 +1,5 @@
 //! The folder of a run: `runs/val/exp`, `exp2`, … Files in it appear whole or not at all.
 
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
@@ -42,6 +41,11 @@ impl RunDir {
         anyhow::bail!("{}: every run number is taken", project.display())
     }
 
+    /// The folder of a run that was interrupted.
+    pub(crate) fn reopen(path: &Path) -> Self {
+        Self { path: path.to_owned(), created: false }
+    }
+
     fn own(path: PathBuf, created: bool) -> Self {
         if created && let Ok(mut unfinished) = UNFINISHED.lock() {
             *unfinished = Some(path.clone());
@@ -75,19 +79,28 @@ impl Drop for RunDir {
     }
 }
 
-/// Ctrl-C: one line, an empty run folder goes, exit code 1.
-pub(crate) fn clean_up_on_ctrl_c() {
-    let handler = || {
-        if let Ok(unfinished) = UNFINISHED.lock()
-            && let Some(path) = unfinished.as_deref()
-        {
-            let _ = std::fs::remove_dir(path);
+/// The run below `project` that was written to last.
+pub(crate) fn newest_run(project: &Path) -> Result<PathBuf> {
+    let runs = std::fs::read_dir(project).into_iter().flatten().flatten();
+    let states = runs.filter_map(|run| {
+        let state = run.path().join("weights/state.safetensors");
+        let modified = std::fs::metadata(&state).and_then(|m| m.modified()).ok()?;
+        Some((modified, run.path()))
+    });
+    match states.max() {
+        Some((_, run)) => Ok(run),
+        None => {
+            anyhow::bail!("{}: no interrupted run below it; name one with --resume RUN", project.display())
         }
-        let _ = writeln!(std::io::stderr(), "\nerror: interrupted; no results were written");
-        std::process::exit(1);
-    };
-    if let Err(error) = ctrlc::set_handler(handler) {
-        tracing::debug!("Ctrl-C cannot be caught here: {error}");
+    }
+}
+
+/// Removes the folder of an unfinished run, if nothing was written to it.
+pub(crate) fn remove_unfinished() {
+    if let Ok(unfinished) = UNFINISHED.lock()
+        && let Some(path) = unfinished.as_deref()
+    {
+        let _ = std::fs::remove_dir(path);
     }
 }
 

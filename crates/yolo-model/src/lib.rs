@@ -31,6 +31,7 @@ mod init;
 mod nms;
 mod summary;
 mod training;
+mod transfer;
 pub mod weights;
 mod yolo;
 

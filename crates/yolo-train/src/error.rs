@@ -58,6 +58,14 @@ pub enum TrainError {
         /// Which key, and what is wrong with it.
         reason: String,
     },
+    /// A recipe is not usable.
+    #[error("{place}: {reason}; configs/recipes/ has examples")]
+    Recipe {
+        /// File and line.
+        place: String,
+        /// Which key, and what is wrong with it.
+        reason: String,
+    },
     /// The saved state of a run is not usable.
     #[error("{}: not the state of a run that can go on: {reason}; start the run again", path.display())]
     StateFile {

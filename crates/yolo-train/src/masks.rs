@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use yolo_model::Checkpoint;
 use yolo_model::weights::StateDict;
 use yolo_prune::{LayerMask, Mask, PrunePlan};
 
@@ -18,6 +19,25 @@ impl Masks {
     /// The masks of a pruning.
     pub fn of(plan: &PrunePlan) -> Self {
         Self::from_layers(plan.masks.clone())
+    }
+
+    /// The masks of a checkpoint that says it was pruned: the zeros of its convolutions. None for another one.
+    ///
+    /// # Errors
+    /// A tensor that is missing.
+    pub fn of_zeros(checkpoint: &Checkpoint) -> Result<Self> {
+        if checkpoint.pruning.is_none() {
+            return Ok(Self::default());
+        }
+        let mut layers = Vec::new();
+        for conv in checkpoint.architecture.convs() {
+            let tensor = conv.weight();
+            let mask = Mask::of_nonzeros(checkpoint.weights.f32s(&tensor)?);
+            if mask.pruned() > 0 {
+                layers.push(LayerMask { tensor, mask });
+            }
+        }
+        Ok(Self::from_layers(layers))
     }
 
     /// The masks of single tensors.

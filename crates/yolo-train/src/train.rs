@@ -43,10 +43,14 @@ pub struct Setup<'a> {
     pub device: &'a Device,
     /// Rates, gains, sizes.
     pub options: &'a TrainOptions,
+    /// How epochs are validated.
+    pub validation: &'a ValidationOptions,
     /// The dense network, for distillation.
     pub teacher: Option<&'a Checkpoint>,
     /// Raises the sparsity while training; called before each epoch.
     pub pruner: Option<&'a Pruner<'a>>,
+    /// The first epoch whose weights may be the best.
+    pub first_candidate: usize,
     /// Where files go.
     pub folder: Option<&'a RunFolder>,
 }
@@ -60,6 +64,8 @@ pub trait Observer {
     fn batch(&mut self, _report: &BatchReport) {}
     /// `images` images are validated.
     fn validating(&mut self, _images: usize) {}
+    /// Batch statistics are measured on `images` images.
+    fn reestimating(&mut self, _images: usize) {}
     /// An epoch is done and its files are written.
     fn epoch(&mut self, _record: &EpochRecord, _is_best: bool) {}
     /// Something is odd, but the run goes on.
@@ -106,7 +112,7 @@ pub enum Outcome {
 pub fn train(state: &mut TrainState, setup: &Setup, observer: &mut dyn Observer) -> Result<Outcome> {
     let run = Run::new(state, setup, observer)?;
     let options = setup.options;
-    if let (Some(folder), true) = (setup.folder, state.progress == Progress::default()) {
+    if let (Some(folder), true) = (setup.folder, state.progress.batches_seen == 0) {
         // From here on there is something to resume from.
         state.save(&folder.state())?;
     }
@@ -177,7 +183,8 @@ fn finish_epoch(state: &mut TrainState, run: &Run, validation: Option<&Validatio
     let pruned = state.masks.pruned();
     let progress = &mut state.progress;
     let fitness = validation.map(|v| v.fitness());
-    let is_best = fitness.is_some_and(|f| progress.best.is_none_or(|best| f >= best.fitness));
+    let beats = |f: f64| progress.best.is_none_or(|best| f >= best.fitness);
+    let is_best = epoch >= run.setup.first_candidate && fitness.is_some_and(beats);
     if let (true, Some(fitness)) = (is_best, fitness) {
         progress.best = Some(Best { epoch: Some(epoch), fitness });
         progress.last_improvement = epoch;
@@ -365,14 +372,8 @@ impl<'a> Run<'a> {
         let loss_options =
             options.hyp.loss_options(detect, options.image_size, options.label_smoothing, false);
         let model = Yolo::from_checkpoint(&checkpoint.fuse()?, self.setup.device)?;
-        let validation_options = ValidationOptions {
-            batch_size: options.batch_size * 2,
-            workers: options.workers,
-            forward_threads: options.forward_threads,
-            single_class: options.single_class,
-            loss: Some(DetectionLoss::new(detect, loss_options)),
-            ..ValidationOptions::new(options.image_size)
-        };
+        let loss = Some(DetectionLoss::new(detect, loss_options));
+        let validation_options = ValidationOptions { loss, ..self.setup.validation.clone() };
         let progress = |images| observer.validating(images);
         let validation = validate(&model, self.setup.val, self.setup.device, &validation_options, progress)?;
         state.progress.class_maps = class_maps(&validation, checkpoint.architecture.num_classes());

@@ -14,7 +14,7 @@ use crate::results::{ModelFigures, SCHEMA};
 /// Prints the layer table of a checkpoint, its zeros and its classes.
 pub(crate) fn run(args: &InfoArgs) -> Result<()> {
     let output = Output::new(args.json);
-    let weights = Weights::load(&args.weights)?;
+    let weights = Weights::load(&args.weights, args.offline)?;
     let checkpoint = if args.fuse { weights.checkpoint.fuse()? } else { weights.checkpoint };
     let sparsity = Sparsity::of(&checkpoint)?;
     print_layers(&output, &checkpoint, &sparsity)?;

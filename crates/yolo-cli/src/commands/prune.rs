@@ -16,7 +16,7 @@ pub(crate) fn run(args: &PruneArgs) -> Result<()> {
         bail!("{}: --out must end in .safetensors, the only format that is written", args.out.display());
     }
     let output = Output::new(args.json);
-    let weights = Weights::load(&args.weights)?;
+    let weights = Weights::load(&args.weights, args.offline)?;
     if std::fs::canonicalize(&args.out)
         .is_ok_and(|out| std::fs::canonicalize(&weights.path).is_ok_and(|w| w == out))
     {

@@ -2,30 +2,24 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
 
-use anyhow::{Context, Result, bail};
-use burn::tensor::Device;
-use indicatif::ProgressBar;
-use yolo_data::coco::{Detection, GroundTruth, ImageId, Summary, write_results};
-use yolo_data::dataset::cache::default_cache_dir;
-use yolo_data::dataset::{Dataset, ScanOptions, Split};
-use yolo_model::{Checkpoint, NmsOptions, Yolo};
+use anyhow::{Context, Result};
+use yolo_data::coco::{Detection, ImageId, Summary, write_results};
+use yolo_data::dataset::{Dataset, Split};
+use yolo_model::{Checkpoint, NmsOptions};
 use yolo_prune::{Sparsity, apply, plan};
-use yolo_train::{CocoTask, Validation, ValidationOptions, coco_evaluation, validate};
+use yolo_train::{Validation, ValidationOptions};
 
-use super::coco_eval::{warn_missing_areas, warn_unknown_categories};
 use super::info::summary_line;
 use super::prune::{options, pruning_line};
 use crate::args::{TaskArg, ValArgs};
-use crate::console::{Output, progress_bar};
+use crate::console::Output;
+use crate::measure::{CocoWishes, Measurement, Yardstick, check_classes, open_split};
 use crate::resolve::{Weights, data_config};
 use crate::results::{ModelFigures, Results};
 use crate::run_dir::RunDir;
 use crate::{device, labels_txt, table};
 
-/// Problems of a data set that are shown one by one.
-const SHOWN_PROBLEMS: usize = 10;
 /// Most classes for which the table has a line each without `--verbose`.
 const SHOWN_CLASSES: usize = 50;
 
@@ -34,18 +28,26 @@ pub(crate) fn run(args: &ValArgs) -> Result<()> {
     let device = device::parse(&args.device)?;
     warn_about_flags(args);
     let output = Output::new(args.json);
-    let weights = Weights::load(&args.weights)?;
+    let weights = Weights::load(&args.weights, args.offline)?;
     let network = network(args, &weights, &output)?;
-    let dataset = open_dataset(args)?;
-    check_classes(args, &weights, &dataset)?;
-    let annotations = annotations(args, &dataset)?;
-    let task = coco_task(args, &dataset, annotations.as_ref())?;
+    let split = match args.task {
+        TaskArg::Train => Split::Train,
+        TaskArg::Val | TaskArg::Speed => Split::Val,
+        TaskArg::Test => Split::Test,
+    };
+    let dataset = open_split(&data_config(&args.data)?, split, args.no_cache)?;
+    check_classes(&weights.checkpoint, &weights.path, &dataset, &args.data, args.single_cls)?;
+    let wishes = CocoWishes {
+        annotations: args.annotations.as_deref(),
+        save_json: args.save_json,
+        single_cls: args.single_cls,
+    };
+    let yardstick = Yardstick::new(dataset, &wishes)?;
     let run = RunDir::create(&args.project, &args.name, args.exist_ok)?;
 
     let options = validation_options(args, &network);
-    let validation = run_validation(&network, &dataset, &device, &options)
-        .with_context(|| weights.path.display().to_string())?;
-    report_skipped(&validation, &dataset);
+    let Measurement { validation, results, coco } =
+        yardstick.measure(&network, &device, &options).with_context(|| weights.path.display().to_string())?;
     let names = class_names(&network, args);
     let every_class = args.verbose || names.len() < SHOWN_CLASSES;
     for line in table::class_table(&validation, &names, every_class && names.len() > 1) {
@@ -53,10 +55,10 @@ pub(crate) fn run(args: &ValArgs) -> Result<()> {
     }
     output.line(table::speed_line(&validation.speed))?;
 
-    let wanted = task.as_ref().filter(|_| annotations.is_some() || args.save_json);
-    let results = wanted.map(|task| task.results(&validation.detections)).unwrap_or_default();
-    let coco = coco(annotations.as_ref(), task.as_ref(), &validation, &results, &output)?;
-    save(args, &run, &weights.path, &dataset, &validation, &results)?;
+    for line in coco.iter().flat_map(Summary::lines) {
+        output.line(line)?;
+    }
+    save(args, &run, &weights.path, &yardstick.dataset, &validation, &results)?;
     let model = ModelFigures::of(&network, &weights.path, weights.file_bytes)?;
     let figures = Results::new(model, &validation, &names, options.image_size, coco);
     run.write("results.json", serde_json::to_string_pretty(&figures)?.as_bytes())?;
@@ -91,92 +93,6 @@ fn network(args: &ValArgs, weights: &Weights, output: &Output) -> Result<Checkpo
     Ok(pruned)
 }
 
-fn open_dataset(args: &ValArgs) -> Result<Dataset> {
-    let split = match args.task {
-        TaskArg::Train => Split::Train,
-        TaskArg::Val | TaskArg::Speed => Split::Val,
-        TaskArg::Test => Split::Test,
-    };
-    let scan = ScanOptions {
-        cache_dir: if args.no_cache { None } else { default_cache_dir() },
-        single_class: false,
-        strict: false,
-    };
-    let bar: OnceLock<ProgressBar> = OnceLock::new();
-    let dataset = Dataset::open(&data_config(&args.data)?, split, &scan, &|done, total| {
-        bar.get_or_init(|| progress_bar("Scanning", total as u64)).set_position(done as u64);
-    });
-    if let Some(bar) = bar.get() {
-        bar.finish_and_clear();
-    }
-    let dataset = dataset?;
-    tracing::info!("{}: {}", dataset.source, dataset.report);
-    for problem in dataset.report.problems.iter().take(SHOWN_PROBLEMS) {
-        tracing::warn!("{problem}");
-    }
-    if let Some(more @ 1..) = dataset.report.problems.len().checked_sub(SHOWN_PROBLEMS) {
-        tracing::warn!("and {more} more problems");
-    }
-    Ok(dataset)
-}
-
-fn check_classes(args: &ValArgs, weights: &Weights, dataset: &Dataset) -> Result<()> {
-    let (model, data) = (weights.checkpoint.class_names.len(), dataset.class_names.len());
-    if model != data && !args.single_cls {
-        bail!(
-            "{} has {model} classes, {} has {data}; use the weights and the data yaml that belong together",
-            weights.path.display(),
-            args.data.display()
-        );
-    }
-    Ok(())
-}
-
-/// The annotations for COCO's metric. Those that were asked for have to be good; those that merely lie there
-/// may be bad, and cost the COCO figures only.
-fn annotations(args: &ValArgs, dataset: &Dataset) -> Result<Option<GroundTruth>> {
-    if args.single_cls {
-        tracing::info!(
-            "--single-cls merges the classes, so COCO's figures, which are per class, are left out"
-        );
-        return Ok(None);
-    }
-    if let Some(path) = &args.annotations {
-        return Ok(Some(GroundTruth::read(path)?));
-    }
-    let Some(path) = &dataset.coco_annotations else { return Ok(None) };
-    match GroundTruth::read(path) {
-        Ok(annotations) => {
-            warn_missing_areas(&annotations);
-            Ok(Some(annotations))
-        }
-        Err(error) => {
-            tracing::warn!("{error}; going on without COCO's figures");
-            Ok(None)
-        }
-    }
-}
-
-/// COCO's ids for the data set. Where it has none, that is an error only if something that was asked for needs
-/// them.
-fn coco_task(
-    args: &ValArgs,
-    dataset: &Dataset,
-    annotations: Option<&GroundTruth>,
-) -> Result<Option<CocoTask>> {
-    match CocoTask::new(dataset, annotations) {
-        Ok(task) => Ok(Some(task)),
-        Err(error) if args.annotations.is_some() || args.save_json => {
-            let asked = if args.annotations.is_some() { "--annotations" } else { "--save-json" };
-            Err(error).context(format!("{asked} needs category ids"))
-        }
-        Err(error) => {
-            tracing::warn!("{error}; going on without COCO's figures");
-            Ok(None)
-        }
-    }
-}
-
 fn validation_options(args: &ValArgs, network: &Checkpoint) -> ValidationOptions {
     let stride = network.architecture.max_stride();
     let image_size = (args.imgsz as usize).next_multiple_of(stride);
@@ -204,59 +120,8 @@ fn validation_options(args: &ValArgs, network: &Checkpoint) -> ValidationOptions
     }
 }
 
-fn run_validation(
-    network: &Checkpoint,
-    dataset: &Dataset,
-    device: &Device,
-    options: &ValidationOptions,
-) -> Result<Validation> {
-    let model = Yolo::from_checkpoint(network, device)?;
-    let bar = progress_bar("Validating", dataset.items.len() as u64);
-    let validation = validate(&model, dataset, device, options, |done| bar.set_position(done as u64));
-    bar.finish_and_clear();
-    Ok(validation?)
-}
-
-fn report_skipped(validation: &Validation, dataset: &Dataset) {
-    for warning in validation.warnings.iter().take(SHOWN_PROBLEMS) {
-        tracing::warn!("{warning}");
-    }
-    for skipped in validation.skipped.iter().take(SHOWN_PROBLEMS) {
-        tracing::warn!("image left out: {}", skipped.error);
-    }
-    if !validation.skipped.is_empty() {
-        let (left, all) = (validation.skipped.len(), dataset.items.len());
-        tracing::warn!("{left} of {all} images could not be decoded and count nowhere");
-    }
-}
-
 fn class_names(network: &Checkpoint, args: &ValArgs) -> Vec<String> {
     if args.single_cls { vec!["item".to_owned()] } else { network.class_names.clone() }
-}
-
-fn coco(
-    annotations: Option<&GroundTruth>,
-    task: Option<&CocoTask>,
-    validation: &Validation,
-    results: &[(ImageId, Detection)],
-    output: &Output,
-) -> Result<Option<Summary>> {
-    let (Some(annotations), Some(task)) = (annotations, task) else { return Ok(None) };
-    let known = task.known_images(annotations, &validation.detections).len();
-    let all = validation.detections.len();
-    if known < all {
-        tracing::warn!("{} images are not in the annotations; COCO's figures are without them", all - known);
-    }
-    if known == 0 {
-        return Ok(None);
-    }
-    let evaluation = coco_evaluation(task, annotations, &validation.detections, results)?;
-    warn_unknown_categories(evaluation.unknown_category_count);
-    let summary = evaluation.summary();
-    for line in summary.lines() {
-        output.line(line)?;
-    }
-    Ok(Some(summary))
 }
 
 /// The files that were asked for.

@@ -8,7 +8,7 @@ use crate::optimizer::Rule;
 use crate::schedule::Decay;
 
 /// How to train. Together with the data set, the first weights and the device it decides every number of a run,
-/// but for `workers` and `forward_threads`, which only decide how fast they come.
+/// but for `workers` and `cache`, which only decide how fast they come.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainOptions {
@@ -54,8 +54,6 @@ pub struct TrainOptions {
     pub save_period: usize,
     /// Whether every epoch is validated, or only the last.
     pub validate_every_epoch: bool,
-    /// Threads that share the forward pass of a validation batch.
-    pub forward_threads: usize,
     /// What the dense network teaches; needs a teacher.
     pub distillation: Option<DistillationOptions>,
 }
@@ -85,7 +83,6 @@ impl TrainOptions {
             cache: false,
             save_period: 0,
             validate_every_epoch: true,
-            forward_threads: 1,
             distillation: None,
         }
     }

@@ -56,6 +56,8 @@ pub struct Progress {
     pub mean_distillation: f64,
     /// Weights of the levels in the loss; empty before the first batch.
     pub balance: Vec<f64>,
+    /// Whether the weights that the run began with had their batch statistics measured anew.
+    pub start_reestimated: bool,
     /// The best result so far.
     pub best: Option<Best>,
     /// Epoch that patience is counted from.

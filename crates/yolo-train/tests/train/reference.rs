@@ -50,7 +50,8 @@ impl Reference {
         let images = Tensor::<4>::from_data(TensorData::new(self.pixels.clone(), self.shape), device);
         let detect = model.architecture().detect().clone();
         let options = Hyperparameters::default().loss_options(&detect, 640, 0.0, false);
-        let loss = DetectionLoss::new(&detect, options).forward(&model.forward(images), &self.targets).unwrap();
+        let loss =
+            DetectionLoss::new(&detect, options).forward(&model.forward(images), &self.targets).unwrap();
         (model, loss)
     }
 }

@@ -1,0 +1,107 @@
+//! Flags of `prune-finetune`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde::{Deserialize, Serialize};
+
+use super::{MethodArg, RankArg, run_name, unit};
+
+#[derive(Clone, Debug, Args, Serialize, Deserialize)]
+#[command(after_help = "\
+Examples:
+  yolo-cli prune-finetune                                   # a small network on drawn shapes, in minutes
+  yolo-cli prune-finetune --weights yolov5n.pt --data coco128.yaml --amount 0.5 --epochs 10
+  yolo-cli prune-finetune --weights best.pt --data mine.yaml --recipe gradual-70
+  yolo-cli prune-finetune --resume runs/prune-finetune/exp2
+
+Measures the network, prunes it, fine-tunes what is left with the pruned weights held at zero, and compares.
+Flags win over the recipe. The run's folder holds report.html, summary.json and weights/finetuned.safetensors.")]
+pub(crate) struct PruneFinetuneArgs {
+    /// Checkpoint, or the name of a released one; `demo` is the small network that comes with the program.
+    #[arg(long, default_value = "demo")]
+    pub(crate) weights: PathBuf,
+    /// Data set yaml, or a known name: coco, coco128, demo.
+    #[arg(long, default_value = "demo")]
+    pub(crate) data: PathBuf,
+    /// How to prune and fine-tune: a yaml, or the name of one of configs/recipes.
+    #[arg(long)]
+    pub(crate) recipe: Option<String>,
+    /// Fraction of the convolution weights that goes.
+    #[arg(long, value_parser = unit)]
+    pub(crate) amount: Option<f64>,
+    /// Which weights compete.
+    #[arg(long, value_enum)]
+    pub(crate) method: Option<MethodArg>,
+    /// Whose magnitudes are compared.
+    #[arg(long, value_enum)]
+    pub(crate) rank: Option<RankArg>,
+    /// Convolutions to leave alone, by name: model.24 (with all below it), '*.cv1'. Repeatable.
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) exclude: Vec<String>,
+    /// Passes over the training images; 0 only prunes (and re-estimates batch normalisation).
+    #[arg(long)]
+    pub(crate) epochs: Option<u32>,
+    /// Epochs over which the sparsity rises, along a cubic curve; 0 prunes at once.
+    #[arg(long, value_name = "EPOCHS")]
+    pub(crate) gradual: Option<u32>,
+    /// First learning rate.
+    #[arg(long)]
+    pub(crate) lr0: Option<f64>,
+    /// Hyper-parameters: a yaml, or scratch-low, scratch-med, scratch-high, VOC, finetune.
+    #[arg(long)]
+    pub(crate) hyp: Option<String>,
+    /// Images per batch.
+    #[arg(long, visible_alias = "batch", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub(crate) batch_size: Option<u32>,
+    /// Side of the network's input in pixels.
+    #[arg(long, visible_aliases = ["img", "img-size"], value_parser = clap::value_parser!(u32).range(32..=8192))]
+    pub(crate) imgsz: Option<u32>,
+    /// Learn from labels only, not from the dense network as well.
+    #[arg(long)]
+    pub(crate) no_distill: bool,
+    /// Keep the dense network's batch statistics after pruning.
+    #[arg(long)]
+    pub(crate) no_reestimate: bool,
+    /// Detections need a score above this.
+    #[arg(long, visible_alias = "conf", default_value_t = 0.001, value_parser = unit)]
+    pub(crate) conf_thres: f64,
+    /// Overlap above which the weaker of two boxes goes.
+    #[arg(long, visible_alias = "iou", default_value_t = 0.6, value_parser = unit)]
+    pub(crate) iou_thres: f64,
+    /// COCO annotations, where they are not at annotations/instances_SPLIT.json.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) annotations: Option<PathBuf>,
+    /// Decides shuffling and augmentation.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Where to compute: cpu, cuda:0, tch, tch:cuda:0.
+    #[arg(long, default_value = "cpu")]
+    pub(crate) device: String,
+    /// Threads that decode and augment images [default: one per core, at most 8].
+    #[arg(long)]
+    pub(crate) workers: Option<usize>,
+    /// Read every label again instead of using the cache.
+    #[arg(long)]
+    pub(crate) no_cache: bool,
+    /// Never download weights.
+    #[arg(long)]
+    pub(crate) offline: bool,
+    /// Folder of the runs.
+    #[arg(long, default_value = "runs/prune-finetune")]
+    pub(crate) project: PathBuf,
+    /// Name of this run; numbered when it exists: exp, exp2, …
+    #[arg(long, default_value = "exp", value_parser = run_name)]
+    pub(crate) name: String,
+    /// Write into an existing run.
+    #[arg(long)]
+    pub(crate) exist_ok: bool,
+    /// Go on with an interrupted run: its folder, or the newest below --project if none is named.
+    #[arg(long, num_args = 0..=1, default_missing_value = "", value_name = "RUN")]
+    #[serde(skip)]
+    pub(crate) resume: Option<PathBuf>,
+    /// Print summary.json, alone, on stdout.
+    #[arg(long)]
+    #[serde(skip)]
+    pub(crate) json: bool,
+}

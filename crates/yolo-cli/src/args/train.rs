@@ -1,0 +1,124 @@
+//! Flags of `train`.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use serde::{Deserialize, Serialize};
+
+use super::{run_name, unit};
+
+/// Which rule updates the weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
+pub(crate) enum OptimizerArg {
+    /// Nesterov momentum.
+    #[value(name = "SGD", alias = "sgd")]
+    Sgd,
+    /// Adam with decoupled weight decay.
+    #[value(name = "AdamW", alias = "adamw")]
+    AdamW,
+}
+
+#[derive(Clone, Debug, Args, Serialize, Deserialize)]
+#[command(after_help = "\
+Examples:
+  yolo-cli train --data mine.yaml --weights yolov5s.pt --epochs 100
+  yolo-cli train --data mine.yaml --weights '' --cfg yolov5n --hyp scratch-low --epochs 300
+  yolo-cli train --resume runs/train/exp3        # goes on where it was interrupted, to the same numbers
+
+Writes weights/best.safetensors, weights/last.safetensors and results.csv to runs/train/exp.")]
+pub(crate) struct TrainArgs {
+    /// First weights: a checkpoint, the name of a released one, or '' for random weights (needs --cfg).
+    #[arg(long, default_value = "yolov5s.pt")]
+    pub(crate) weights: PathBuf,
+    /// Model yaml or name of a stock one (yolov5n …), where it is not that of the weights.
+    #[arg(long)]
+    pub(crate) cfg: Option<String>,
+    /// Data set yaml, or a known name: coco, coco128, demo.
+    #[arg(long, default_value = "coco128.yaml")]
+    pub(crate) data: PathBuf,
+    /// Hyper-parameters: a yaml, or scratch-low, scratch-med, scratch-high, VOC, finetune.
+    #[arg(long, default_value = "scratch-low")]
+    pub(crate) hyp: String,
+    /// Passes over the training images.
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) epochs: u32,
+    /// Images per batch.
+    #[arg(long, visible_alias = "batch", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub(crate) batch_size: u32,
+    /// Images whose gradients make one step.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=65536))]
+    pub(crate) nominal_batch_size: u32,
+    /// Side of the network's input in pixels.
+    #[arg(long, visible_aliases = ["img", "img-size"], default_value_t = 640, value_parser = clap::value_parser!(u32).range(32..=8192))]
+    pub(crate) imgsz: u32,
+    /// Batches of images of like shape, without mosaics.
+    #[arg(long)]
+    pub(crate) rect: bool,
+    /// Go on with an interrupted run: its folder, or the newest below --project if none is named.
+    #[arg(long, num_args = 0..=1, default_missing_value = "", value_name = "RUN")]
+    #[serde(skip)]
+    pub(crate) resume: Option<PathBuf>,
+    /// Validate the last epoch only.
+    #[arg(long)]
+    pub(crate) noval: bool,
+    /// Keep the anchors even if they do not fit the data.
+    #[arg(long)]
+    pub(crate) noautoanchor: bool,
+    /// Which rule updates the weights.
+    #[arg(long, value_enum, default_value = "SGD")]
+    pub(crate) optimizer: OptimizerArg,
+    /// The learning rate falls along a cosine, not a line.
+    #[arg(long)]
+    pub(crate) cos_lr: bool,
+    /// Class targets are 1 − ε/2 and ε/2.
+    #[arg(long, value_name = "EPSILON", default_value_t = 0.0, value_parser = unit)]
+    pub(crate) label_smoothing: f64,
+    /// Weights of the levels in the loss follow their objectness.
+    #[arg(long)]
+    pub(crate) autobalance: bool,
+    /// Every batch has a random size within ±50 %.
+    #[arg(long)]
+    pub(crate) multi_scale: bool,
+    /// Treat all classes as one.
+    #[arg(long)]
+    pub(crate) single_cls: bool,
+    /// Show images with badly found classes more often.
+    #[arg(long)]
+    pub(crate) image_weights: bool,
+    /// Layers to freeze: one number for the first N, several for just those.
+    #[arg(long, num_args = 1.., value_name = "LAYER")]
+    pub(crate) freeze: Vec<usize>,
+    /// Epochs without a better result after which the run ends; 0 for never.
+    #[arg(long, default_value_t = 100)]
+    pub(crate) patience: u32,
+    /// Keep a checkpoint every so many epochs; 0 for never.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) save_period: u32,
+    /// Decides initial weights, shuffling and augmentation.
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Keep decoded images in memory.
+    #[arg(long)]
+    pub(crate) cache: bool,
+    /// Where to compute: cpu, cuda:0, tch, tch:cuda:0.
+    #[arg(long, default_value = "cpu")]
+    pub(crate) device: String,
+    /// Threads that decode and augment images [default: one per core, at most 8].
+    #[arg(long)]
+    pub(crate) workers: Option<usize>,
+    /// Read every label again instead of using the cache.
+    #[arg(long)]
+    pub(crate) no_cache: bool,
+    /// Never download weights.
+    #[arg(long)]
+    pub(crate) offline: bool,
+    /// Folder of the runs.
+    #[arg(long, default_value = "runs/train")]
+    pub(crate) project: PathBuf,
+    /// Name of this run; numbered when it exists: exp, exp2, …
+    #[arg(long, default_value = "exp", value_parser = run_name)]
+    pub(crate) name: String,
+    /// Write into an existing run.
+    #[arg(long)]
+    pub(crate) exist_ok: bool,
+}

@@ -1,0 +1,306 @@
+//! `train`: YOLOv5's `train.py`.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use yolo_data::anchors::{AnchorDecision, check_anchors};
+use yolo_data::dataset::{Dataset, Split};
+use yolo_model::architecture::variant_yaml;
+use yolo_model::{Architecture, Checkpoint, NmsOptions};
+use yolo_train::ValidationOptions;
+use yolo_train::masks::Masks;
+use yolo_train::optimizer::Rule;
+use yolo_train::schedule::Decay;
+use yolo_train::train::{Outcome, RunFolder, Setup, TrainOptions, TrainState, train};
+
+use super::info::summary_line;
+use crate::args::{OptimizerArg, TrainArgs};
+use crate::console::Output;
+use crate::measure::{CocoWishes, Yardstick, open_split};
+use crate::resolve::{Weights, data_config};
+use crate::run_dir::{RunDir, newest_run};
+use crate::training_view::TrainingView;
+use crate::{device, interrupt, presets, table};
+
+/// The flags of a run, in its folder.
+const FLAGS: &str = "opt.yaml";
+
+/// Trains, and validates the best epoch at the end.
+pub(crate) fn run(args: &TrainArgs) -> Result<()> {
+    let output = Output::new(false);
+    let resumed = args.resume.as_deref().map(|run| resumed_run(run, &args.project)).transpose()?;
+    let flags = match &resumed {
+        Some(run) => {
+            TrainArgs { device: args.device.clone(), workers: args.workers, ..read_flags(&run.join(FLAGS))? }
+        }
+        None => args.clone(),
+    };
+    let args = &flags;
+    let device = device::parse(&args.device)?;
+    let config = data_config(&args.data)?;
+    let train_set = open_split(&config, Split::Train, args.no_cache)?;
+    let val_set = open_split(&config, Split::Val, args.no_cache)?;
+    let (run, state, options) = match &resumed {
+        Some(run) => resume(args, run)?,
+        None => start(args, &train_set, &output)?,
+    };
+    output.line(summary_line(&state.checkpoint))?;
+    interrupt::be_graceful();
+    fit(state, &options, args, &run, &device, train_set, val_set, &output)
+}
+
+/// A run's folder, first state and options.
+fn start(
+    args: &TrainArgs,
+    train_set: &Dataset,
+    output: &Output,
+) -> Result<(RunDir, TrainState, TrainOptions)> {
+    let mut hyp = presets::hyperparameters(&args.hyp)?;
+    let classes = if args.single_cls { vec!["item".to_owned()] } else { train_set.class_names.clone() };
+    let mut checkpoint = first_weights(args, &classes, output)?;
+    let stride = checkpoint.architecture.max_stride();
+    let image_size = (args.imgsz as usize).next_multiple_of(stride).max(2 * stride);
+    if image_size != args.imgsz as usize {
+        tracing::warn!("--imgsz {} does not fit the stride {stride}: using {image_size}", args.imgsz);
+    }
+    if !args.noautoanchor {
+        checkpoint = fit_anchors(checkpoint, train_set, image_size, hyp.anchor_t, args.seed, output)?;
+    }
+    hyp.anchors = 0.0;
+    let options = options(args, hyp, image_size);
+    let masks = Masks::of_zeros(&checkpoint)?;
+    if !masks.is_empty() {
+        let n = crate::format::thousands(masks.pruned());
+        output.line(format!("{n} weights are pruned and stay zero"))?;
+    }
+    let state = TrainState::new(checkpoint, masks, options.rule)?;
+    let run = RunDir::create(&args.project, &args.name, args.exist_ok)?;
+    run.write(FLAGS, serde_saphyr::to_string(args)?.as_bytes())?;
+    run.write("hyp.yaml", serde_saphyr::to_string(&options.hyp)?.as_bytes())?;
+    Ok((run, state, options))
+}
+
+/// The run `run`, or the newest below `project` if it is empty.
+pub(super) fn resumed_run(run: &Path, project: &Path) -> Result<PathBuf> {
+    if run.as_os_str().is_empty() {
+        return newest_run(project);
+    }
+    // YOLOv5 names the checkpoint, not its run.
+    let folder = if run.is_file() { run.parent().and_then(Path::parent).unwrap_or(run) } else { run };
+    if !folder.is_dir() {
+        bail!("{}: no such run; check --resume", run.display());
+    }
+    Ok(folder.to_owned())
+}
+
+fn read_flags(file: &Path) -> Result<TrainArgs> {
+    let text = std::fs::read_to_string(file)
+        .with_context(|| format!("{}: not the folder of a training run; check --resume", file.display()))?;
+    serde_saphyr::from_str(&text).map_err(|error| {
+        anyhow::anyhow!("{}: damaged ({}); start the run again", file.display(), error.without_snippet())
+    })
+}
+
+fn resume(args: &TrainArgs, folder: &Path) -> Result<(RunDir, TrainState, TrainOptions)> {
+    let files = RunFolder::create(folder)?;
+    if !files.state().is_file() {
+        bail!("{}: this run is done; there is nothing to resume", folder.display());
+    }
+    let state = TrainState::load(&files.state())?;
+    let hyp_file = folder.join("hyp.yaml");
+    let hyp = presets::hyperparameters(&hyp_file.display().to_string())?;
+    let stride = state.checkpoint.architecture.max_stride();
+    let image_size = (args.imgsz as usize).next_multiple_of(stride).max(2 * stride);
+    let options = options(args, hyp, image_size);
+    let at = &state.progress;
+    tracing::info!("going on at epoch {}, batch {}", at.epoch, at.batch_in_epoch);
+    Ok((RunDir::reopen(folder), state, options))
+}
+
+/// Weights to begin with, for the classes of the data set.
+fn first_weights(args: &TrainArgs, classes: &[String], output: &Output) -> Result<Checkpoint> {
+    let pretrained = match args.weights.as_os_str().is_empty() {
+        true => None,
+        false => Some(Weights::load(&args.weights, args.offline)?),
+    };
+    let architecture = match (&args.cfg, &pretrained) {
+        (Some(cfg), _) => model_yaml(cfg, classes.len())?,
+        (None, Some(weights)) => weights.checkpoint.architecture.clone().with_num_classes(classes.len()),
+        (None, None) => bail!("random weights need a network: name one with --cfg, such as --cfg yolov5n"),
+    };
+    if architecture.fused {
+        bail!(
+            "{}: its batch normalisation is folded in, so it cannot be trained; use the weights from before",
+            args.weights.display()
+        );
+    }
+    let mut rng = StdRng::seed_from_u64(args.seed);
+    let mut checkpoint = Checkpoint::random(architecture, &mut rng)?;
+    if let Some(Weights { path, checkpoint: source, .. }) = &pretrained {
+        let same_classes = source.class_names.len() == classes.len();
+        if same_classes && args.cfg.is_none() {
+            checkpoint = source.clone();
+        } else {
+            let n = checkpoint.transfer_from(source);
+            let (all, path) = (checkpoint.weights.len(), path.display());
+            output.line(format!("Transferred {n} of {all} tensors from {path}"))?;
+        }
+    }
+    checkpoint.class_names = classes.to_vec();
+    Ok(checkpoint)
+}
+
+fn model_yaml(cfg: &str, num_classes: usize) -> Result<Architecture> {
+    let name = cfg.strip_suffix(".yaml").unwrap_or(cfg);
+    let text = match (Path::new(cfg).is_file(), variant_yaml(name)) {
+        (true, _) => std::fs::read_to_string(cfg).with_context(|| format!("{cfg}: cannot be read"))?,
+        (false, Some(text)) => text.to_owned(),
+        (false, None) => bail!("{cfg}: no such file; check --cfg (known names: yolov5n, yolov5s, …)"),
+    };
+    Architecture::from_yaml(&text, Some(num_classes)).with_context(|| cfg.to_owned())
+}
+
+fn fit_anchors(
+    checkpoint: Checkpoint,
+    train_set: &Dataset,
+    image_size: usize,
+    anchor_t: f64,
+    seed: u64,
+    output: &Output,
+) -> Result<Checkpoint> {
+    let detect = checkpoint.architecture.detect();
+    let items = &train_set.items;
+    let decision =
+        check_anchors(items, &detect.anchors, &detect.strides, image_size as u32, anchor_t as f32, seed)?;
+    let percent = |share: f64| share * 100.0;
+    match decision {
+        AnchorDecision::Replace { anchors_px, before, after, .. } => {
+            output.line(format!(
+                "Anchors: {:.1} % of the objects fit, {:.1} % after fitting them to the data",
+                percent(before.best_possible_recall),
+                percent(after.best_possible_recall)
+            ))?;
+            return Ok(checkpoint.with_anchors(anchors_px));
+        }
+        AnchorDecision::Keep(fit) => {
+            output.line(format!("Anchors: {:.1} % of the objects fit", percent(fit.best_possible_recall)))?;
+        }
+        AnchorDecision::NoBetter { before, .. } => tracing::warn!(
+            "the anchors fit only {:.1} % of the objects, and none better were found",
+            percent(before.best_possible_recall)
+        ),
+        AnchorDecision::NoLabels => tracing::warn!("the training images have no labels"),
+    }
+    Ok(checkpoint)
+}
+
+fn options(args: &TrainArgs, hyp: yolo_train::hyper::Hyperparameters, image_size: usize) -> TrainOptions {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let freeze = match args.freeze[..] {
+        [first] => (0..first).collect(),
+        _ => args.freeze.clone(),
+    };
+    TrainOptions {
+        hyp,
+        nominal_batch_size: args.nominal_batch_size as usize,
+        rule: match args.optimizer {
+            OptimizerArg::Sgd => Rule::Sgd,
+            OptimizerArg::AdamW => Rule::AdamW,
+        },
+        decay: if args.cos_lr { Decay::Cosine } else { Decay::Linear },
+        label_smoothing: args.label_smoothing,
+        auto_balance: args.autobalance,
+        multi_scale: args.multi_scale,
+        freeze,
+        rect: args.rect,
+        single_class: args.single_cls,
+        image_weights: args.image_weights,
+        patience: args.patience as usize,
+        seed: args.seed,
+        workers: args.workers.unwrap_or(8).min(cores),
+        cache: args.cache,
+        save_period: args.save_period as usize,
+        validate_every_epoch: !args.noval,
+        ..TrainOptions::new(args.epochs as usize, args.batch_size as usize, image_size)
+    }
+}
+
+#[allow(clippy::too_many_arguments)]
+fn fit(
+    mut state: TrainState,
+    options: &TrainOptions,
+    args: &TrainArgs,
+    run: &RunDir,
+    device: &burn::tensor::Device,
+    train_set: Dataset,
+    val_set: Dataset,
+    output: &Output,
+) -> Result<()> {
+    let validation = ValidationOptions {
+        batch_size: options.batch_size * 2,
+        nms: NmsOptions { class_agnostic: args.single_cls, ..NmsOptions::validation() },
+        workers: options.workers,
+        forward_threads: forward_threads(&args.device),
+        single_class: args.single_cls,
+        ..ValidationOptions::new(options.image_size)
+    };
+    let folder = RunFolder::create(run.path())?;
+    let setup = Setup {
+        train: &train_set,
+        val: &val_set,
+        device,
+        options,
+        validation: &validation,
+        teacher: None,
+        pruner: None,
+        first_candidate: 0,
+        folder: Some(&folder),
+    };
+    let mut view = TrainingView::new(output, options.epochs, val_set.items.len(), false);
+    let outcome = train(&mut state, &setup, &mut view);
+    drop(view);
+    match outcome.with_context(|| run.path().display().to_string())? {
+        Outcome::Stopped => {
+            bail!("interrupted and saved; `yolo-cli train --resume {}` goes on", run.path().display())
+        }
+        Outcome::EarlyStop => output.line(format!(
+            "No better result for {} epochs: stopping. --patience 0 turns that off",
+            options.patience
+        ))?,
+        Outcome::Done => {}
+    }
+    let best = if folder.best().is_file() { folder.best() } else { folder.last() };
+    show_best(&best, val_set, device, &validation, output)?;
+    std::fs::remove_file(folder.state()).with_context(|| folder.state().display().to_string())?;
+    output.line(format!("Results saved to {}", run.path().display()))
+}
+
+/// Threads that share the forward pass of a validation batch.
+pub(super) fn forward_threads(device: &str) -> usize {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    if device::is_cpu(device) { cores } else { 1 }
+}
+
+fn show_best(
+    best: &Path,
+    val_set: Dataset,
+    device: &burn::tensor::Device,
+    options: &ValidationOptions,
+    output: &Output,
+) -> Result<()> {
+    let checkpoint = Checkpoint::load(best)?;
+    let names = checkpoint.class_names.clone();
+    let wishes = CocoWishes { annotations: None, save_json: false, single_cls: options.single_class };
+    let yardstick = Yardstick::new(val_set, &wishes)?;
+    let measurement = yardstick.measure(&checkpoint.fuse()?, device, options)?;
+    output.line(format!("Best weights: {}", best.display()))?;
+    for line in table::class_table(&measurement.validation, &names, names.len() > 1) {
+        output.line(line)?;
+    }
+    for line in measurement.coco.iter().flat_map(yolo_data::coco::Summary::lines) {
+        output.line(line)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,42 @@
+//! Ctrl-C: most commands end at once and leave nothing half-written; training first saves.
+
+use std::io::Write;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::run_dir;
+
+/// Whether a command runs that stops by itself when asked to.
+static GRACEFUL: AtomicBool = AtomicBool::new(false);
+/// Whether it was asked to.
+static STOP: AtomicBool = AtomicBool::new(false);
+
+/// From now on, the first Ctrl-C only sets [`requested`]; a second one ends the program.
+pub(crate) fn be_graceful() {
+    GRACEFUL.store(true, Ordering::SeqCst);
+}
+
+/// Whether Ctrl-C was pressed since [`be_graceful`].
+pub(crate) fn requested() -> bool {
+    STOP.load(Ordering::SeqCst)
+}
+
+/// Catches Ctrl-C for the rest of the program.
+pub(crate) fn catch_ctrl_c() {
+    let handler = || {
+        let mut stderr = std::io::stderr();
+        if GRACEFUL.load(Ordering::SeqCst) && !STOP.swap(true, Ordering::SeqCst) {
+            // Nobody is left to tell when stderr is closed.
+            let _ = writeln!(
+                stderr,
+                "\nstopping: the run is saved after this batch; Ctrl-C again ends it at once"
+            );
+            return;
+        }
+        run_dir::remove_unfinished();
+        let _ = writeln!(stderr, "\nerror: interrupted; no results were written");
+        std::process::exit(1);
+    };
+    if let Err(error) = ctrlc::set_handler(handler) {
+        tracing::debug!("Ctrl-C cannot be caught here: {error}");
+    }
+}

@@ -1,0 +1,110 @@
+//! What is known by name: hyper-parameters, recipes, and the example that comes with the program.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use yolo_data::dataset::cache::default_cache_dir;
+use yolo_data::demo::{self, DemoOptions};
+use yolo_train::hyper::Hyperparameters;
+use yolo_train::recipe::Recipe;
+
+use crate::console::progress_bar;
+
+/// Name of the example: drawn shapes, and a small network trained on them.
+pub(crate) const DEMO: &str = "demo";
+
+const HYPS: [(&str, &str); 5] = [
+    ("scratch-low", include_str!("../../../configs/hyps/scratch-low.yaml")),
+    ("scratch-med", include_str!("../../../configs/hyps/scratch-med.yaml")),
+    ("scratch-high", include_str!("../../../configs/hyps/scratch-high.yaml")),
+    ("VOC", include_str!("../../../configs/hyps/VOC.yaml")),
+    ("finetune", include_str!("../../../configs/hyps/finetune.yaml")),
+];
+
+const RECIPES: [(&str, &str); 3] = [
+    ("default", include_str!("../../../configs/recipes/default.yaml")),
+    ("tutorial-30", include_str!("../../../configs/recipes/tutorial-30.yaml")),
+    ("gradual-70", include_str!("../../../configs/recipes/gradual-70.yaml")),
+];
+
+/// The hyper-parameters of a file or a known name; YOLOv5's `hyp.scratch-low.yaml` is one, too.
+pub(crate) fn hyperparameters(name: &str) -> Result<Hyperparameters> {
+    let (text, file) = text(name, "--hyp", "hyp.", &HYPS)?;
+    Ok(Hyperparameters::parse(&text, &file)?)
+}
+
+/// The recipe of a file or a known name.
+pub(crate) fn recipe(name: &str) -> Result<Recipe> {
+    let (text, file) = text(name, "--recipe", "", &RECIPES)?;
+    Ok(Recipe::parse(&text, &file)?)
+}
+
+/// The text behind `name` and the path that messages call it by.
+fn text(name: &str, flag: &str, prefix: &str, known: &[(&str, &str)]) -> Result<(String, PathBuf)> {
+    let path = Path::new(name);
+    if path.is_file() {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("{name}: cannot be read as text; check {flag}"))?;
+        return Ok((text, path.to_owned()));
+    }
+    let stem = name.strip_prefix(prefix).unwrap_or(name);
+    let stem = stem.strip_suffix(".yaml").unwrap_or(stem);
+    match known.iter().find(|(known, _)| *known == stem) {
+        Some((_, text)) => Ok(((*text).to_owned(), path.to_owned())),
+        None => {
+            let names: Vec<&str> = known.iter().map(|(known, _)| *known).collect();
+            bail!("{name}: no such file; check {flag} (known names: {})", names.join(", "))
+        }
+    }
+}
+
+/// The yaml of the example data set, which is drawn when it is asked for the first time.
+pub(crate) fn demo_data() -> Result<PathBuf> {
+    let folder = demo_folder()?.join("shapes");
+    let options = DemoOptions::default();
+    let total = u64::from(options.train_images + options.val_images);
+    let bar = progress_bar("Drawing", total);
+    let yaml = demo::write(&folder, &options, |done| bar.set_position(done as u64));
+    bar.finish_and_clear();
+    Ok(yaml?)
+}
+
+/// The checkpoint of the example, unpacked when it is asked for the first time.
+pub(crate) fn demo_weights() -> Result<PathBuf> {
+    let path = demo_folder()?.join("demo.safetensors");
+    let is_current = std::fs::read(&path).is_ok_and(|bytes| bytes == DEMO_WEIGHTS);
+    if !is_current {
+        yolo_data::atomic::write(&path, |out| out.write_all(DEMO_WEIGHTS))
+            .with_context(|| format!("{}: cannot be written", path.display()))?;
+    }
+    Ok(path)
+}
+
+/// The cache folder of the user, or the current folder where there is none.
+fn demo_folder() -> Result<PathBuf> {
+    let folder = default_cache_dir().unwrap_or_else(|| PathBuf::from("datasets")).join(DEMO);
+    std::fs::create_dir_all(&folder).with_context(|| format!("{}: cannot be made", folder.display()))?;
+    Ok(folder)
+}
+
+/// A yolov5 of an eighth of the width, trained on the example data set by the command in `docs/demo.md`.
+const DEMO_WEIGHTS: &[u8] = include_bytes!("../assets/demo.safetensors");
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn every_preset_parses() {
+        for (name, _) in HYPS {
+            hyperparameters(name).unwrap();
+        }
+        for (name, _) in RECIPES {
+            recipe(name).unwrap().check().unwrap();
+        }
+        assert_eq!(hyperparameters("hyp.scratch-low.yaml").unwrap(), Hyperparameters::default());
+        let error = recipe("default-70").unwrap_err().to_string();
+        assert!(error.contains("gradual-70"), "{error}");
+    }
+}

@@ -1,0 +1,140 @@
+//! A training run as seen in the terminal: a bar with the losses while an epoch runs, a row when it is done.
+
+use std::collections::HashSet;
+
+use indicatif::ProgressBar;
+use yolo_train::train::{BatchReport, EpochRecord, Observer};
+
+use crate::console::{Output, progress_bar};
+use crate::format::general;
+use crate::interrupt;
+
+/// Shows a run.
+pub(crate) struct TrainingView<'a> {
+    output: &'a Output,
+    epochs: usize,
+    val_images: usize,
+    with_distillation: bool,
+    bar: Option<ProgressBar>,
+    /// What the bar is about.
+    step: &'static str,
+    has_header: bool,
+    warned: HashSet<String>,
+}
+
+impl<'a> TrainingView<'a> {
+    pub(crate) fn new(output: &'a Output, epochs: usize, val_images: usize, with_distillation: bool) -> Self {
+        Self {
+            output,
+            epochs,
+            val_images,
+            with_distillation,
+            bar: None,
+            step: "",
+            has_header: false,
+            warned: HashSet::new(),
+        }
+    }
+
+    fn advance(&mut self, step: &'static str, done: usize, total: usize) -> &ProgressBar {
+        if self.step != step {
+            self.clear();
+            self.step = step;
+        }
+        let bar = self.bar.get_or_insert_with(|| progress_bar(step, total as u64));
+        bar.set_position(done as u64);
+        bar
+    }
+
+    fn clear(&mut self) {
+        if let Some(bar) = self.bar.take() {
+            bar.finish_and_clear();
+        }
+        self.step = "";
+    }
+
+    fn header(&self) -> String {
+        let mut columns = vec!["box", "obj", "cls"];
+        if self.with_distillation {
+            columns.push("distill");
+        }
+        columns.extend(["P", "R", "mAP50", "mAP50-95"]);
+        columns.iter().fold(format!("{:>9}", "Epoch"), |line, column| format!("{line}{column:>11}"))
+    }
+
+    fn row(&self, record: &EpochRecord, is_best: bool) -> String {
+        let mut values = vec![record.train.bbox, record.train.objectness, record.train.class];
+        if self.with_distillation {
+            values.push(record.distillation);
+        }
+        let mut cells: Vec<String> = values.into_iter().map(|value| general(value, 4)).collect();
+        match &record.validation {
+            Some(v) => cells.extend([v.precision, v.recall, v.map50, v.map].map(|value| general(value, 3))),
+            None => cells.extend(["-"; 4].map(ToOwned::to_owned)),
+        }
+        let epoch = format!("{}/{}", record.epoch, self.epochs - 1);
+        let row = cells.iter().fold(format!("{epoch:>9}"), |line, cell| format!("{line}{cell:>11}"));
+        if is_best { row + "  best" } else { row }
+    }
+
+    fn print(&mut self, line: &str) {
+        self.clear();
+        if let Err(error) = self.output.line(line) {
+            tracing::warn!("{error:#}");
+        }
+    }
+}
+
+impl Drop for TrainingView<'_> {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+impl Observer for TrainingView<'_> {
+    fn batch(&mut self, report: &BatchReport) {
+        let mean = report.mean;
+        let epochs = self.epochs;
+        let bar = self.advance("Training", report.done, report.batches);
+        bar.set_message(format!(
+            "Epoch {}/{}  box {} obj {} cls {}  {} objects, {} px ",
+            report.epoch,
+            epochs - 1,
+            general(mean.bbox, 4),
+            general(mean.objectness, 4),
+            general(mean.class, 4),
+            report.instances,
+            report.image_size
+        ));
+    }
+
+    fn validating(&mut self, images: usize) {
+        let total = self.val_images;
+        self.advance("Validating", images, total);
+    }
+
+    fn reestimating(&mut self, images: usize) {
+        self.advance("Statistics", images, images);
+    }
+
+    fn epoch(&mut self, record: &EpochRecord, is_best: bool) {
+        if !self.has_header {
+            self.has_header = true;
+            let header = self.header();
+            self.print(&header);
+        }
+        let row = self.row(record, is_best);
+        self.print(&row);
+    }
+
+    fn warning(&mut self, message: &str) {
+        if self.warned.insert(message.to_owned()) {
+            self.clear();
+            tracing::warn!("{message}");
+        }
+    }
+
+    fn should_stop(&self) -> bool {
+        interrupt::requested()
+    }
+}

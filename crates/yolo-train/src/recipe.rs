@@ -1,0 +1,155 @@
+//! A recipe: how to prune and how to fine-tune, as a yaml.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use yolo_prune::{Method, Pattern, PruneOptions, Rank};
+
+use crate::distill::DistillationOptions;
+use crate::error::{Result, TrainError};
+use crate::optimizer::Rule;
+use crate::schedule::Decay;
+
+/// What a recipe yaml holds. Every key may be left out; an unknown one is an error.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Recipe {
+    /// Which weights go.
+    pub prune: PruneRecipe,
+    /// How what is left is trained.
+    pub finetune: FinetuneRecipe,
+}
+
+/// Which weights go, and when.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PruneRecipe {
+    /// How weights compete.
+    pub method: Method,
+    /// Fraction of the convolution weights that goes, 0 to 1.
+    pub amount: f64,
+    /// Whose magnitudes are compared.
+    pub rank: Rank,
+    /// Convolutions that stay as they are, by name or pattern.
+    pub exclude: Vec<String>,
+    /// Epochs over which the sparsity rises along a cubic curve; 0 prunes everything before the first.
+    pub gradual_epochs: usize,
+}
+
+/// How what is left is trained.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FinetuneRecipe {
+    /// Passes over the training images.
+    pub epochs: usize,
+    /// Images per batch.
+    pub batch_size: usize,
+    /// Images whose gradients make one step.
+    pub nominal_batch_size: usize,
+    /// Side of the network's input in pixels; none for 640, or what the demo network wants.
+    pub image_size: Option<usize>,
+    /// Which rule updates the weights.
+    pub optimizer: Rule,
+    /// How the learning rate falls.
+    pub decay: Decay,
+    /// Name or file of the hyper-parameters.
+    pub hyp: String,
+    /// First learning rate, in place of the one in `hyp`.
+    pub lr0: Option<f64>,
+    /// Epochs without a better result after which training ends; 0 for never.
+    pub patience: usize,
+    /// Layers whose weights stay as they are.
+    pub freeze: Vec<usize>,
+    /// Whether batch normalisation keeps to its running statistics while training.
+    pub freeze_batch_norm: bool,
+    /// Whether batch statistics are measured anew after pruning and after training, where that is better.
+    pub reestimate_batch_norm: bool,
+    /// Training images that this is measured on, at most.
+    pub reestimate_images: usize,
+    /// Whether decoded images are kept in memory.
+    pub cache: bool,
+    /// What the dense network teaches; none to learn from labels only.
+    pub distillation: Option<DistillationOptions>,
+}
+
+impl Default for PruneRecipe {
+    fn default() -> Self {
+        Self {
+            method: Method::Global,
+            amount: 0.5,
+            rank: Rank::Stored,
+            exclude: Vec::new(),
+            gradual_epochs: 0,
+        }
+    }
+}
+
+impl Default for FinetuneRecipe {
+    fn default() -> Self {
+        Self {
+            epochs: 10,
+            batch_size: 16,
+            nominal_batch_size: 16,
+            image_size: None,
+            optimizer: Rule::Sgd,
+            decay: Decay::Cosine,
+            hyp: "finetune".to_owned(),
+            lr0: None,
+            patience: 0,
+            freeze: Vec::new(),
+            freeze_batch_norm: false,
+            reestimate_batch_norm: true,
+            reestimate_images: 1024,
+            cache: true,
+            distillation: Some(DistillationOptions::default()),
+        }
+    }
+}
+
+impl Recipe {
+    /// Parses the text of a recipe; `file` is only used in messages.
+    ///
+    /// # Errors
+    /// [`TrainError::Recipe`] with the line: not a yaml, an unknown key, a value out of range.
+    pub fn parse(text: &str, file: &Path) -> Result<Self> {
+        let recipe: Self = serde_saphyr::from_str(text).map_err(|error| {
+            let line = error.location().map(|at| format!(":{}", at.line())).unwrap_or_default();
+            let reason = error.without_snippet().to_string();
+            TrainError::Recipe { place: format!("{}{line}", file.display()), reason }
+        })?;
+        let invalid = |reason: String| TrainError::Recipe { place: file.display().to_string(), reason };
+        recipe.check().map_err(invalid)?;
+        Ok(recipe)
+    }
+
+    /// Checks that the parts fit each other.
+    ///
+    /// # Errors
+    /// What does not, in one sentence.
+    pub fn check(&self) -> std::result::Result<(), String> {
+        let (prune, finetune) = (&self.prune, &self.finetune);
+        if !(0.0..=1.0).contains(&prune.amount) {
+            return Err(format!("prune.amount: {} is outside 0 to 1", prune.amount));
+        }
+        if prune.gradual_epochs > finetune.epochs {
+            return Err(format!(
+                "prune.gradual_epochs: {} is more than the {} epochs of fine-tuning",
+                prune.gradual_epochs, finetune.epochs
+            ));
+        }
+        if finetune.batch_size == 0 || finetune.nominal_batch_size == 0 {
+            return Err("finetune.batch_size and finetune.nominal_batch_size have to be above 0".to_owned());
+        }
+        Ok(())
+    }
+
+    /// The pruning, with `amount` in place of the recipe's.
+    pub fn prune_options(&self, amount: f64) -> PruneOptions {
+        PruneOptions {
+            method: self.prune.method,
+            amount,
+            rank: self.prune.rank,
+            exclude: self.prune.exclude.iter().map(|pattern| Pattern::new(pattern)).collect(),
+        }
+    }
+}
