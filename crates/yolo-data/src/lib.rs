@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! data.yaml ─ DatasetConfig ─ Dataset ─ plan_batches ─ Loader ─ Batch        (boxes of labels: Geometry)
+//!                                     └ epoch_plans ─ TrainLoader ─ TrainBatch
 //! instances.json ─ GroundTruth ─┐
 //! predictions ─ Detection ──────┴─ coco::evaluate ─ Summary                  (YOLOv5's own: NativeMetrics)
 //! ```
@@ -28,6 +29,7 @@
 //! ```
 
 pub mod atomic;
+pub mod augment;
 pub mod boxes;
 pub mod coco;
 pub mod dataset;
@@ -38,6 +40,7 @@ pub mod loader;
 pub mod metrics;
 pub mod rect;
 pub mod resize;
+pub mod train_loader;
 
 pub use boxes::{Cxcywh, Ltwh, Xyxy};
 pub use error::{DataError, Result};
