@@ -15,7 +15,7 @@ use crate::{Cxcywh, Xyxy};
 pub const BORDER: u8 = 114;
 
 /// Boxes end this far inside the network input before they are normalised.
-const CLIP_MARGIN: f64 = 1e-3;
+pub(crate) const CLIP_MARGIN: f64 = 1e-3;
 
 /// What the letterbox may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -150,7 +150,8 @@ fn resized(image: &RgbImage, (width, height): (u32, u32)) -> Cow<'_, RgbImage> {
     }
 }
 
-fn split_channels(row: &[u8], red: &mut [u8], green: &mut [u8], blue: &mut [u8]) {
+/// Rows of interleaved pixels as three planes of their length.
+pub(crate) fn split_channels(row: &[u8], red: &mut [u8], green: &mut [u8], blue: &mut [u8]) {
     let pixels = row.as_chunks::<3>().0;
     for (((pixel, r), g), b) in pixels.iter().zip(red).zip(green).zip(blue) {
         [*r, *g, *b] = *pixel;

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! data.yaml ─ DatasetConfig ─ Dataset ─ plan_batches ─ Loader ─ Batch        (boxes of labels: Geometry)
+//!                                     └ epoch_plans ─ TrainLoader ─ TrainBatch
 //! instances.json ─ GroundTruth ─┐
 //! predictions ─ Detection ──────┴─ coco::evaluate ─ Summary                  (YOLOv5's own: NativeMetrics)
 //! ```

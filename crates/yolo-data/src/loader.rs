@@ -3,19 +3,20 @@
 //! Work is handed out image by image, so all threads work on the batch that is needed next. An image that
 //! cannot be decoded is left out of its batch and reported; the run goes on.
 
-mod queue;
+pub(crate) mod pipeline;
+pub(crate) mod queue;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
+use crate::Result;
 use crate::dataset::Item;
 use crate::image::{Decoded, RgbImage, decode_file};
 use crate::letterbox::{Geometry, LetterboxOptions, Placement, letterbox_into, load_size};
 use crate::rect::BatchPlan;
 use crate::resize::{Interpolation, resize_into};
-use crate::{DataError, Result};
-use queue::{Open, Queue, Task};
+use pipeline::{Pipeline, Prepare, close_gaps};
+use queue::{Open, Task};
 
 /// How to load.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -72,25 +73,21 @@ pub struct Skipped {
 }
 
 /// Reads an image file: [`decode_file`], but for tests.
-type Decode = fn(&Path) -> Result<Decoded>;
+pub(crate) type Decode = fn(&Path) -> Result<Decoded>;
 
 /// Iterator over the batches of a list of plans. Dropping it stops its threads and waits for them.
 ///
 /// An `Err` means a defect of the loader itself (a thread panicked, or could not be started); it ends the
 /// iteration. Unreadable images are no `Err`: see [`Batch::skipped`].
 pub struct Loader {
-    job: Arc<Job>,
-    workers: Vec<JoinHandle<()>>,
-    /// Scratch for decoding on this thread.
-    scratch: RgbImage,
+    pipeline: Pipeline<Letterboxed>,
 }
 
-/// What threads share.
-struct Job {
+/// Preparation for validation and detection: decode, resize, letterbox.
+struct Letterboxed {
     items: Arc<[Item]>,
     options: LoaderOptions,
     decode: Decode,
-    queue: Queue,
 }
 
 impl Loader {
@@ -108,34 +105,19 @@ impl Loader {
         options: LoaderOptions,
         decode: Decode,
     ) -> Self {
-        for plan in &plans {
-            assert!(plan.height > 0 && plan.width > 0, "a batch of {}×{} pixels", plan.height, plan.width);
-            assert!(plan.indices.iter().all(|&i| i < items.len()), "a plan points beyond the items");
-        }
-        // Without threads there is nobody to decode ahead.
-        let ahead = if options.workers == 0 { 1 } else { options.prefetch_batches.max(1) };
-        let job = Arc::new(Job { items, options, decode, queue: Queue::new(plans, ahead) });
-        let mut workers = Vec::with_capacity(options.workers);
-        for i in 0..options.workers {
-            let shared = Arc::clone(&job);
-            match std::thread::Builder::new().name(format!("loader-{i}")).spawn(move || shared.work()) {
-                Ok(handle) => workers.push(handle),
-                Err(e) => {
-                    job.queue.fail(format!("cannot start a loader thread ({e}); ask for fewer workers"))
-                }
-            }
-        }
-        Self { job, workers, scratch: RgbImage::default() }
+        let n = items.len();
+        let prepare = Letterboxed { items, options, decode };
+        Self { pipeline: Pipeline::new(prepare, n, plans, options.workers, options.prefetch_batches, 0) }
     }
 
     /// Batches that were not returned yet.
     pub fn remaining(&self) -> usize {
-        self.job.queue.remaining()
+        self.pipeline.remaining()
     }
 
     /// Gives the memory of a batch back for later ones.
     pub fn recycle(&self, batch: Batch) {
-        self.job.queue.recycle(batch.pixels);
+        self.pipeline.recycle(batch.pixels);
     }
 }
 
@@ -143,15 +125,7 @@ impl Iterator for Loader {
     type Item = Result<Batch>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        if self.job.options.workers == 0 {
-            while let Some(task) = self.job.queue.try_take() {
-                self.job.run(task, &mut self.scratch);
-            }
-        }
-        match self.job.queue.wait_for_next() {
-            Ok(open) => open.map(|open| Ok(finish(open))),
-            Err(reason) => Some(Err(DataError::invalid("image loader", reason))),
-        }
+        Some(self.pipeline.next()?.map(|open| finish(&open)))
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
@@ -159,39 +133,25 @@ impl Iterator for Loader {
     }
 }
 
-impl Drop for Loader {
-    fn drop(&mut self) {
-        self.job.queue.stop();
-        for worker in self.workers.drain(..) {
-            // A panic was reported by `next` already.
-            let _ = worker.join();
-        }
-    }
+/// A sentence for an image whose size is no longer that of its item, if it is so.
+pub(crate) fn changed_since_scan(item: &Item, image: &RgbImage) -> Option<String> {
+    ((image.width, image.height) != (item.width, item.height)).then(|| {
+        format!(
+            "{}: the image is {}×{}, but {}×{} when the data set was read; it was changed since",
+            item.image.display(),
+            image.width,
+            image.height,
+            item.width,
+            item.height
+        )
+    })
 }
 
-impl Job {
-    /// What a thread does until there is nothing left.
-    fn work(&self) {
-        let mut scratch = RgbImage::default();
-        while let Some(task) = self.queue.wait_for_task() {
-            self.run(task, &mut scratch);
-        }
-    }
+impl Prepare for Letterboxed {
+    type Scratch = RgbImage;
+    type Slot = Slot;
 
-    /// Loads the image of `task`. A panic ends the iteration with an error in place of a wait without end.
-    fn run(&self, task: Task, scratch: &mut RgbImage) {
-        let item = &self.items[task.item_idx];
-        let loaded = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.load(&task, scratch)));
-        match loaded {
-            Ok(slot) => self.queue.complete(&task, slot),
-            Err(_) => self.queue.fail(format!(
-                "a thread panicked at {}; this is a bug in the loader, please report it with this file",
-                item.image.display()
-            )),
-        }
-    }
-
-    fn load(&self, task: &Task, scratch: &mut RgbImage) -> Slot {
+    fn prepare(&self, task: &Task<Slot>, scratch: &mut RgbImage) -> Slot {
         let item = &self.items[task.item_idx];
         let Decoded { image, warnings } = match (self.decode)(&item.image) {
             Ok(decoded) => decoded,
@@ -200,16 +160,7 @@ impl Job {
         let mut warnings: Vec<String> =
             warnings.into_iter().map(|w| format!("{}: {w}", item.image.display())).collect();
         let original = (image.width, image.height);
-        if original != (item.width, item.height) {
-            warnings.push(format!(
-                "{}: the image is {}×{}, but {}×{} when the data set was read; it was changed since",
-                item.image.display(),
-                original.0,
-                original.1,
-                item.width,
-                item.height
-            ));
-        }
+        warnings.extend(changed_since_scan(item, &image));
         let size = load_size(original, self.options.image_size);
         let loaded = if size == original {
             &image
@@ -224,6 +175,12 @@ impl Job {
         Slot::Loaded { sample: Sample { item_idx: task.item_idx, geometry }, warnings }
     }
 
+    fn file(&self, item_idx: usize) -> String {
+        self.items[item_idx].image.display().to_string()
+    }
+}
+
+impl Letterboxed {
     fn interpolation(&self, (width, height): (u32, u32)) -> Interpolation {
         if self.options.image_size < width.max(height) && !self.options.augment {
             Interpolation::Area
@@ -239,35 +196,26 @@ enum Slot {
     Skipped(Skipped),
 }
 
-/// Closes the gaps that unreadable images left, and lists what happened in the order of the plan.
-fn finish(open: Arc<Open>) -> Batch {
-    let (mut pixels, slots) = open.take();
-    let image_len = open.image_len();
+/// Lists what happened in the order of the plan, without gaps for unreadable images.
+fn finish(open: &Open<Slot>) -> Batch {
+    let (pixels, slots) = close_gaps(open, |slot| matches!(slot, Slot::Loaded { .. }));
     let mut batch = Batch {
-        pixels: Vec::new(),
+        pixels,
         height: open.height,
         width: open.width,
         samples: Vec::with_capacity(slots.len()),
         skipped: Vec::new(),
         warnings: Vec::new(),
     };
-    for (i, slot) in slots.into_iter().enumerate() {
+    for slot in slots {
         match slot {
-            Some(Slot::Loaded { sample, warnings }) => {
-                let to = batch.samples.len();
-                if to != i {
-                    pixels.copy_within(i * image_len..(i + 1) * image_len, to * image_len);
-                }
+            Slot::Loaded { sample, warnings } => {
                 batch.samples.push(sample);
                 batch.warnings.extend(warnings);
             }
-            Some(Slot::Skipped(skipped)) => batch.skipped.push(skipped),
-            // Only finished batches get here.
-            None => {}
+            Slot::Skipped(skipped) => batch.skipped.push(skipped),
         }
     }
-    pixels.truncate(batch.samples.len() * image_len);
-    batch.pixels = pixels;
     batch
 }
 

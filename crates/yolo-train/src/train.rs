@@ -308,8 +308,9 @@ impl<'a> Run<'a> {
             let classes = state.checkpoint.architecture.num_classes();
             image_weights(&self.items, &state.progress.class_maps, classes)
         });
+        let sizes: Vec<(u32, u32)> = self.items.iter().map(|item| (item.width, item.height)).collect();
         let plans = epoch_plans(
-            &self.items,
+            &sizes,
             &EpochOptions {
                 batch_size: options.batch_size,
                 image_size: options.image_size as u32,

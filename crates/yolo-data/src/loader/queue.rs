@@ -3,29 +3,29 @@
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
-use super::Slot;
 use crate::rect::BatchPlan;
 
-/// Hands out images batch by batch, and batches in order.
-pub(super) struct Queue {
+/// Hands out images batch by batch, and batches in order. `S` is what becomes of an image, next to its pixels.
+pub(crate) struct Queue<S> {
     plans: Vec<BatchPlan>,
+    /// Images before each plan.
+    starts: Vec<usize>,
     /// Most batches that are begun and not handed out.
     ahead: usize,
-    state: Mutex<State>,
+    state: Mutex<State<S>>,
     /// Told when there may be work, or none ever again.
     work: Condvar,
     /// Told when a batch is complete, or never will be.
     done: Condvar,
 }
 
-#[derive(Default)]
-struct State {
+struct State<S> {
     /// The batch and the place in it that are handed out next.
     next: (usize, usize),
     /// How many batches were handed out.
     delivered: usize,
     /// Batches from `delivered` on that are begun.
-    open: VecDeque<Arc<Open>>,
+    open: VecDeque<Arc<Open<S>>>,
     /// Memory of batches that are no longer used.
     spare: Vec<Vec<u8>>,
     stopped: bool,
@@ -33,25 +33,27 @@ struct State {
 }
 
 /// A batch in the making.
-pub(super) struct Open {
-    pub(super) height: usize,
-    pub(super) width: usize,
-    content: Mutex<Content>,
+pub(crate) struct Open<S> {
+    pub(crate) height: usize,
+    pub(crate) width: usize,
+    content: Mutex<Content<S>>,
 }
 
-struct Content {
+struct Content<S> {
     /// `[N, 3, height, width]`.
     pixels: Vec<u8>,
-    slots: Vec<Option<Slot>>,
+    slots: Vec<Option<S>>,
     missing: usize,
 }
 
 /// One image to load.
-pub(super) struct Task {
-    pub(super) batch: Arc<Open>,
+pub(crate) struct Task<S> {
+    pub(crate) batch: Arc<Open<S>>,
     /// Place in the batch.
-    pub(super) slot: usize,
-    pub(super) item_idx: usize,
+    pub(crate) slot: usize,
+    pub(crate) item_idx: usize,
+    /// Place among all images of the plans.
+    pub(crate) position: usize,
 }
 
 /// A panic is reported as a failure, and no invariant spans a panic: a poisoned lock is as good as any.
@@ -59,7 +61,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-impl Open {
+impl<S> Open<S> {
     fn new(plan: &BatchPlan, mut pixels: Vec<u8>) -> Self {
         let n = plan.indices.len();
         // Every byte is written later, or cut off: what is left in reused memory does not matter.
@@ -79,19 +81,19 @@ impl Open {
     }
 
     /// Bytes of one image.
-    pub(super) fn image_len(&self) -> usize {
+    pub(crate) fn image_len(&self) -> usize {
         3 * self.height * self.width
     }
 
     /// Lets `write` fill the `[3, height, width]` pixels of a place. Others wait meanwhile, so it has to be
     /// quick: decoding and resizing come before.
-    pub(super) fn write(&self, slot: usize, write: impl FnOnce(&mut [u8])) {
+    pub(crate) fn write(&self, slot: usize, write: impl FnOnce(&mut [u8])) {
         let len = self.image_len();
         write(&mut lock(&self.content).pixels[slot * len..(slot + 1) * len]);
     }
 
     /// Everything in the batch, once.
-    pub(super) fn take(&self) -> (Vec<u8>, Vec<Option<Slot>>) {
+    pub(crate) fn take(&self) -> (Vec<u8>, Vec<Option<S>>) {
         let mut content = lock(&self.content);
         (std::mem::take(&mut content.pixels), std::mem::take(&mut content.slots))
     }
@@ -101,23 +103,40 @@ impl Open {
     }
 }
 
-impl Queue {
-    pub(super) fn new(plans: Vec<BatchPlan>, ahead: usize) -> Self {
-        Self { plans, ahead, state: Mutex::default(), work: Condvar::new(), done: Condvar::new() }
+impl<S> Queue<S> {
+    /// The images of `plans` without the first `skip` of them.
+    pub(crate) fn new(plans: Vec<BatchPlan>, ahead: usize, skip: usize) -> Self {
+        let starts: Vec<usize> = plans
+            .iter()
+            .scan(0, |total, plan| {
+                let start = *total;
+                *total += plan.indices.len();
+                Some(start)
+            })
+            .collect();
+        let state = State {
+            next: (skip.min(plans.len()), 0),
+            delivered: skip.min(plans.len()),
+            open: VecDeque::new(),
+            spare: Vec::new(),
+            stopped: false,
+            failure: None,
+        };
+        Self { plans, starts, ahead, state: Mutex::new(state), work: Condvar::new(), done: Condvar::new() }
     }
 
-    pub(super) fn remaining(&self) -> usize {
+    pub(crate) fn remaining(&self) -> usize {
         let state = lock(&self.state);
         if state.failure.is_some() { 0 } else { self.plans.len() - state.delivered }
     }
 
     /// The next image, if a batch is open for it.
-    pub(super) fn try_take(&self) -> Option<Task> {
+    pub(crate) fn try_take(&self) -> Option<Task<S>> {
         self.take(&mut lock(&self.state))
     }
 
     /// The next image, as soon as a batch is open for it; `None` when there is nothing left to do.
-    pub(super) fn wait_for_task(&self) -> Option<Task> {
+    pub(crate) fn wait_for_task(&self) -> Option<Task<S>> {
         let mut state = lock(&self.state);
         loop {
             if state.stopped || state.failure.is_some() || state.next.0 >= self.plans.len() {
@@ -130,7 +149,7 @@ impl Queue {
         }
     }
 
-    fn take(&self, state: &mut State) -> Option<Task> {
+    fn take(&self, state: &mut State<S>) -> Option<Task<S>> {
         if state.stopped || state.failure.is_some() {
             return None;
         }
@@ -153,12 +172,12 @@ impl Queue {
             state.next =
                 if slot + 1 == plan.indices.len() { (batch_idx + 1, 0) } else { (batch_idx, slot + 1) };
             let batch = Arc::clone(state.open.back()?);
-            return Some(Task { batch, slot, item_idx });
+            return Some(Task { batch, slot, item_idx, position: self.starts[batch_idx] + slot });
         }
     }
 
     /// Notes what became of a task.
-    pub(super) fn complete(&self, task: &Task, result: Slot) {
+    pub(crate) fn complete(&self, task: &Task<S>, result: S) {
         let complete = {
             let mut content = lock(&task.batch.content);
             content.slots[task.slot] = Some(result);
@@ -176,7 +195,7 @@ impl Queue {
     ///
     /// # Errors
     /// The reason of a failure, once; after it, `None`.
-    pub(super) fn wait_for_next(&self) -> Result<Option<Arc<Open>>, String> {
+    pub(crate) fn wait_for_next(&self) -> Result<Option<Arc<Open<S>>>, String> {
         let mut state = lock(&self.state);
         loop {
             if state.stopped {
@@ -200,7 +219,7 @@ impl Queue {
     }
 
     /// Keeps `memory` for a later batch, unless enough is kept already.
-    pub(super) fn recycle(&self, memory: Vec<u8>) {
+    pub(crate) fn recycle(&self, memory: Vec<u8>) {
         let mut state = lock(&self.state);
         if state.spare.is_empty() {
             state.spare.push(memory);
@@ -208,14 +227,14 @@ impl Queue {
     }
 
     /// Ends the iteration with an error.
-    pub(super) fn fail(&self, reason: String) {
+    pub(crate) fn fail(&self, reason: String) {
         lock(&self.state).failure.get_or_insert(reason);
         self.work.notify_all();
         self.done.notify_all();
     }
 
     /// Ends the iteration, and the threads after the image they are at.
-    pub(super) fn stop(&self) {
+    pub(crate) fn stop(&self) {
         lock(&self.state).stopped = true;
         self.work.notify_all();
         self.done.notify_all();

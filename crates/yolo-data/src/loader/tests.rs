@@ -5,6 +5,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::*;
+use crate::DataError;
 
 /// Files that do not exist, named by their size: `WxH`, `bad` or `panic`.
 fn item(name: &str) -> Item {
@@ -107,7 +108,7 @@ fn dropping_early_stops_the_threads() {
     let options = LoaderOptions { image_size: 8, ..Default::default() };
     let mut loader = Loader::with_decode(items.into(), plans(100, 2), options, counting);
     assert!(loader.next().is_some());
-    let job = Arc::downgrade(&loader.job);
+    let job = Arc::downgrade(&loader.pipeline.job);
     drop(loader);
     assert!(job.upgrade().is_none(), "a thread still holds the job");
     // One batch handed out, two ahead, two images each.

@@ -1,0 +1,49 @@
+//! Seeds that follow from the run's seed, so that nothing has to be saved to resume.
+
+/// Keep the two uses of a seed apart.
+const SAMPLE: u64 = 1;
+const ORDER: u64 = 2;
+
+/// Seed of the sample at `position` in `epoch`.
+pub(super) fn of_sample(seed: u64, epoch: usize, position: usize) -> u64 {
+    [SAMPLE, epoch as u64, position as u64].into_iter().fold(seed, |state, value| mix(state ^ mix(value)))
+}
+
+/// Seed of the order of `epoch`.
+pub(super) fn of_order(seed: u64, epoch: usize) -> u64 {
+    [ORDER, epoch as u64].into_iter().fold(seed, |state, value| mix(state ^ mix(value)))
+}
+
+/// One step of SplitMix64 (Steele, Lea and Flood, 2014): a bijection in which every bit depends on all.
+fn mix(value: u64) -> u64 {
+    let z = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn mix_is_splitmix64() {
+        // First output of the published generator for the seed 0.
+        assert_eq!(mix(0), 0xe220_a839_7b1d_cdaf);
+    }
+
+    #[test]
+    fn seeds_differ_by_seed_epoch_and_position() {
+        let mut seen = HashSet::new();
+        for seed in 0..10 {
+            for epoch in 0..10 {
+                assert!(seen.insert(of_order(seed, epoch)));
+                for position in 0..10 {
+                    assert!(seen.insert(of_sample(seed, epoch, position)));
+                }
+            }
+        }
+    }
+}
