@@ -9,9 +9,11 @@ use super::kmeans::cluster;
 const MIN_SIDE: f32 = 2.0;
 /// Labels with a side below this many pixels are counted as tiny.
 const TINY_SIDE: f32 = 3.0;
-/// Probability that a side changes, strength of a change, and the limits of its factor.
+/// Probability that a side is drawn anew.
 const CHANGED: f64 = 0.9;
+/// Standard deviation of the change, as a share of the side, before it is weakened by a random factor up to 1.
 const STRENGTH: f64 = 0.1;
+/// Smallest and largest factor that a side is multiplied by.
 const FACTORS: (f64, f64) = (0.3, 3.0);
 
 /// Where the anchors started from before they were refined.
@@ -26,7 +28,7 @@ pub enum EstimateOrigin {
 /// Anchors made for a set of sizes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Estimate {
-    /// Width and height in pixels, at least 2 each after refinement, in ascending order of their area.
+    /// Width and height in pixels, in ascending order of their area.
     pub anchors_px: Vec<[f32; 2]>,
     /// Where they started from.
     pub origin: EstimateOrigin,
@@ -37,9 +39,10 @@ pub struct Estimate {
 /// Makes `n` anchors for `sizes_px` (width and height in pixels, without jitter).
 ///
 /// k-means on the sizes, each axis divided by its standard deviation, then `generations` random changes of which
-/// those are kept that raise the mean closeness of the best fitting anchor (see [`super::anchor_fit`]). Sizes
-/// with both sides below 2 pixels are left out of both. Where there are fewer different sizes than anchors, the
-/// start is random sizes up to `image_size` instead.
+/// those are kept that raise the mean closeness of the best fitting anchor (see [`super::anchor_fit`]). `anchor_t`
+/// is the largest ratio of two sides that fit. Sizes with both sides below 2 pixels, or not finite, are left out
+/// of all this. Where there are fewer different sizes than anchors, the start is random sizes up to `image_size`
+/// pixels instead.
 pub fn kmeans_anchors(
     sizes_px: &[[f32; 2]],
     n: usize,
@@ -49,7 +52,8 @@ pub fn kmeans_anchors(
     rng: &mut impl Rng,
 ) -> Estimate {
     let n_tiny = sizes_px.iter().filter(|[w, h]| w.min(*h) < TINY_SIDE).count();
-    let usable_px: Vec<[f32; 2]> = sizes_px.iter().copied().filter(|[w, h]| w.max(*h) >= MIN_SIDE).collect();
+    let usable = |[w, h]: &[f32; 2]| w.max(*h) >= MIN_SIDE && w.is_finite() && h.is_finite();
+    let usable_px: Vec<[f32; 2]> = sizes_px.iter().copied().filter(usable).collect();
     let (start, origin) = match cluster(&usable_px, n, rng) {
         Some(centres) => (centres, EstimateOrigin::Clusters),
         None => (random_anchors(n, image_size, rng), EstimateOrigin::Random),

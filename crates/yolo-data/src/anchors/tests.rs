@@ -106,6 +106,15 @@ fn tiny_labels_are_counted_and_the_smallest_left_out() {
 }
 
 #[test]
+fn sizes_that_are_no_numbers_are_left_out() {
+    let good = [[10.0, 40.0], [50.0, 40.0], [20.0, 60.0]];
+    let bad = [[f32::NAN, 40.0], [f32::INFINITY, 10.0], [10.0, f32::NAN]];
+    let estimate =
+        |sizes: &[[f32; 2]]| kmeans_anchors(sizes, 3, 640, 4.0, 10, &mut StdRng::seed_from_u64(0)).anchors_px;
+    assert_eq!(estimate(&[good, bad].concat()), estimate(&good));
+}
+
+#[test]
 fn good_anchors_are_kept() {
     let square_labels = items(&[[10.0, 10.0], [25.0, 20.0], [60.0, 60.0], [150.0, 150.0]]);
     let decision = check_anchors(&square_labels, &levels(SQUARES), &[8, 16], 400, 4.0, 0).unwrap();

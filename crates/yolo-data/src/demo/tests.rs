@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::fs;
 
 use super::*;
+use crate::anchors::{AnchorDecision, check_anchors};
 use crate::coco::{Detection, GroundTruth, Params, evaluate};
 use crate::dataset::config::SearchPath;
 use crate::dataset::{Dataset, DatasetConfig, ScanOptions, category_ids, image_id};
@@ -13,6 +14,13 @@ use crate::{Ltwh, Xyxy};
 const SMALL: DemoOptions = DemoOptions { train_images: 40, val_images: 20, image_size: 128, seed: 3 };
 /// For tests that only look at folders.
 const TINY: DemoOptions = DemoOptions { train_images: 2, val_images: 1, image_size: 64, seed: 3 };
+
+/// The anchors of the published P5 networks, in pixels.
+const P5_ANCHORS: [[[f32; 2]; 3]; 3] = [
+    [[10.0, 13.0], [16.0, 30.0], [33.0, 23.0]],
+    [[30.0, 61.0], [62.0, 45.0], [59.0, 119.0]],
+    [[116.0, 90.0], [156.0, 198.0], [373.0, 326.0]],
+];
 
 fn open(yaml: &Path, split: Split) -> Dataset {
     let config = DatasetConfig::read(yaml).unwrap();
@@ -90,6 +98,16 @@ fn it_opens_without_problems_and_labels_equal_annotations() {
     }
 }
 
+#[test]
+fn the_usual_anchors_fit_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let yaml = write(&folder.path().join("demo"), &SMALL, |_| {}).unwrap();
+    let items = open(&yaml, Split::Train).items;
+    let decision = check_anchors(&items, &P5_ANCHORS.map(Vec::from), &[8, 16, 32], 128, 4.0, 0).unwrap();
+    let AnchorDecision::Keep(fit) = decision else { panic!("{decision:?}") };
+    assert!(fit.anchors_above_threshold > 2.0, "{fit:?}");
+}
+
 /// Detections made from the label files as `val` makes them from a network's boxes.
 fn perfect_detections(dataset: &Dataset, gt: &GroundTruth) -> Vec<Detection> {
     let categories: Vec<_> = gt.categories().iter().map(|c| (c.id, c.name.clone())).collect();
@@ -145,6 +163,15 @@ fn a_complete_folder_is_used_again_and_progress_ends_at_the_number_of_images() {
     assert_eq!(write(&demo, &SMALL, |_| panic!("drawn again")).unwrap(), yaml);
     assert_eq!(fs::metadata(&yaml).unwrap().modified().unwrap(), time);
     assert_eq!(names_in(demo.parent().unwrap()), BTreeSet::from(["demand".to_owned()]));
+}
+
+#[test]
+fn an_interrupted_run_leaves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let demo = folder.path().join("demo");
+    let run = || write(&demo, &TINY, |_| panic!("stopped by the test"));
+    assert!(std::panic::catch_unwind(std::panic::AssertUnwindSafe(run)).is_err());
+    assert_eq!(names_in(folder.path()), BTreeSet::new());
 }
 
 #[test]
