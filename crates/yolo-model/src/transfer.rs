@@ -73,7 +73,7 @@ mod tests {
         // The heads of three levels, weight and bias, and the anchors.
         assert_eq!(mine.transfer_from(&coco), mine.weights.len() - 7);
         mine.check_tensors().unwrap();
-        assert_eq!(mine.weights.f32s("model.0.conv.weight"), coco.weights.f32s("model.0.conv.weight"));
+        assert_eq!(mine.weights.get("model.0.conv.weight"), coco.weights.get("model.0.conv.weight"));
         let anchors = vec![vec![[8.0, 16.0]; 3], vec![[32.0, 32.0]; 3], vec![[64.0, 32.0]; 3]];
         let mine = mine.with_anchors(anchors);
         mine.check_tensors().unwrap();
