@@ -245,6 +245,11 @@ fn run_name(text: &str) -> Result<String, String> {
     }
 }
 
+/// A path, or nothing.
+fn maybe_path(text: &str) -> Result<PathBuf, std::convert::Infallible> {
+    Ok(PathBuf::from(text))
+}
+
 /// A number in `[0, 1]`.
 fn unit(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {

@@ -14,12 +14,12 @@ pub(crate) const SCHEMA: u32 = 1;
 #[derive(Debug, Serialize)]
 pub(crate) struct Results {
     schema: u32,
-    model: ModelFigures,
+    pub(crate) model: ModelFigures,
     data: DataFigures,
-    native: NativeFigures,
+    pub(crate) native: NativeFigures,
     /// Null where the data set has no COCO annotations.
-    coco: Option<Summary>,
-    speed_ms: SpeedFigures,
+    pub(crate) coco: Option<Summary>,
+    pub(crate) speed_ms: SpeedFigures,
 }
 
 /// Size and zeros of a network.
@@ -45,11 +45,11 @@ struct DataFigures {
 }
 
 #[derive(Debug, Serialize)]
-struct NativeFigures {
-    precision: f64,
-    recall: f64,
-    map50: f64,
-    map: f64,
+pub(crate) struct NativeFigures {
+    pub(crate) precision: f64,
+    pub(crate) recall: f64,
+    pub(crate) map50: f64,
+    pub(crate) map: f64,
     per_class: Vec<ClassFigures>,
 }
 
@@ -64,9 +64,9 @@ struct ClassFigures {
 }
 
 #[derive(Debug, Serialize)]
-struct SpeedFigures {
+pub(crate) struct SpeedFigures {
     preprocess: f64,
-    inference: f64,
+    pub(crate) inference: f64,
     nms: f64,
     shape: [usize; 4],
 }

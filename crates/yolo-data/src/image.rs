@@ -4,12 +4,15 @@
 //! keep their upper 8, palettes are expanded and CMYK is converted. Colour profiles are ignored, as there. The
 //! format is told by the first bytes of a file, never by its name. Input files are never changed.
 
+mod encode;
 pub(crate) mod exif;
 mod formats;
 mod jpeg;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
+
+pub use encode::encode_jpeg;
 
 use crate::{DataError, Result};
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use super::{MethodArg, RankArg, run_name, unit};
+use super::{MethodArg, RankArg, maybe_path, run_name, unit};
 
 #[derive(Clone, Debug, Args, Serialize, Deserialize)]
 #[command(after_help = "\
@@ -97,7 +97,7 @@ pub(crate) struct PruneFinetuneArgs {
     #[arg(long)]
     pub(crate) exist_ok: bool,
     /// Go on with an interrupted run: its folder, or the newest below --project if none is named.
-    #[arg(long, num_args = 0..=1, default_missing_value = "", value_name = "RUN")]
+    #[arg(long, num_args = 0..=1, default_missing_value = "", value_name = "RUN", value_parser = maybe_path)]
     #[serde(skip)]
     pub(crate) resume: Option<PathBuf>,
     /// Print summary.json, alone, on stdout.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
-use super::{run_name, unit};
+use super::{maybe_path, run_name, unit};
 
 /// Which rule updates the weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -28,7 +28,7 @@ Examples:
 Writes weights/best.safetensors, weights/last.safetensors and results.csv to runs/train/exp.")]
 pub(crate) struct TrainArgs {
     /// First weights: a checkpoint, the name of a released one, or '' for random weights (needs --cfg).
-    #[arg(long, default_value = "yolov5s.pt")]
+    #[arg(long, default_value = "yolov5s.pt", value_parser = maybe_path)]
     pub(crate) weights: PathBuf,
     /// Model yaml or name of a stock one (yolov5n …), where it is not that of the weights.
     #[arg(long)]
@@ -55,7 +55,7 @@ pub(crate) struct TrainArgs {
     #[arg(long)]
     pub(crate) rect: bool,
     /// Go on with an interrupted run: its folder, or the newest below --project if none is named.
-    #[arg(long, num_args = 0..=1, default_missing_value = "", value_name = "RUN")]
+    #[arg(long, num_args = 0..=1, default_missing_value = "", value_name = "RUN", value_parser = maybe_path)]
     #[serde(skip)]
     pub(crate) resume: Option<PathBuf>,
     /// Validate the last epoch only.

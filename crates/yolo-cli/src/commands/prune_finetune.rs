@@ -1,5 +1,359 @@
-//! stub for now
-use anyhow::Result;
-pub(crate) fn run(_args: &crate::args::PruneFinetuneArgs) -> Result<()> {
-    anyhow::bail!("todo")
+//! `prune-finetune`: baseline → pruned → fine-tuned → compared.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use burn::tensor::Device;
+use yolo_data::dataset::Split;
+use yolo_model::weights::FloatFormat;
+use yolo_model::{Checkpoint, NmsOptions};
+use yolo_prune::{Method, Rank, Sparsity};
+use yolo_train::ValidationOptions;
+use yolo_train::finetune::{Finetuned, Finetuning, finetune, prune};
+use yolo_train::masks::Masks;
+use yolo_train::recipe::Recipe;
+use yolo_train::train::{EpochRecord, RunFolder, TrainOptions};
+
+use super::info::summary_line;
+use super::prune::pruning_line;
+use super::train::{forward_threads, resumed_run};
+use crate::args::{MethodArg, PruneFinetuneArgs, RankArg};
+use crate::comparison::{Account, Stage, lines, report, rows};
+use crate::console::Output;
+use crate::measure::{CocoWishes, Yardstick, check_classes, open_split};
+use crate::resolve::{Weights, data_config};
+use crate::results::SCHEMA;
+use crate::run_dir::RunDir;
+use crate::training_view::TrainingView;
+use crate::{device, interrupt, presets, report as html, table};
+
+/// The flags of a run, in its folder.
+const FLAGS: &str = "opt.yaml";
+/// Side of the images that the demo network was trained on, in pixels.
+const DEMO_IMAGE_SIZE: usize = 256;
+
+/// Runs all stages and compares them.
+pub(crate) fn run(args: &PruneFinetuneArgs) -> Result<()> {
+    let output = Output::new(args.json);
+    let resumed = args.resume.as_deref().map(|run| resumed_run(run, &args.project)).transpose()?;
+    let flags = match &resumed {
+        Some(run) => PruneFinetuneArgs {
+            device: args.device.clone(),
+            workers: args.workers,
+            json: args.json,
+            ..read_flags(&run.join(FLAGS))?
+        },
+        None => args.clone(),
+    };
+    let job = Job::new(&flags, resumed.as_deref(), &output)?;
+    interrupt::be_graceful();
+    job.run(&output)
+}
+
+/// Everything that the stages need.
+struct Job {
+    args: PruneFinetuneArgs,
+    recipe: Recipe,
+    options: TrainOptions,
+    validation: ValidationOptions,
+    device: Device,
+    weights: Weights,
+    train: yolo_data::dataset::Dataset,
+    yardstick: Yardstick,
+    run: RunDir,
+}
+
+impl Job {
+    fn new(args: &PruneFinetuneArgs, resumed: Option<&Path>, output: &Output) -> Result<Self> {
+        let device = device::parse(&args.device)?;
+        let recipe = recipe(args)?;
+        let weights = Weights::load(&args.weights, args.offline)?;
+        if weights.checkpoint.architecture.fused {
+            bail!(
+                "{}: its batch normalisation is folded in, so it cannot be fine-tuned; use the weights from before",
+                weights.path.display()
+            );
+        }
+        output.line(summary_line(&weights.checkpoint.fuse()?))?;
+        let config = data_config(&args.data)?;
+        let train = open_split(&config, Split::Train, args.no_cache)?;
+        let val = open_split(&config, Split::Val, args.no_cache)?;
+        check_classes(&weights.checkpoint, &weights.path, &val, &args.data, false)?;
+        let wishes =
+            CocoWishes { annotations: args.annotations.as_deref(), save_json: false, single_cls: false };
+        let options = train_options(args, &recipe, &weights.checkpoint)?;
+        let validation = ValidationOptions {
+            batch_size: options.batch_size,
+            nms: NmsOptions {
+                score_threshold: args.conf_thres as f32,
+                iou_threshold: args.iou_thres as f32,
+                ..NmsOptions::validation()
+            },
+            workers: options.workers,
+            forward_threads: forward_threads(&args.device),
+            ..ValidationOptions::new(options.image_size)
+        };
+        let run = match resumed {
+            Some(folder) => RunDir::reopen(folder),
+            None => RunDir::create(&args.project, &args.name, args.exist_ok)?,
+        };
+        let yardstick = Yardstick::new(val, &wishes)?;
+        Ok(Self { args: args.clone(), recipe, options, validation, device, weights, train, yardstick, run })
+    }
+
+    fn run(self, output: &Output) -> Result<()> {
+        self.run.write(FLAGS, serde_saphyr::to_string(&self.args)?.as_bytes())?;
+        self.run.write("recipe.yaml", serde_saphyr::to_string(&self.recipe)?.as_bytes())?;
+        let folder = RunFolder::create(self.run.path())?;
+        let dense = &self.weights.checkpoint;
+        let baseline = self.stage("baseline", dense, &self.weights.path, self.weights.file_bytes, output)?;
+
+        let (pruned, plan) =
+            prune(dense, &self.recipe).with_context(|| self.weights.path.display().to_string())?;
+        output.line(pruning_line(&plan, &Sparsity::of(&pruned)?))?;
+        let pruned_file = self.run.path().join("weights/pruned.safetensors");
+        let file_bytes = save(&pruned, &pruned_file)?;
+        let pruned_stage = self.stage("pruned", &pruned, &pruned_file, file_bytes, output)?;
+
+        let masks = Masks::of(&plan);
+        let finetuning = Finetuning {
+            dense,
+            pruned: &pruned,
+            masks: &masks,
+            pruned_fitness: pruned_stage.fitness(),
+            recipe: &self.recipe,
+            options: &self.options,
+            validation: &self.validation,
+            train: &self.train,
+            val: &self.yardstick.dataset,
+            device: &self.device,
+            folder: &folder,
+        };
+        let with_teacher = self.options.distillation.is_some();
+        let n_val = self.yardstick.dataset.items.len();
+        let mut view = TrainingView::new(output, self.options.epochs, n_val, with_teacher);
+        let outcome = finetune(&finetuning, &mut view);
+        drop(view);
+        let place = self.run.path().display().to_string();
+        let Some(finetuned) = outcome.with_context(|| place.clone())? else {
+            bail!("interrupted and saved; `yolo-cli prune-finetune --resume {place}` goes on");
+        };
+        self.check_zeros(&pruned, &finetuned)?;
+        let file = self.run.path().join("weights/finetuned.safetensors");
+        let file_bytes = save(&finetuned.checkpoint, &file)?;
+        output.line(format!("Kept: {}", finetuned.choice))?;
+        let last = self.stage("finetuned", &finetuned.checkpoint, &file, file_bytes, output)?;
+        self.finish(&[baseline, pruned_stage, last], &finetuned, &folder, output)
+    }
+
+    /// Measures the network of a stage and prints its figures.
+    fn stage(
+        &self,
+        name: &'static str,
+        checkpoint: &Checkpoint,
+        file: &Path,
+        file_bytes: u64,
+        output: &Output,
+    ) -> Result<Stage> {
+        let network = checkpoint.fuse()?;
+        let measurement = self
+            .yardstick
+            .measure(&network, &self.device, &self.validation)
+            .with_context(|| file.display().to_string())?;
+        for line in table::class_table(&measurement.validation, &network.class_names, false) {
+            output.line(line)?;
+        }
+        Stage::new(name, &network, file, file_bytes, self.validation.image_size, measurement)
+    }
+
+    /// Pruned weights are zero, all of them, whatever happened to the network since.
+    fn check_zeros(&self, pruned: &Checkpoint, finetuned: &Finetuned) -> Result<()> {
+        let before = Sparsity::of(pruned)?.conv_zeros;
+        let after = Sparsity::of(&finetuned.checkpoint)?.conv_zeros;
+        if after < before {
+            bail!(
+                "{before} weights were pruned, but only {after} are zero after fine-tuning; please report this"
+            );
+        }
+        Ok(())
+    }
+
+    /// Table, `summary.json`, `report.html`, and what to do next.
+    fn finish(
+        &self,
+        stages: &[Stage],
+        finetuned: &Finetuned,
+        folder: &RunFolder,
+        output: &Output,
+    ) -> Result<()> {
+        output.line("")?;
+        for line in lines(stages, &rows(stages)) {
+            output.line(line)?;
+        }
+        let history = &finetuned.state.progress.history;
+        let summary = serde_json::json!({
+            "schema": SCHEMA,
+            "stages": stages,
+            "recipe": self.recipe,
+            "kept": finetuned.choice.to_string(),
+            "epochs": history,
+        });
+        self.run.write("summary.json", serde_json::to_string_pretty(&summary)?.as_bytes())?;
+        let page = html::render(&report(self.account(finetuned), stages, history, &self.yardstick.dataset));
+        let page = self.run.write("report.html", page.as_bytes())?;
+        // What a resumed run would go on from; nothing is left to be done.
+        match std::fs::remove_file(folder.state()) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).context(folder.state().display().to_string());
+            }
+            _ => {}
+        }
+        output.line("")?;
+        output
+            .line(format!("Weights: {}", self.run.path().join("weights/finetuned.safetensors").display()))?;
+        output.line(format!("Report:  {}", page.display()))?;
+        if self.args.data == Path::new(presets::DEMO) {
+            output.line("Next:    yolo-cli prune-finetune --weights yolov5n --data coco128 --amount 0.5")?;
+            output.line("         (cargo xtask fetch-coco128 downloads the images)")?;
+        }
+        output.json(&summary)
+    }
+
+    fn account(&self, finetuned: &Finetuned) -> Account {
+        let name = self.weights.path.file_stem().unwrap_or_default().to_string_lossy();
+        let percent = crate::format::general(self.recipe.prune.amount * 100.0, 4);
+        let mut notes = vec![format!("Kept: {}.", finetuned.choice)];
+        notes.push(format!(
+            "{} images to learn from, {} to measure on; the best epoch was chosen on the latter.",
+            self.train.items.len(),
+            self.yardstick.dataset.items.len()
+        ));
+        notes.push(
+            "Times are those of the dense back end, which computes with zeros as with other numbers."
+                .to_owned(),
+        );
+        let history: &[EpochRecord] = &finetuned.state.progress.history;
+        notes.push(format!("{} epochs of fine-tuning.", history.len()));
+        Account {
+            title: format!("{name}, {percent} % pruned"),
+            subtitle: format!(
+                "{} on {}, {} px, {}",
+                self.weights.path.display(),
+                self.args.data.display(),
+                self.options.image_size,
+                self.args.device
+            ),
+            command: command_line(),
+            notes,
+        }
+    }
+}
+
+/// The command as it was typed, with its program by name.
+fn command_line() -> String {
+    let quoted = |arg: String| match arg.chars().all(|c| c.is_alphanumeric() || "-_./=:,".contains(c)) {
+        true if !arg.is_empty() => arg,
+        _ => format!("'{arg}'"),
+    };
+    let args = std::env::args_os().skip(1).map(|arg| quoted(arg.to_string_lossy().into_owned()));
+    std::iter::once("yolo-cli".to_owned()).chain(args).collect::<Vec<_>>().join(" ")
+}
+
+/// Writes a checkpoint in half precision where that loses nothing; the size of the file.
+fn save(checkpoint: &Checkpoint, file: &Path) -> Result<u64> {
+    checkpoint.save(file, FloatFormat::lossless_for(&checkpoint.weights))?;
+    Ok(std::fs::metadata(file).with_context(|| file.display().to_string())?.len())
+}
+
+fn read_flags(file: &Path) -> Result<PruneFinetuneArgs> {
+    let text = std::fs::read_to_string(file)
+        .with_context(|| format!("{}: not the folder of such a run; check --resume", file.display()))?;
+    serde_saphyr::from_str(&text).map_err(|error| {
+        anyhow::anyhow!("{}: damaged ({}); start the run again", file.display(), error.without_snippet())
+    })
+}
+
+/// The recipe with the flags on top.
+fn recipe(args: &PruneFinetuneArgs) -> Result<Recipe> {
+    let mut recipe = presets::recipe(args.recipe.as_deref().unwrap_or("default"))?;
+    let (prune, finetune) = (&mut recipe.prune, &mut recipe.finetune);
+    if let Some(amount) = args.amount {
+        prune.amount = amount;
+    }
+    if let Some(method) = args.method {
+        prune.method = match method {
+            MethodArg::Layer => Method::Layer,
+            MethodArg::Global => Method::Global,
+        };
+    }
+    if let Some(rank) = args.rank {
+        prune.rank = match rank {
+            RankArg::Fused => Rank::Fused,
+            RankArg::Unfused => Rank::Stored,
+        };
+    }
+    if !args.exclude.is_empty() {
+        prune.exclude.clone_from(&args.exclude);
+    }
+    if let Some(epochs) = args.epochs {
+        finetune.epochs = epochs as usize;
+        // A schedule that was made for more epochs has to fit the fewer.
+        prune.gradual_epochs = prune.gradual_epochs.min(finetune.epochs);
+    }
+    if let Some(gradual) = args.gradual {
+        prune.gradual_epochs = gradual as usize;
+    }
+    if let Some(hyp) = &args.hyp {
+        finetune.hyp.clone_from(hyp);
+    }
+    if let Some(lr0) = args.lr0 {
+        finetune.lr0 = Some(lr0);
+    }
+    if let Some(batch_size) = args.batch_size {
+        finetune.batch_size = batch_size as usize;
+    }
+    if let Some(image_size) = args.imgsz {
+        finetune.image_size = Some(image_size as usize);
+    }
+    if args.no_distill {
+        finetune.distillation = None;
+    }
+    if args.no_reestimate {
+        finetune.reestimate_batch_norm = false;
+    }
+    if let Err(reason) = recipe.check() {
+        bail!("{reason}");
+    }
+    Ok(recipe)
+}
+
+/// The training part of the recipe.
+fn train_options(args: &PruneFinetuneArgs, recipe: &Recipe, checkpoint: &Checkpoint) -> Result<TrainOptions> {
+    let finetune = &recipe.finetune;
+    let mut hyp = presets::hyperparameters(&finetune.hyp)?;
+    if let Some(lr0) = finetune.lr0 {
+        hyp.lr0 = lr0;
+    }
+    let usual = if args.data == PathBuf::from(presets::DEMO) { DEMO_IMAGE_SIZE } else { 640 };
+    let wanted = finetune.image_size.unwrap_or(usual);
+    let stride = checkpoint.architecture.max_stride();
+    let image_size = wanted.next_multiple_of(stride).max(2 * stride);
+    if image_size != wanted {
+        tracing::warn!("--imgsz {wanted} does not fit the stride {stride}: using {image_size}");
+    }
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    Ok(TrainOptions {
+        hyp,
+        nominal_batch_size: finetune.nominal_batch_size,
+        rule: finetune.optimizer,
+        decay: finetune.decay,
+        freeze: finetune.freeze.clone(),
+        freeze_batch_norm: finetune.freeze_batch_norm,
+        patience: finetune.patience,
+        seed: args.seed,
+        workers: args.workers.unwrap_or(8).min(cores),
+        cache: finetune.cache,
+        distillation: finetune.distillation,
+        ..TrainOptions::new(finetune.epochs, finetune.batch_size, image_size)
+    })
 }

@@ -3,13 +3,12 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use libjpeg_turbo_rs::{Encoder, PixelFormat, Subsampling};
 use serde::Serialize;
 
 use super::scene::Object;
 use super::{DemoOptions, Stamp, class_names};
 use crate::dataset::Split;
-use crate::image::RgbImage;
+use crate::image::{RgbImage, encode_jpeg};
 use crate::{DataError, Result};
 
 /// The data set's YAML, below its folder.
@@ -59,13 +58,7 @@ pub(super) fn write_image(
     image: &RgbImage,
 ) -> Result<()> {
     let path = folder.join(image_path(options, split, index));
-    let (width, height) = (image.width as usize, image.height as usize);
-    let jpeg = Encoder::new(&image.pixels, width, height, PixelFormat::Rgb)
-        .quality(JPEG_QUALITY)
-        .subsampling(Subsampling::S420)
-        .encode()
-        .map_err(|e| DataError::invalid(&path, format!("cannot be encoded as JPEG: {e}")))?;
-    write(path, jpeg)
+    write(path, encode_jpeg(image, JPEG_QUALITY)?)
 }
 
 pub(super) fn write_labels(
