@@ -28,6 +28,7 @@ mod decode;
 mod error;
 mod fuse;
 mod init;
+pub mod kernels;
 mod nms;
 mod summary;
 mod training;

@@ -3,10 +3,12 @@
 use burn::module::{Module, Param, RunningState};
 use burn::nn::conv::Conv2d;
 use burn::nn::{BatchNorm, BatchNormConfig, PaddingConfig2d};
+use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Tensor, TensorData, activation};
 
 use crate::architecture::{Activation, BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, ConvRef, ConvSpec};
 use crate::error::{ModelError, Result};
+use crate::kernels::{self, Then};
 use crate::weights::StateDict;
 
 /// Conv2d without bias → BatchNorm2d → activation; once fused, Conv2d with bias → activation.
@@ -40,19 +42,62 @@ impl Conv {
     }
 
     /// `[N, in, H, W]` → `[N, out, H', W']`.
+    ///
+    /// On a device with automatic differentiation, and unless the block is frozen, the batch normalisation uses
+    /// the statistics of the batch and updates its running ones.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let x = self.conv.forward(x);
+        let then = if self.activation == Activation::Silu { Then::Silu } else { Then::Nothing };
         let x = match &self.bn {
-            Some(bn) => bn.forward(x),
-            None => x,
+            Some(bn) => normalise(bn, convolve(&self.conv, x, Then::Nothing), then),
+            None => convolve(&self.conv, x, then),
         };
         match self.activation {
-            Activation::Silu => activation::silu(x),
+            Activation::Silu | Activation::Identity => x,
             Activation::Relu => activation::relu(x),
             Activation::LeakyRelu { slope } => activation::leaky_relu(x, f64::from(slope)),
-            Activation::Identity => x,
         }
     }
+}
+
+/// `conv` by this crate's kernels, then `then`.
+///
+/// # Panics
+/// If the padding is not explicit, as [`load_conv2d`] makes it.
+pub(super) fn convolve(conv: &Conv2d, x: Tensor<4>, then: Then) -> Tensor<4> {
+    let PaddingConfig2d::Explicit(top, left, bottom, right) = conv.padding else {
+        panic!("explicit padding instead of {:?}", conv.padding)
+    };
+    let mut options = ConvOptions::new(conv.stride, [0, 0], conv.dilation, conv.groups);
+    options.padding = [(top, bottom), (left, right)];
+    kernels::conv2d(x, conv.weight.val(), conv.bias.as_ref().map(Param::val), options, then)
+}
+
+/// `bn`, then `then`. Training is what Burn's own forward takes for it: a device with automatic differentiation
+/// and a module that is not frozen.
+fn normalise(bn: &BatchNorm, x: Tensor<4>, then: Then) -> Tensor<4> {
+    let (gamma, beta) = (bn.gamma.val(), bn.beta.val());
+    if !(x.device().is_autodiff() && bn.training.is_enabled()) {
+        let statistics =
+            [&bn.running_mean, &bn.running_var].map(|state| state.value().to_device(&x.device()));
+        return kernels::batch_norm_infer(x, [gamma, beta], statistics, bn.epsilon, then);
+    }
+    let [batch, channels, height, width] = x.dims();
+    let values = (batch * height * width) as f64;
+    let result = kernels::batch_norm_train(x, gamma, beta, bn.epsilon, then);
+    debug_assert_eq!(result.mean.dims(), [channels]);
+    // As PyTorch does, which normalises by the biased variance but remembers the unbiased one. Of a single
+    // value there is none.
+    let unbiased = result.variance.mul_scalar(values / (values - 1.0).max(1.0));
+    update(&bn.running_mean, result.mean, bn.momentum);
+    update(&bn.running_var, unbiased, bn.momentum);
+    result.output
+}
+
+/// `running = (1 − momentum) · running + momentum · batch`.
+fn update(running: &RunningState<Tensor<1>>, batch: Tensor<1>, momentum: f64) {
+    let old = running.value_sync().to_device(&batch.device());
+    let new = old.mul_scalar(1.0 - momentum) + batch.detach().mul_scalar(momentum);
+    running.update(new.detach());
 }
 
 /// A bare convolution with its tensors from `weights`.

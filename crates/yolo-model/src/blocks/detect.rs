@@ -4,9 +4,10 @@ use burn::module::Module;
 use burn::nn::conv::Conv2d;
 use burn::tensor::{Device, Tensor};
 
-use super::conv::load_conv2d;
+use super::conv::{convolve, load_conv2d};
 use crate::architecture::DetectSpec;
 use crate::error::Result;
+use crate::kernels::Then;
 use crate::weights::StateDict;
 
 /// Logits of boxes, objectness and classes for every anchor and cell. [`crate::decode`] turns them into boxes.
@@ -31,6 +32,6 @@ impl Detect {
 
     /// Per level `[N, C, ny, nx]` → logits `[N, anchors · (5 + num_classes), ny, nx]`.
     pub fn forward(&self, levels: Vec<Tensor<4>>) -> Vec<Tensor<4>> {
-        self.m.iter().zip(levels).map(|(conv, x)| conv.forward(x)).collect()
+        self.m.iter().zip(levels).map(|(conv, x)| convolve(conv, x, Then::Nothing)).collect()
     }
 }

@@ -5,6 +5,7 @@
 mod architectures;
 mod forward;
 mod released_weights;
+mod training;
 
 use std::path::PathBuf;
 
