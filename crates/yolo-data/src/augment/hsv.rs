@@ -107,15 +107,12 @@ impl Forward {
         let spread = value - r.min(g).min(b);
         let [r, g, b, wide] = [r, g, b, spread].map(i32::from);
         let top = i32::from(value);
-        let sixths = if top == r {
-            g - b
-        } else if top == g {
-            b - r + 2 * wide
-        } else {
-            r - g + 4 * wide
-        };
+        // Masks in place of branches, which noise in an image makes unpredictable.
+        let red = -i32::from(top == r);
+        let green = !red & -i32::from(top == g);
+        let sixths = (red & (g - b)) | (green & (b - r + 2 * wide)) | (!red & !green & (r - g + 4 * wide));
         let hue = (sixths * self.hue[usize::from(spread)] + HALF) >> SHIFT;
-        let hue = if hue < 0 { hue + HUES as i32 } else { hue };
+        let hue = hue + ((hue >> 31) & HUES as i32);
         let saturation = (wide * self.saturation[usize::from(value)] + HALF) >> SHIFT;
         [hue as u8, saturation as u8, value]
     }
