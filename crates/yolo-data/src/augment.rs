@@ -10,7 +10,7 @@
 //! 1. mosaic or single image (not with rectangular batches);
 //! 2. a mosaic: four or nine tiles; partners; order of tiles; centre or crop ([`mosaic`]); objects to copy
 //!    ([`copy_paste`], only if the mosaic has outlines and the probability is above 0); warp ([`WarpParams::draw`]);
-//! 3. after a mosaic: mix or not; to mix, all of 2 once more, then the ratio ([`mixup`]);
+//! 3. after a mosaic: mix or not; to mix, the image of the second mosaic, all of 2 once more, and the ratio ([`mixup`]);
 //! 4. without a mosaic: warp;
 //! 5. colour ([`HsvGains::draw`]), upside down or not, mirrored or not.
 

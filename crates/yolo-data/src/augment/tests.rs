@@ -340,4 +340,22 @@ proptest! {
             }
         }
     }
+
+    #[test]
+    fn the_short_cut_for_upright_warps_equals_the_general_way(
+        (width, height) in (1_u32..40, 1_u32..30),
+        (scale_x, scale_y) in (-2.5_f64..2.5, -2.5_f64..2.5),
+        (x, y) in (-40.0_f64..60.0, -40.0_f64..60.0),
+    ) {
+        let image = numbered(width, height);
+        let upright = [[scale_x, 0.0, x], [0.0, scale_y, y], [0.0, 0.0, 1.0]];
+        // A turn too small to move anything, but not 0.
+        let turned = [[scale_x, 1e-200, x], [1e-200, scale_y, y], [0.0, 0.0, 1.0]];
+        let [short, long] = [upright, turned].map(|matrix| {
+            let mut out = RgbImage::default();
+            warp::warp_affine(&image, &matrix, (37, 23), &mut out);
+            out
+        });
+        prop_assert!(short == long);
+    }
 }
