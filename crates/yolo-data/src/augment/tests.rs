@@ -332,8 +332,9 @@ proptest! {
             let b = object.bbox_px;
             prop_assert!(b.x1 >= 0.0 && b.y1 >= 0.0 && b.x2 <= 130.0 && b.y2 <= 140.0);
             prop_assert!(b.x2 - b.x1 > 2.0 && b.y2 - b.y1 > 2.0);
-            let cut = b.x1 == 0.0 || b.y1 == 0.0 || b.x2 == 130.0 || b.y2 == 140.0;
-            // A box around corners is wider than what is left of the object where the frame cuts it.
+            // Where the frame cuts an object, a box around corners is wider than what is left, and the points of
+            // an outline end somewhere before the frame.
+            let cut = b.x1 < 1.0 || b.y1 < 1.0 || b.x2 > 129.0 || b.y2 > 139.0;
             if let (false, Some(seen)) = (cut || b.area() < 100.0, bright_bounds(&warped.image)) {
                 let off = [b.x1 - seen.x1, b.y1 - seen.y1, b.x2 - seen.x2, b.y2 - seen.y2];
                 prop_assert!(off.iter().all(|d| d.abs() < 2.5), "{:?} around {:?}", b, seen);

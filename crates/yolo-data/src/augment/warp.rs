@@ -1,7 +1,8 @@
 //! Bilinear warps with OpenCV's fixed-point arithmetic: `warpAffine` and `warpPerspective` with `INTER_LINEAR`.
 //!
-//! Each output pixel is a weighted mean of four source pixels. Source positions have 5 fractional bits, so there are 32 × 32 sets of weights, and what lies outside the
-//! source is [`BORDER`]. Equal to OpenCV up to 4.10 bit for bit; later versions use floating point instead.
+//! Each output pixel is a weighted mean of four source pixels. Source positions have 5 fractional bits, so there
+//! are 32 × 32 sets of weights, and what lies outside the source is [`BORDER`]. Equal to OpenCV 4.10 bit for bit;
+//! OpenCV 5 uses floating point instead.
 
 mod upright;
 
