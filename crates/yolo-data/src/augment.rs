@@ -1,16 +1,16 @@
 //! Augmentation of training images: mosaics, warps, colour, flips, mixing, and pasted copies.
 //!
-//! Every step is a function of images, objects and *drawn parameters*; drawing is a second, separate function,
-//! so that a test can state the parameters. Pixel arithmetic is that of OpenCV 4 (up to 4.10), which the
-//! published detectors were trained with: bilinear warps in fixed point with 5 fractional bits, and 8-bit HSV.
+//! Every step is a function of images, objects and *drawn parameters*; drawing is a second, separate function, so
+//! that a test can state the parameters. Pixel arithmetic is that of OpenCV 4 (checked against 4.10): bilinear
+//! warps in fixed point with 5 fractional bits, and 8-bit HSV.
 //!
 //! # Order of random choices
 //! All choices of a sample come from one generator, in this order; a probability of 0 still takes its draw:
 //!
 //! 1. mosaic or single image (not with rectangular batches);
 //! 2. a mosaic: four or nine tiles; partners; order of tiles; centre or crop ([`mosaic`]); objects to copy
-//!    ([`copy_paste`], only if the mosaic has outlines and the probability is above 0); warp ([`WarpParams::draw`]);
-//! 3. after a mosaic: mix or not; to mix, all of 2 once more, then the ratio ([`mixup`]);
+//!    ([`copy_paste`], only if its fraction is above 0); warp ([`WarpParams::draw`]);
+//! 3. after a mosaic: mix or not; to mix, the image of the second mosaic, all of 2 once more, and the ratio ([`mixup`]);
 //! 4. without a mosaic: warp;
 //! 5. colour ([`HsvGains::draw`]), upside down or not, mirrored or not.
 

@@ -15,7 +15,8 @@ const MAX_COVER: f32 = 0.30;
 /// each at most once, in the order drawn. Indices into `objects`.
 pub fn draw_copies(objects: &[Object], probability: f32, rng: &mut impl Rng) -> Vec<usize> {
     let outlined: Vec<usize> = (0..objects.len()).filter(|&i| !objects[i].polygon_px.is_empty()).collect();
-    let wanted = (f64::from(probability) * outlined.len() as f64).round_ties_even() as usize;
+    // In `f32`, where 0.1 · 5 is a tie as it is on paper.
+    let wanted = (probability * outlined.len() as f32).round_ties_even() as usize;
     let drawn = rand::seq::index::sample(rng, outlined.len(), wanted.min(outlined.len()));
     drawn.into_iter().map(|i| outlined[i]).collect()
 }

@@ -11,6 +11,9 @@ use rand::Rng;
 use super::{Augmentation, symmetric};
 use crate::image::RgbImage;
 
+/// Pixels that are worked on step by step together, so that each step is a short loop.
+const BLOCK: usize = 64;
+
 /// Number of 8-bit hues.
 const HUES: usize = 180;
 
@@ -43,10 +46,19 @@ pub fn scale_hsv(image: &mut RgbImage, gains: HsvGains) {
     let forward = &*FORWARD;
     let back = &*BACK;
     let lut = Luts::new(gains);
-    for pixel in image.pixels.as_chunks_mut::<3>().0 {
-        let [h, s, v] = forward.hsv(*pixel);
-        let h = lut.hue[usize::from(h)];
-        *pixel = back.rgb([h, lut.saturation[usize::from(s)], lut.value[usize::from(v)]]);
+    let mut factors = [Factors::default(); BLOCK];
+    let mut channels = [[0_u32; 3]; BLOCK];
+    for block in image.pixels.as_chunks_mut::<3>().0.chunks_mut(BLOCK) {
+        for (factors, pixel) in factors.iter_mut().zip(&*block) {
+            let [h, s, v] = forward.hsv(*pixel).map(usize::from);
+            *factors = back.factors([lut.hue[h], lut.saturation[s], lut.value[v]]);
+        }
+        for (channels, factors) in channels.iter_mut().zip(&factors) {
+            *channels = factors.channels();
+        }
+        for ((pixel, channels), factors) in block.iter_mut().zip(&channels).zip(&factors) {
+            *pixel = factors.arrange(*channels);
+        }
     }
 }
 
@@ -57,7 +69,8 @@ pub fn rgb_to_hsv(rgb: [u8; 3]) -> [u8; 3] {
 
 /// The RGB colour of 8-bit hue (below 180), saturation and value; higher hues wrap around.
 pub fn hsv_to_rgb([h, s, v]: [u8; 3]) -> [u8; 3] {
-    BACK.rgb([h % HUES as u8, s, v])
+    let factors = BACK.factors([h % HUES as u8, s, v]);
+    factors.arrange(factors.channels())
 }
 
 /// New hue, saturation and value for every old one.
@@ -107,15 +120,12 @@ impl Forward {
         let spread = value - r.min(g).min(b);
         let [r, g, b, wide] = [r, g, b, spread].map(i32::from);
         let top = i32::from(value);
-        let sixths = if top == r {
-            g - b
-        } else if top == g {
-            b - r + 2 * wide
-        } else {
-            r - g + 4 * wide
-        };
+        // Masks in place of branches, which noise in an image makes unpredictable.
+        let red = -i32::from(top == r);
+        let green = !red & -i32::from(top == g);
+        let sixths = (red & (g - b)) | (green & (b - r + 2 * wide)) | (!red & !green & (r - g + 4 * wide));
         let hue = (sixths * self.hue[usize::from(spread)] + HALF) >> SHIFT;
-        let hue = if hue < 0 { hue + HUES as i32 } else { hue };
+        let hue = hue + ((hue >> 31) & HUES as i32);
         let saturation = (wide * self.saturation[usize::from(value)] + HALF) >> SHIFT;
         [hue as u8, saturation as u8, value]
     }
@@ -167,15 +177,39 @@ impl Back {
 
     /// `h` below [`HUES`].
     #[inline]
-    fn rgb(&self, [h, s, v]: [u8; 3]) -> [u8; 3] {
+    fn factors(&self, [h, s, v]: [u8; 3]) -> Factors {
         let (h, s) = (usize::from(h), usize::from(s));
-        let value = self.value[usize::from(v)];
-        // At most 255: `as i32` is one instruction, where `as u8` also limits.
-        let channel = |x: f32| (x * 255.0) as i32 as u32;
-        let [largest, middle, smallest] = self.shifts[h];
-        let word = (channel(value) << largest)
-            | (channel(value * self.middle[h * 256 + s]) << middle)
-            | (channel(value * self.smallest[s]) << smallest);
+        Factors {
+            value: self.value[usize::from(v)],
+            middle: self.middle[h * 256 + s],
+            smallest: self.smallest[s],
+            shifts: self.shifts[h],
+        }
+    }
+}
+
+/// A colour on its way back to RGB.
+#[derive(Clone, Copy, Default)]
+struct Factors {
+    value: f32,
+    middle: f32,
+    smallest: f32,
+    shifts: [u8; 3],
+}
+
+impl Factors {
+    /// Largest, middle and smallest channel. They are at most 255, and `as i32` takes fewer steps than `as u8`,
+    /// which would limit them.
+    #[inline]
+    fn channels(&self) -> [u32; 3] {
+        [self.value, self.value * self.middle, self.value * self.smallest].map(|x| (x * 255.0) as i32 as u32)
+    }
+
+    /// The channels as R, G, B.
+    #[inline]
+    fn arrange(&self, channels: [u32; 3]) -> [u8; 3] {
+        let [largest, middle, smallest] = self.shifts;
+        let word = (channels[0] << largest) | (channels[1] << middle) | (channels[2] << smallest);
         let [r, g, b, _] = word.to_le_bytes();
         [r, g, b]
     }

@@ -1,7 +1,10 @@
 //! Bilinear warps with OpenCV's fixed-point arithmetic: `warpAffine` and `warpPerspective` with `INTER_LINEAR`.
 //!
-//! Source positions have 5 fractional bits, so there are 32 × 32 sets of weights, and what lies outside the
-//! source is [`BORDER`]. Equal to OpenCV up to 4.10 bit for bit; later versions use floating point instead.
+//! Each output pixel is a weighted mean of four source pixels. Source positions have 5 fractional bits, so there
+//! are 32 × 32 sets of weights, and what lies outside the source is [`BORDER`]. Equal to OpenCV 4.10 bit for bit;
+//! OpenCV 5 uses floating point instead.
+
+mod upright;
 
 use std::ops::Range;
 
@@ -17,8 +20,10 @@ const STEPS: i64 = 1 << POSITION_BITS;
 /// Fractional bits in which affine positions are added up.
 const SUM_BITS: u32 = 10;
 const SUM_ONE: f64 = (1 << SUM_BITS) as f64;
+/// From those sums to steps.
+const STEP_SHIFT: u32 = SUM_BITS - POSITION_BITS;
 /// Half a step of a position, in those sums.
-const HALF_STEP: i64 = 1 << (SUM_BITS - POSITION_BITS - 1);
+const HALF_STEP: i64 = 1 << (STEP_SHIFT - 1);
 /// Positions beyond this are outside any image; the limit keeps sums from overflowing.
 const FAR: f64 = (1_i64 << 40) as f64;
 
@@ -29,14 +34,18 @@ pub fn warp_affine(image: &RgbImage, matrix: &Matrix, size: (u32, u32), out: &mu
     let steps = |slope: f64| -> Vec<i64> { (0..size.0).map(|x| fixed(slope * f64::from(x))).collect() };
     let (steps_x, steps_y) = (steps(a), steps(d));
     let source = Source::new(image);
+    if b == 0.0 && d == 0.0 {
+        let start = fixed(c) + HALF_STEP;
+        let columns: Vec<i64> = steps_x.iter().map(|step| (start + step) >> STEP_SHIFT).collect();
+        let row = |y: usize| (fixed(e * y as f64 + f) + HALF_STEP) >> STEP_SHIFT;
+        upright::warp(&source, &columns, row, rows(out, size));
+        return;
+    }
     for (y, out_row) in rows(out, size).enumerate() {
         let y = y as f64;
         let start_x = fixed(b * y + c) + HALF_STEP;
         let start_y = fixed(e * y + f) + HALF_STEP;
-        let at = |x: usize| {
-            let shift = SUM_BITS - POSITION_BITS;
-            ((start_x + steps_x[x]) >> shift, (start_y + steps_y[x]) >> shift)
-        };
+        let at = |x: usize| ((start_x + steps_x[x]) >> STEP_SHIFT, (start_y + steps_y[x]) >> STEP_SHIFT);
         let inside_x = inside(&steps_x, start_x, (source.width - 1) << SUM_BITS);
         let inside_y = inside(&steps_y, start_y, (source.height - 1) << SUM_BITS);
         let first = inside_x.start.max(inside_y.start).min(out_row.len());
@@ -68,9 +77,7 @@ pub fn warp_perspective(image: &RgbImage, matrix: &Matrix, size: (u32, u32), out
             let x = x as f64;
             let w = w_start + m2[0] * x;
             let scale = if w == 0.0 { 0.0 } else { STEPS as f64 / w };
-            let position = |start: f64, slope: f64| {
-                ((start + slope * x) * scale).clamp(-FAR, FAR).round_ties_even() as i64
-            };
+            let position = |start: f64, slope: f64| rounded(((start + slope * x) * scale).clamp(-FAR, FAR));
             *pixel = source.pixel((position(x_start, m0[0]), position(y_start, m1[0])));
         }
     }
@@ -85,7 +92,14 @@ fn rows(out: &mut RgbImage, (width, height): (u32, u32)) -> impl Iterator<Item =
 }
 
 fn fixed(position: f64) -> i64 {
-    (position * SUM_ONE).clamp(-FAR, FAR).round_ties_even() as i64
+    rounded((position * SUM_ONE).clamp(-FAR, FAR))
+}
+
+/// The nearest integer, half to even, of a number below 2⁵¹. Without instructions for it, as on the plainest
+/// x86-64, `round_ties_even` is a call; here the addition rounds.
+fn rounded(v: f64) -> i64 {
+    const SHIFTED: f64 = (3_i64 << 51) as f64;
+    (v + SHIFTED).to_bits().wrapping_sub(SHIFTED.to_bits()) as i64
 }
 
 /// The part of `steps`, which rise or fall throughout, where `start + step` is in `0..limit`.
@@ -141,6 +155,12 @@ impl<'a> Source<'a> {
     /// The value at a position in steps, which may be anywhere.
     fn pixel(&self, (x, y): (i64, i64)) -> [u8; 3] {
         let (column, row) = (x >> POSITION_BITS, y >> POSITION_BITS);
+        if (0..self.width - 1).contains(&column) && (0..self.height - 1).contains(&row) {
+            return self.pixel_inside(column as usize, row as usize, x, y);
+        }
+        if !(-1..self.width).contains(&column) || !(-1..self.height).contains(&row) {
+            return [BORDER; 3];
+        }
         let tap = |column: i64, row: i64| {
             let within = (0..self.width).contains(&column) && (0..self.height).contains(&row);
             if within { self.pixels[(row * self.width + column) as usize] } else { [BORDER; 3] }
@@ -152,20 +172,21 @@ impl<'a> Source<'a> {
 
     /// A run of pixels whose four taps all lie in the image.
     fn run(&self, start_x: i64, start_y: i64, steps_x: &[i64], steps_y: &[i64], out: &mut [[u8; 3]]) {
-        let width = self.width as usize;
-        let shift = SUM_BITS - POSITION_BITS;
         for ((pixel, step_x), step_y) in out.iter_mut().zip(steps_x).zip(steps_y) {
-            let (x, y) = ((start_x + step_x) >> shift, (start_y + step_y) >> shift);
-            let first = (y >> POSITION_BITS) as usize * width + (x >> POSITION_BITS) as usize;
-            let top = &self.pixels[first..first + 2];
-            let bottom = &self.pixels[first + width..first + width + 2];
-            *pixel = blend(
-                &[top[0], top[1]],
-                &[bottom[0], bottom[1]],
-                (x & (STEPS - 1)) as u32,
-                (y & (STEPS - 1)) as u32,
-            );
+            let (x, y) = ((start_x + step_x) >> STEP_SHIFT, (start_y + step_y) >> STEP_SHIFT);
+            *pixel = self.pixel_inside((x >> POSITION_BITS) as usize, (y >> POSITION_BITS) as usize, x, y);
         }
+    }
+
+    /// The value between the pixel at `column`, `row` and its neighbours, all in the image.
+    #[inline]
+    fn pixel_inside(&self, column: usize, row: usize, x: i64, y: i64) -> [u8; 3] {
+        let width = self.width as usize;
+        let first = row * width + column;
+        let top = &self.pixels[first..first + 2];
+        let bottom = &self.pixels[first + width..first + width + 2];
+        let (x, y) = ((x & (STEPS - 1)) as u32, (y & (STEPS - 1)) as u32);
+        blend(&[top[0], top[1]], &[bottom[0], bottom[1]], x, y)
     }
 }
 

@@ -109,3 +109,82 @@ pub fn image_weights(items: &[Item], class_map: &[f64], num_classes: usize) -> V
         |item: &Item| item.labels.iter().filter_map(|label| class_weights.get(label.class as usize)).sum();
     items.iter().map(weight).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Cxcywh;
+    use crate::dataset::Label;
+
+    const OPTIONS: EpochOptions =
+        EpochOptions { batch_size: 4, image_size: 640, stride: 32, rect: false, seed: 5 };
+
+    fn order(plans: &[BatchPlan]) -> Vec<usize> {
+        plans.iter().flat_map(|plan| plan.indices.iter().copied()).collect()
+    }
+
+    #[test]
+    fn every_image_comes_once_in_an_order_of_its_epoch() {
+        let sizes = vec![(640, 480); 10];
+        let plans = epoch_plans(&sizes, &OPTIONS, 3, None);
+        assert_eq!(plans.iter().map(|p| p.indices.len()).collect::<Vec<_>>(), [4, 4, 2]);
+        assert!(plans.iter().all(|p| (p.height, p.width) == (640, 640)));
+        let mut all = order(&plans);
+        assert_eq!(plans, epoch_plans(&sizes, &OPTIONS, 3, None));
+        assert_ne!(all, order(&epoch_plans(&sizes, &OPTIONS, 4, None)));
+        assert_ne!(all, order(&epoch_plans(&sizes, &EpochOptions { seed: 6, ..OPTIONS }, 3, None)));
+        all.sort_unstable();
+        assert_eq!(all, (0..10).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn rectangular_batches_stay_together_and_change_places() {
+        let sizes: Vec<_> = (1..=40).map(|i| (640, 100 + 10 * i)).collect();
+        let options = EpochOptions { rect: true, ..OPTIONS };
+        let [first, second] = [0, 1].map(|epoch| epoch_plans(&sizes, &options, epoch, None));
+        assert_ne!(first, second);
+        let sorted = |mut plans: Vec<BatchPlan>| {
+            plans.sort_unstable_by_key(|plan| plan.indices[0]);
+            plans
+        };
+        assert_eq!(sorted(first.clone()), sorted(second));
+        // 100 + 10 · 4 = 140 pixels, rounded up to whole strides, without border.
+        assert_eq!(sorted(first)[0], BatchPlan { indices: vec![0, 1, 2, 3], height: 160, width: 640 });
+    }
+
+    #[test]
+    fn weighted_images_come_as_often_as_they_weigh() {
+        let sizes = vec![(640, 480); 4000];
+        let weights: Vec<f64> = (0..4000).map(|i| f64::from(i % 4)).collect();
+        let options = EpochOptions { rect: true, ..OPTIONS };
+        let plans = epoch_plans(&sizes, &options, 0, Some(&weights));
+        assert!(plans.iter().all(|p| (p.height, p.width) == (640, 640)));
+        let mut counts = [0.0_f64; 4];
+        order(&plans).iter().for_each(|i| counts[i % 4] += 1.0);
+        assert_eq!(counts[0], 0.0);
+        for (weight, count) in counts.iter().enumerate().skip(1) {
+            let expected = 4000.0 * weight as f64 / 6.0;
+            assert!((count - expected).abs() < 5.0 * expected.sqrt(), "{counts:?}");
+        }
+        assert_eq!(order(&epoch_plans(&sizes[..5], &OPTIONS, 0, Some(&[0.0; 5]))).len(), 5);
+        assert!(epoch_plans(&[], &OPTIONS, 0, Some(&[])).is_empty());
+    }
+
+    #[test]
+    fn rare_and_badly_detected_classes_weigh_more() {
+        let item = |classes: &[u32]| {
+            let label =
+                |&class: &u32| Label { class, bbox_norm: Cxcywh::default(), polygon_norm: Vec::new() };
+            let labels = classes.iter().map(label).collect();
+            Item { image: "x".into(), width: 10, height: 10, labels }
+        };
+        let items = [item(&[0, 0, 1]), item(&[0, 0, 9]), item(&[])];
+        // Counts 4, 1 and 0 give 1/4, 1 and 1, of 9/4 together; the missing parts are 1/2, 1 and 1. So an object
+        // of class 0 weighs 1/9 · 1/4, and one of class 1 weighs 4/9.
+        let weights = image_weights(&items, &[0.5], 3);
+        let expected = [1.0 / 18.0 + 4.0 / 9.0, 1.0 / 18.0, 0.0];
+        for (weight, expected) in weights.iter().zip(expected) {
+            assert!((weight - expected).abs() < 1e-12, "{weights:?}");
+        }
+    }
+}

@@ -48,6 +48,12 @@ mod tests {
     }
 
     #[test]
+    #[cfg(target_os = "linux")]
+    fn this_system_has_memory() {
+        assert!(available().is_some_and(|bytes| bytes > 1 << 20));
+    }
+
+    #[test]
     fn a_group_without_limit_has_no_say() {
         assert_eq!(left_in_group("max\n", "100\n", 0), None);
         assert_eq!(left_in_group("1000\n", "400\n", 150), Some(750));

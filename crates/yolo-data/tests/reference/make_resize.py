@@ -60,4 +60,5 @@ def main():
     OUT.write_text(f'{{"opencv": "{cv2.__version__}", "cases": [\n{lines}\n]}}\n')
 
 
-main()
+if __name__ == "__main__":
+    main()
