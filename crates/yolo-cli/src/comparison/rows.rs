@@ -85,7 +85,7 @@ fn sizes(stages: &[Stage]) -> Vec<Row> {
             group: SIZE.to_owned(),
             label: label.to_owned(),
             values: stages.iter().map(|stage| Some(text(stage))).collect(),
-            change: percent.filter(|p| p.abs() >= 0.05).map(|percent| format!("{percent:+.1} %")),
+            change: percent.filter(|p| better && p.abs() >= 0.05).map(|percent| format!("{percent:+.1} %")),
             better: percent.filter(|p| better && p.abs() >= 0.05).map(|percent| percent < 0.0),
         }
     };
