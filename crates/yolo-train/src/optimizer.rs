@@ -142,12 +142,14 @@ fn adamw(slot: Slot, lr: f64, beta1: f64, decay: f64, steps: u64) {
     let step_size = (lr / (1.0 - beta1.powi(steps))) as f32;
     let root_correction = (1.0 - BETA2.powi(steps)).sqrt() as f32;
     let keep = (1.0 - lr * decay) as f32;
+    // In single precision, 1 − 0.999 would be off by 5·10⁻⁵.
+    let (rest1, rest2) = ((1.0 - beta1) as f32, (1.0 - BETA2) as f32);
     let (beta1, beta2, epsilon) = (beta1 as f32, BETA2 as f32, EPSILON as f32);
     let moments = slot.first.iter_mut().zip(slot.second);
     for ((p, g), (m, v)) in slot.value.iter_mut().zip(slot.gradient).zip(moments) {
         *p *= keep;
-        *m = beta1 * *m + (1.0 - beta1) * g;
-        *v = beta2 * *v + (1.0 - beta2) * g * g;
+        *m = beta1 * *m + rest1 * g;
+        *v = beta2 * *v + rest2 * g * g;
         *p -= step_size * *m / (v.sqrt() / root_correction + epsilon);
     }
 }

@@ -1,8 +1,12 @@
 //! Training against the reference, and against itself after interruptions.
 #![allow(clippy::unwrap_used)]
 
+mod example;
+mod finetuning;
 mod loss;
+mod optimisers;
 mod reference;
+mod runs;
 
 use std::path::{Path, PathBuf};
 
