@@ -10,12 +10,22 @@ static GRACEFUL: AtomicBool = AtomicBool::new(false);
 /// Whether it was asked to.
 static STOP: AtomicBool = AtomicBool::new(false);
 
-/// From now on, the first Ctrl-C only sets [`requested`]; a second one ends the program.
-pub(crate) fn be_graceful() {
+/// While it lives, the first Ctrl-C only sets [`requested`]; a second one ends the program.
+pub(crate) struct Graceful(());
+
+/// Begins a part that stops by itself when asked to.
+pub(crate) fn graceful() -> Graceful {
     GRACEFUL.store(true, Ordering::SeqCst);
+    Graceful(())
 }
 
-/// Whether Ctrl-C was pressed since [`be_graceful`].
+impl Drop for Graceful {
+    fn drop(&mut self) {
+        GRACEFUL.store(false, Ordering::SeqCst);
+    }
+}
+
+/// Whether Ctrl-C was pressed in a part that is [`graceful`].
 pub(crate) fn requested() -> bool {
     STOP.load(Ordering::SeqCst)
 }

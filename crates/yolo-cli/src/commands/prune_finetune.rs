@@ -46,7 +46,6 @@ pub(crate) fn run(args: &PruneFinetuneArgs) -> Result<()> {
         None => args.clone(),
     };
     let job = Job::new(&flags, resumed.as_deref(), &output)?;
-    interrupt::be_graceful();
     job.run(&output)
 }
 
@@ -132,8 +131,9 @@ impl Job {
         let with_teacher = self.options.distillation.is_some();
         let n_val = self.yardstick.dataset.items.len();
         let mut view = TrainingView::new(output, self.options.epochs, n_val, with_teacher);
+        let graceful = interrupt::graceful();
         let outcome = finetune(&finetuning, &mut view);
-        drop(view);
+        drop((view, graceful));
         let place = self.run.path().display().to_string();
         let Some(finetuned) = outcome.with_context(|| place.clone())? else {
             bail!("interrupted and saved; `yolo-cli prune-finetune --resume {place}` goes on");

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use yolo_data::anchors::{AnchorDecision, check_anchors};
+use yolo_data::anchors::{AnchorDecision, check_anchors, kmeans_anchors, label_sizes};
 use yolo_data::dataset::{Dataset, Split};
 use yolo_model::architecture::variant_yaml;
 use yolo_model::{Architecture, Checkpoint, NmsOptions};
@@ -26,6 +26,8 @@ use crate::{device, interrupt, presets, table};
 
 /// The flags of a run, in its folder.
 const FLAGS: &str = "opt.yaml";
+/// Steps of the search for anchors of another number.
+const ANCHOR_GENERATIONS: usize = 1000;
 
 /// Trains, and validates the best epoch at the end.
 pub(crate) fn run(args: &TrainArgs) -> Result<()> {
@@ -47,7 +49,6 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
         None => start(args, &train_set, &output)?,
     };
     output.line(summary_line(&state.checkpoint))?;
-    interrupt::be_graceful();
     fit(state, &options, args, &run, &device, train_set, val_set, &output)
 }
 
@@ -60,6 +61,10 @@ fn start(
     let mut hyp = presets::hyperparameters(&args.hyp)?;
     let classes = if args.single_cls { vec!["item".to_owned()] } else { train_set.class_names.clone() };
     let mut checkpoint = first_weights(args, &classes, output)?;
+    let n_anchors = hyp.anchors.round() as usize;
+    if n_anchors > 0 && n_anchors != checkpoint.architecture.detect().n_anchors() {
+        checkpoint = other_anchors(checkpoint, n_anchors, train_set, args, hyp.anchor_t)?;
+    }
     let stride = checkpoint.architecture.max_stride();
     let image_size = (args.imgsz as usize).next_multiple_of(stride).max(2 * stride);
     if image_size != args.imgsz as usize {
@@ -162,6 +167,28 @@ fn model_yaml(cfg: &str, num_classes: usize) -> Result<Architecture> {
     Architecture::from_yaml(&text, Some(num_classes)).with_context(|| cfg.to_owned())
 }
 
+/// The network with `n_anchors` anchors per level, fitted to the data, and a new head for them.
+fn other_anchors(
+    checkpoint: Checkpoint,
+    n_anchors: usize,
+    train_set: &Dataset,
+    args: &TrainArgs,
+    anchor_t: f64,
+) -> Result<Checkpoint> {
+    let mut rng = StdRng::seed_from_u64(args.seed);
+    let levels = checkpoint.architecture.detect().strides.len();
+    let sizes = label_sizes(&train_set.items, args.imgsz, None);
+    let n = levels * n_anchors;
+    let estimate = kmeans_anchors(&sizes, n, args.imgsz, anchor_t as f32, ANCHOR_GENERATIONS, &mut rng);
+    // Sorted by area, so the finest level has the smallest.
+    let anchors = estimate.anchors_px.chunks(n_anchors).map(<[_]>::to_vec).collect();
+    let architecture = checkpoint.architecture.clone().with_anchors(anchors);
+    let mut other = Checkpoint::random(architecture, &mut rng)?;
+    other.transfer_from(&checkpoint);
+    other.class_names = checkpoint.class_names;
+    Ok(other)
+}
+
 fn fit_anchors(
     checkpoint: Checkpoint,
     train_set: &Dataset,
@@ -259,8 +286,9 @@ fn fit(
         folder: Some(&folder),
     };
     let mut view = TrainingView::new(output, options.epochs, val_set.items.len(), false);
+    let graceful = interrupt::graceful();
     let outcome = train(&mut state, &setup, &mut view);
-    drop(view);
+    drop((view, graceful));
     match outcome.with_context(|| run.path().display().to_string())? {
         Outcome::Stopped => {
             bail!("interrupted and saved; `yolo-cli train --resume {}` goes on", run.path().display())

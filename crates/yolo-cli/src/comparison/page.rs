@@ -5,7 +5,7 @@ use yolo_train::train::EpochRecord;
 
 use super::samples::samples;
 use super::{Stage, rows};
-use crate::format::{bytes, thousands};
+use crate::format::{bytes, thousands, utc_now};
 use crate::report::{EpochPoint, LayerSparsity, Report, Stage as Curves, Tile};
 
 /// What a run says of itself.
@@ -34,7 +34,7 @@ pub(crate) fn report(
         verdict: verdict(stages),
         tiles: tiles(stages),
         command: account.command,
-        created: String::new(),
+        created: utc_now(),
         stages: stages.iter().map(curves).collect(),
         rows: rows(stages),
         pr_note: "IoU 0.50, mean over classes".to_owned(),
