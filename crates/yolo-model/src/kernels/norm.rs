@@ -147,7 +147,10 @@ impl Kernel for Forward<'_> {
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) -> [f32; 2] {
         let Self { planes, affine, fixed, target } = self;
-        let [mean, var] = fixed.unwrap_or_else(|| moments(lanes, planes));
+        let [mean, var] = match fixed {
+            Some(statistics) => statistics,
+            None => moments(lanes, planes),
+        };
         let channel = planes.channel;
         let scale = f64::from(affine.gamma[channel]) / (f64::from(var) + affine.epsilon).sqrt();
         let (scale, mean_v) = (lanes.splat(scale as f32), lanes.splat(mean));
@@ -181,8 +184,10 @@ fn moments<L: Lanes>(lanes: L, planes: Channel<'_>) -> [f32; 2] {
         count += x.len();
     }
     let mean = (sum / count as f64) as f32;
-    let squares: f64 =
-        (0..planes.batch).map(|image| deviations::<L, true>(lanes, planes.plane(image), mean)).sum();
+    let mut squares = 0.0;
+    for image in 0..planes.batch {
+        squares += deviations::<L, true>(lanes, planes.plane(image), mean);
+    }
     [mean, (squares / count as f64) as f32]
 }
 
@@ -228,7 +233,7 @@ impl Kernel for Backward<'_> {
         let inverse = 1.0 / (f64::from(var) + affine.epsilon).sqrt();
         let scale = (f64::from(affine.gamma[channel]) * inverse) as f32;
         let shift = affine.beta[channel];
-        let [mean_v, scale_v] = [mean, scale].map(|x| lanes.splat(x));
+        let (mean_v, scale_v) = (lanes.splat(mean), lanes.splat(scale));
         let (mut d_beta, mut d_centred, mut count) = (0.0, 0.0, 0);
         for image in 0..planes.batch {
             let (x, dy) = (planes.plane(image), dy.channels(image, channel, 1));
@@ -273,7 +278,8 @@ fn first_pass<L: Lanes>(
     silu: bool,
 ) -> [f64; 2] {
     assert_eq!(x.len(), dy.len());
-    let [mean, scale, shift] = constants.map(|x| lanes.splat(x));
+    let [mean, scale, shift] = constants;
+    let (mean, scale, shift) = (lanes.splat(mean), lanes.splat(scale), lanes.splat(shift));
     let mut sums = [[lanes.splat(0.0); 2]; 2];
     for (i, start) in (0..x.len()).step_by(L::N).enumerate() {
         let n = L::N.min(x.len() - start);
@@ -290,5 +296,6 @@ fn first_pass<L: Lanes>(
         }
     }
     let [[b0, c0], [b1, c1]] = sums;
-    [lanes.add(b0, b1), lanes.add(c0, c1)].map(|sum| f64::from(lanes.sum(sum)))
+    let (beta, centred) = (lanes.sum(lanes.add(b0, b1)), lanes.sum(lanes.add(c0, c1)));
+    [f64::from(beta), f64::from(centred)]
 }

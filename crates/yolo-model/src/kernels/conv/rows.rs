@@ -27,21 +27,20 @@ pub(super) fn panel_height(level: Level) -> usize {
     level.run(Height)
 }
 
-/// Weights `[channels, depth]`, given by `weight(channel, k)`, as panels `[depth, height]`; rows past the last
-/// channel are zeros.
-pub(super) fn pack(
+/// Weights `[channels, depth]`, of which `weights(channel)` gives a row, as panels `[depth, height]`; rows past the
+/// last channel are zeros.
+pub(super) fn pack<W: Iterator<Item = f32>>(
     level: Level,
     channels: usize,
     depth: usize,
-    weight: impl Fn(usize, usize) -> f32,
+    weights: impl Fn(usize) -> W,
 ) -> Vec<f32> {
     let height = panel_height(level);
     let mut packed = vec![0.0; channels.div_ceil(height) * depth * height];
     for channel in 0..channels {
-        let panel = &mut packed[channel / height * depth * height..][..depth * height];
-        for (k, row) in panel.chunks_exact_mut(height).enumerate() {
-            row[channel % height] = weight(channel, k);
-        }
+        let column = &mut packed[channel / height * depth * height..][..depth * height];
+        let column = column.iter_mut().skip(channel % height).step_by(height);
+        column.zip(weights(channel)).for_each(|(to, weight)| *to = weight);
     }
     packed
 }
@@ -169,7 +168,10 @@ unsafe fn multiply<L: Lanes, const HEIGHT: usize, const N: usize, const MASKED: 
     bias: &[f32; HEIGHT],
     sums: &mut Tile,
 ) {
-    let mut acc: [[L::V; N]; HEIGHT] = std::array::from_fn(|o| [lanes.splat(bias[o]); N]);
+    let mut acc = [[lanes.splat(0.0); N]; HEIGHT];
+    for (acc, bias) in acc.iter_mut().zip(bias) {
+        *acc = [lanes.splat(*bias); N];
+    }
     let mut weights = operands.weights;
     for offset in operands.offsets {
         // SAFETY: the caller's contract; the last vector reads only the lanes that count.
