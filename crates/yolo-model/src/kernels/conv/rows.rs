@@ -97,23 +97,25 @@ impl Rows<'_> {
         let panels = self.channels.div_ceil(HEIGHT);
         assert!(self.weights.len() >= panels * self.offsets.len() * HEIGHT);
         let tiles = self.positions.div_ceil(VECTORS * L::N);
+        // Made once: clearing it for every tile would show.
+        let sums = &mut [[0.0; COLUMNS]; 8];
         if self.weights.len() <= CACHED_WEIGHTS || self.weights.len() < self.grid.len() {
             for tile in 0..tiles {
                 for panel in 0..panels {
-                    self.tile::<L, HEIGHT>(lanes, panel, tile);
+                    self.tile::<L, HEIGHT>(lanes, panel, tile, sums);
                 }
             }
         } else {
             for panel in 0..panels {
                 for tile in 0..tiles {
-                    self.tile::<L, HEIGHT>(lanes, panel, tile);
+                    self.tile::<L, HEIGHT>(lanes, panel, tile, sums);
                 }
             }
         }
     }
 
     #[inline(always)]
-    fn tile<L: Lanes, const HEIGHT: usize>(&self, lanes: L, panel: usize, tile: usize) {
+    fn tile<L: Lanes, const HEIGHT: usize>(&self, lanes: L, panel: usize, tile: usize, sums: &mut Tile) {
         let depth = self.offsets.len();
         let start = tile * VECTORS * L::N;
         let columns = (self.positions - start).min(VECTORS * L::N);
@@ -130,23 +132,22 @@ impl Rows<'_> {
             offsets: self.offsets,
             last: columns - (columns - 1) / L::N * L::N,
         };
-        let mut sums: Tile = [[0.0; COLUMNS]; 8];
         // SAFETY: `run` asserted that every offset leaves room for all positions, and `start + columns` are
         // not more; `sweep` asserted that the panel is there.
         unsafe {
             match (columns.div_ceil(L::N), operands.last == L::N) {
-                (1, true) => multiply::<L, HEIGHT, 1, false>(lanes, operands, &bias, &mut sums),
-                (1, false) => multiply::<L, HEIGHT, 1, true>(lanes, operands, &bias, &mut sums),
-                (2, true) => multiply::<L, HEIGHT, 2, false>(lanes, operands, &bias, &mut sums),
-                (2, false) => multiply::<L, HEIGHT, 2, true>(lanes, operands, &bias, &mut sums),
-                (_, true) => multiply::<L, HEIGHT, 3, false>(lanes, operands, &bias, &mut sums),
-                (_, false) => multiply::<L, HEIGHT, 3, true>(lanes, operands, &bias, &mut sums),
+                (1, true) => multiply::<L, HEIGHT, 1, false>(lanes, operands, &bias, sums),
+                (1, false) => multiply::<L, HEIGHT, 1, true>(lanes, operands, &bias, sums),
+                (2, true) => multiply::<L, HEIGHT, 2, false>(lanes, operands, &bias, sums),
+                (2, false) => multiply::<L, HEIGHT, 2, true>(lanes, operands, &bias, sums),
+                (_, true) => multiply::<L, HEIGHT, 3, false>(lanes, operands, &bias, sums),
+                (_, false) => multiply::<L, HEIGHT, 3, true>(lanes, operands, &bias, sums),
             }
         }
         if self.silu {
-            activate(lanes, &mut sums, channels);
+            activate(lanes, sums, channels);
         }
-        self.sink.write(lanes, &sums, first, channels, start..start + columns);
+        self.sink.write(lanes, sums, first, channels, start..start + columns);
     }
 }
 
