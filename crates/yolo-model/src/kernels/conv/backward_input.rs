@@ -134,7 +134,7 @@ impl Layer<'_> {
     /// Bands of units, or of pixels for a pointwise convolution. No sum depends on them.
     fn bands(&self) -> Vec<Band> {
         let shape = self.shape;
-        let wanted = (4 * rayon::current_num_threads()).div_ceil(shape.batch * shape.groups);
+        let wanted = (4 * rayon::current_num_threads()).div_ceil((shape.batch * shape.groups).max(1));
         if shape.is_pointwise() {
             let pixels = shape.in_pixels();
             let fitting = (GRID_BUDGET / shape.group_in().max(shape.group_out())).max(192);

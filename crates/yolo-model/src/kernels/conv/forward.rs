@@ -61,7 +61,7 @@ pub(super) fn split(total: usize, size: usize) -> Vec<Band> {
 /// Bands whose grid fits the cache, and enough of them for every thread. What a sum is made of does not depend
 /// on the bands, so neither does the result.
 fn bands(shape: &ConvShape, plan: &GridPlan) -> Vec<Band> {
-    let wanted = (4 * rayon::current_num_threads()).div_ceil(shape.batch * shape.groups);
+    let wanted = (4 * rayon::current_num_threads()).div_ceil((shape.batch * shape.groups).max(1));
     if shape.is_pointwise() {
         let pixels = shape.out_pixels();
         // Whole tiles of 48 pixels.
