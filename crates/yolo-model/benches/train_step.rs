@@ -26,6 +26,8 @@ fn loss(levels: Vec<Tensor<4>>) -> Option<Tensor<1>> {
 }
 
 fn step(criterion: &mut Criterion) {
+    // As a program that trains does.
+    kernels::keep_freed_memory();
     let device = Device::flex().autodiff();
     let Some(network) = network(&device) else { return };
     let uniform = Distribution::Uniform(0.0, 1.0);

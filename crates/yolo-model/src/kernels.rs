@@ -16,11 +16,14 @@ mod conv;
 mod flex;
 #[cfg(feature = "flex")]
 mod lanes;
+mod memory;
 #[cfg(feature = "flex")]
 mod norm;
 
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Tensor, activation as burn_activation, module};
+
+pub use memory::keep_freed_memory;
 
 #[cfg(feature = "flex")]
 use {burn::backend::Dispatch, flex::TrainingOps};

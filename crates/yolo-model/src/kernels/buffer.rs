@@ -11,7 +11,7 @@ pub(crate) struct Output {
 pub(crate) struct Target<'a> {
     start: *mut f32,
     len: usize,
-    buffer: std::marker::PhantomData<&'a Output>,
+    buffer: std::marker::PhantomData<&'a mut f32>,
 }
 
 // SAFETY: a target is only written through the `unsafe` contract of `at`, which asks for disjoint parts.
@@ -43,7 +43,12 @@ impl Output {
     }
 }
 
-impl Target<'_> {
+impl<'a> Target<'a> {
+    /// Lets tasks read and write `numbers`.
+    pub(crate) fn over(numbers: &'a mut [f32]) -> Self {
+        Self { start: numbers.as_mut_ptr(), len: numbers.len(), buffer: std::marker::PhantomData }
+    }
+
     /// The place of numbers `start .. start + len`.
     ///
     /// # Panics

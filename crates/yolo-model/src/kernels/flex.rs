@@ -162,14 +162,25 @@ impl TrainingOps for Flex {
         silu: bool,
         dy: FlexTensor,
     ) -> (FlexTensor, FlexTensor, FlexTensor) {
-        let (x, dy) = (Images::new(x), Images::new(dy));
+        let x = Images::new(x);
         let [gamma, beta] = [gamma, beta].map(Dense::new);
         let statistics = statistics(mean, var);
         let [batch, channels, ..] = x.dims;
         let affine = Affine { gamma: gamma.numbers(), beta: beta.numbers(), epsilon, silu };
-        let (x_planes, dims) = (x.planes(), [batch, channels]);
+        let (planes, dims) = (x.planes(), [batch, channels]);
+        let mut dy = dy;
+        let dense = dy.layout().contiguous_offsets() == Some((0, x.dims.iter().product()));
+        let owned = if dense { dy.try_storage_mut::<f32>() } else { None };
+        if let Some(dy_numbers) = owned.filter(|numbers| numbers.len() == x.dims.iter().product::<usize>()) {
+            let level = Level::best();
+            let gradients =
+                norm::batch_norm_backward_in_place(level, planes, dy_numbers, dims, affine, &statistics);
+            let [gamma, beta] = gradients.map(|g| tensor(g, [channels]));
+            return (dy, gamma, beta);
+        }
+        let dy = Images::new(dy);
         let gradients =
-            norm::batch_norm_backward(Level::best(), x_planes, dy.planes(), dims, affine, &statistics);
+            norm::batch_norm_backward(Level::best(), planes, dy.planes(), dims, affine, &statistics);
         let [gamma, beta] = [gradients.gamma, gradients.beta].map(|g| tensor(g, [channels]));
         (tensor(gradients.x, x.dims), gamma, beta)
     }

@@ -2,7 +2,8 @@
 //!
 //! A kernel is a [`Kernel`] value, generic over [`Lanes`]; [`Level::run`] compiles it once per instruction set
 //! and enters the copy that fits. All of a kernel is `#[inline(always)]`, since the instructions may only be
-//! used inside the function that switches them on.
+//! used inside the function that switches them on. That also means no closures around vector code: a closure is
+//! a function of its own, without the instructions.
 #![allow(unsafe_code, reason = "loads and stores through pointers; each has its contract")]
 
 mod portable;
@@ -62,6 +63,8 @@ pub(crate) trait Lanes: Copy {
     fn pow2(self, v: Self::V) -> Self::V;
     /// The sum of the lanes, always in the same order.
     fn sum(self, v: Self::V) -> f32;
+    /// Lanes 0, 2, 4, … of `a`, then of `b`.
+    fn every_second(self, a: Self::V, b: Self::V) -> Self::V;
     /// Transposes an `N × N` block: row `i`, column `j` goes from `from + i · from_stride + j` to
     /// `to + j · to_stride + i`.
     ///

@@ -96,21 +96,46 @@ pub(crate) fn batch_norm_backward(
     affine: Affine<'_>,
     statistics: &Statistics,
 ) -> NormGradients {
-    assert_eq!(x.size(), dy.size());
     let [height, width] = x.size();
     let len = batch * channels * height * width;
     let mut output = Output::new(len);
     let target = output.target();
+    let [gamma, beta] = backward(level, x, Some(dy), [batch, channels], affine, statistics, target);
+    // SAFETY: the channels cover the output.
+    NormGradients { x: unsafe { output.finish(len) }, gamma, beta }
+}
+
+/// As [`batch_norm_backward`] where `dy` is dense and becomes the gradient of `x`, which spares the memory another
+/// tensor. Returns the gradients of `γ` and `β`.
+pub(crate) fn batch_norm_backward_in_place(
+    level: Level,
+    x: Planes<'_>,
+    dy: &mut [f32],
+    dims: [usize; 2],
+    affine: Affine<'_>,
+    statistics: &Statistics,
+) -> [Vec<f32>; 2] {
+    backward(level, x, None, dims, affine, statistics, Target::over(dy))
+}
+
+/// Writes the gradient of `x` to `target`, where `dy` lies already if it is not given.
+fn backward(
+    level: Level,
+    x: Planes<'_>,
+    dy: Option<Planes<'_>>,
+    [batch, channels]: [usize; 2],
+    affine: Affine<'_>,
+    statistics: &Statistics,
+    target: Target<'_>,
+) -> [Vec<f32>; 2] {
+    assert!(dy.is_none_or(|dy| dy.size() == x.size()));
     let channel = |channel: usize| {
         let planes = Channel { x, batch, channels, channel };
         let statistics = [statistics.mean[channel], statistics.var[channel]];
         level.run(Backward { planes, dy, affine, statistics, target })
     };
     let sums: Vec<[f32; 2]> = (0..channels).into_par_iter().map(channel).collect();
-    // SAFETY: the channels cover the output.
-    let x = unsafe { output.finish(len) };
-    let [beta, gamma] = [0, 1].map(|i| sums.iter().map(|s| s[i]).collect());
-    NormGradients { x, gamma, beta }
+    [1, 0].map(|i| sums.iter().map(|s| s[i]).collect())
 }
 
 /// One channel of all images.
@@ -147,7 +172,10 @@ impl Kernel for Forward<'_> {
     #[inline(always)]
     fn run<L: Lanes>(self, lanes: L) -> [f32; 2] {
         let Self { planes, affine, fixed, target } = self;
-        let [mean, var] = fixed.unwrap_or_else(|| moments(lanes, planes));
+        let [mean, var] = match fixed {
+            Some(statistics) => statistics,
+            None => moments(lanes, planes),
+        };
         let channel = planes.channel;
         let scale = f64::from(affine.gamma[channel]) / (f64::from(var) + affine.epsilon).sqrt();
         let (scale, mean_v) = (lanes.splat(scale as f32), lanes.splat(mean));
@@ -181,8 +209,10 @@ fn moments<L: Lanes>(lanes: L, planes: Channel<'_>) -> [f32; 2] {
         count += x.len();
     }
     let mean = (sum / count as f64) as f32;
-    let squares: f64 =
-        (0..planes.batch).map(|image| deviations::<L, true>(lanes, planes.plane(image), mean)).sum();
+    let mut squares = 0.0;
+    for image in 0..planes.batch {
+        squares += deviations::<L, true>(lanes, planes.plane(image), mean);
+    }
     [mean, (squares / count as f64) as f32]
 }
 
@@ -212,7 +242,8 @@ fn deviations<L: Lanes, const SQUARED: bool>(lanes: L, x: &[f32], mean: f32) -> 
 
 struct Backward<'a> {
     planes: Channel<'a>,
-    dy: Planes<'a>,
+    /// In `target` if not given.
+    dy: Option<Planes<'a>>,
     affine: Affine<'a>,
     statistics: [f32; 2],
     target: Target<'a>,
@@ -228,13 +259,19 @@ impl Kernel for Backward<'_> {
         let inverse = 1.0 / (f64::from(var) + affine.epsilon).sqrt();
         let scale = (f64::from(affine.gamma[channel]) * inverse) as f32;
         let shift = affine.beta[channel];
-        let [mean_v, scale_v] = [mean, scale].map(|x| lanes.splat(x));
+        let (mean_v, scale_v) = (lanes.splat(mean), lanes.splat(scale));
         let (mut d_beta, mut d_centred, mut count) = (0.0, 0.0, 0);
         for image in 0..planes.batch {
-            let (x, dy) = (planes.plane(image), dy.channels(image, channel, 1));
+            let x = planes.plane(image);
             // SAFETY: no other task has this channel.
             let to = unsafe { target.at(planes.start(image, x.len()), x.len()) };
-            let [beta, centred] = first_pass(lanes, x, dy, to, [mean, scale, shift], affine.silu);
+            let dy = match dy {
+                Some(dy) => dy.channels(image, channel, 1).as_ptr(),
+                None => to.cast_const(),
+            };
+            // SAFETY: a plane of `dy` is as large as one of `x`, and so is the place at `to`.
+            let sums = unsafe { first_pass(lanes, x, dy, to, [mean, scale, shift], affine.silu) };
+            let [beta, centred] = sums;
             d_beta += beta;
             d_centred += centred;
             count += x.len();
@@ -263,17 +300,20 @@ impl Kernel for Backward<'_> {
 }
 
 /// Writes `dz` of a plane to `to` and returns `Σ dz` and `Σ dz · (x − mean)`.
+///
+/// # Safety
+/// `dy` and `to` have as many numbers as `x`; they may be the same.
 #[inline(always)]
-fn first_pass<L: Lanes>(
+unsafe fn first_pass<L: Lanes>(
     lanes: L,
     x: &[f32],
-    dy: &[f32],
+    dy: *const f32,
     to: *mut f32,
     constants: [f32; 3],
     silu: bool,
 ) -> [f64; 2] {
-    assert_eq!(x.len(), dy.len());
-    let [mean, scale, shift] = constants.map(|x| lanes.splat(x));
+    let [mean, scale, shift] = constants;
+    let (mean, scale, shift) = (lanes.splat(mean), lanes.splat(scale), lanes.splat(shift));
     let mut sums = [[lanes.splat(0.0); 2]; 2];
     for (i, start) in (0..x.len()).step_by(L::N).enumerate() {
         let n = L::N.min(x.len() - start);
@@ -281,7 +321,7 @@ fn first_pass<L: Lanes>(
         // and so add nothing.
         unsafe {
             let d = lanes.sub(lanes.load_first(x.as_ptr().add(start), n), mean);
-            let dy = lanes.load_first(dy.as_ptr().add(start), n);
+            let dy = lanes.load_first(dy.add(start), n);
             let dz = if silu { silu_gradient(lanes, lanes.fma(d, scale, shift), dy) } else { dy };
             lanes.store_first(to.add(start), dz, n);
             let [beta, centred] = &mut sums[i % 2];
@@ -290,5 +330,6 @@ fn first_pass<L: Lanes>(
         }
     }
     let [[b0, c0], [b1, c1]] = sums;
-    [lanes.add(b0, b1), lanes.add(c0, c1)].map(|sum| f64::from(lanes.sum(sum)))
+    let (beta, centred) = (lanes.sum(lanes.add(b0, b1)), lanes.sum(lanes.add(c0, c1)));
+    [f64::from(beta), f64::from(centred)]
 }

@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use super::super::buffer::{Output, Target};
 use super::super::lanes::Level;
 use super::forward::{Band, split};
-use super::grid::{Axis, Phases, copy_plane, with_scratch};
+use super::grid::{Axis, CopyPlane, Phases, with_scratch};
 use super::rows::{Rows, Sink, pack};
 use super::shape::{ConvShape, Planes};
 
@@ -111,8 +111,9 @@ fn phases(
                     horizontal.taps(px).map(move |(kx, mx)| (ky * shape.kernel[1] + kx, [my, mx]))
                 })
                 .collect();
-            let packed = pack(level, shape.group_in(), shape.group_out() * taps.len(), |c, k| {
-                weight[k / taps.len() * depth + c * area + taps[k % taps.len()].0]
+            let packed = pack(level, shape.group_in(), shape.group_out() * taps.len(), |c| {
+                let kernels = weight.chunks_exact(depth).map(move |weight| &weight[c * area..][..area]);
+                kernels.take(shape.group_out()).flat_map(|kernel| taps.iter().map(|(tap, _)| kernel[*tap]))
             });
             phases.push(PhaseWeights { phase: [py, px], packed, taps: taps.iter().map(|t| t.1).collect() });
         }
@@ -133,7 +134,7 @@ impl Layer<'_> {
     /// Bands of units, or of pixels for a pointwise convolution. No sum depends on them.
     fn bands(&self) -> Vec<Band> {
         let shape = self.shape;
-        let wanted = (4 * rayon::current_num_threads()).div_ceil(shape.batch * shape.groups);
+        let wanted = (4 * rayon::current_num_threads()).div_ceil((shape.batch * shape.groups).max(1));
         if shape.is_pointwise() {
             let pixels = shape.in_pixels();
             let fitting = (GRID_BUDGET / shape.group_in().max(shape.group_out())).max(192);
@@ -180,8 +181,10 @@ impl Layer<'_> {
             Axis { first: horizontal.units.start as isize - reach[1] as isize, step: 1 },
         ];
         with_scratch(|scratch| {
-            for plane in planes.chunks_exact(shape.out_pixels()) {
-                copy_plane(plane, shape.out_size(), axes, [rows, pitch], &mut scratch.grid);
+            let grid = scratch.grid.take(shape.group_out() * rows * pitch);
+            let sources = planes.chunks_exact(shape.out_pixels());
+            for (plane, grid) in sources.zip(grid.chunks_exact_mut(rows * pitch)) {
+                self.level.run(CopyPlane { plane, size: shape.out_size(), axes, columns: pitch, grid });
             }
             let positions = (band.len() - 1) * pitch + horizontal.units.len();
             for PhaseWeights { phase: [py, px], packed, taps } in &self.phases[group] {
@@ -201,7 +204,7 @@ impl Layer<'_> {
                     rows: vertical.valid(&units, *py),
                     columns: horizontal.valid(&horizontal.units, *px),
                 };
-                self.level.run(self.rows(&scratch.grid, &offsets, packed, positions, sink));
+                self.level.run(self.rows(grid, &offsets, packed, positions, sink));
             }
         });
     }

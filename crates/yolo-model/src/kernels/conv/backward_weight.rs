@@ -40,27 +40,21 @@ pub(crate) fn weight_gradient(level: Level, shape: &ConvShape, x: Planes<'_>, dy
         let chunk = &cut.chunks[task % cut.chunks.len()];
         let first = task / cut.chunks.len() * shape.group_out() + chunk.start;
         let rows = &mut gradient[first * depth..][..chunk.len() * depth];
-        add_parts(parts, padded(chunk.len()), depth, rows);
+        let planes = &add_parts(parts);
+        let (stride, channels, pixels) = (padded(chunk.len()), depth, chunk.len());
+        level.run(Transpose { planes, stride, channels, pixels, outs: depth, into: rows });
     }
     gradient
 }
 
-/// Adds up `parts`, each `[depth, outs]`, in their order, into `rows` `[channels, depth]`.
-fn add_parts(parts: &[Vec<f32>], outs: usize, depth: usize, rows: &mut [f32]) {
-    rows.par_chunks_mut(16 * depth).enumerate().for_each(|(block, rows)| {
-        let first = block * 16;
-        let channels = rows.len() / depth;
-        for k in 0..depth {
-            let mut sums = [0.0f32; 16];
-            for part in parts {
-                let from = &part[k * outs + first..][..16];
-                sums.iter_mut().zip(from).for_each(|(sum, x)| *sum += x);
-            }
-            for (channel, sum) in sums.into_iter().enumerate().take(channels) {
-                rows[channel * depth + k] = sum;
-            }
-        }
-    });
+/// Adds up `parts` in their order.
+fn add_parts(parts: &[Vec<f32>]) -> Vec<f32> {
+    let [first, rest @ ..] = parts else { return Vec::new() };
+    let mut sums = first.clone();
+    for part in rest {
+        sums.iter_mut().zip(part).for_each(|(sum, x)| *sum += x);
+    }
+    sums
 }
 
 fn padded(channels: usize) -> usize {
@@ -131,18 +125,17 @@ impl Layer<'_> {
         let width = if shape.is_pointwise() { 1 } else { shape.out_size()[1] };
         let pixels = band.len() * width;
         with_scratch(|scratch| {
-            let (dy, into) = (&dy[band.start * width..], &mut scratch.transposed);
-            let channels = chunk.len();
-            self.level.run(Transpose { planes: dy, stride, channels, pixels, outs, into });
-            let transposed = &scratch.transposed;
+            let transposed = scratch.transposed.take(pixels * outs);
+            let (dy, channels) = (&dy[band.start * width..], chunk.len());
+            self.level.run(Transpose { planes: dy, stride, channels, pixels, outs, into: transposed });
             if shape.is_pointwise() {
                 let offsets: Vec<usize> = (0..shape.group_in()).map(|c| c * stride + band.start).collect();
                 let (grid, offsets, rows, width) = (planes, &offsets, 1, pixels);
                 self.level.run(Outer { grid, offsets, pitch: 0, rows, width, transposed, outs, sums });
             } else {
-                plan.fill(shape, planes, band, &mut scratch.grid);
+                let grid = plan.fill(self.level, shape, planes, band, &mut scratch.grid);
                 let offsets = &plan.offsets(shape, band.len());
-                let (grid, pitch, rows) = (&scratch.grid, plan.pitch, band.len());
+                let (pitch, rows) = (plan.pitch, band.len());
                 self.level.run(Outer { grid, offsets, pitch, rows, width, transposed, outs, sums });
             }
         });

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use super::super::buffer::{Output, Target};
 use super::super::lanes::Level;
-use super::grid::{Axis, Phases, copy_plane, with_scratch};
+use super::grid::{Axis, Buffer, CopyPlane, Phases, with_scratch};
 use super::rows::{Rows, Sink, pack};
 use super::shape::{ConvShape, Planes};
 
@@ -33,7 +33,7 @@ pub(crate) fn forward(
     let packed: Vec<Vec<f32>> = (0..shape.groups)
         .map(|group| {
             let weight = &weight[group * shape.group_out() * depth..];
-            pack(level, shape.group_out(), depth, |o, k| weight[o * depth + k])
+            pack(level, shape.group_out(), depth, |o| weight[o * depth..][..depth].iter().copied())
         })
         .collect();
     let len = shape.batch * shape.out_channels * shape.out_pixels();
@@ -61,7 +61,7 @@ pub(super) fn split(total: usize, size: usize) -> Vec<Band> {
 /// Bands whose grid fits the cache, and enough of them for every thread. What a sum is made of does not depend
 /// on the bands, so neither does the result.
 fn bands(shape: &ConvShape, plan: &GridPlan) -> Vec<Band> {
-    let wanted = (4 * rayon::current_num_threads()).div_ceil(shape.batch * shape.groups);
+    let wanted = (4 * rayon::current_num_threads()).div_ceil((shape.batch * shape.groups).max(1));
     if shape.is_pointwise() {
         let pixels = shape.out_pixels();
         // Whole tiles of 48 pixels.
@@ -99,20 +99,29 @@ impl GridPlan {
     }
 
     /// The grid for output rows `band`, from the planes of a group.
-    pub(super) fn fill(&self, shape: &ConvShape, planes: &[f32], band: &Band, grid: &mut Vec<f32>) {
-        let rows = band.len() + self.vertical.reach;
-        for plane in planes.chunks_exact(shape.in_pixels()) {
-            for &py in &self.vertical.used {
-                for &px in &self.horizontal.used {
-                    let first = band.start * shape.stride[0] + py;
-                    let axes = [
-                        Axis { first: first as isize - shape.padding[0] as isize, step: shape.stride[0] },
-                        Axis { first: px as isize - shape.padding[1] as isize, step: shape.stride[1] },
-                    ];
-                    copy_plane(plane, shape.in_size, axes, [rows, self.pitch], grid);
-                }
-            }
+    pub(super) fn fill<'b>(
+        &self,
+        level: Level,
+        shape: &ConvShape,
+        planes: &[f32],
+        band: &Band,
+        buffer: &'b mut Buffer,
+    ) -> &'b [f32] {
+        let area = (band.len() + self.vertical.reach) * self.pitch;
+        let grid = buffer.take(self.planes(shape) * area);
+        let phases =
+            self.vertical.used.iter().flat_map(|py| self.horizontal.used.iter().map(move |px| [py, px]));
+        let sources =
+            planes.chunks_exact(shape.in_pixels()).flat_map(|plane| phases.clone().map(move |p| (plane, p)));
+        for ((plane, [py, px]), grid) in sources.zip(grid.chunks_exact_mut(area)) {
+            let first = band.start * shape.stride[0] + py;
+            let axes = [
+                Axis { first: first as isize - shape.padding[0] as isize, step: shape.stride[0] },
+                Axis { first: *px as isize - shape.padding[1] as isize, step: shape.stride[1] },
+            ];
+            level.run(CopyPlane { plane, size: shape.in_size, axes, columns: self.pitch, grid });
         }
+        grid
     }
 
     /// Per weight of an output channel, where its tap starts on the grid of a band of `rows` output rows.
@@ -168,9 +177,9 @@ impl Layer<'_> {
         let offsets = plan.offsets(shape, band.len());
         let positions = (band.len() - 1) * plan.pitch + width;
         with_scratch(|scratch| {
-            plan.fill(shape, planes, &band, &mut scratch.grid);
+            let grid = plan.fill(self.level, shape, planes, &band, &mut scratch.grid);
             let sink = sink(band.start * width, width, plan.pitch, band.len(), width);
-            self.level.run(self.rows(group, &scratch.grid, &offsets, positions, sink));
+            self.level.run(self.rows(group, grid, &offsets, positions, sink));
         });
     }
 

@@ -1,6 +1,9 @@
 //! Padded planes on which the taps of a kernel are plain offsets.
+#![allow(unsafe_code, reason = "copies lines with vector loads and stores")]
 
 use std::cell::RefCell;
+
+use super::super::lanes::{Kernel, Lanes};
 
 /// Which pixels of the source a plane of the grid holds along one axis: `first + i · step`, zero outside.
 #[derive(Clone, Copy, Debug)]
@@ -34,31 +37,78 @@ impl Phases {
     }
 }
 
-/// Appends `rows × columns` pixels of the plane `source` to `grid`.
-pub(super) fn copy_plane(
-    source: &[f32],
-    [height, width]: [usize; 2],
-    [vertical, horizontal]: [Axis; 2],
-    [rows, columns]: [usize; 2],
-    grid: &mut Vec<f32>,
-) {
-    let [zeros, pixels] = inside(horizontal, width, columns);
-    for row in 0..rows {
-        let y = vertical.first + (row * vertical.step) as isize;
-        if y < 0 || y >= height as isize || pixels == 0 {
-            grid.resize(grid.len() + columns, 0.0);
-            continue;
+/// Fills `grid` with `columns` pixels of each of its rows from `plane`.
+pub(super) struct CopyPlane<'a> {
+    pub(super) plane: &'a [f32],
+    pub(super) size: [usize; 2],
+    pub(super) axes: [Axis; 2],
+    pub(super) columns: usize,
+    /// Whole rows.
+    pub(super) grid: &'a mut [f32],
+}
+
+impl Kernel for CopyPlane<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<L: Lanes>(self, lanes: L) {
+        let Self { plane, size: [height, width], axes: [vertical, horizontal], columns, grid } = self;
+        let [zeros, pixels] = inside(horizontal, width, columns);
+        let first = (horizontal.first + (zeros * horizontal.step) as isize).max(0) as usize;
+        for (row, to) in grid.chunks_exact_mut(columns).enumerate() {
+            let y = vertical.first + (row * vertical.step) as isize;
+            if y < 0 || y >= height as isize || pixels == 0 {
+                clear(lanes, to);
+                continue;
+            }
+            let line = &plane[y as usize * width..][first..width];
+            let (before, rest) = to.split_at_mut(zeros);
+            let (inner, behind) = rest.split_at_mut(pixels);
+            clear(lanes, before);
+            clear(lanes, behind);
+            match horizontal.step {
+                1 => copy(lanes, line, inner),
+                2 => copy_every_second(lanes, line, inner),
+                step => {
+                    for (to, from) in inner.iter_mut().zip(line.iter().step_by(step)) {
+                        *to = *from;
+                    }
+                }
+            }
         }
-        let line = &source[y as usize * width..][..width];
-        let start = (horizontal.first + (zeros * horizontal.step) as isize) as usize;
-        let line = &line[start..];
-        grid.resize(grid.len() + zeros, 0.0);
-        match horizontal.step {
-            1 => grid.extend_from_slice(&line[..pixels]),
-            2 => grid.extend(line.chunks(2).take(pixels).map(|pair| pair[0])),
-            step => grid.extend(line.iter().step_by(step).take(pixels)),
+    }
+}
+
+// Lines are short, so these stay in registers instead of calling memset and memcpy.
+
+#[inline(always)]
+fn clear<L: Lanes>(lanes: L, to: &mut [f32]) {
+    for part in to.chunks_mut(L::N) {
+        // SAFETY: writes as many numbers as the part has.
+        unsafe { lanes.store_first(part.as_mut_ptr(), lanes.splat(0.0), part.len()) }
+    }
+}
+
+#[inline(always)]
+fn copy<L: Lanes>(lanes: L, from: &[f32], to: &mut [f32]) {
+    for (from, to) in from[..to.len()].chunks(L::N).zip(to.chunks_mut(L::N)) {
+        // SAFETY: both parts have the same length.
+        unsafe { lanes.store_first(to.as_mut_ptr(), lanes.load_first(from.as_ptr(), from.len()), from.len()) }
+    }
+}
+
+/// Numbers 0, 2, 4, … of `from`.
+#[inline(always)]
+fn copy_every_second<L: Lanes>(lanes: L, from: &[f32], to: &mut [f32]) {
+    let from = &from[..2 * to.len() - 1];
+    for (from, to) in from.chunks(2 * L::N).zip(to.chunks_mut(L::N)) {
+        let (low, high) = from.split_at(from.len().min(L::N));
+        // SAFETY: reads as many numbers as the parts have, and writes as many.
+        unsafe {
+            let low = lanes.load_first(low.as_ptr(), low.len());
+            let high = lanes.load_first(high.as_ptr(), high.len());
+            lanes.store_first(to.as_mut_ptr(), lanes.every_second(low, high), to.len());
         }
-        grid.resize(grid.len() + columns - zeros - pixels, 0.0);
     }
 }
 
@@ -76,17 +126,26 @@ fn inside(axis: Axis, width: usize, count: usize) -> [usize; 2] {
 pub(super) fn with_scratch<R>(f: impl FnOnce(&mut Scratch) -> R) -> R {
     thread_local!(static SCRATCH: RefCell<Scratch> = RefCell::default());
     // A task never starts another one, so the buffers are free.
-    SCRATCH.with(|scratch| {
-        let mut scratch = scratch.borrow_mut();
-        scratch.grid.clear();
-        scratch.transposed.clear();
-        f(&mut scratch)
-    })
+    SCRATCH.with(|scratch| f(&mut scratch.borrow_mut()))
 }
 
 /// Buffers of a task.
 #[derive(Default)]
 pub(super) struct Scratch {
-    pub(super) grid: Vec<f32>,
-    pub(super) transposed: Vec<f32>,
+    pub(super) grid: Buffer,
+    pub(super) transposed: Buffer,
+}
+
+/// Numbers that outlive their task, so that the next one need not clear them.
+#[derive(Default)]
+pub(super) struct Buffer(Vec<f32>);
+
+impl Buffer {
+    /// `len` numbers of any value.
+    pub(super) fn take(&mut self, len: usize) -> &mut [f32] {
+        if self.0.len() < len {
+            self.0.resize(len, 0.0);
+        }
+        &mut self.0[..len]
+    }
 }

@@ -95,11 +95,12 @@ impl Outer<'_> {
                     *acc = lanes.load(sums.add(i * self.outs + v * L::N));
                 }
             }
-            let offsets: [usize; N] = std::array::from_fn(|i| self.offsets[k + i]);
+            let mut grid = [self.grid.as_ptr(); N];
+            for (grid, offset) in grid.iter_mut().zip(&self.offsets[k..]) {
+                *grid = grid.add(*offset);
+            }
             let mut dy = self.transposed.as_ptr().add(out);
-            for row in 0..self.rows {
-                let grid: [*const f32; N] =
-                    offsets.map(|offset| self.grid.as_ptr().add(offset + row * self.pitch));
+            for _ in 0..self.rows {
                 for x in 0..self.width {
                     let mut d = [lanes.splat(0.0); VECTORS];
                     for (v, d) in d.iter_mut().enumerate() {
@@ -112,6 +113,9 @@ impl Outer<'_> {
                         }
                     }
                     dy = dy.wrapping_add(self.outs);
+                }
+                for grid in &mut grid {
+                    *grid = grid.wrapping_add(self.pitch);
                 }
             }
             for (i, acc) in acc.iter().enumerate() {
@@ -130,7 +134,7 @@ pub(super) struct Transpose<'a> {
     pub(super) channels: usize,
     pub(super) pixels: usize,
     pub(super) outs: usize,
-    pub(super) into: &'a mut Vec<f32>,
+    pub(super) into: &'a mut [f32],
 }
 
 impl Kernel for Transpose<'_> {
@@ -144,9 +148,12 @@ impl Kernel for Transpose<'_> {
                 && pixels <= stride
                 && (channels == 0 || channels * stride - stride + pixels <= planes.len())
         );
-        // The channels are overwritten; only those behind them have to be zeros.
-        into.clear();
-        into.resize(pixels * outs, 0.0);
+        assert_eq!(into.len(), pixels * outs);
+        if channels < outs {
+            for pixel in into.chunks_exact_mut(outs) {
+                pixel[channels..].fill(0.0);
+            }
+        }
         let (full_channels, full_pixels) = (channels / L::N * L::N, pixels / L::N * L::N);
         for pixel in (0..full_pixels).step_by(L::N) {
             for channel in (0..full_channels).step_by(L::N) {

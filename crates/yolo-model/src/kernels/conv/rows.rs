@@ -27,21 +27,20 @@ pub(super) fn panel_height(level: Level) -> usize {
     level.run(Height)
 }
 
-/// Weights `[channels, depth]`, given by `weight(channel, k)`, as panels `[depth, height]`; rows past the last
-/// channel are zeros.
-pub(super) fn pack(
+/// Weights `[channels, depth]`, of which `weights(channel)` gives a row, as panels `[depth, height]`; rows past the
+/// last channel are zeros.
+pub(super) fn pack<W: Iterator<Item = f32>>(
     level: Level,
     channels: usize,
     depth: usize,
-    weight: impl Fn(usize, usize) -> f32,
+    weights: impl Fn(usize) -> W,
 ) -> Vec<f32> {
     let height = panel_height(level);
     let mut packed = vec![0.0; channels.div_ceil(height) * depth * height];
     for channel in 0..channels {
-        let panel = &mut packed[channel / height * depth * height..][..depth * height];
-        for (k, row) in panel.chunks_exact_mut(height).enumerate() {
-            row[channel % height] = weight(channel, k);
-        }
+        let column = &mut packed[channel / height * depth * height..][..depth * height];
+        let column = column.iter_mut().skip(channel % height).step_by(height);
+        column.zip(weights(channel)).for_each(|(to, weight)| *to = weight);
     }
     packed
 }
@@ -98,23 +97,25 @@ impl Rows<'_> {
         let panels = self.channels.div_ceil(HEIGHT);
         assert!(self.weights.len() >= panels * self.offsets.len() * HEIGHT);
         let tiles = self.positions.div_ceil(VECTORS * L::N);
+        // Made once: clearing it for every tile would show.
+        let sums = &mut [[0.0; COLUMNS]; 8];
         if self.weights.len() <= CACHED_WEIGHTS || self.weights.len() < self.grid.len() {
             for tile in 0..tiles {
                 for panel in 0..panels {
-                    self.tile::<L, HEIGHT>(lanes, panel, tile);
+                    self.tile::<L, HEIGHT>(lanes, panel, tile, sums);
                 }
             }
         } else {
             for panel in 0..panels {
                 for tile in 0..tiles {
-                    self.tile::<L, HEIGHT>(lanes, panel, tile);
+                    self.tile::<L, HEIGHT>(lanes, panel, tile, sums);
                 }
             }
         }
     }
 
     #[inline(always)]
-    fn tile<L: Lanes, const HEIGHT: usize>(&self, lanes: L, panel: usize, tile: usize) {
+    fn tile<L: Lanes, const HEIGHT: usize>(&self, lanes: L, panel: usize, tile: usize, sums: &mut Tile) {
         let depth = self.offsets.len();
         let start = tile * VECTORS * L::N;
         let columns = (self.positions - start).min(VECTORS * L::N);
@@ -131,23 +132,22 @@ impl Rows<'_> {
             offsets: self.offsets,
             last: columns - (columns - 1) / L::N * L::N,
         };
-        let mut sums: Tile = [[0.0; COLUMNS]; 8];
         // SAFETY: `run` asserted that every offset leaves room for all positions, and `start + columns` are
         // not more; `sweep` asserted that the panel is there.
         unsafe {
             match (columns.div_ceil(L::N), operands.last == L::N) {
-                (1, true) => multiply::<L, HEIGHT, 1, false>(lanes, operands, &bias, &mut sums),
-                (1, false) => multiply::<L, HEIGHT, 1, true>(lanes, operands, &bias, &mut sums),
-                (2, true) => multiply::<L, HEIGHT, 2, false>(lanes, operands, &bias, &mut sums),
-                (2, false) => multiply::<L, HEIGHT, 2, true>(lanes, operands, &bias, &mut sums),
-                (_, true) => multiply::<L, HEIGHT, 3, false>(lanes, operands, &bias, &mut sums),
-                (_, false) => multiply::<L, HEIGHT, 3, true>(lanes, operands, &bias, &mut sums),
+                (1, true) => multiply::<L, HEIGHT, 1, false>(lanes, operands, &bias, sums),
+                (1, false) => multiply::<L, HEIGHT, 1, true>(lanes, operands, &bias, sums),
+                (2, true) => multiply::<L, HEIGHT, 2, false>(lanes, operands, &bias, sums),
+                (2, false) => multiply::<L, HEIGHT, 2, true>(lanes, operands, &bias, sums),
+                (_, true) => multiply::<L, HEIGHT, 3, false>(lanes, operands, &bias, sums),
+                (_, false) => multiply::<L, HEIGHT, 3, true>(lanes, operands, &bias, sums),
             }
         }
         if self.silu {
-            activate(lanes, &mut sums, channels);
+            activate(lanes, sums, channels);
         }
-        self.sink.write(lanes, &sums, first, channels, start..start + columns);
+        self.sink.write(lanes, sums, first, channels, start..start + columns);
     }
 }
 
@@ -169,7 +169,10 @@ unsafe fn multiply<L: Lanes, const HEIGHT: usize, const N: usize, const MASKED: 
     bias: &[f32; HEIGHT],
     sums: &mut Tile,
 ) {
-    let mut acc: [[L::V; N]; HEIGHT] = std::array::from_fn(|o| [lanes.splat(bias[o]); N]);
+    let mut acc = [[lanes.splat(0.0); N]; HEIGHT];
+    for (acc, bias) in acc.iter_mut().zip(bias) {
+        *acc = [lanes.splat(*bias); N];
+    }
     let mut weights = operands.weights;
     for offset in operands.offsets {
         // SAFETY: the caller's contract; the last vector reads only the lanes that count.

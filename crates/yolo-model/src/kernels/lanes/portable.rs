@@ -91,6 +91,10 @@ impl Lanes for Portable {
         ((a + e) + (c + g)) + ((b + f) + (d + h))
     }
     #[inline(always)]
+    fn every_second(self, a: Self::V, b: Self::V) -> Self::V {
+        [a[0], a[2], a[4], a[6], b[0], b[2], b[4], b[6]]
+    }
+    #[inline(always)]
     unsafe fn transpose(self, from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
         for i in 0..N {
             for j in 0..N {

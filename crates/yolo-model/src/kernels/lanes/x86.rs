@@ -52,30 +52,30 @@ fn first_of_8(n: usize) -> __m256i {
     unsafe { _mm256_loadu_si256(ONES_THEN_ZEROS.as_ptr().add(start).cast()) }
 }
 
-/// The 8 × 8 block of rows `rows`, transposed.
+/// The 8 × 8 block of rows `r`, transposed.
 #[inline(always)]
-fn transpose_8(rows: [__m256; 8]) -> [__m256; 8] {
+fn transpose_8(r: [__m256; 8]) -> [__m256; 8] {
     // SAFETY: register shuffles; both callers hold the proof of AVX2.
     unsafe {
-        let [r0, r1, r2, r3, r4, r5, r6, r7] = rows;
-        let pair = |a, b| (_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
-        let ((a0, a1), (a2, a3)) = (pair(r0, r1), pair(r2, r3));
-        let ((a4, a5), (a6, a7)) = (pair(r4, r5), pair(r6, r7));
-        let quad = |a, b| (_mm256_shuffle_ps::<0x44>(a, b), _mm256_shuffle_ps::<0xEE>(a, b));
-        let ((b0, b1), (b2, b3)) = (quad(a0, a2), quad(a1, a3));
-        let ((b4, b5), (b6, b7)) = (quad(a4, a6), quad(a5, a7));
-        let low = |a, b| _mm256_permute2f128_ps::<0x20>(a, b);
-        let high = |a, b| _mm256_permute2f128_ps::<0x31>(a, b);
-        [
-            low(b0, b4),
-            low(b1, b5),
-            low(b2, b6),
-            low(b3, b7),
-            high(b0, b4),
-            high(b1, b5),
-            high(b2, b6),
-            high(b3, b7),
-        ]
+        // Pairs of columns, then fours, then whole rows.
+        let mut a = r;
+        for i in 0..4 {
+            a[2 * i] = _mm256_unpacklo_ps(r[2 * i], r[2 * i + 1]);
+            a[2 * i + 1] = _mm256_unpackhi_ps(r[2 * i], r[2 * i + 1]);
+        }
+        let mut b = a;
+        for i in [0, 4] {
+            for j in 0..2 {
+                b[i + 2 * j] = _mm256_shuffle_ps::<0x44>(a[i + j], a[i + j + 2]);
+                b[i + 2 * j + 1] = _mm256_shuffle_ps::<0xEE>(a[i + j], a[i + j + 2]);
+            }
+        }
+        let mut c = b;
+        for i in 0..4 {
+            c[i] = _mm256_permute2f128_ps::<0x20>(b[i], b[i + 4]);
+            c[i + 4] = _mm256_permute2f128_ps::<0x31>(b[i], b[i + 4]);
+        }
+        c
     }
 }
 
@@ -87,7 +87,10 @@ fn transpose_8(rows: [__m256; 8]) -> [__m256; 8] {
 unsafe fn transpose_block_8(from: *const f32, from_stride: usize, to: *mut f32, to_stride: usize) {
     // SAFETY: the caller vouches for the block.
     unsafe {
-        let rows = std::array::from_fn(|i| _mm256_loadu_ps(from.add(i * from_stride)));
+        let mut rows = [_mm256_setzero_ps(); 8];
+        for (i, row) in rows.iter_mut().enumerate() {
+            *row = _mm256_loadu_ps(from.add(i * from_stride));
+        }
         for (j, column) in transpose_8(rows).into_iter().enumerate() {
             _mm256_storeu_ps(to.add(j * to_stride), column);
         }
@@ -181,6 +184,15 @@ impl Lanes for Avx2 {
             let four = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
             let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
             _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+        }
+    }
+    #[inline(always)]
+    fn every_second(self, a: __m256, b: __m256) -> __m256 {
+        // SAFETY: see above.
+        unsafe {
+            // Per half of the register two of `a` and two of `b`; then the halves' pairs in order.
+            let pairs = _mm256_castps_pd(_mm256_shuffle_ps::<0x88>(a, b));
+            _mm256_castpd_ps(_mm256_permute4x64_pd::<0b11_01_10_00>(pairs))
         }
     }
     #[inline(always)]
@@ -285,6 +297,14 @@ impl Lanes for Avx512 {
             let four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
             let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
             _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
+        }
+    }
+    #[inline(always)]
+    fn every_second(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: see above.
+        unsafe {
+            let even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+            _mm512_permutex2var_ps(a, even, b)
         }
     }
     #[inline(always)]

@@ -98,8 +98,12 @@ fn gradients_equal_finite_differences() {
         let affine = Affine { gamma: &gamma, beta: &beta, epsilon: EPSILON, silu };
         for &level in Level::all() {
             let (_, statistics) = batch_norm_train(level, planes(&x, DIMS), [2, 3], affine);
+            let mut in_place = dy.clone();
             let (x, dy) = (planes(&x, DIMS), planes(&dy, DIMS));
             let ours = batch_norm_backward(level, x, dy, [2, 3], affine, &statistics);
+            let parameters =
+                batch_norm_backward_in_place(level, x, &mut in_place, [2, 3], affine, &statistics);
+            assert_eq!((in_place, parameters), (ours.x.clone(), [ours.gamma.clone(), ours.beta.clone()]));
             close(&ours.x, &dx, 1e-5, "dx");
             close(&ours.gamma, &d_gamma, 1e-5, "dγ");
             close(&ours.beta, &d_beta, 1e-5, "dβ");
