@@ -13,12 +13,13 @@ use crate::console::progress_bar;
 /// Name of the example: drawn shapes, and a small network trained on them.
 pub(crate) const DEMO: &str = "demo";
 
-const HYPS: [(&str, &str); 5] = [
+const HYPS: [(&str, &str); 6] = [
     ("scratch-low", include_str!("../../../configs/hyps/scratch-low.yaml")),
     ("scratch-med", include_str!("../../../configs/hyps/scratch-med.yaml")),
     ("scratch-high", include_str!("../../../configs/hyps/scratch-high.yaml")),
     ("VOC", include_str!("../../../configs/hyps/VOC.yaml")),
     ("finetune", include_str!("../../../configs/hyps/finetune.yaml")),
+    ("demo", include_str!("../../../configs/hyps/demo.yaml")),
 ];
 
 const RECIPES: [(&str, &str); 3] = [
@@ -87,7 +88,7 @@ fn demo_folder() -> Result<PathBuf> {
     Ok(folder)
 }
 
-/// A yolov5 of an eighth of the width, trained on the example data set by the command in `docs/demo.md`.
+/// A yolov5 of an eighth of the width, trained on the example data set by the command in `docs/train.md`.
 const DEMO_WEIGHTS: &[u8] = include_bytes!("../assets/demo.safetensors");
 
 #[cfg(test)]

@@ -48,7 +48,7 @@ pub(crate) struct PruneFinetuneArgs {
     /// First learning rate.
     #[arg(long)]
     pub(crate) lr0: Option<f64>,
-    /// Hyper-parameters: a yaml, or scratch-low, scratch-med, scratch-high, VOC, finetune.
+    /// Hyper-parameters: a yaml, or scratch-low, scratch-med, scratch-high, VOC, finetune, demo.
     #[arg(long)]
     pub(crate) hyp: Option<String>,
     /// Images per batch.

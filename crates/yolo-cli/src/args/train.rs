@@ -36,7 +36,7 @@ pub(crate) struct TrainArgs {
     /// Data set yaml, or a known name: coco, coco128, demo.
     #[arg(long, default_value = "coco128.yaml")]
     pub(crate) data: PathBuf,
-    /// Hyper-parameters: a yaml, or scratch-low, scratch-med, scratch-high, VOC, finetune.
+    /// Hyper-parameters: a yaml, or scratch-low, scratch-med, scratch-high, VOC, finetune, demo.
     #[arg(long, default_value = "scratch-low")]
     pub(crate) hyp: String,
     /// Passes over the training images.
