@@ -5,6 +5,7 @@ use std::sync::Mutex;
 
 use anyhow::{Context, Result};
 use yolo_data::atomic;
+use yolo_train::train::RunFolder;
 
 /// The folder that an interrupted run leaves behind only if something was written to it.
 static UNFINISHED: Mutex<Option<PathBuf>> = Mutex::new(None);
@@ -83,7 +84,7 @@ impl Drop for RunDir {
 pub(crate) fn newest_run(project: &Path) -> Result<PathBuf> {
     let runs = std::fs::read_dir(project).into_iter().flatten().flatten();
     let states = runs.filter_map(|run| {
-        let state = run.path().join("weights/state.safetensors");
+        let state = run.path().join(RunFolder::STATE);
         let modified = std::fs::metadata(&state).and_then(|m| m.modified()).ok()?;
         Some((modified, run.path()))
     });

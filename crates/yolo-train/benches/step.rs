@@ -90,7 +90,8 @@ fn masks(c: &mut Criterion) {
         pruned.weights.iter().filter_map(|(name, t)| Some((name.to_owned(), t.f32s().ok()?.to_vec())));
     let mut gradients: PerParameter = values.collect();
     let mut group = c.benchmark_group("masks");
-    group.bench_function("of gradients, every step", |b| b.iter(|| masks.apply_to(black_box(&mut gradients))));
+    group
+        .bench_function("of gradients, every step", |b| b.iter(|| masks.apply_to(black_box(&mut gradients))));
     group.bench_function("check, every epoch", |b| {
         b.iter(|| masks.check(black_box(&pruned.weights), "the weights").expect("all zero"));
     });

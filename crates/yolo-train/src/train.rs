@@ -17,7 +17,7 @@ use yolo_data::dataset::Dataset;
 use yolo_data::train_loader::{
     EpochOptions, ImageCache, TrainLoader, TrainLoaderOptions, epoch_plans, image_weights,
 };
-use yolo_model::{Checkpoint, Yolo};
+use yolo_model::{Architecture, Checkpoint, Yolo};
 
 pub use folder::{RunFolder, half_precision};
 pub use options::TrainOptions;
@@ -118,6 +118,11 @@ pub fn train(state: &mut TrainState, setup: &Setup, observer: &mut dyn Observer)
     }
     let mut outcome = Outcome::Done;
     while state.progress.epoch < options.epochs {
+        // Before an epoch, not after it: a run that was killed once its patience was over must not go on.
+        if state.progress.batch_in_epoch == 0 && patience_is_over(state, options) {
+            outcome = Outcome::EarlyStop;
+            break;
+        }
         let epoch = state.progress.epoch;
         if state.progress.batch_in_epoch == 0 {
             prune_further(state, setup, epoch)?;
@@ -141,10 +146,6 @@ pub fn train(state: &mut TrainState, setup: &Setup, observer: &mut dyn Observer)
         }
         if let Some(record) = state.progress.history.last() {
             observer.epoch(record, is_best);
-        }
-        if patience_is_over(state, options) {
-            outcome = Outcome::EarlyStop;
-            break;
         }
     }
     Ok(outcome)
@@ -219,7 +220,7 @@ impl<'a> Run<'a> {
     fn new(state: &mut TrainState, setup: &'a Setup, observer: &mut dyn Observer) -> Result<Self> {
         let options = setup.options;
         let architecture = &state.checkpoint.architecture;
-        check(architecture, setup)?;
+        check(architecture, setup.train, options)?;
         let stride = architecture.max_stride();
         let batches = setup.train.items.len().div_ceil(options.batch_size);
         let schedule = Schedule::new(
@@ -393,12 +394,15 @@ fn class_maps(validation: &Validation, classes: usize) -> Vec<f64> {
     maps
 }
 
-fn check(architecture: &yolo_model::Architecture, setup: &Setup) -> Result<()> {
-    let options = setup.options;
+/// Checks that network, training images and options fit each other, as [`train`] does.
+///
+/// # Errors
+/// The first thing that does not fit.
+pub fn check(architecture: &Architecture, train_set: &Dataset, options: &TrainOptions) -> Result<()> {
     if architecture.fused {
         return Err(TrainError::Fused);
     }
-    let (model, data) = (architecture.num_classes(), setup.train.class_names.len());
+    let (model, data) = (architecture.num_classes(), train_set.class_names.len());
     if model != data && !options.single_class {
         return Err(TrainError::Classes { model, data });
     }
@@ -406,7 +410,7 @@ fn check(architecture: &yolo_model::Architecture, setup: &Setup) -> Result<()> {
     if size == 0 || !size.is_multiple_of(stride) {
         return Err(TrainError::ImageSize { size, stride });
     }
-    if setup.train.items.is_empty() {
+    if train_set.items.is_empty() {
         return Err(TrainError::NoImages { count: 0, first: "the training split is empty".to_owned() });
     }
     if let Some(layer) = options.freeze.iter().find(|&&layer| layer >= architecture.layers.len()) {

@@ -29,6 +29,8 @@ use crate::{device, interrupt, presets, report as html, table};
 
 /// The flags of a run, in its folder.
 const FLAGS: &str = "opt.yaml";
+/// The figures of a run, in its folder.
+const SUMMARY: &str = "summary.json";
 /// Side of the images that the demo network was trained on, in pixels.
 const DEMO_IMAGE_SIZE: usize = 256;
 
@@ -45,6 +47,11 @@ pub(crate) fn run(args: &PruneFinetuneArgs) -> Result<()> {
         },
         None => args.clone(),
     };
+    if let Some(run) = &resumed
+        && is_done(run)
+    {
+        bail!("{}: this run is done; there is nothing to resume", run.display());
+    }
     let job = Job::new(&flags, resumed.as_deref(), &output)?;
     job.run(&output)
 }
@@ -60,6 +67,7 @@ struct Job {
     train: yolo_data::dataset::Dataset,
     yardstick: Yardstick,
     run: RunDir,
+    resumed: bool,
 }
 
 impl Job {
@@ -97,10 +105,24 @@ impl Job {
             None => RunDir::create(&args.project, &args.name, args.exist_ok)?,
         };
         let yardstick = Yardstick::new(val, &wishes)?;
-        Ok(Self { args: args.clone(), recipe, options, validation, device, weights, train, yardstick, run })
+        Ok(Self {
+            args: args.clone(),
+            recipe,
+            options,
+            validation,
+            device,
+            weights,
+            train,
+            yardstick,
+            run,
+            resumed: resumed.is_some(),
+        })
     }
 
     fn run(self, output: &Output) -> Result<()> {
+        if !self.resumed {
+            remove_leftovers(self.run.path())?;
+        }
         self.run.write(FLAGS, serde_saphyr::to_string(&self.args)?.as_bytes())?;
         self.run.write("recipe.yaml", serde_saphyr::to_string(&self.recipe)?.as_bytes())?;
         let folder = RunFolder::create(self.run.path())?;
@@ -198,16 +220,11 @@ impl Job {
             "kept": finetuned.choice.to_string(),
             "epochs": history,
         });
-        self.run.write("summary.json", serde_json::to_string_pretty(&summary)?.as_bytes())?;
+        self.run.write(SUMMARY, serde_json::to_string_pretty(&summary)?.as_bytes())?;
         let page = html::render(&report(self.account(finetuned), stages, history, &self.yardstick.dataset));
         let page = self.run.write("report.html", page.as_bytes())?;
         // What a resumed run would go on from; nothing is left to be done.
-        match std::fs::remove_file(folder.state()) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(error).context(folder.state().display().to_string());
-            }
-            _ => {}
-        }
+        remove(&folder.state())?;
         output.line("")?;
         output
             .line(format!("Weights: {}", self.run.path().join("weights/finetuned.safetensors").display()))?;
@@ -263,6 +280,26 @@ fn command_line() -> String {
 fn save(checkpoint: &Checkpoint, file: &Path) -> Result<u64> {
     checkpoint.save(file, FloatFormat::lossless_for(&checkpoint.weights))?;
     Ok(std::fs::metadata(file).with_context(|| file.display().to_string())?.len())
+}
+
+/// Whether the run in `folder` came to its end: its figures are there, and nothing to go on from.
+fn is_done(folder: &Path) -> bool {
+    folder.join(SUMMARY).is_file() && !folder.join(RunFolder::STATE).is_file()
+}
+
+/// Removes what an earlier run in `folder` would be resumed from, or be called done by.
+fn remove_leftovers(folder: &Path) -> Result<()> {
+    [RunFolder::STATE, SUMMARY].iter().try_for_each(|name| remove(&folder.join(name)))
+}
+
+/// Removes a file that need not be there.
+fn remove(file: &Path) -> Result<()> {
+    match std::fs::remove_file(file) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| file.display().to_string())
+        }
+        _ => Ok(()),
+    }
 }
 
 fn read_flags(file: &Path) -> Result<PruneFinetuneArgs> {

@@ -13,7 +13,7 @@ use yolo_train::ValidationOptions;
 use yolo_train::masks::Masks;
 use yolo_train::optimizer::Rule;
 use yolo_train::schedule::Decay;
-use yolo_train::train::{Outcome, RunFolder, Setup, TrainOptions, TrainState, train};
+use yolo_train::train::{Outcome, RunFolder, Setup, TrainOptions, TrainState, check, train};
 
 use super::info::summary_line;
 use crate::args::{OptimizerArg, TrainArgs};
@@ -75,6 +75,8 @@ fn start(
     }
     hyp.anchors = 0.0;
     let options = options(args, hyp, image_size);
+    // Before there is a folder that a refused run would leave behind.
+    check(&checkpoint.architecture, train_set, &options)?;
     let masks = Masks::of_zeros(&checkpoint)?;
     if !masks.is_empty() {
         let n = crate::format::thousands(masks.pruned());
@@ -110,8 +112,12 @@ fn read_flags(file: &Path) -> Result<TrainArgs> {
 
 fn resume(args: &TrainArgs, folder: &Path) -> Result<(RunDir, TrainState, TrainOptions)> {
     let files = RunFolder::create(folder)?;
-    if !files.state().is_file() {
-        bail!("{}: this run is done; there is nothing to resume", folder.display());
+    match (files.state().is_file(), files.last().is_file()) {
+        (true, _) => {}
+        (false, true) => bail!("{}: this run is done; there is nothing to resume", folder.display()),
+        (false, false) => {
+            bail!("{}: this run ended before its first batch; start it again", folder.display())
+        }
     }
     let state = TrainState::load(&files.state())?;
     let hyp_file = folder.join("hyp.yaml");

@@ -18,6 +18,9 @@ pub struct RunFolder {
 }
 
 impl RunFolder {
+    /// Where the state lies below the folder.
+    pub const STATE: &str = "weights/state.safetensors";
+
     /// The folder `root`, with room for weights.
     ///
     /// # Errors
@@ -40,7 +43,7 @@ impl RunFolder {
 
     /// What a killed run goes on from; gone once the run is done.
     pub fn state(&self) -> PathBuf {
-        self.root.join("weights/state.safetensors")
+        self.root.join(Self::STATE)
     }
 
     /// The table of epochs.
