@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
+use burn::tensor::Device;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use yolo_data::anchors::{AnchorDecision, check_anchors, kmeans_anchors, label_sizes};
@@ -48,8 +49,18 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
         Some(run) => resume(args, run)?,
         None => start(args, &train_set, &output)?,
     };
+    let job = Job { args, options, run, device, train_set };
     output.line(summary_line(&state.checkpoint))?;
-    fit(state, &options, args, &run, &device, train_set, val_set, &output)
+    job.fit(state, val_set, &output)
+}
+
+/// A run that is ready to begin or to go on.
+struct Job<'a> {
+    args: &'a TrainArgs,
+    options: TrainOptions,
+    run: RunDir,
+    device: Device,
+    train_set: Dataset,
 }
 
 /// A run's folder, first state and options.
@@ -260,55 +271,49 @@ fn options(args: &TrainArgs, hyp: yolo_train::hyper::Hyperparameters, image_size
     }
 }
 
-#[allow(clippy::too_many_arguments)]
-fn fit(
-    mut state: TrainState,
-    options: &TrainOptions,
-    args: &TrainArgs,
-    run: &RunDir,
-    device: &burn::tensor::Device,
-    train_set: Dataset,
-    val_set: Dataset,
-    output: &Output,
-) -> Result<()> {
-    let validation = ValidationOptions {
-        batch_size: options.batch_size * 2,
-        nms: NmsOptions { class_agnostic: args.single_cls, ..NmsOptions::validation() },
-        workers: options.workers,
-        forward_threads: forward_threads(&args.device),
-        single_class: args.single_cls,
-        ..ValidationOptions::new(options.image_size)
-    };
-    let folder = RunFolder::create(run.path())?;
-    let setup = Setup {
-        train: &train_set,
-        val: &val_set,
-        device,
-        options,
-        validation: &validation,
-        teacher: None,
-        pruner: None,
-        first_candidate: 0,
-        folder: Some(&folder),
-    };
-    let mut view = TrainingView::new(output, options.epochs, val_set.items.len(), false);
-    let graceful = interrupt::graceful();
-    let outcome = train(&mut state, &setup, &mut view);
-    drop((view, graceful));
-    match outcome.with_context(|| run.path().display().to_string())? {
-        Outcome::Stopped => {
-            bail!("interrupted and saved; `yolo-cli train --resume {}` goes on", run.path().display())
+impl Job<'_> {
+    /// Trains to the end, and measures the best weights.
+    fn fit(&self, mut state: TrainState, val_set: Dataset, output: &Output) -> Result<()> {
+        let Self { args, options, run, .. } = self;
+        let validation = ValidationOptions {
+            batch_size: options.batch_size * 2,
+            nms: NmsOptions { class_agnostic: args.single_cls, ..NmsOptions::validation() },
+            workers: options.workers,
+            forward_threads: forward_threads(&args.device),
+            single_class: args.single_cls,
+            ..ValidationOptions::new(options.image_size)
+        };
+        let folder = RunFolder::create(run.path())?;
+        let setup = Setup {
+            train: &self.train_set,
+            val: &val_set,
+            device: &self.device,
+            options,
+            validation: &validation,
+            teacher: None,
+            pruner: None,
+            first_candidate: 0,
+            folder: Some(&folder),
+        };
+        let mut view = TrainingView::new(output, options.epochs, val_set.items.len(), false);
+        let graceful = interrupt::graceful();
+        let outcome = train(&mut state, &setup, &mut view);
+        drop((view, graceful));
+        match outcome.with_context(|| run.path().display().to_string())? {
+            Outcome::Stopped => {
+                bail!("interrupted and saved; `yolo-cli train --resume {}` goes on", run.path().display())
+            }
+            Outcome::EarlyStop => output.line(format!(
+                "No better result for {} epochs: stopping. --patience 0 turns that off",
+                options.patience
+            ))?,
+            Outcome::Done => {}
         }
-        Outcome::EarlyStop => output.line(format!(
-            "No better result for {} epochs: stopping. --patience 0 turns that off",
-            options.patience
-        ))?,
-        Outcome::Done => {}
+        let best = if folder.best().is_file() { folder.best() } else { folder.last() };
+        show_best(&best, val_set, &self.device, &validation, output)?;
+        std::fs::remove_file(folder.state()).with_context(|| folder.state().display().to_string())?;
+        output.line(format!("Results saved to {}", run.path().display()))
     }
-    let best = if folder.best().is_file() { folder.best() } else { folder.last() };
-    show_best(&best, val_set, device, &validation, output)?;
-    std::fs::remove_file(folder.state()).with_context(|| folder.state().display().to_string())?;
-    output.line(format!("Results saved to {}", run.path().display()))
 }
 
 /// Threads that share the forward pass of a validation batch.
@@ -320,7 +325,7 @@ pub(super) fn forward_threads(device: &str) -> usize {
 fn show_best(
     best: &Path,
     val_set: Dataset,
-    device: &burn::tensor::Device,
+    device: &Device,
     options: &ValidationOptions,
     output: &Output,
 ) -> Result<()> {
