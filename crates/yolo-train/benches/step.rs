@@ -51,6 +51,8 @@ fn whole_step(checkpoint: &Checkpoint, device: &Device, loss: &DetectionLoss) ->
 }
 
 fn step(c: &mut Criterion) {
+    // As the program does.
+    yolo_model::kernels::keep_freed_memory();
     let device = Device::flex().autodiff();
     let mut checkpoint = network();
     let detect = checkpoint.architecture.detect().clone();
