@@ -22,10 +22,11 @@ const HYPS: [(&str, &str); 6] = [
     ("demo", include_str!("../../../configs/hyps/demo.yaml")),
 ];
 
-const RECIPES: [(&str, &str); 3] = [
+const RECIPES: [(&str, &str); 4] = [
     ("default", include_str!("../../../configs/recipes/default.yaml")),
     ("tutorial-30", include_str!("../../../configs/recipes/tutorial-30.yaml")),
     ("gradual-70", include_str!("../../../configs/recipes/gradual-70.yaml")),
+    (DEMO, include_str!("../../../configs/recipes/demo.yaml")),
 ];
 
 /// The hyper-parameters of a file or a known name; YOLOv5's `hyp.scratch-low.yaml` is one, too.

@@ -46,7 +46,7 @@ pub struct FinetuneRecipe {
     pub batch_size: usize,
     /// Images whose gradients make one step.
     pub nominal_batch_size: usize,
-    /// Side of the network's input in pixels; none for 640, or what the demo network wants.
+    /// Side of the network's input in pixels; none for 640.
     pub image_size: Option<usize>,
     /// Which rule updates the weights.
     pub optimizer: Rule,
@@ -56,6 +56,8 @@ pub struct FinetuneRecipe {
     pub hyp: String,
     /// First learning rate, in place of the one in `hyp`.
     pub lr0: Option<f64>,
+    /// Epochs of warm-up, in place of those in `hyp`.
+    pub warmup_epochs: Option<f64>,
     /// Epochs without a better result after which training ends; 0 for never.
     pub patience: usize,
     /// Layers whose weights stay as they are.
@@ -95,6 +97,7 @@ impl Default for FinetuneRecipe {
             decay: Decay::Cosine,
             hyp: "finetune".to_owned(),
             lr0: None,
+            warmup_epochs: None,
             patience: 0,
             freeze: Vec::new(),
             freeze_batch_norm: false,

@@ -1,6 +1,6 @@
 //! `prune-finetune`: baseline → pruned → fine-tuned → compared.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
@@ -31,8 +31,6 @@ use crate::{device, interrupt, presets, report as html, table};
 const FLAGS: &str = "opt.yaml";
 /// The figures of a run, in its folder.
 const SUMMARY: &str = "summary.json";
-/// Side of the images that the demo network was trained on, in pixels.
-const DEMO_IMAGE_SIZE: usize = 256;
 
 /// Runs all stages and compares them.
 pub(crate) fn run(args: &PruneFinetuneArgs) -> Result<()> {
@@ -312,7 +310,9 @@ fn read_flags(file: &Path) -> Result<PruneFinetuneArgs> {
 
 /// The recipe with the flags on top.
 fn recipe(args: &PruneFinetuneArgs) -> Result<Recipe> {
-    let mut recipe = presets::recipe(args.recipe.as_deref().unwrap_or("default"))?;
+    let is_demo = args.data == Path::new(presets::DEMO);
+    let usual = if is_demo { presets::DEMO } else { "default" };
+    let mut recipe = presets::recipe(args.recipe.as_deref().unwrap_or(usual))?;
     let (prune, finetune) = (&mut recipe.prune, &mut recipe.finetune);
     if let Some(amount) = args.amount {
         prune.amount = amount;
@@ -368,11 +368,9 @@ fn recipe(args: &PruneFinetuneArgs) -> Result<Recipe> {
 fn train_options(args: &PruneFinetuneArgs, recipe: &Recipe, checkpoint: &Checkpoint) -> Result<TrainOptions> {
     let finetune = &recipe.finetune;
     let mut hyp = presets::hyperparameters(&finetune.hyp)?;
-    if let Some(lr0) = finetune.lr0 {
-        hyp.lr0 = lr0;
-    }
-    let usual = if args.data == PathBuf::from(presets::DEMO) { DEMO_IMAGE_SIZE } else { 640 };
-    let wanted = finetune.image_size.unwrap_or(usual);
+    hyp.lr0 = finetune.lr0.unwrap_or(hyp.lr0);
+    hyp.warmup_epochs = finetune.warmup_epochs.unwrap_or(hyp.warmup_epochs);
+    let wanted = finetune.image_size.unwrap_or(640);
     let stride = checkpoint.architecture.max_stride();
     let image_size = wanted.next_multiple_of(stride).max(2 * stride);
     if image_size != wanted {
