@@ -7,12 +7,12 @@ use burn::tensor::Device;
 use yolo_data::dataset::Split;
 use yolo_model::weights::FloatFormat;
 use yolo_model::{Checkpoint, NmsOptions};
-use yolo_prune::{Method, Rank, Sparsity};
+use yolo_prune::{Method, PrunePlan, Rank, Sparsity};
 use yolo_train::ValidationOptions;
 use yolo_train::finetune::{Finetuned, Finetuning, finetune, prune};
 use yolo_train::masks::Masks;
 use yolo_train::recipe::Recipe;
-use yolo_train::train::{EpochRecord, RunFolder, TrainOptions};
+use yolo_train::train::{EpochRecord, RunFolder, TrainOptions, check};
 
 use super::info::summary_line;
 use super::prune::pruning_line;
@@ -65,6 +65,8 @@ struct Job {
     validation: ValidationOptions,
     device: Device,
     weights: Weights,
+    pruned: Checkpoint,
+    plan: PrunePlan,
     train: yolo_data::dataset::Dataset,
     yardstick: Yardstick,
     run: RunDir,
@@ -82,6 +84,9 @@ impl Job {
                 weights.path.display()
             );
         }
+        // Before anything is measured or written: a pattern that matches nothing is refused at once.
+        let (pruned, plan) =
+            prune(&weights.checkpoint, &recipe).with_context(|| weights.path.display().to_string())?;
         output.line(summary_line(&weights.checkpoint.fuse()?))?;
         let config = data_config(&args.data)?;
         let train = open_split(&config, Split::Train, args.no_cache)?;
@@ -90,6 +95,7 @@ impl Job {
         let wishes =
             CocoWishes { annotations: args.annotations.as_deref(), save_json: false, single_cls: false };
         let options = train_options(args, &recipe, &weights.checkpoint)?;
+        check(&weights.checkpoint.architecture, &train, &options)?;
         let validation = ValidationOptions {
             batch_size: options.batch_size,
             nms: NmsOptions {
@@ -113,6 +119,8 @@ impl Job {
             validation,
             device,
             weights,
+            pruned,
+            plan,
             train,
             yardstick,
             run,
@@ -130,17 +138,16 @@ impl Job {
         let dense = &self.weights.checkpoint;
         let baseline = self.stage("baseline", dense, &self.weights.path, self.weights.file_bytes, output)?;
 
-        let (pruned, plan) =
-            prune(dense, &self.recipe).with_context(|| self.weights.path.display().to_string())?;
-        output.line(pruning_line(&plan, &Sparsity::of(&pruned)?))?;
+        let pruned = &self.pruned;
+        output.line(pruning_line(&self.plan, &Sparsity::of(pruned)?))?;
         let pruned_file = self.run.path().join("weights/pruned.safetensors");
-        let file_bytes = save(&pruned, &pruned_file)?;
-        let pruned_stage = self.stage("pruned", &pruned, &pruned_file, file_bytes, output)?;
+        let file_bytes = save(pruned, &pruned_file)?;
+        let pruned_stage = self.stage("pruned", pruned, &pruned_file, file_bytes, output)?;
 
-        let masks = Masks::of(&plan);
+        let masks = Masks::of(&self.plan);
         let finetuning = Finetuning {
             dense,
-            pruned: &pruned,
+            pruned,
             masks: &masks,
             pruned_fitness: pruned_stage.fitness(),
             recipe: &self.recipe,
@@ -160,7 +167,7 @@ impl Job {
         let Some(finetuned) = outcome.with_context(|| place.clone())? else {
             bail!("interrupted and saved; `yolo-cli prune-finetune --resume {place}` goes on");
         };
-        self.check_zeros(&pruned, &finetuned)?;
+        self.check_zeros(pruned, &finetuned)?;
         let file = self.run.path().join("weights/finetuned.safetensors");
         let file_bytes = save(&finetuned.checkpoint, &file)?;
         output.line(format!("Kept: {}", finetuned.choice))?;
