@@ -165,6 +165,45 @@ fn ctrl_c_during_fine_tuning_is_resumed_as_well() {
 }
 
 #[test]
+fn ctrl_c_before_fine_tuning_is_resumed_as_well() {
+    let case = squares();
+    let args = "prune-finetune --weights in/tiny.safetensors --data in/squares/data.yaml --imgsz 64 \
+        --batch-size 1 --epochs 1 --amount 0.5 --project runs";
+    case.run(&format!("{args} --name reference")).ok();
+    let mut child = start(&case, &format!("{args} --name a"), "log");
+    assert!(wait_until(&mut child, || case.path("runs/a/opt.yaml").exists()));
+    signal(&child, "-INT");
+    let (code, log) = (wait(child), String::from_utf8(case.read("log")).unwrap());
+    assert_eq!(code, Some(1), "{log}");
+    assert_eq!(log.matches("error: ").count(), 1, "{log}");
+    assert!(log.contains("interrupted") && log.contains("--resume runs/a` goes on"), "{log}");
+    assert!(!case.path("runs/a/summary.json").exists());
+    case.run("prune-finetune --resume runs/a").ok();
+    assert_same_run(&case, "runs/a", "runs/reference", &FINETUNED);
+}
+
+#[test]
+fn a_run_that_is_killed_once_its_patience_is_over_does_not_train_on() {
+    let case = squares();
+    let args = format!("{TRAIN_TINY} --epochs 25 --nominal-batch-size 8 --patience 2 --project runs");
+    let stops = "No better result for 2 epochs: stopping";
+    case.run(&format!("{args} --name reference")).ok().shows(&[stops]);
+    // The last validation is short: not every kill comes before its end.
+    for number in 0..20 {
+        let run = format!("runs/{number}");
+        let mut child = start(&case, &format!("{args} --name {number}"), "log");
+        assert!(wait_until(&mut child, || shows(&case.path("log"), stops)));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        if state_file(&case, &run).exists() {
+            case.run(&format!("train --resume {run}")).ok().shows(&[stops]);
+            return assert_same_run(&case, &run, "runs/reference", &OUTPUTS);
+        }
+    }
+    panic!("every kill came too late");
+}
+
+#[test]
 fn a_pruned_network_keeps_its_zeros_in_training_and_resuming() {
     let case = squares();
     case.run("prune --weights in/tiny.safetensors --amount 0.4 --out pruned.safetensors").ok();
@@ -227,7 +266,11 @@ fn what_cannot_be_resumed_is_named() {
         case.run(&format!("{command} --resume nowhere")).fails(&["nowhere: no such run", "--resume"]);
         case.run(&format!("{command} --resume in")).fails(&["in/opt.yaml", "not the folder", "--resume"]);
         case.write("bad/opt.yaml", "weights: [");
-        case.run(&format!("{command} --resume bad")).fails(&["bad/opt.yaml", "damaged", "start the run again"]);
+        case.run(&format!("{command} --resume bad")).fails(&[
+            "bad/opt.yaml",
+            "damaged",
+            "start the run again",
+        ]);
     }
     case.write("early/opt.yaml", case.read("runs/train/exp/opt.yaml"));
     case.run("train --resume early").fails(&["early", "before its first batch", "start it again"]);

@@ -29,7 +29,14 @@ const COLUMNS: [&str; 14] = [
 fn a_run_learns_and_leaves_weights_and_a_row_per_epoch() {
     let case = squares();
     let outcome = case.run(&format!("{TRAIN_TINY} --epochs 25 --nominal-batch-size 8")).ok();
-    outcome.shows(&["Epoch", "mAP50-95", "24/24", "best", "Best weights:", "Results saved to runs/train/exp"]);
+    outcome.shows(&[
+        "Epoch",
+        "mAP50-95",
+        "24/24",
+        "best",
+        "Best weights:",
+        "Results saved to runs/train/exp",
+    ]);
     let written = files(&case, "runs/train/exp");
     let names: Vec<&str> = written.keys().map(String::as_str).collect();
     let expected =
@@ -182,9 +189,7 @@ fn one_class_is_all_there_is_with_single_cls() {
 fn training_stops_when_patience_is_over() {
     let case = squares();
     // The first epochs cost the detector what it found by chance.
-    let outcome = case
-        .run(&format!("{TRAIN_TINY} --epochs 30 --nominal-batch-size 8 --patience 2"))
-        .ok();
+    let outcome = case.run(&format!("{TRAIN_TINY} --epochs 30 --nominal-batch-size 8 --patience 2")).ok();
     outcome.shows(&["No better result for 2 epochs: stopping"]);
     let (_, rows) = table(&case, "runs/train/exp");
     assert!((3..30).contains(&rows.len()), "{} epochs", rows.len());

@@ -131,6 +131,11 @@ impl Recipe {
         if !(0.0..=1.0).contains(&prune.amount) {
             return Err(format!("prune.amount: {} is outside 0 to 1", prune.amount));
         }
+        if let Some(lr0) = finetune.lr0.filter(|lr0| !lr0.is_finite() || *lr0 < 0.0) {
+            return Err(format!(
+                "finetune.lr0: {lr0} is not a learning rate; it has to be a number from 0 up"
+            ));
+        }
         if prune.gradual_epochs > finetune.epochs {
             return Err(format!(
                 "prune.gradual_epochs: {} is more than the {} epochs of fine-tuning",

@@ -138,12 +138,14 @@ impl Job {
         let dense = &self.weights.checkpoint;
         let baseline = self.stage("baseline", dense, &self.weights.path, self.weights.file_bytes, output)?;
 
+        self.stop_if_asked()?;
         let pruned = &self.pruned;
         output.line(pruning_line(&self.plan, &Sparsity::of(pruned)?))?;
         let pruned_file = self.run.path().join("weights/pruned.safetensors");
         let file_bytes = save(pruned, &pruned_file)?;
         let pruned_stage = self.stage("pruned", pruned, &pruned_file, file_bytes, output)?;
 
+        self.stop_if_asked()?;
         let masks = Masks::of(&self.plan);
         let finetuning = Finetuning {
             dense,
@@ -173,6 +175,14 @@ impl Job {
         output.line(format!("Kept: {}", finetuned.choice))?;
         let last = self.stage("finetuned", &finetuned.checkpoint, &file, file_bytes, output)?;
         self.finish(&[baseline, pruned_stage, last], &finetuned, &folder, output)
+    }
+
+    /// Ends the run between two stages after Ctrl-C; what they measured is measured again when it goes on.
+    fn stop_if_asked(&self) -> Result<()> {
+        if interrupt::requested() {
+            bail!("interrupted; `yolo-cli prune-finetune --resume {}` goes on", self.run.path().display());
+        }
+        Ok(())
     }
 
     /// Measures the network of a stage and prints its figures.
