@@ -72,7 +72,7 @@ fn offline_says_where_it_looked_and_what_to_do() {
     let case = shapes(2, 2);
     for command in ["train", "prune-finetune"] {
         let args = format!("{command} --weights yolov5n --data in/shapes/demo.yaml --imgsz 64 --offline");
-        let parts = ["yolov5n: no such file", "weights/yolov5n.pt", "without --offline it is downloaded"];
+        let parts = ["yolov5n: no such file", "weights/yolov5n.pt", "without --offline downloads it"];
         case.run(&args).fails(&parts);
     }
     case.run("info --weights yolov5n --offline").fails(&["yolov5n: no such file", "--offline"]);

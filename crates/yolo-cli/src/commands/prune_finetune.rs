@@ -1,6 +1,6 @@
 //! `prune-finetune`: baseline → pruned → fine-tuned → compared.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
@@ -388,7 +388,7 @@ fn train_options(args: &PruneFinetuneArgs, recipe: &Recipe, checkpoint: &Checkpo
     if let Some(lr0) = finetune.lr0 {
         hyp.lr0 = lr0;
     }
-    let usual = if args.data == PathBuf::from(presets::DEMO) { DEMO_IMAGE_SIZE } else { 640 };
+    let usual = if args.data == Path::new(presets::DEMO) { DEMO_IMAGE_SIZE } else { 640 };
     let wanted = finetune.image_size.unwrap_or(usual);
     let stride = checkpoint.architecture.max_stride();
     let image_size = wanted.next_multiple_of(stride).max(2 * stride);
