@@ -69,7 +69,7 @@ fn a_released_name_that_is_nowhere_comes_with_the_command_that_gets_it() {
     for name in ["yolov5s", "yolov5s.pt"] {
         let cache = case.path("cache/yolo-prune/weights/yolov5s.pt");
         let parts = ["no such file", "weights/yolov5s.pt", cache.to_str().unwrap(), command];
-        case.run(&format!("info --weights {name}")).fails(&parts);
+        case.run(&format!("info --weights {name} --offline")).fails(&parts);
     }
     case.run("info --weights yolov9z").fails(&["yolov9z", "no such file", "check --weights"]);
 }

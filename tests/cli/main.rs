@@ -10,12 +10,17 @@ mod bad_images;
 mod bad_labels;
 mod bad_models;
 mod coco_eval;
+mod downloads;
 mod info;
 #[cfg(unix)]
 mod interruption;
 mod prune;
+mod prune_finetune;
 mod real;
+mod resume;
 mod support;
 mod terminal;
+mod train;
+mod training_support;
 mod val;
 mod val_outputs;

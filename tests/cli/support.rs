@@ -214,8 +214,14 @@ impl Case {
 
     /// Runs the binary, and checks that it left the inputs alone.
     pub(crate) fn run_args(&self, args: &[&str]) -> Outcome {
+        self.run_with(args, &[])
+    }
+
+    /// Runs the binary with variables in its environment, and checks that it left the inputs alone.
+    pub(crate) fn run_with(&self, args: &[&str], variables: &[(&str, String)]) -> Outcome {
         let (inputs, before) = (snapshot(&self.path("in")), snapshot(self.folder.path()));
         let mut command = assert_cmd::Command::from_std(self.command());
+        command.envs(variables.iter().map(|(name, value)| (name, value)));
         let output = command.args(args).timeout(TIMEOUT).output().unwrap();
         let (inputs_after, after) = (snapshot(&self.path("in")), snapshot(self.folder.path()));
         for (path, state) in &inputs {
@@ -223,7 +229,8 @@ impl Case {
         }
         assert_eq!(inputs.len(), inputs_after.len(), "{args:?} wrote into in/");
         let is_output = |path: &Path| {
-            let kept = ["", "in", "cache", "runs", "runs/val"].map(Path::new);
+            let kept =
+                ["", "in", "cache", "runs", "runs/val", "runs/train", "runs/prune-finetune"].map(Path::new);
             !kept.contains(&path) && !path.starts_with("in") && !path.starts_with("cache")
         };
         let changed = |path: &PathBuf| {

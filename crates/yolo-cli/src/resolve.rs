@@ -62,7 +62,7 @@ fn weights_path(weights: &Path, offline: bool) -> Result<PathBuf> {
     if offline {
         let looked: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
         bail!(
-            "{}: no such file, nor {}; without --offline it is downloaded",
+            "{}: no such file, nor {}; `cargo xtask fetch-weights {stem}` or a run without --offline downloads it",
             weights.display(),
             looked.join(" or ")
         );

@@ -46,7 +46,7 @@ pub struct FinetuneRecipe {
     pub batch_size: usize,
     /// Images whose gradients make one step.
     pub nominal_batch_size: usize,
-    /// Side of the network's input in pixels; none for 640.
+    /// Side of the network's input in pixels; none for 640, or that of the drawn images.
     pub image_size: Option<usize>,
     /// Which rule updates the weights.
     pub optimizer: Rule,
@@ -133,6 +133,11 @@ impl Recipe {
         let (prune, finetune) = (&self.prune, &self.finetune);
         if !(0.0..=1.0).contains(&prune.amount) {
             return Err(format!("prune.amount: {} is outside 0 to 1", prune.amount));
+        }
+        if let Some(lr0) = finetune.lr0.filter(|lr0| !lr0.is_finite() || *lr0 < 0.0) {
+            return Err(format!(
+                "finetune.lr0: {lr0} is not a learning rate; it has to be a number from 0 up"
+            ));
         }
         if prune.gradual_epochs > finetune.epochs {
             return Err(format!(

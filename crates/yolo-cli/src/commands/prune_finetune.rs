@@ -7,12 +7,12 @@ use burn::tensor::Device;
 use yolo_data::dataset::Split;
 use yolo_model::weights::FloatFormat;
 use yolo_model::{Checkpoint, NmsOptions};
-use yolo_prune::{Method, Rank, Sparsity};
+use yolo_prune::{Method, PrunePlan, Rank, Sparsity};
 use yolo_train::ValidationOptions;
 use yolo_train::finetune::{Finetuned, Finetuning, finetune, prune};
 use yolo_train::masks::Masks;
 use yolo_train::recipe::Recipe;
-use yolo_train::train::{EpochRecord, RunFolder, TrainOptions};
+use yolo_train::train::{EpochRecord, RunFolder, TrainOptions, check};
 
 use super::info::summary_line;
 use super::prune::pruning_line;
@@ -29,6 +29,8 @@ use crate::{device, interrupt, presets, report as html, table};
 
 /// The flags of a run, in its folder.
 const FLAGS: &str = "opt.yaml";
+/// Side of the drawn images, in pixels.
+const DEMO_IMAGE_SIZE: usize = 256;
 /// The figures of a run, in its folder.
 const SUMMARY: &str = "summary.json";
 
@@ -62,6 +64,8 @@ struct Job {
     validation: ValidationOptions,
     device: Device,
     weights: Weights,
+    pruned: Checkpoint,
+    plan: PrunePlan,
     train: yolo_data::dataset::Dataset,
     yardstick: Yardstick,
     run: RunDir,
@@ -79,6 +83,9 @@ impl Job {
                 weights.path.display()
             );
         }
+        // Before anything is measured or written: a pattern that matches nothing is refused at once.
+        let (pruned, plan) =
+            prune(&weights.checkpoint, &recipe).with_context(|| weights.path.display().to_string())?;
         output.line(summary_line(&weights.checkpoint.fuse()?))?;
         let config = data_config(&args.data)?;
         let train = open_split(&config, Split::Train, args.no_cache)?;
@@ -87,6 +94,7 @@ impl Job {
         let wishes =
             CocoWishes { annotations: args.annotations.as_deref(), save_json: false, single_cls: false };
         let options = train_options(args, &recipe, &weights.checkpoint)?;
+        check(&weights.checkpoint.architecture, &train, &options)?;
         let validation = ValidationOptions {
             batch_size: options.batch_size,
             nms: NmsOptions {
@@ -110,6 +118,8 @@ impl Job {
             validation,
             device,
             weights,
+            pruned,
+            plan,
             train,
             yardstick,
             run,
@@ -127,17 +137,18 @@ impl Job {
         let dense = &self.weights.checkpoint;
         let baseline = self.stage("baseline", dense, &self.weights.path, self.weights.file_bytes, output)?;
 
-        let (pruned, plan) =
-            prune(dense, &self.recipe).with_context(|| self.weights.path.display().to_string())?;
-        output.line(pruning_line(&plan, &Sparsity::of(&pruned)?))?;
+        self.stop_if_asked()?;
+        let pruned = &self.pruned;
+        output.line(pruning_line(&self.plan, &Sparsity::of(pruned)?))?;
         let pruned_file = self.run.path().join("weights/pruned.safetensors");
-        let file_bytes = save(&pruned, &pruned_file)?;
-        let pruned_stage = self.stage("pruned", &pruned, &pruned_file, file_bytes, output)?;
+        let file_bytes = save(pruned, &pruned_file)?;
+        let pruned_stage = self.stage("pruned", pruned, &pruned_file, file_bytes, output)?;
 
-        let masks = Masks::of(&plan);
+        self.stop_if_asked()?;
+        let masks = Masks::of(&self.plan);
         let finetuning = Finetuning {
             dense,
-            pruned: &pruned,
+            pruned,
             masks: &masks,
             pruned_fitness: pruned_stage.fitness(),
             recipe: &self.recipe,
@@ -158,12 +169,20 @@ impl Job {
         let Some(finetuned) = outcome.with_context(|| place.clone())? else {
             bail!("interrupted and saved; `yolo-cli prune-finetune --resume {place}` goes on");
         };
-        self.check_zeros(&pruned, &finetuned)?;
+        self.check_zeros(pruned, &finetuned)?;
         let file = self.run.path().join("weights/finetuned.safetensors");
         let file_bytes = save(&finetuned.checkpoint, &file)?;
         output.line(format!("Kept: {}", finetuned.choice))?;
         let last = self.stage("finetuned", &finetuned.checkpoint, &file, file_bytes, output)?;
         self.finish(&[baseline, pruned_stage, last], &finetuned, &folder, output)
+    }
+
+    /// Ends the run between two stages after Ctrl-C; what they measured is measured again when it goes on.
+    fn stop_if_asked(&self) -> Result<()> {
+        if interrupt::requested() {
+            bail!("interrupted; `yolo-cli prune-finetune --resume {}` goes on", self.run.path().display());
+        }
+        Ok(())
     }
 
     /// Measures the network of a stage and prints its figures.
@@ -370,7 +389,8 @@ fn train_options(args: &PruneFinetuneArgs, recipe: &Recipe, checkpoint: &Checkpo
     let mut hyp = presets::hyperparameters(&finetune.hyp)?;
     hyp.lr0 = finetune.lr0.unwrap_or(hyp.lr0);
     hyp.warmup_epochs = finetune.warmup_epochs.unwrap_or(hyp.warmup_epochs);
-    let wanted = finetune.image_size.unwrap_or(640);
+    let usual = if args.data == Path::new(presets::DEMO) { DEMO_IMAGE_SIZE } else { 640 };
+    let wanted = finetune.image_size.unwrap_or(usual);
     let stride = checkpoint.architecture.max_stride();
     let image_size = wanted.next_multiple_of(stride).max(2 * stride);
     if image_size != wanted {

@@ -122,7 +122,7 @@ fn read_flags(file: &Path) -> Result<TrainArgs> {
 }
 
 fn resume(args: &TrainArgs, folder: &Path) -> Result<(RunDir, TrainState, TrainOptions)> {
-    let files = RunFolder::create(folder)?;
+    let files = RunFolder::open(folder);
     match (files.state().is_file(), files.last().is_file()) {
         (true, _) => {}
         (false, true) => bail!("{}: this run is done; there is nothing to resume", folder.display()),

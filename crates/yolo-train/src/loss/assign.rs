@@ -48,6 +48,9 @@ struct Candidate {
     size: [f32; 2],
 }
 
+/// Whether a match with its centre there, in cells, takes a neighbouring cell as well.
+type TakesCentre<'a> = &'a dyn Fn([f32; 2]) -> bool;
+
 /// Assigns `targets` to cells of level `level`, whose map has `grid` = `[height, width]` cells (§9.1).
 ///
 /// An anchor takes an object if neither side differs by a factor of `threshold` or more. The cell of the
@@ -64,7 +67,7 @@ pub fn assign(
     // The order decides which of two matches of one cell sets its objectness: all centres, then all left,
     // top, right, and bottom neighbours.
     let near = |coordinate: f32| coordinate.fract() < NEIGHBOUR && coordinate > 1.0;
-    let takes: [(&dyn Fn([f32; 2]) -> bool, [f32; 2]); 5] = [
+    let takes: [(TakesCentre, [f32; 2]); 5] = [
         (&|_| true, [0.0, 0.0]),
         (&|[x, _]| near(x), [NEIGHBOUR, 0.0]),
         (&|[_, y]| near(y), [0.0, NEIGHBOUR]),

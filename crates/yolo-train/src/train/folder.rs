@@ -28,7 +28,12 @@ impl RunFolder {
     pub fn create(root: &Path) -> Result<Self> {
         let weights = root.join("weights");
         std::fs::create_dir_all(&weights).map_err(|e| yolo_data::DataError::io(&weights, e))?;
-        Ok(Self { root: root.to_owned() })
+        Ok(Self::open(root))
+    }
+
+    /// The folder `root` of a run that was there before.
+    pub fn open(root: &Path) -> Self {
+        Self { root: root.to_owned() }
     }
 
     /// The averaged weights after the last epoch.
