@@ -119,7 +119,7 @@ pub fn train(state: &mut TrainState, setup: &Setup, observer: &mut dyn Observer)
     let mut outcome = Outcome::Done;
     while state.progress.epoch < options.epochs {
         // Before an epoch, not after it: a run that was killed once its patience was over must not go on.
-        if state.progress.batch_in_epoch == 0 && patience_is_over(state, options) {
+        if state.progress.batch_in_epoch == 0 && patience_is_over(state, setup) {
             outcome = Outcome::EarlyStop;
             break;
         }
@@ -163,11 +163,13 @@ fn prune_further(state: &mut TrainState, setup: &Setup, epoch: usize) -> Result<
 }
 
 /// Whether there was no better result for too long. Without a validation nobody can tell.
-fn patience_is_over(state: &TrainState, options: &TrainOptions) -> bool {
+fn patience_is_over(state: &TrainState, setup: &Setup) -> bool {
     let Some(last) = state.progress.history.last().filter(|last| last.validation.is_some()) else {
         return false;
     };
-    options.patience > 0 && last.epoch >= state.progress.last_improvement + options.patience
+    let patience = setup.options.patience;
+    let from = state.progress.last_improvement.max(setup.first_candidate);
+    patience > 0 && last.epoch >= from + patience
 }
 
 /// Writes the epoch into the record and says whether it is the best so far; equal results count as better.

@@ -20,6 +20,7 @@ use super::train::{forward_threads, resumed_run};
 use crate::args::{MethodArg, PruneFinetuneArgs, RankArg};
 use crate::comparison::{Account, Stage, lines, report, rows};
 use crate::console::Output;
+use crate::format::thousands;
 use crate::measure::{CocoWishes, Yardstick, check_classes, open_split};
 use crate::resolve::{Weights, data_config};
 use crate::results::SCHEMA;
@@ -169,10 +170,10 @@ impl Job {
         let Some(finetuned) = outcome.with_context(|| place.clone())? else {
             bail!("interrupted and saved; `yolo-cli prune-finetune --resume {place}` goes on");
         };
-        self.check_zeros(pruned, &finetuned)?;
         let file = self.run.path().join("weights/finetuned.safetensors");
         let file_bytes = save(&finetuned.checkpoint, &file)?;
         output.line(format!("Kept: {}", finetuned.choice))?;
+        output.line(zeros_line(pruned, &finetuned, &file)?)?;
         let last = self.stage("finetuned", &finetuned.checkpoint, &file, file_bytes, output)?;
         self.finish(&[baseline, pruned_stage, last], &finetuned, &folder, output)
     }
@@ -203,18 +204,6 @@ impl Job {
             output.line(line)?;
         }
         Stage::new(name, &network, file, file_bytes, self.validation.image_size, measurement)
-    }
-
-    /// Pruned weights are zero, all of them, whatever happened to the network since.
-    fn check_zeros(&self, pruned: &Checkpoint, finetuned: &Finetuned) -> Result<()> {
-        let before = Sparsity::of(pruned)?.conv_zeros;
-        let after = Sparsity::of(&finetuned.checkpoint)?.conv_zeros;
-        if after < before {
-            bail!(
-                "{before} weights were pruned, but only {after} are zero after fine-tuning; please report this"
-            );
-        }
-        Ok(())
     }
 
     /// Table, `summary.json`, `report.html`, and what to do next.
@@ -281,6 +270,29 @@ impl Job {
             notes,
         }
     }
+}
+
+/// The zeros of convolutions at every stage, which are never fewer than pruning made.
+fn zeros_line(pruned: &Checkpoint, finetuned: &Finetuned, file: &Path) -> Result<String> {
+    let read = Checkpoint::load(file)?;
+    let stages = [
+        ("pruned", pruned),
+        ("after training", &finetuned.state.checkpoint),
+        ("averaged", &finetuned.state.averaged()),
+        ("in the file", &read),
+        ("fused", &read.fuse()?),
+    ];
+    let mut counts = Vec::new();
+    for (stage, checkpoint) in stages {
+        counts.push((stage, Sparsity::of(checkpoint)?.conv_zeros));
+    }
+    let before = counts[0].1;
+    if let Some((stage, count)) = counts.iter().find(|(_, count)| *count < before) {
+        bail!("{before} weights were pruned, but only {count} are zero {stage}; please report this");
+    }
+    let counts: Vec<String> =
+        counts.iter().map(|(stage, count)| format!("{} {stage}", thousands(*count))).collect();
+    Ok(format!("Zeros: {}", counts.join(", ")))
 }
 
 /// The command as it was typed, with its program by name.
