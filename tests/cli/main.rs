@@ -17,6 +17,7 @@ mod interruption;
 mod prune;
 mod prune_finetune;
 mod real;
+#[cfg(unix)]
 mod resume;
 mod support;
 mod terminal;

@@ -78,7 +78,7 @@ fn assert_kills_change_nothing(case: &Case, command: &str, args: &str, outputs: 
 fn a_killed_training_ends_with_the_bytes_of_one_that_was_not() {
     let case = shapes(24, 12);
     // Five batches of five images and three that make a step: gradients are pending between the epochs.
-    let args = format!("{TRAIN} --epochs 4 --batch-size 5 --nominal-batch-size 15");
+    let args = format!("{TRAIN} --epochs 4 --batch-size 5 --nominal-batch-size 15 --hyp in/steady.yaml");
     assert_kills_change_nothing(&case, "train", &args, &OUTPUTS, 5);
 }
 
@@ -87,7 +87,7 @@ fn a_killed_training_with_every_option_ends_with_the_bytes_of_one_that_was_not()
     let case = shapes(24, 12);
     let args = format!(
         "{TRAIN} --epochs 4 --batch-size 5 --nominal-batch-size 15 --multi-scale --optimizer AdamW --cos-lr \
-         --image-weights --autobalance --label-smoothing 0.1 --save-period 2 --cache --hyp scratch-high"
+         --image-weights --autobalance --label-smoothing 0.1 --save-period 2 --cache --hyp in/steady-high.yaml"
     );
     let outputs = [&OUTPUTS[..], &["weights/epoch0.safetensors", "weights/epoch2.safetensors"]].concat();
     assert_kills_change_nothing(&case, "train", &args, &outputs, 5);
@@ -137,11 +137,15 @@ fn interrupted(case: &Case, args: &str, run: &str, ready: &str) -> Option<(Strin
 #[test]
 fn ctrl_c_saves_in_the_middle_of_an_epoch_and_the_run_goes_on_from_there() {
     let case = shapes(48, 8);
-    let args = format!("{TRAIN} --epochs 2 --batch-size 1 --nominal-batch-size 5 --project runs");
+    let args = format!(
+        "{TRAIN} --epochs 2 --batch-size 1 --nominal-batch-size 40 --hyp in/steady.yaml --project runs"
+    );
     case.run(&format!("{args} --name reference")).ok();
     let (_, epoch, batch) =
         interrupted(&case, &format!("{args} --name a"), "runs/a", "Model summary").unwrap();
     assert!(batch > 0, "epoch {epoch}, batch {batch}");
+    let state = TrainState::load(&state_file(&case, "runs/a")).unwrap();
+    assert!(batch == 40 || !state.pending.is_empty(), "nothing is pending after batch {batch}");
     let again = interrupted(&case, "train --resume runs/a", "runs/a", "Model summary");
     if let Some((log, later_epoch, later_batch)) = again {
         assert!(log.contains(&format!("going on at epoch {epoch}, batch {batch}")), "{log}");
@@ -224,7 +228,9 @@ fn a_pruned_network_keeps_its_zeros_in_training_and_resuming() {
 #[test]
 fn neither_workers_nor_threads_change_a_byte() {
     let case = shapes(24, 8);
-    let args = format!("{TRAIN} --epochs 2 --batch-size 5 --nominal-batch-size 15 --project runs");
+    let args = format!(
+        "{TRAIN} --epochs 2 --batch-size 5 --nominal-batch-size 15 --hyp in/steady.yaml --project runs"
+    );
     case.run(&format!("{args} --name reference --workers 0")).ok();
     for workers in [1, 2] {
         case.run(&format!("{args} --name workers{workers} --workers {workers}")).ok();

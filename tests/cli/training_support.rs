@@ -39,6 +39,10 @@ pub(crate) fn shapes(train_images: u32, val_images: u32) -> Case {
     let options = DemoOptions { train_images, val_images, image_size: 64, seed: 0 };
     demo::write(&case.path("in/shapes"), &options, |_| {}).unwrap();
     case.write("in/demo.yaml", include_str!("../../configs/models/demo.yaml"));
+    // Warm-up would make a step of every batch in such short runs.
+    case.write("in/steady.yaml", "warmup_epochs: 0\n");
+    let high = include_str!("../../configs/hyps/scratch-high.yaml");
+    case.write("in/steady-high.yaml", high.replace("warmup_epochs: 3.0", "warmup_epochs: 0"));
     case
 }
 

@@ -75,7 +75,8 @@ impl Schedule {
         let hyp = &self.hyp;
         let lr = hyp.lr0 * self.decay.factor(epoch, self.epochs, hyp.lrf);
         let accumulate = rounded(self.nominal_accumulate);
-        if batch > self.warmup_batches || self.warmup_batches == 0 {
+        // The last batch of the warm-up has the rates of the schedule, not an interpolation that misses them by a bit.
+        if batch >= self.warmup_batches {
             return Rates { bias_lr: lr, lr, momentum: hyp.momentum, accumulate };
         }
         let progress = batch as f64 / self.warmup_batches as f64;
