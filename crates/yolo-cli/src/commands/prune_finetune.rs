@@ -54,6 +54,7 @@ pub(crate) fn run(args: &PruneFinetuneArgs) -> Result<()> {
         bail!("{}: this run is done; there is nothing to resume", run.display());
     }
     let job = Job::new(&flags, resumed.as_deref(), &output)?;
+    let _graceful = interrupt::graceful();
     job.run(&output)
 }
 
@@ -163,9 +164,8 @@ impl Job {
         let with_teacher = self.options.distillation.is_some();
         let n_val = self.yardstick.dataset.items.len();
         let mut view = TrainingView::new(output, self.options.epochs, n_val, with_teacher);
-        let graceful = interrupt::graceful();
         let outcome = finetune(&finetuning, &mut view);
-        drop((view, graceful));
+        drop(view);
         let place = self.run.path().display().to_string();
         let Some(finetuned) = outcome.with_context(|| place.clone())? else {
             bail!("interrupted and saved; `yolo-cli prune-finetune --resume {place}` goes on");

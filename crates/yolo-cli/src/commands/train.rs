@@ -50,8 +50,9 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
         None => start(args, &train_set, &output)?,
     };
     let job = Job { args, options, run, device, train_set };
+    let graceful = interrupt::graceful();
     output.line(summary_line(&state.checkpoint))?;
-    job.fit(state, val_set, &output)
+    job.fit(state, val_set, graceful, &output)
 }
 
 /// A run that is ready to begin or to go on.
@@ -273,7 +274,13 @@ fn options(args: &TrainArgs, hyp: yolo_train::hyper::Hyperparameters, image_size
 
 impl Job<'_> {
     /// Trains to the end, and measures the best weights.
-    fn fit(&self, mut state: TrainState, val_set: Dataset, output: &Output) -> Result<()> {
+    fn fit(
+        &self,
+        mut state: TrainState,
+        val_set: Dataset,
+        graceful: interrupt::Graceful,
+        output: &Output,
+    ) -> Result<()> {
         let Self { args, options, run, .. } = self;
         let validation = ValidationOptions {
             batch_size: options.batch_size * 2,
@@ -296,7 +303,6 @@ impl Job<'_> {
             folder: Some(&folder),
         };
         let mut view = TrainingView::new(output, options.epochs, val_set.items.len(), false);
-        let graceful = interrupt::graceful();
         let outcome = train(&mut state, &setup, &mut view);
         drop((view, graceful));
         match outcome.with_context(|| run.path().display().to_string())? {

@@ -52,7 +52,7 @@ fn adamw_corrects_its_means_and_decays_apart_from_the_gradient() {
     // The first corrected step is the rate itself, whatever the gradient.
     assert_close(values(&weights), [1.0 * (1.0 - 0.1 * 0.5) - 0.1, 0.9, 0.8]);
     optimizer.step(&mut weights, &gradients(-1.0), &RATES).unwrap();
-    let m = (0.9 * 0.2 + 0.1 * -1.0) / (1.0 - 0.81);
+    let m = (0.9 * 0.2 - 0.1) / (1.0 - 0.81);
     let v = (0.999 * 0.004 + 0.001) / (1.0 - 0.999f64.powi(2));
     let step = m / (v.sqrt() + 1e-8);
     assert_close(values(&weights), [0.85 * 0.95 - 0.1 * step, 0.9 - 0.1 * step, 0.8 - 0.2 * step]);
