@@ -77,9 +77,9 @@ impl Mask {
         assert_eq!(values.len(), self.len, "a mask and its tensor have the same length");
         for (word, chunk) in self.words.iter().zip(values.chunks_mut(64)) {
             for (bit, value) in chunk.iter_mut().enumerate() {
-                if word >> bit & 1 == 0 {
-                    *value = 0.0;
-                }
+                // All ones or all zeros, without a branch that half of the time goes the other way.
+                let keep = 0u32.wrapping_sub((word >> bit & 1) as u32);
+                *value = f32::from_bits(value.to_bits() & keep);
             }
         }
     }
