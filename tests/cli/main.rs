@@ -10,6 +10,7 @@ mod bad_images;
 mod bad_labels;
 mod bad_models;
 mod coco_eval;
+mod demo;
 mod downloads;
 mod info;
 #[cfg(unix)]

@@ -113,21 +113,10 @@ impl Default for Hyperparameters {
     }
 }
 
-/// Closed ranges of the values; what is not listed may be any number that is not negative.
-const RANGES: [(&str, f64, f64); 12] = [
-    ("lrf", 0.0, 1.0),
-    ("momentum", 0.0, 1.0),
-    ("warmup_momentum", 0.0, 1.0),
-    ("translate", 0.0, 1.0),
-    ("perspective", 0.0, 0.01),
-    ("degrees", 0.0, 180.0),
-    ("shear", 0.0, 80.0),
-    ("flipud", 0.0, 1.0),
-    ("fliplr", 0.0, 1.0),
-    ("mosaic", 0.0, 1.0),
-    ("mixup", 0.0, 1.0),
-    ("copy_paste", 0.0, 1.0),
-];
+/// Closed ranges of the values; what is not listed may be any number that is not negative. Augmentation has
+/// its own.
+const RANGES: [(&str, f64, f64); 3] =
+    [("lrf", 0.0, 1.0), ("momentum", 0.0, 1.0), ("warmup_momentum", 0.0, 1.0)];
 
 impl Hyperparameters {
     /// Parses the text of a hyp yaml; `file` is only used in messages.
@@ -162,7 +151,7 @@ impl Hyperparameters {
         if self.anchor_t <= 1.0 {
             return Err(format!("anchor_t: {} has to be above 1", self.anchor_t));
         }
-        Ok(())
+        self.augmentation().problem().map_or(Ok(()), Err)
     }
 
     /// How images are changed.
