@@ -1,13 +1,15 @@
-//! Models meet data here: validation of a detector on a data set.
+//! Models meet data here: validation of a detector, its training, and the fine-tuning of what pruning left.
 //!
 //! ```text
-//! Dataset ── plan_batches ── Loader ── tensor::images ── Yolo::forward ── decode ── nms
-//!                                                                                    │
-//!           Validation { native metrics, confusion matrix, detections, times } ── original pixels
+//! Dataset ── plan_batches ── Loader ── images ── Yolo::forward ── decode ── nms ── Validation
+//! Dataset ── epoch_plans ── TrainLoader ── images ── Yolo::forward ── DetectionLoss ── gradients
+//!                                                                                        │
+//!      best, last, results.csv ── validation ── Ema ◄── Optimizer ◄── clip ◄── Masks ◄───┘
 //! ```
 //!
-//! [`validate`] is YOLOv5's `val.py` as a function. It prints nothing and writes nothing; [`coco_evaluation`] turns
-//! its detections into COCO's twelve figures.
+//! [`validate`] is YOLOv5's `val.py` as a function, [`train::train`] its `train.py`; [`finetune::finetune`] picks the
+//! best of a pruned network, its re-estimated twin and every epoch of training. They print nothing; training
+//! tells an [`train::Observer`]. [`coco_evaluation`] turns detections into COCO's twelve figures.
 //!
 //! ```
 //! use burn::tensor::Device;

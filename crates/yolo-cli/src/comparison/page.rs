@@ -3,6 +3,7 @@
 use yolo_data::dataset::Dataset;
 use yolo_train::train::EpochRecord;
 
+use super::rows::signed;
 use super::samples::samples;
 use super::{Stage, rows};
 use crate::format::{bytes, thousands, utc_now};
@@ -65,7 +66,7 @@ fn tiles(stages: &[Stage]) -> Vec<Tile> {
             Tile {
                 label: format!("mAP50-95, {}", stage.name),
                 value: format!("{:.3}", stage.figures.native.map),
-                detail: if is_first { String::new() } else { format!("{points:+.1} points") },
+                detail: if is_first { String::new() } else { format!("{} points", signed(points)) },
                 better: (!is_first && points.abs() >= 0.05).then_some(points > 0.0),
             }
         })

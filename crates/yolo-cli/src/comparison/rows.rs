@@ -70,8 +70,13 @@ fn relative(first: f64, last: f64) -> Option<f64> {
 }
 
 fn change(points: f64, percent: Option<f64>) -> String {
-    let percent = percent.map(|percent| format!(" ({percent:+.1} %)")).unwrap_or_default();
-    format!("{points:+.1} points{percent}")
+    let percent = percent.map(|percent| format!(" ({} %)", signed(percent))).unwrap_or_default();
+    format!("{} points{percent}", signed(points))
+}
+
+/// One decimal with its sign; what rounds to nothing has none.
+pub(super) fn signed(value: f64) -> String {
+    if value.abs() < 0.05 { "0.0".to_owned() } else { format!("{value:+.1}") }
 }
 
 fn sizes(stages: &[Stage]) -> Vec<Row> {
@@ -85,7 +90,9 @@ fn sizes(stages: &[Stage]) -> Vec<Row> {
             group: SIZE.to_owned(),
             label: label.to_owned(),
             values: stages.iter().map(|stage| Some(text(stage))).collect(),
-            change: percent.filter(|p| better && p.abs() >= 0.05).map(|percent| format!("{percent:+.1} %")),
+            change: percent
+                .filter(|p| better && p.abs() >= 0.05)
+                .map(|percent| format!("{} %", signed(percent))),
             better: percent.filter(|p| better && p.abs() >= 0.05).map(|percent| percent < 0.0),
         }
     };
