@@ -16,7 +16,7 @@ pub(crate) use train::{OptimizerArg, TrainArgs};
 #[command(name = "yolo-cli", version, about, max_term_width = 110)]
 #[command(after_help = "\
 Examples:
-  yolo-cli prune-finetune                                  # everything, on an example that comes with it
+  yolo-cli prune-finetune                                  # everything, on an example
   yolo-cli prune-finetune --weights yolov5n.pt --data coco128.yaml --amount 0.5
   yolo-cli val --weights yolov5n.pt --data coco128.yaml
   yolo-cli val --weights yolov5n.pt --data coco128.yaml --prune 0.3

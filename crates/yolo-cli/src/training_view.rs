@@ -14,6 +14,8 @@ pub(crate) struct TrainingView<'a> {
     output: &'a Output,
     epochs: usize,
     val_images: usize,
+    /// Images that batch statistics are measured on.
+    statistics_images: usize,
     with_distillation: bool,
     bar: Option<ProgressBar>,
     /// What the bar is about.
@@ -23,17 +25,25 @@ pub(crate) struct TrainingView<'a> {
 }
 
 impl<'a> TrainingView<'a> {
-    pub(crate) fn new(output: &'a Output, epochs: usize, val_images: usize, with_distillation: bool) -> Self {
+    pub(crate) fn new(output: &'a Output, epochs: usize, val_images: usize) -> Self {
         Self {
             output,
             epochs,
             val_images,
-            with_distillation,
+            statistics_images: 0,
+            with_distillation: false,
             bar: None,
             step: "",
             has_header: false,
             warned: HashSet::new(),
         }
+    }
+
+    /// For fine-tuning: with a teacher or without, and with statistics that are measured on so many images.
+    pub(crate) fn of_finetuning(mut self, with_distillation: bool, statistics_images: usize) -> Self {
+        self.with_distillation = with_distillation;
+        self.statistics_images = statistics_images;
+        self
     }
 
     fn advance(&mut self, step: &'static str, done: usize, total: usize) -> &ProgressBar {
@@ -114,7 +124,8 @@ impl Observer for TrainingView<'_> {
     }
 
     fn reestimating(&mut self, images: usize) {
-        self.advance("Statistics", images, images);
+        let total = self.statistics_images;
+        self.advance("Statistics", images, total);
     }
 
     fn epoch(&mut self, record: &EpochRecord, is_best: bool) {

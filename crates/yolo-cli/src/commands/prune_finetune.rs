@@ -161,9 +161,10 @@ impl Job {
             device: &self.device,
             folder: &folder,
         };
-        let with_teacher = self.options.distillation.is_some();
+        let n_statistics = self.recipe.finetune.reestimate_images.min(self.train.items.len());
         let n_val = self.yardstick.dataset.items.len();
-        let mut view = TrainingView::new(output, self.options.epochs, n_val, with_teacher);
+        let mut view = TrainingView::new(output, self.options.epochs, n_val)
+            .of_finetuning(self.options.distillation.is_some(), n_statistics);
         let outcome = finetune(&finetuning, &mut view);
         drop(view);
         let place = self.run.path().display().to_string();

@@ -302,7 +302,7 @@ impl Job<'_> {
             first_candidate: 0,
             folder: Some(&folder),
         };
-        let mut view = TrainingView::new(output, options.epochs, val_set.items.len(), false);
+        let mut view = TrainingView::new(output, options.epochs, val_set.items.len());
         let outcome = train(&mut state, &setup, &mut view);
         drop((view, graceful));
         match outcome.with_context(|| run.path().display().to_string())? {
