@@ -85,6 +85,15 @@ fn download(name: &str, folder: &Path) -> Result<PathBuf> {
     path.with_context(|| format!("{name} is not here and its download failed"))
 }
 
+/// A path that means the same from every folder, where there is a file; names of things stay what they are.
+pub(crate) fn absolute(path: &Path) -> PathBuf {
+    if path.exists() {
+        std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+    } else {
+        path.to_owned()
+    }
+}
+
 /// Reads the data set yaml `data`, or the one of a known name.
 pub(crate) fn data_config(data: &Path) -> Result<DatasetConfig> {
     if data.is_dir() {

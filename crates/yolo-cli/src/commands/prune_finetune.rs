@@ -22,7 +22,7 @@ use crate::comparison::{Account, Stage, lines, report, rows};
 use crate::console::Output;
 use crate::format::thousands;
 use crate::measure::{CocoWishes, Yardstick, check_classes, open_split};
-use crate::resolve::{Weights, data_config};
+use crate::resolve::{Weights, absolute, data_config};
 use crate::results::SCHEMA;
 use crate::run_dir::RunDir;
 use crate::training_view::TrainingView;
@@ -133,7 +133,7 @@ impl Job {
         if !self.resumed {
             remove_leftovers(self.run.path())?;
         }
-        self.run.write(FLAGS, serde_saphyr::to_string(&self.args)?.as_bytes())?;
+        self.run.write(FLAGS, serde_saphyr::to_string(&portable(&self.args))?.as_bytes())?;
         self.run.write("recipe.yaml", serde_saphyr::to_string(&self.recipe)?.as_bytes())?;
         let folder = RunFolder::create(self.run.path())?;
         let dense = &self.weights.checkpoint;
@@ -329,6 +329,21 @@ fn remove(file: &Path) -> Result<()> {
             Err(error).with_context(|| file.display().to_string())
         }
         _ => Ok(()),
+    }
+}
+
+/// The flags with paths that mean the same from every folder.
+fn portable(args: &PruneFinetuneArgs) -> PruneFinetuneArgs {
+    let text = |name: &Option<String>| {
+        name.as_ref().map(|name| absolute(Path::new(name)).to_string_lossy().into_owned())
+    };
+    PruneFinetuneArgs {
+        weights: absolute(&args.weights),
+        data: absolute(&args.data),
+        annotations: args.annotations.as_deref().map(absolute),
+        recipe: text(&args.recipe),
+        hyp: text(&args.hyp),
+        ..args.clone()
     }
 }
 

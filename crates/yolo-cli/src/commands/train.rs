@@ -20,7 +20,7 @@ use super::info::summary_line;
 use crate::args::{OptimizerArg, TrainArgs};
 use crate::console::Output;
 use crate::measure::{CocoWishes, Yardstick, open_split};
-use crate::resolve::{Weights, data_config};
+use crate::resolve::{Weights, absolute, data_config};
 use crate::run_dir::{RunDir, newest_run};
 use crate::training_view::TrainingView;
 use crate::{device, interrupt, presets, table};
@@ -96,7 +96,8 @@ fn start(
     }
     let state = TrainState::new(checkpoint, masks, options.rule)?;
     let run = RunDir::create(&args.project, &args.name, args.exist_ok)?;
-    run.write(FLAGS, serde_saphyr::to_string(args)?.as_bytes())?;
+    let flags = TrainArgs { weights: absolute(&args.weights), data: absolute(&args.data), ..args.clone() };
+    run.write(FLAGS, serde_saphyr::to_string(&flags)?.as_bytes())?;
     run.write("hyp.yaml", serde_saphyr::to_string(&options.hyp)?.as_bytes())?;
     Ok((run, state, options))
 }
