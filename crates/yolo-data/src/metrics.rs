@@ -11,7 +11,7 @@ pub mod matching;
 
 use std::cmp::Ordering;
 
-pub use ap::{ClassCurves, ClassMetrics, Curves, NativeReport};
+pub use ap::{ClassCurves, ClassMetrics, Curves, NativeReport, fitness};
 pub use confusion::ConfusionMatrix;
 pub use matching::{IOU_THRESHOLDS, match_image};
 

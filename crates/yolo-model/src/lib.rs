@@ -42,5 +42,5 @@ pub use decode::{Predictions, RawMap, decode};
 pub use error::{ModelError, Result};
 pub use nms::{Detection, NmsOptions, nms};
 pub use summary::{LayerSummary, Summary};
-pub use training::NamedValues;
+pub use training::{NamedValues, host_values};
 pub use yolo::Yolo;

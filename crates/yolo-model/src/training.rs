@@ -137,7 +137,7 @@ impl ModuleVisitor for Reader<'_> {
             _ => None,
         };
         if let (Some(tensor), Ok(found)) = (tensor, &mut self.found) {
-            match values(tensor) {
+            match host_values(tensor) {
                 Ok(values) => found.push((name, values)),
                 Err(error) => self.found = Err(error),
             }
@@ -145,7 +145,11 @@ impl ModuleVisitor for Reader<'_> {
     }
 }
 
-fn values<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> {
+/// The values of a tensor, read back from its device, in row-major order.
+///
+/// # Errors
+/// [`ModelError::Device`] where the device does not return its results.
+pub fn host_values<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> {
     let failed = |error: String| ModelError::Device { reason: error };
     let data = tensor.try_into_data().map_err(|error| failed(format!("{error:?}")))?;
     data.try_into_vec_as::<f32>().map_err(|error| failed(format!("{error:?}")))

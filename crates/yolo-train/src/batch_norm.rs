@@ -73,8 +73,6 @@ pub fn reestimate_batch_norm(
         model.set_batch_norm_momentum(n as f64 / done as f64);
         let device = device.clone().autodiff();
         model.forward(images(&batch.pixels, n, batch.height, batch.width, &device));
-        // Reading back also makes the states ready for the next batch.
-        model.running_statistics()?;
         progress(done);
         loader.recycle(batch);
     }

@@ -134,7 +134,6 @@ impl Finetuning<'_> {
         };
         state.progress.best = Some(Best { epoch: None, fitness });
         state.progress.start_reestimated = reestimated;
-        state.save(&self.folder.state())?;
         Ok(state)
     }
 

@@ -10,6 +10,7 @@ mod ciou;
 use burn::tensor::{Device, Int, Tensor, TensorData, activation};
 use yolo_data::train_loader::Target;
 use yolo_model::architecture::DetectSpec;
+use yolo_model::host_values;
 
 pub use assign::{Matches, assign};
 pub use bce::{BceOptions, bce_with_logits};
@@ -140,7 +141,7 @@ impl DetectionLoss {
         let class = class.mul_scalar(self.options.class_gain);
         let mut parts = vec![bbox.clone(), objectness.clone(), class.clone()];
         parts.extend(level_objectness);
-        let host = host(Tensor::cat(parts, 0).detach())?;
+        let host = host_values(Tensor::cat(parts, 0).detach())?;
         let items = LossItems { bbox: host[0].into(), objectness: host[1].into(), class: host[2].into() };
         let total = (bbox + objectness + class).mul_scalar(images as f64);
         Ok(Loss { total, items, level_objectness: host[3..].iter().map(|&v| f64::from(v)).collect() })
@@ -197,7 +198,7 @@ impl DetectionLoss {
         let xy = s.clone().narrow(1, 0, 2).mul_scalar(2.0).sub_scalar(0.5);
         let wh = s.narrow(1, 2, 2).mul_scalar(2.0).square() * anchors;
         let ciou = ciou(Tensor::cat(vec![xy, wh], 1), rows(&matches.bbox, device));
-        let overlap = host(ciou.clone().detach().reshape([n]))?;
+        let overlap = host_values(ciou.clone().detach())?;
         let bbox = ciou.neg().add_scalar(1.0).mean();
         let num_classes = self.detect.num_classes;
         let class = if num_classes > 1 {
@@ -254,10 +255,4 @@ fn select(map: Tensor<4>, matches: &Matches, outputs: usize, device: &Device) ->
 /// Rows of numbers as `[n, N]`.
 fn rows<const N: usize>(rows: &[[f32; N]], device: &Device) -> Tensor<2> {
     Tensor::from_data(TensorData::new(rows.concat(), [rows.len(), N]), device)
-}
-
-fn host(values: Tensor<1>) -> Result<Vec<f32>> {
-    let failed = |error: String| TrainError::Device(error);
-    let data = values.try_into_data().map_err(|error| failed(format!("{error:?}")))?;
-    data.try_into_vec_as::<f32>().map_err(|error| failed(format!("{error:?}")))
 }

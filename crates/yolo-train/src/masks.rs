@@ -1,6 +1,6 @@
 //! Masks in training: a removed weight has no gradient, so nothing can bring it back.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use yolo_model::Checkpoint;
 use yolo_model::weights::StateDict;
@@ -12,7 +12,7 @@ use crate::optimizer::{Optimizer, PerParameter};
 /// The masks of a network, by the name of the tensor.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Masks {
-    layers: HashMap<String, Mask>,
+    layers: BTreeMap<String, Mask>,
 }
 
 impl Masks {
@@ -46,10 +46,8 @@ impl Masks {
     }
 
     /// Names and masks, in the order of the names.
-    pub fn layers(&self) -> Vec<(&str, &Mask)> {
-        let mut layers: Vec<_> = self.layers.iter().map(|(name, mask)| (name.as_str(), mask)).collect();
-        layers.sort_by_key(|(name, _)| *name);
-        layers
+    pub fn layers(&self) -> impl Iterator<Item = (&str, &Mask)> {
+        self.layers.iter().map(|(name, mask)| (name.as_str(), mask))
     }
 
     /// Whether nothing is masked.

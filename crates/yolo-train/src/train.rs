@@ -29,7 +29,7 @@ use crate::error::{Result, TrainError};
 use crate::loss::{DetectionLoss, LossItems};
 use crate::masks::Masks;
 use crate::optimizer::{accumulate, clip};
-use crate::schedule::{Rates, Schedule};
+use crate::schedule::Schedule;
 use crate::validate::{Validation, ValidationOptions, validate};
 use step::{BatchResult, Student, pixels};
 
@@ -175,7 +175,7 @@ fn patience_is_over(state: &TrainState, setup: &Setup) -> bool {
 /// Writes the epoch into the record and says whether it is the best so far; equal results count as better.
 fn finish_epoch(state: &mut TrainState, run: &Run, validation: Option<&Validation>) -> bool {
     let epoch = state.progress.epoch;
-    let rates = run.rates(state.progress.batches_seen.saturating_sub(1), epoch);
+    let rates = run.schedule.rates(state.progress.batches_seen.saturating_sub(1), epoch);
     let validation = validation.map(|v| EpochValidation {
         precision: v.native.precision,
         recall: v.native.recall,
@@ -249,10 +249,6 @@ impl<'a> Run<'a> {
             }
         };
         Ok(Self { setup, schedule, teacher, cache, items, stride })
-    }
-
-    fn rates(&self, batch: usize, epoch: usize) -> Rates {
-        self.schedule.rates(batch, epoch)
     }
 
     /// Trains the rest of the current epoch; false if the observer stopped it.

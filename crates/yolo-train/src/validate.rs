@@ -12,7 +12,7 @@ use yolo_data::metrics::{ConfusionMatrix, LabelledBox, NativeMetrics, NativeRepo
 use yolo_data::rect::{BatchOptions, plan_batches};
 use yolo_data::train_loader::Target;
 use yolo_model::architecture::DetectSpec;
-use yolo_model::{Detection, NmsOptions, Predictions, RawMap, Yolo, decode, nms};
+use yolo_model::{Detection, NmsOptions, Predictions, RawMap, Yolo, decode, host_values, nms};
 
 use crate::error::{Result, TrainError};
 use crate::loss::{DetectionLoss, LossItems};
@@ -320,9 +320,7 @@ struct HostMap {
 impl HostMap {
     fn read(map: Tensor<4>) -> Result<Self> {
         let dims = map.dims();
-        let data = map.try_into_data().map_err(|error| TrainError::Device(format!("{error:?}")))?;
-        let logits =
-            data.try_into_vec_as::<f32>().map_err(|error| TrainError::Device(format!("{error:?}")))?;
+        let logits = host_values(map)?;
         if logits.iter().any(|logit| !logit.is_finite()) {
             return Err(TrainError::NotFinite);
         }

@@ -30,10 +30,15 @@ pub struct NativeReport {
 }
 
 impl NativeReport {
-    /// YOLOv5's criterion for the best checkpoint: `0.1 · mAP50 + 0.9 · mAP`.
+    /// [`fitness`] of this report.
     pub fn fitness(&self) -> f64 {
-        0.1 * self.map50 + 0.9 * self.map
+        fitness(self.map50, self.map)
     }
+}
+
+/// YOLOv5's criterion for the best checkpoint: `0.1 · mAP50 + 0.9 · mAP`.
+pub fn fitness(map50: f64, map: f64) -> f64 {
+    0.1 * map50 + 0.9 * map
 }
 
 /// Metrics of one class; precision, recall, F1 and counts at the operating point shared by all classes.

@@ -175,7 +175,7 @@ impl TrainState {
     }
 
     fn header(&self) -> Header {
-        let lengths = self.masks.layers().into_iter().map(|(name, mask)| (name.to_owned(), mask.len()));
+        let lengths = self.masks.layers().map(|(name, mask)| (name.to_owned(), mask.len()));
         Header {
             schema: SCHEMA,
             rule: self.optimizer.rule,

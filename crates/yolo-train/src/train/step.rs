@@ -4,7 +4,7 @@ use burn::tensor::ops::{InterpolateMode, InterpolateOptions};
 use burn::tensor::{Device, Tensor, module::interpolate};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use yolo_data::train_loader::{Target, TrainBatch};
-use yolo_model::{Checkpoint, NamedValues, Yolo};
+use yolo_model::{Checkpoint, NamedValues, Yolo, host_values};
 
 use crate::distill::{Observed, Teacher};
 use crate::error::{Result, TrainError};
@@ -47,14 +47,14 @@ impl Student {
     }
 
     fn model(&mut self, checkpoint: &Checkpoint) -> Result<&Yolo> {
-        if self.model.is_none() {
-            let mut model = Yolo::from_checkpoint(checkpoint, &self.device)?.freeze_layers(&self.freeze);
-            if self.freeze_batch_norm {
-                model = model.freeze_batch_norm();
+        let model = match self.model.take() {
+            Some(model) => model,
+            None => {
+                let model = Yolo::from_checkpoint(checkpoint, &self.device)?.freeze_layers(&self.freeze);
+                if self.freeze_batch_norm { model.freeze_batch_norm() } else { model }
             }
-            self.model = Some(model);
-        }
-        self.model.as_ref().ok_or_else(|| TrainError::Device("no model".to_owned()))
+        };
+        Ok(self.model.insert(model))
     }
 
     /// Runs `pixels` (`[N, 3, H, W]` in `[0, 1]`, not recorded) through the network and back.
@@ -75,7 +75,7 @@ impl Student {
         let mut distillation = 0.0;
         if let Some(teacher) = teacher {
             let taught = teacher.loss(pixels, &observed)?;
-            distillation = scalar(&taught)? / n_images as f64;
+            distillation = f64::from(host_values(taught.clone().detach())?[0]) / n_images as f64;
             total = total + taught;
         }
         drop(observed);
@@ -120,10 +120,4 @@ pub(super) fn pixels(
     }
     let options = InterpolateOptions::new(InterpolateMode::Bilinear).with_align_corners(false);
     interpolate(input, options.with_output_size([height, width]))
-}
-
-fn scalar(value: &Tensor<1>) -> Result<f64> {
-    let data = value.clone().detach().try_into_data().map_err(|e| TrainError::Device(format!("{e:?}")))?;
-    let values = data.try_into_vec_as::<f32>().map_err(|e| TrainError::Device(format!("{e:?}")))?;
-    values.first().map(|v| f64::from(*v)).ok_or_else(|| TrainError::Device("no value".to_owned()))
 }
