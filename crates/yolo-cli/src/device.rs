@@ -29,6 +29,20 @@ pub(crate) fn is_cpu(name: &str) -> bool {
     matches!(name, "" | "cpu" | "flex")
 }
 
+/// Threads that share the forward pass of a batch on the device called `name`.
+pub(crate) fn forward_threads(name: &str) -> usize {
+    if is_cpu(name) { cores() } else { 1 }
+}
+
+/// Threads that decode images: as many as asked for, or eight, but not more than there are cores.
+pub(crate) fn loader_threads(asked: Option<usize>) -> usize {
+    asked.unwrap_or(8).min(cores())
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
 /// `""`, `":2"` or `"2"` as an index.
 fn index(text: &str) -> Option<usize> {
     if text.is_empty() { Some(0) } else { text.strip_prefix(':').unwrap_or(text).parse().ok() }

@@ -4,8 +4,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
 use anyhow::{Context, Result};
+use serde::de::DeserializeOwned;
 use yolo_data::atomic;
 use yolo_train::train::RunFolder;
+
+/// The flags of a run that can be resumed, in its folder.
+pub(crate) const FLAGS: &str = "opt.yaml";
 
 /// The folder that an interrupted run leaves behind only if something was written to it.
 static UNFINISHED: Mutex<Option<PathBuf>> = Mutex::new(None);
@@ -80,8 +84,31 @@ impl Drop for RunDir {
     }
 }
 
+/// The run `run`, or the newest below `project` if it is empty.
+pub(crate) fn resumed_run(run: &Path, project: &Path) -> Result<PathBuf> {
+    if run.as_os_str().is_empty() {
+        return newest_run(project);
+    }
+    // YOLOv5 names the checkpoint, not its run.
+    let folder = if run.is_file() { run.parent().and_then(Path::parent).unwrap_or(run) } else { run };
+    if !folder.is_dir() {
+        anyhow::bail!("{}: no such run; check --resume", run.display());
+    }
+    Ok(folder.to_owned())
+}
+
+/// The flags that the run in the folder `run` was started with; `what` it has to be is for messages.
+pub(crate) fn read_flags<T: DeserializeOwned>(run: &Path, what: &str) -> Result<T> {
+    let file = run.join(FLAGS);
+    let text = std::fs::read_to_string(&file)
+        .with_context(|| format!("{}: not the folder of {what}; check --resume", file.display()))?;
+    serde_saphyr::from_str(&text).map_err(|error| {
+        anyhow::anyhow!("{}: damaged ({}); start the run again", file.display(), error.without_snippet())
+    })
+}
+
 /// The run below `project` that was written to last.
-pub(crate) fn newest_run(project: &Path) -> Result<PathBuf> {
+fn newest_run(project: &Path) -> Result<PathBuf> {
     let runs = std::fs::read_dir(project).into_iter().flatten().flatten();
     let states = runs.filter_map(|run| {
         let state = run.path().join(RunFolder::STATE);

@@ -16,7 +16,7 @@ use yolo_train::train::{EpochRecord, RunFolder, TrainOptions, check};
 
 use super::info::summary_line;
 use super::prune::pruning_line;
-use super::train::{forward_threads, resumed_run};
+use super::train::fitted_image_size;
 use crate::args::{MethodArg, PruneFinetuneArgs, RankArg};
 use crate::comparison::{Account, Stage, lines, report, rows};
 use crate::console::Output;
@@ -24,12 +24,10 @@ use crate::format::thousands;
 use crate::measure::{CocoWishes, Yardstick, check_classes, open_split};
 use crate::resolve::{Weights, absolute, data_config};
 use crate::results::SCHEMA;
-use crate::run_dir::RunDir;
+use crate::run_dir::{FLAGS, RunDir, read_flags, resumed_run};
 use crate::training_view::TrainingView;
 use crate::{device, interrupt, presets, report as html, table};
 
-/// The flags of a run, in its folder.
-const FLAGS: &str = "opt.yaml";
 /// Side of the drawn images, in pixels.
 const DEMO_IMAGE_SIZE: usize = 256;
 /// The figures of a run, in its folder.
@@ -44,7 +42,7 @@ pub(crate) fn run(args: &PruneFinetuneArgs) -> Result<()> {
             device: args.device.clone(),
             workers: args.workers,
             json: args.json,
-            ..read_flags(&run.join(FLAGS))?
+            ..read_flags(run, "such a run")?
         },
         None => args.clone(),
     };
@@ -105,7 +103,7 @@ impl Job {
                 ..NmsOptions::validation()
             },
             workers: options.workers,
-            forward_threads: forward_threads(&args.device),
+            forward_threads: device::forward_threads(&args.device),
             ..ValidationOptions::new(options.image_size)
         };
         let run = match resumed {
@@ -216,7 +214,8 @@ impl Job {
         output: &Output,
     ) -> Result<()> {
         output.line("")?;
-        for line in lines(stages, &rows(stages)) {
+        let rows = rows(stages);
+        for line in lines(stages, &rows) {
             output.line(line)?;
         }
         let history = &finetuned.state.progress.history;
@@ -228,7 +227,8 @@ impl Job {
             "epochs": history,
         });
         self.run.write(SUMMARY, serde_json::to_string_pretty(&summary)?.as_bytes())?;
-        let page = html::render(&report(self.account(finetuned), stages, history, &self.yardstick.dataset));
+        let page =
+            html::render(&report(self.account(finetuned), stages, rows, history, &self.yardstick.dataset));
         let page = self.run.write("report.html", page.as_bytes())?;
         // What a resumed run would go on from; nothing is left to be done.
         remove(&folder.state())?;
@@ -347,14 +347,6 @@ fn portable(args: &PruneFinetuneArgs) -> PruneFinetuneArgs {
     }
 }
 
-fn read_flags(file: &Path) -> Result<PruneFinetuneArgs> {
-    let text = std::fs::read_to_string(file)
-        .with_context(|| format!("{}: not the folder of such a run; check --resume", file.display()))?;
-    serde_saphyr::from_str(&text).map_err(|error| {
-        anyhow::anyhow!("{}: damaged ({}); start the run again", file.display(), error.without_snippet())
-    })
-}
-
 /// The recipe with the flags on top.
 fn recipe(args: &PruneFinetuneArgs) -> Result<Recipe> {
     let is_demo = args.data == Path::new(presets::DEMO);
@@ -419,12 +411,7 @@ fn train_options(args: &PruneFinetuneArgs, recipe: &Recipe, checkpoint: &Checkpo
     hyp.warmup_epochs = finetune.warmup_epochs.unwrap_or(hyp.warmup_epochs);
     let usual = if args.data == Path::new(presets::DEMO) { DEMO_IMAGE_SIZE } else { 640 };
     let wanted = finetune.image_size.unwrap_or(usual);
-    let stride = checkpoint.architecture.max_stride();
-    let image_size = wanted.next_multiple_of(stride).max(2 * stride);
-    if image_size != wanted {
-        tracing::warn!("--imgsz {wanted} does not fit the stride {stride}: using {image_size}");
-    }
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let image_size = fitted_image_size(wanted, checkpoint.architecture.max_stride());
     Ok(TrainOptions {
         hyp,
         nominal_batch_size: finetune.nominal_batch_size,
@@ -434,7 +421,7 @@ fn train_options(args: &PruneFinetuneArgs, recipe: &Recipe, checkpoint: &Checkpo
         freeze_batch_norm: finetune.freeze_batch_norm,
         patience: finetune.patience,
         seed: args.seed,
-        workers: args.workers.unwrap_or(8).min(cores),
+        workers: device::loader_threads(args.workers),
         cache: finetune.cache,
         distillation: finetune.distillation,
         ..TrainOptions::new(finetune.epochs, finetune.batch_size, image_size)

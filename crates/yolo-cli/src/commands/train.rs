@@ -1,6 +1,6 @@
 //! `train`: YOLOv5's `train.py`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
@@ -21,12 +21,10 @@ use crate::args::{OptimizerArg, TrainArgs};
 use crate::console::Output;
 use crate::measure::{CocoWishes, Yardstick, open_split};
 use crate::resolve::{Weights, absolute, data_config};
-use crate::run_dir::{RunDir, newest_run};
+use crate::run_dir::{FLAGS, RunDir, read_flags, resumed_run};
 use crate::training_view::TrainingView;
 use crate::{device, interrupt, presets, table};
 
-/// The flags of a run, in its folder.
-const FLAGS: &str = "opt.yaml";
 /// Steps of the search for anchors of another number.
 const ANCHOR_GENERATIONS: usize = 1000;
 
@@ -35,9 +33,11 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     let output = Output::new(false);
     let resumed = args.resume.as_deref().map(|run| resumed_run(run, &args.project)).transpose()?;
     let flags = match &resumed {
-        Some(run) => {
-            TrainArgs { device: args.device.clone(), workers: args.workers, ..read_flags(&run.join(FLAGS))? }
-        }
+        Some(run) => TrainArgs {
+            device: args.device.clone(),
+            workers: args.workers,
+            ..read_flags(run, "a training run")?
+        },
         None => args.clone(),
     };
     let args = &flags;
@@ -78,10 +78,7 @@ fn start(
         checkpoint = other_anchors(checkpoint, n_anchors, train_set, args, hyp.anchor_t)?;
     }
     let stride = checkpoint.architecture.max_stride();
-    let image_size = (args.imgsz as usize).next_multiple_of(stride).max(2 * stride);
-    if image_size != args.imgsz as usize {
-        tracing::warn!("--imgsz {} does not fit the stride {stride}: using {image_size}", args.imgsz);
-    }
+    let image_size = fitted_image_size(args.imgsz as usize, stride);
     if !args.noautoanchor {
         checkpoint = fit_anchors(checkpoint, train_set, image_size, hyp.anchor_t, args.seed, output)?;
     }
@@ -102,25 +99,18 @@ fn start(
     Ok((run, state, options))
 }
 
-/// The run `run`, or the newest below `project` if it is empty.
-pub(super) fn resumed_run(run: &Path, project: &Path) -> Result<PathBuf> {
-    if run.as_os_str().is_empty() {
-        return newest_run(project);
-    }
-    // YOLOv5 names the checkpoint, not its run.
-    let folder = if run.is_file() { run.parent().and_then(Path::parent).unwrap_or(run) } else { run };
-    if !folder.is_dir() {
-        bail!("{}: no such run; check --resume", run.display());
-    }
-    Ok(folder.to_owned())
+/// The image size that is nearest above `wanted` and fits the stride: two cells of the coarsest level at least.
+fn image_size(wanted: usize, stride: usize) -> usize {
+    wanted.next_multiple_of(stride).max(2 * stride)
 }
 
-fn read_flags(file: &Path) -> Result<TrainArgs> {
-    let text = std::fs::read_to_string(file)
-        .with_context(|| format!("{}: not the folder of a training run; check --resume", file.display()))?;
-    serde_saphyr::from_str(&text).map_err(|error| {
-        anyhow::anyhow!("{}: damaged ({}); start the run again", file.display(), error.without_snippet())
-    })
+/// [`image_size`], with a word about it where it is not what was asked for.
+pub(super) fn fitted_image_size(wanted: usize, stride: usize) -> usize {
+    let size = image_size(wanted, stride);
+    if size != wanted {
+        tracing::warn!("--imgsz {wanted} does not fit the stride {stride}: using {size}");
+    }
+    size
 }
 
 fn resume(args: &TrainArgs, folder: &Path) -> Result<(RunDir, TrainState, TrainOptions)> {
@@ -136,7 +126,7 @@ fn resume(args: &TrainArgs, folder: &Path) -> Result<(RunDir, TrainState, TrainO
     let hyp_file = folder.join("hyp.yaml");
     let hyp = presets::hyperparameters(&hyp_file.display().to_string())?;
     let stride = state.checkpoint.architecture.max_stride();
-    let image_size = (args.imgsz as usize).next_multiple_of(stride).max(2 * stride);
+    let image_size = image_size(args.imgsz as usize, stride);
     let options = options(args, hyp, image_size);
     let at = &state.progress;
     tracing::info!("going on at epoch {}, batch {}", at.epoch, at.batch_in_epoch);
@@ -243,7 +233,6 @@ fn fit_anchors(
 }
 
 fn options(args: &TrainArgs, hyp: yolo_train::hyper::Hyperparameters, image_size: usize) -> TrainOptions {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let freeze = match args.freeze[..] {
         [first] => (0..first).collect(),
         _ => args.freeze.clone(),
@@ -265,7 +254,7 @@ fn options(args: &TrainArgs, hyp: yolo_train::hyper::Hyperparameters, image_size
         image_weights: args.image_weights,
         patience: args.patience as usize,
         seed: args.seed,
-        workers: args.workers.unwrap_or(8).min(cores),
+        workers: device::loader_threads(args.workers),
         cache: args.cache,
         save_period: args.save_period as usize,
         validate_every_epoch: !args.noval,
@@ -287,7 +276,7 @@ impl Job<'_> {
             batch_size: options.batch_size * 2,
             nms: NmsOptions { class_agnostic: args.single_cls, ..NmsOptions::validation() },
             workers: options.workers,
-            forward_threads: forward_threads(&args.device),
+            forward_threads: device::forward_threads(&args.device),
             single_class: args.single_cls,
             ..ValidationOptions::new(options.image_size)
         };
@@ -321,12 +310,6 @@ impl Job<'_> {
         std::fs::remove_file(folder.state()).with_context(|| folder.state().display().to_string())?;
         output.line(format!("Results saved to {}", run.path().display()))
     }
-}
-
-/// Threads that share the forward pass of a validation batch.
-pub(super) fn forward_threads(device: &str) -> usize {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    if device::is_cpu(device) { cores } else { 1 }
 }
 
 fn show_best(

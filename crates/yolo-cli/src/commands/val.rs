@@ -99,7 +99,6 @@ fn validation_options(args: &ValArgs, network: &Checkpoint) -> ValidationOptions
     if image_size != args.imgsz as usize {
         tracing::warn!("--imgsz {} is not a multiple of the stride {stride}: using {image_size}", args.imgsz);
     }
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let speed = args.task == TaskArg::Speed;
     let (conf, iou) = if speed { (0.25, 0.45) } else { (args.conf_thres, args.iou_thres) };
     ValidationOptions {
@@ -113,8 +112,8 @@ fn validation_options(args: &ValArgs, network: &Checkpoint) -> ValidationOptions
             multi_label: true,
             class_agnostic: args.single_cls,
         },
-        workers: args.workers.unwrap_or(8).min(cores),
-        forward_threads: if device::is_cpu(&args.device) { cores } else { 1 },
+        workers: device::loader_threads(args.workers),
+        forward_threads: device::forward_threads(&args.device),
         single_class: args.single_cls,
         loss: None,
     }

@@ -3,11 +3,11 @@
 use yolo_data::dataset::Dataset;
 use yolo_train::train::EpochRecord;
 
+use super::Stage;
 use super::rows::signed;
 use super::samples::samples;
-use super::{Stage, rows};
 use crate::format::{bytes, thousands, utc_now};
-use crate::report::{EpochPoint, LayerSparsity, Report, Stage as Curves, Tile};
+use crate::report::{EpochPoint, LayerSparsity, Report, Row, Stage as Curves, Tile};
 
 /// What a run says of itself.
 pub(crate) struct Account {
@@ -25,6 +25,7 @@ pub(crate) struct Account {
 pub(crate) fn report(
     account: Account,
     stages: &[Stage],
+    rows: Vec<Row>,
     history: &[EpochRecord],
     dataset: &Dataset,
 ) -> Report {
@@ -37,7 +38,7 @@ pub(crate) fn report(
         command: account.command,
         created: utc_now(),
         stages: stages.iter().map(curves).collect(),
-        rows: rows(stages),
+        rows,
         pr_note: "IoU 0.50, mean over classes".to_owned(),
         history: history.iter().map(|record| epoch(record, stages)).collect(),
         samples: samples(dataset, stages, names),
