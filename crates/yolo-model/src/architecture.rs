@@ -6,6 +6,7 @@
 
 mod channels;
 mod module_tree;
+mod operations;
 mod shapes;
 mod tensors;
 mod validate;
@@ -14,6 +15,7 @@ mod yaml;
 
 use serde::{Deserialize, Serialize};
 
+pub use operations::{Operation, OperationKind, Operations};
 pub use tensors::{ConvRef, TensorSpec};
 pub use variants::{VARIANTS, variant_yaml};
 pub use yaml::ModelConfig;

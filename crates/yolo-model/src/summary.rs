@@ -74,7 +74,7 @@ impl Architecture {
                     },
                 ),
                 parameters: own.map(|t| t.shape.iter().product::<usize>()).sum(),
-                gflops: 2.0 * self.operations(&layer.block, &inputs, outputs[index]) as f64 * scale,
+                gflops: 2.0 * self.multiply_adds(&layer.block, &inputs, outputs[index]) as f64 * scale,
                 repeats: if let Block::C3(c3) = &layer.block { c3.m.len() } else { 1 },
             }
         };
@@ -83,7 +83,7 @@ impl Architecture {
 
     /// Multiply-accumulates of a block, with the reference profiler's own rules: four per output element of a
     /// batch normalisation, one per element of an enlarged map, none for biases, activations and pools.
-    fn operations(&self, block: &Block, inputs: &[[usize; 2]], out_channels: usize) -> usize {
+    fn multiply_adds(&self, block: &Block, inputs: &[[usize; 2]], out_channels: usize) -> usize {
         let size = inputs.first().copied().unwrap_or_default();
         let norm = if self.fused { 0 } else { 4 };
         let conv = |spec: &ConvSpec, size| conv_operations(spec, size, norm);
