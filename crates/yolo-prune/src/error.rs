@@ -50,6 +50,12 @@ pub enum PruneError {
         /// How many.
         count: usize,
     },
+    /// Images that cannot be calibrated with.
+    #[error("calibration: {reason}")]
+    Calibration {
+        /// Why.
+        reason: String,
+    },
     /// The checkpoint is not consistent.
     #[error(transparent)]
     Model(#[from] ModelError),

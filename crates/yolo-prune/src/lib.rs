@@ -17,13 +17,17 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod calibration;
 mod error;
 mod exclude;
 mod mask;
+mod matrix;
 mod plan;
+pub mod reconstruct;
 mod select;
 mod sparsity;
 
+pub use calibration::{CalibrationImages, ImageBatch};
 pub use error::{PruneError, Result};
 pub use exclude::Pattern;
 pub use mask::Mask;

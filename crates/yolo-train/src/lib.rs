@@ -26,6 +26,7 @@
 //! ```
 
 pub mod batch_norm;
+pub mod calibration;
 mod coco;
 pub mod distill;
 pub mod ema;

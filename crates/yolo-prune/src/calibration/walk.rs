@@ -1,0 +1,157 @@
+//! Images through a network, one convolution at a time, once with the dense weights and once with those that a
+//! visitor chose for the convolutions before.
+
+use burn::tensor::module::max_pool2d;
+use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
+use burn::tensor::{Device, Tensor, TensorData, activation};
+use yolo_model::Checkpoint;
+use yolo_model::architecture::{Activation, ConvRef, OperationKind};
+use yolo_model::blocks::Upsample;
+use yolo_model::kernels::{Then, conv2d};
+
+use super::CalibrationImages;
+use crate::error::Result;
+
+/// A convolution with what it sees.
+pub(crate) struct ConvVisit<'a> {
+    /// Which convolution.
+    pub(crate) conv: &'a ConvRef,
+    /// Its input in the dense network, per batch `[n, C, H, W]`.
+    pub(crate) dense: &'a [Tensor<4>],
+    /// Its input behind the weights chosen so far; none where nothing was changed before it.
+    pub(crate) pruned: Option<&'a [Tensor<4>]>,
+}
+
+/// The weights of a fused convolution.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct ConvValues {
+    /// `[out, in, kh, kw]`, row-major.
+    pub(crate) weight: Vec<f32>,
+    /// `[out]`.
+    pub(crate) bias: Vec<f32>,
+}
+
+/// A value of the network: its batches in the dense network and, where they differ, in the pruned one.
+struct Value {
+    dense: Vec<Tensor<4>>,
+    pruned: Option<Vec<Tensor<4>>>,
+}
+
+impl Value {
+    fn pruned(&self) -> &[Tensor<4>] {
+        self.pruned.as_deref().unwrap_or(&self.dense)
+    }
+}
+
+/// Shows every convolution of a fused network, in order of execution, what it sees. Where `visit` returns
+/// weights, what comes after sees the outputs of those as `pruned`. Values that nobody reads any more are
+/// dropped batch by batch, so that memory holds the widest cut through the network, twice.
+///
+/// # Errors
+/// Those of `visit`, and a tensor that is missing.
+pub(crate) fn walk(
+    fused: &Checkpoint,
+    images: &CalibrationImages,
+    device: &Device,
+    mut visit: impl FnMut(&ConvVisit) -> Result<Option<ConvValues>>,
+) -> Result<()> {
+    let operations = fused.architecture.operations();
+    let mut readers: Vec<usize> = operations.readers().iter().map(Vec::len).collect();
+    let first = images.batches().iter().map(|batch| batch.tensor(device)).collect();
+    let mut values: Vec<Option<Value>> = vec![Some(Value { dense: first, pruned: None })];
+    for operation in &operations.list {
+        let mut inputs: Vec<Value> = Vec::new();
+        for &input in &operation.inputs {
+            readers[input] -= 1;
+            // The last reader owns the value; until then, tensors are shared, not copied.
+            let value = if readers[input] == 0 { values[input].take() } else { values[input].as_ref().map(share) };
+            inputs.extend(value);
+        }
+        let output = match &operation.kind {
+            OperationKind::Conv(conv) => {
+                let input = inputs.remove(0);
+                let seen = ConvVisit { conv, dense: &input.dense, pruned: input.pruned.as_deref() };
+                let chosen = visit(&seen)?;
+                convolve(conv, input, fused, chosen.as_ref(), device)?
+            }
+            kind => without_weights(kind, &inputs),
+        };
+        values.push(Some(output));
+    }
+    Ok(())
+}
+
+fn share(value: &Value) -> Value {
+    Value { dense: value.dense.clone(), pruned: value.pruned.clone() }
+}
+
+/// Runs a convolution over all batches of its input, which it uses up.
+fn convolve(
+    conv: &ConvRef,
+    input: Value,
+    fused: &Checkpoint,
+    chosen: Option<&ConvValues>,
+    device: &Device,
+) -> Result<Value> {
+    let dense = ConvValues {
+        weight: fused.weights.f32s(&conv.weight())?.to_vec(),
+        bias: fused.weights.f32s(&conv.bias())?.to_vec(),
+    };
+    let is_changed = input.pruned.is_some() || chosen.is_some();
+    let pruned = is_changed.then(|| {
+        let seen = input.pruned.clone().unwrap_or_else(|| input.dense.clone());
+        run(conv, seen, chosen.unwrap_or(&dense), device)
+    });
+    drop(input.pruned);
+    Ok(Value { dense: run(conv, input.dense, &dense, device), pruned })
+}
+
+fn run(conv: &ConvRef, batches: Vec<Tensor<4>>, values: &ConvValues, device: &Device) -> Vec<Tensor<4>> {
+    let spec = &conv.spec;
+    let weight =
+        Tensor::<4>::from_data(TensorData::new(values.weight.clone(), spec.weight_shape()), device);
+    let bias = Tensor::<1>::from_data(TensorData::new(values.bias.clone(), [spec.out_channels]), device);
+    let [vertical, horizontal] = spec.padding;
+    let mut options = ConvOptions::new(spec.stride, [0, 0], spec.dilation, spec.groups);
+    options.padding = [(vertical, vertical), (horizontal, horizontal)];
+    let then = if spec.activation == Activation::Silu { Then::Silu } else { Then::Nothing };
+    let forward = |x: Tensor<4>| {
+        let y = conv2d(x, weight.clone(), Some(bias.clone()), options.clone(), then);
+        match spec.activation {
+            Activation::Silu | Activation::Identity => y,
+            Activation::Relu => activation::relu(y),
+            Activation::LeakyRelu { slope } => activation::leaky_relu(y, f64::from(slope)),
+        }
+    };
+    batches.into_iter().map(forward).collect()
+}
+
+fn without_weights(kind: &OperationKind, inputs: &[Value]) -> Value {
+    let apply = |batches: Vec<&[Tensor<4>]>| -> Vec<Tensor<4>> {
+        (0..batches[0].len())
+            .map(|i| combine(kind, batches.iter().map(|batches| batches[i].clone()).collect()))
+            .collect()
+    };
+    let is_changed = inputs.iter().any(|input| input.pruned.is_some());
+    Value {
+        pruned: is_changed.then(|| apply(inputs.iter().map(Value::pruned).collect())),
+        dense: apply(inputs.iter().map(|input| input.dense.as_slice()).collect()),
+    }
+}
+
+fn combine(kind: &OperationKind, mut inputs: Vec<Tensor<4>>) -> Tensor<4> {
+    match kind {
+        OperationKind::Concat => Tensor::cat(inputs, 1),
+        OperationKind::Add => {
+            let second = inputs.remove(1);
+            inputs.remove(0) + second
+        }
+        OperationKind::MaxPool { size } => {
+            let half = size / 2;
+            let options = MaxPoolOptions::new([*size; 2]).with_stride([1, 1]).with_padding([half, half]);
+            max_pool2d(inputs.remove(0), options)
+        }
+        OperationKind::Upsample { scale } => Upsample::new(*scale).forward(inputs.remove(0)),
+        OperationKind::Conv(_) => unreachable!("convolutions have weights"),
+    }
+}
