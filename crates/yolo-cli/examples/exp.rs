@@ -1,16 +1,16 @@
 //! Experiment.
 #![allow(missing_docs, clippy::unwrap_used, clippy::all)]
-use std::collections::BTreeMap;
 use std::path::Path;
 use yolo_data::dataset::{Dataset, DatasetConfig, ScanOptions, Split};
 use yolo_model::{Checkpoint, NmsOptions, Yolo};
-use yolo_prune::{Mask, Method, PruneOptions, Rank, plan};
+use yolo_prune::*;
 use yolo_train::calibration::{CalibrationOptions, calibration_images};
 use yolo_train::{ValidationOptions, validate};
 
 fn env(name: &str, default: &str) -> String {
     std::env::var(name).unwrap_or(default.to_owned())
 }
+fn named<T: serde::de::DeserializeOwned>(text: &str) -> T { serde_json::from_value(serde_json::Value::String(text.to_owned())).unwrap() }
 fn main() {
     let device = burn::tensor::Device::flex();
     yolo_model::kernels::keep_freed_memory();
@@ -26,28 +26,37 @@ fn main() {
     let paths: Vec<_> = train.items.iter().map(|i| i.image.clone()).collect();
     let options = CalibrationOptions { max_images: n, image_size: size, stride: 32, workers: 2 };
     let (images, _) = calibration_images(&paths, &options).unwrap();
-    let fused = dense.fuse().unwrap();
-    let amount: f64 = env("AMOUNT", "0.5").parse().unwrap();
-    let mut popt = PruneOptions::new(Method::Global, amount);
-    popt.rank = Rank::Stored;
-    if env("METHOD", "global") == "layer" { popt.method = Method::Layer; }
+    let method = env("METHOD", "reconstruction");
+    for amount in env("AMOUNT", "0.5").split(',') {
+    let amount: f64 = amount.parse().unwrap();
+    let mut o = PruneOptions::new(named(&method), amount);
+    if let Ok(v) = std::env::var("CRIT") { o.criterion = named(&v); }
+    if let Ok(v) = std::env::var("ALLOC") { o.allocation = named(&v); }
+    if let Ok(v) = std::env::var("REPAIR") { o.repair = named(&v); }
+    if let Ok(v) = std::env::var("RANK") { o.rank = named(&v); }
+    if let Ok(v) = std::env::var("STRUCT") { o.structure = v.parse().unwrap(); }
+    if let Ok(v) = std::env::var("MAX") { o.limit.most = v.parse().unwrap(); }
+    if let Ok(v) = std::env::var("EXCLUDE") { o.exclude = v.split(',').map(Pattern::new).collect(); }
     let t = std::time::Instant::now();
-    let p = plan(&dense, &popt).unwrap();
-    let masks: BTreeMap<String, Mask> = p.masks.iter().map(|l| (l.tensor.clone(), l.mask.clone())).collect();
-    let new = yolo_prune::reconstruct::refit_masks(&fused, &masks, &images, &device).unwrap();
-    let mut pruned = fused.clone();
-    let (mut zeros, mut total) = (0usize, 0usize);
-    for (name, (w, b)) in new {
-        zeros += w.iter().filter(|v| **v == 0.0).count(); total += w.len();
-        pruned.weights.get_mut(&name).unwrap().f32s_mut().unwrap().copy_from_slice(&w);
-        let bias = name.replace(".weight", ".bias");
-        pruned.weights.get_mut(&bias).unwrap().f32s_mut().unwrap().copy_from_slice(&b);
-    }
+    let mut quiet = |_: &'static str, _: usize, _: usize| {};
+    let mut cal = Calibration::new(&images, &device, &mut quiet);
+    let p = plan_calibrated(&dense, &o, &mut cal).unwrap();
+    let mut pruned = apply(&dense, &p).unwrap();
     let seconds = t.elapsed().as_secs_f64();
-    let model = Yolo::from_checkpoint(&pruned, &device).unwrap();
+    let s = Sparsity::of(&pruned).unwrap();
+    if std::env::var("LAYERS").is_ok() { for l in &s.layers { eprintln!("{:30} {:?} {:.3}", l.name, l.shape, l.fraction()); } }
     let nms = NmsOptions { score_threshold: 0.001, iou_threshold: 0.65, ..NmsOptions::validation() };
     let v = ValidationOptions { batch_size: 16, nms, workers: 2, forward_threads: 2, ..ValidationOptions::new(640) };
-    let r = validate(&model, &val, &device, &v, |_| {}).unwrap();
+    let map = |c: &Checkpoint| { let model = Yolo::from_checkpoint(&c.fuse().unwrap(), &device).unwrap(); validate(&model, &val, &device, &v, |_| {}).unwrap().native };
+    let r = map(&pruned);
+    let ad = device.clone().autodiff();
+    let mut re = String::new();
+    if std::env::var("BN").is_ok() {
+        let it = images.batches().iter().map(|b| Ok::<_, PruneError>(yolo_train::images(&b.pixels, b.n, b.height, b.width, &ad)));
+        pruned = reestimate_batch_norm(&pruned, it, &ad).unwrap();
+        re = format!("bn {:.4}", map(&pruned).map);
+    }
     let rss = std::fs::read_to_string("/proc/self/status").unwrap().lines().find(|l| l.starts_with("VmHWM")).unwrap().to_owned();
-    println!("amount {amount} zeros {:.4} map {:.4} map50 {:.4} seconds {seconds:.1} {rss}", zeros as f64 / total as f64, r.native.map, r.native.map50);
+    println!("{method} {:?} {:?} {:?} {} amount {amount} sparsity {:.4} map {:.4} map50 {:.4} {re} seconds {seconds:.1} {rss}", o.criterion, o.allocation, o.repair, o.structure, s.conv_zeros as f64 / s.conv_weights as f64, r.map, r.map50);
+    }
 }

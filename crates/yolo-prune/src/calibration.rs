@@ -9,6 +9,43 @@ mod images;
 mod moments;
 mod walk;
 
+use burn::tensor::Device;
+
 pub use images::{CalibrationImages, ImageBatch};
 pub(crate) use moments::Moments;
 pub(crate) use walk::{ConvValues, ConvVisit, walk};
+
+/// Where and with what to calibrate, and who hears of the progress.
+pub struct Calibration<'a> {
+    /// The images.
+    pub images: &'a CalibrationImages,
+    /// Where the network runs.
+    pub device: &'a Device,
+    /// Hears what is being done, how many steps of it are done, and how many there are.
+    pub progress: &'a mut dyn FnMut(&'static str, usize, usize),
+    stage: (&'static str, usize, usize),
+}
+
+impl<'a> Calibration<'a> {
+    /// Calibration with `images` on `device`.
+    pub fn new(
+        images: &'a CalibrationImages,
+        device: &'a Device,
+        progress: &'a mut dyn FnMut(&'static str, usize, usize),
+    ) -> Self {
+        Self { images, device, progress, stage: ("", 0, 0) }
+    }
+
+    /// Begins something of `total` steps.
+    pub(crate) fn start(&mut self, what: &'static str, total: usize) {
+        self.stage = (what, 0, total);
+        (self.progress)(what, 0, total);
+    }
+
+    /// One step is done.
+    pub(crate) fn step(&mut self) {
+        let (what, done, total) = &mut self.stage;
+        *done += 1;
+        (self.progress)(what, *done, *total);
+    }
+}

@@ -3,6 +3,12 @@
 use yolo_model::ModelError;
 use yolo_model::weights::WeightsError;
 
+use crate::allocation::AllocationError;
+use crate::candidates::Candidate;
+use crate::options::Allocation;
+use crate::pattern::PatternError;
+use crate::reconstruct::ReconstructError;
+
 /// Shorthand for results of this crate.
 pub type Result<T> = std::result::Result<T, PruneError>;
 
@@ -10,9 +16,6 @@ pub type Result<T> = std::result::Result<T, PruneError>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PruneError {
-    /// The amount is not a fraction.
-    #[error("the amount to prune must be between 0 and 1, not {0}; 0.3 takes 30 % of the weights")]
-    Amount(f64),
     /// A pattern that excludes nothing is a typing error.
     #[error("the pattern {pattern:?} matches no convolution; names look like {example}")]
     Pattern {
@@ -50,6 +53,42 @@ pub enum PruneError {
         /// How many.
         count: usize,
     },
+    /// No convolution has channels that the structure fits.
+    #[error("no convolution can be pruned to {structure}: {structure} needs channels in whole groups")]
+    NothingFits {
+        /// The structure, as text.
+        structure: String,
+    },
+    /// The options look at what the network does, and there is nothing to look at.
+    #[error("this way of pruning has to see images; give a folder of them (--calibration), without labels")]
+    NeedsImages,
+    /// The amount cannot be divided.
+    #[error("{layer}{error}")]
+    Allocation {
+        /// The convolution that the error is about, with a colon; empty where it is about all.
+        layer: String,
+        /// What is wrong.
+        error: AllocationError,
+    },
+    /// An allocation that counts weights only.
+    #[error(
+        "{allocation:?} divides weights, not FLOPs; use layer, erk, flops or sensitivity for an amount of FLOPs"
+    )]
+    Unit {
+        /// The allocation.
+        allocation: Allocation,
+    },
+    /// A structure that is none, or scores that do not fit it.
+    #[error(transparent)]
+    Structure(#[from] PatternError),
+    /// A convolution that cannot be reconstructed.
+    #[error("{layer}: {error}")]
+    Reconstruct {
+        /// Its name.
+        layer: String,
+        /// What is wrong.
+        error: ReconstructError,
+    },
     /// Images that cannot be calibrated with.
     #[error("calibration: {reason}")]
     Calibration {
@@ -62,4 +101,13 @@ pub enum PruneError {
     /// A tensor of the checkpoint is missing or of another type.
     #[error(transparent)]
     Weights(#[from] WeightsError),
+}
+
+impl PruneError {
+    /// An error of dividing the amount, with the name of the convolution that it is about.
+    pub(crate) fn allocation(error: AllocationError, candidates: &[Candidate]) -> Self {
+        let layer = error.layer().and_then(|layer| candidates.get(layer));
+        let layer = layer.map(|candidate| format!("{}: ", candidate.conv.name)).unwrap_or_default();
+        Self::Allocation { layer, error }
+    }
 }

@@ -17,19 +17,33 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+pub mod allocation;
 mod calibration;
+mod candidates;
 mod error;
 mod exclude;
+mod fit;
+mod gradient;
 mod mask;
+mod masks;
 mod matrix;
+mod options;
+pub mod pattern;
 mod plan;
 pub mod reconstruct;
+mod repair;
+mod scores;
 mod select;
+mod sensitivity;
 mod sparsity;
 
-pub use calibration::{CalibrationImages, ImageBatch};
+pub use allocation::Limit;
+pub use calibration::{Calibration, CalibrationImages, ImageBatch};
 pub use error::{PruneError, Result};
 pub use exclude::Pattern;
 pub use mask::Mask;
-pub use plan::{LayerMask, Method, PruneOptions, PrunePlan, Rank, Skipped, apply, plan};
+pub use options::{Allocation, Criterion, Method, PruneOptions, Rank, Repair, Unit};
+pub use pattern::Structure;
+pub use plan::{LayerMask, PrunePlan, Skipped, TensorUpdate, apply, plan, plan_calibrated};
+pub use repair::reestimate_batch_norm;
 pub use sparsity::{LayerSparsity, Sparsity};

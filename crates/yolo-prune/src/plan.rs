@@ -1,67 +1,39 @@
 //! The plan of a pruning, and its application.
 
-use serde::{Deserialize, Serialize};
+use serde_json::json;
 use yolo_model::Checkpoint;
 use yolo_model::architecture::ConvRef;
 
+use crate::calibration::Calibration;
+use crate::candidates::{Candidate, candidates};
 use crate::error::{PruneError, Result};
-use crate::exclude::Pattern;
+use crate::fit::fit;
 use crate::mask::Mask;
-use crate::select::cut;
-
-/// How weights compete with each other. The criterion is their magnitude.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Method {
-    /// Each convolution loses the same fraction (YOLOv5's own pruning).
-    Layer,
-    /// All convolutions compete; layers with small weights lose more.
-    Global,
-}
-
-/// The weights whose magnitudes are compared.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Rank {
-    /// As they run, with the scale of batch normalisation folded in. The same weights go whether the
-    /// checkpoint is fused before or after.
-    #[default]
-    Fused,
-    /// As they are stored.
-    Stored,
-}
-
-/// What to prune.
-#[derive(Clone, Debug, PartialEq)]
-pub struct PruneOptions {
-    /// How weights compete.
-    pub method: Method,
-    /// Fraction of the weights that goes, 0 to 1.
-    pub amount: f64,
-    /// Whose magnitudes are compared; makes no difference to a fused checkpoint.
-    pub rank: Rank,
-    /// Convolutions that stay as they are.
-    pub exclude: Vec<Pattern>,
-}
-
-impl PruneOptions {
-    /// Options that exclude nothing.
-    pub fn new(method: Method, amount: f64) -> Self {
-        Self { method, amount, rank: Rank::default(), exclude: Vec::new() }
-    }
-}
+use crate::masks::masks;
+use crate::options::{Allocation, Criterion, PruneOptions, Rank, Repair};
+use crate::pattern::Structure;
+use crate::scores::scores;
+use crate::sensitivity::error_curves;
 
 /// What a pruning does: plain data.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PrunePlan {
-    /// How weights competed.
-    pub method: Method,
-    /// The fraction asked for.
+    /// What made a weight worth keeping.
+    pub criterion: Criterion,
+    /// How the amount was divided.
+    pub allocation: Allocation,
+    /// The fraction asked for; with n:m, the one that follows from it.
     pub amount: f64,
     /// Whose magnitudes were compared.
     pub rank: Rank,
+    /// Which weights went together.
+    pub structure: Structure,
+    /// What happened to the weights that stay.
+    pub repair: Repair,
     /// One mask per convolution that is pruned, in the order of the state dict.
     pub masks: Vec<LayerMask>,
+    /// Tensors whose remaining values change.
+    pub updates: Vec<TensorUpdate>,
     /// What is left as it is, and why.
     pub skipped: Vec<Skipped>,
 }
@@ -75,6 +47,15 @@ pub struct LayerMask {
     pub mask: Mask,
 }
 
+/// Values in place of those of a tensor.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TensorUpdate {
+    /// Name of the tensor.
+    pub tensor: String,
+    /// All of its elements, row-major.
+    pub values: Vec<f32>,
+}
+
 /// A convolution that is not pruned.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Skipped {
@@ -84,109 +65,111 @@ pub struct Skipped {
     pub reason: String,
 }
 
-/// Ranks the weights of every convolution by magnitude, stem and head included, and plans which go.
+/// Plans which weights of every convolution go, stem and head included, without looking at images.
 ///
-/// Exactly `round(amount · n)` of `n` weights go, halves rounded to even; `n` is a convolution's weights for
-/// [`Method::Layer`] and those of all convolutions for [`Method::Global`]. Of equal magnitudes the first go.
+/// [`Allocation::Layer`] takes `round(amount · n)` of the `n` weights of each convolution; the other allocations
+/// take that many of all weights together. Halves are rounded to even; of equal scores the first go.
 ///
 /// # Errors
-/// An amount outside `[0, 1]`, a pattern that matches nothing, patterns that match everything, weights that are
-/// not numbers.
+/// An amount outside `[0, 1)`, a pattern that matches nothing, patterns that match everything, limits that do not
+/// allow the amount, weights that are not numbers; options that need images.
 pub fn plan(checkpoint: &Checkpoint, options: &PruneOptions) -> Result<PrunePlan> {
-    if !(0.0..=1.0).contains(&options.amount) {
-        return Err(PruneError::Amount(options.amount));
+    if options.needs_images() {
+        return Err(PruneError::NeedsImages);
     }
-    let convs = checkpoint.architecture.convs();
-    for pattern in &options.exclude {
-        if !convs.iter().any(|conv| pattern.matches(&conv.name)) {
-            let example = convs.first().map(|c| c.name.clone()).unwrap_or_default();
-            return Err(PruneError::Pattern { pattern: pattern.as_str().to_owned(), example });
+    plan_masks(checkpoint, options, None)
+}
+
+/// Plans which weights of every convolution go and what becomes of the others, by what the network does on
+/// calibration images.
+///
+/// # Errors
+/// As [`plan`]; a device that does not return its results; statistics that are not finite.
+pub fn plan_calibrated(
+    checkpoint: &Checkpoint,
+    options: &PruneOptions,
+    calibration: &mut Calibration,
+) -> Result<PrunePlan> {
+    let mut plan = plan_masks(checkpoint, options, Some(calibration))?;
+    if options.repair != Repair::None {
+        fit(checkpoint, &mut plan, options, calibration)?;
+    }
+    Ok(plan)
+}
+
+fn plan_masks(
+    checkpoint: &Checkpoint,
+    options: &PruneOptions,
+    mut calibration: Option<&mut Calibration>,
+) -> Result<PrunePlan> {
+    let (candidates, skipped) = candidates(checkpoint, options)?;
+    let fused = checkpoint.fuse()?;
+    let scores = scores(checkpoint, &fused, &candidates, options, calibration.as_deref_mut())?;
+    let curves = match (options.allocation, calibration) {
+        (Allocation::Sensitivity, Some(calibration)) => {
+            Some(error_curves(&fused, &candidates, &scores, calibration)?)
         }
-    }
-    let (skipped, pruned) = partition(&convs, &options.exclude);
-    if pruned.is_empty() {
-        return Err(PruneError::NothingLeft);
-    }
-    let folds = options.rank == Rank::Fused && !checkpoint.architecture.fused;
-    let fused = folds.then(|| checkpoint.fuse()).transpose()?;
-    let ranked = &fused.as_ref().unwrap_or(checkpoint).weights;
-    let values = |conv: &ConvRef| finite(ranked.f32s(&conv.weight())?, conv);
-    let tensors: Vec<&[f32]> = pruned.iter().map(|conv| values(conv)).collect::<Result<_>>()?;
-    let masks = match options.method {
-        Method::Layer => tensors.iter().flat_map(|tensor| masks(&[*tensor], options.amount)).collect(),
-        Method::Global => masks(&tensors, options.amount),
+        _ => None,
     };
-    let layers = pruned.iter().zip(masks);
+    let masks = masks(&candidates, &scores, options, curves.as_ref())?;
+    let total: usize = candidates.iter().map(Candidate::weights).sum();
+    let gone: usize = masks.iter().map(Mask::pruned).sum();
+    let is_fixed = matches!(options.structure, Structure::NofM { .. });
+    let layers = candidates.iter().zip(masks);
     Ok(PrunePlan {
-        method: options.method,
-        amount: options.amount,
+        criterion: options.criterion,
+        allocation: options.allocation,
+        amount: if is_fixed { gone as f64 / total.max(1) as f64 } else { options.amount },
         rank: options.rank,
-        masks: layers.map(|(conv, mask)| LayerMask { tensor: conv.weight(), mask }).collect(),
+        structure: options.structure,
+        repair: options.repair,
+        masks: layers.map(|(candidate, mask)| LayerMask { tensor: candidate.conv.weight(), mask }).collect(),
+        updates: Vec::new(),
         skipped,
     })
 }
 
-fn finite<'a>(values: &'a [f32], conv: &ConvRef) -> Result<&'a [f32]> {
-    match values.iter().filter(|value| !value.is_finite()).count() {
-        0 => Ok(values),
-        count => Err(PruneError::NotFinite { name: conv.weight(), count }),
-    }
-}
-
-fn partition<'a>(convs: &'a [ConvRef], exclude: &[Pattern]) -> (Vec<Skipped>, Vec<&'a ConvRef>) {
-    let mut skipped = Vec::new();
-    let mut pruned = Vec::new();
-    for conv in convs {
-        match exclude.iter().find(|pattern| pattern.matches(&conv.name)) {
-            Some(pattern) => skipped.push(Skipped {
-                tensor: conv.weight(),
-                reason: format!("excluded by {:?}", pattern.as_str()),
-            }),
-            None => pruned.push(conv),
-        }
-    }
-    (skipped, pruned)
-}
-
-/// Masks of tensors whose elements compete with each other.
-fn masks(tensors: &[&[f32]], amount: f64) -> Vec<Mask> {
-    let total: usize = tensors.iter().map(|tensor| tensor.len()).sum();
-    let count = (amount * total as f64).round_ties_even() as usize;
-    let mut cut = cut(tensors.iter().copied(), count);
-    let mask = |values: &&[f32]| {
-        let mut mask = Mask::keep_all(values.len());
-        cut.take(values).into_iter().for_each(|index| mask.prune(index));
-        mask
-    };
-    tensors.iter().map(mask).collect()
-}
-
-/// The checkpoint with every weight that the plan removes set to zero, and the plan on its record.
+/// The checkpoint with every weight that the plan removes set to zero and its updates made, and the plan on its
+/// record.
 ///
 /// # Errors
 /// A plan that was made for another network.
 pub fn apply(checkpoint: &Checkpoint, plan: &PrunePlan) -> Result<Checkpoint> {
     let mut pruned = checkpoint.clone();
+    for TensorUpdate { tensor, values } in &plan.updates {
+        elements(&mut pruned, tensor, values.len())?.copy_from_slice(values);
+    }
     for LayerMask { tensor, mask } in &plan.masks {
-        pruned.weights.require(tensor)?;
-        if let Some(values) = pruned.weights.get_mut(tensor) {
-            let values = values.f32s_mut()?;
-            if values.len() != mask.len() {
-                let (mask, tensor_len) = (mask.len(), values.len());
-                return Err(PruneError::MaskLength { name: tensor.clone(), mask, tensor: tensor_len });
-            }
-            mask.apply(values);
-        }
+        mask.apply(elements(&mut pruned, tensor, mask.len())?);
     }
     plan.check(&pruned)?;
     pruned.pruning = Some(plan.record());
     Ok(pruned)
 }
 
+/// The elements of a tensor, which are as many as the plan says.
+fn elements<'a>(checkpoint: &'a mut Checkpoint, name: &str, len: usize) -> Result<&'a mut [f32]> {
+    checkpoint.weights.require(name)?;
+    let values = match checkpoint.weights.get_mut(name) {
+        Some(tensor) => tensor.f32s_mut()?,
+        None => &mut [],
+    };
+    if values.len() != len {
+        return Err(PruneError::MaskLength { name: name.to_owned(), mask: len, tensor: values.len() });
+    }
+    Ok(values)
+}
+
 impl PrunePlan {
     /// Number of weights that go.
     pub fn pruned(&self) -> usize {
         self.masks.iter().map(|layer| layer.mask.pruned()).sum()
+    }
+
+    /// The mask of a convolution; none for one that is left as it is.
+    pub fn mask_of(&self, conv: &ConvRef) -> Option<&Mask> {
+        let name = conv.weight();
+        self.masks.iter().find(|layer| layer.tensor == name).map(|layer| &layer.mask)
     }
 
     /// Checks that every removed weight of `checkpoint` is zero.
@@ -210,10 +193,13 @@ impl PrunePlan {
 
     /// What a checkpoint remembers of its pruning.
     fn record(&self) -> serde_json::Value {
-        serde_json::json!({
-            "method": self.method,
+        json!({
+            "criterion": self.criterion,
+            "allocation": self.allocation,
             "amount": self.amount,
             "rank": self.rank,
+            "structure": self.structure,
+            "repair": self.repair,
             "pruned": self.pruned(),
             "skipped": self.skipped.iter().map(|s| s.tensor.as_str()).collect::<Vec<_>>(),
         })

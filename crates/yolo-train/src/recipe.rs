@@ -2,8 +2,11 @@
 
 use std::path::Path;
 
+use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
-use yolo_prune::{Method, Pattern, PruneOptions, Rank};
+use yolo_prune::{
+    Allocation, Criterion, Limit, Method, Pattern, PruneOptions, Rank, Repair, Structure, Unit,
+};
 
 use crate::distill::DistillationOptions;
 use crate::error::{Result, TrainError};
@@ -24,10 +27,28 @@ pub struct Recipe {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PruneRecipe {
-    /// How weights compete.
+    /// A criterion and an allocation that go together.
     pub method: Method,
-    /// Fraction of the convolution weights that goes, 0 to 1.
+    /// What makes a weight worth keeping, in place of the method's.
+    pub criterion: Option<Criterion>,
+    /// How the amount is divided over the convolutions, in place of the method's.
+    pub allocation: Option<Allocation>,
+    /// Fraction that goes, 0 up to 1.
     pub amount: f64,
+    /// What it is a fraction of.
+    pub unit: Unit,
+    /// Which weights go together: unstructured, n:m, or a block such as 4x1.
+    pub structure: Structure,
+    /// Fraction of every convolution that goes at least.
+    pub min_sparsity: f64,
+    /// Fraction of every convolution that goes at most.
+    pub max_sparsity: f64,
+    /// Other limits for the convolutions that a pattern matches.
+    pub limits: IndexMap<String, Limit>,
+    /// What happens to the weights that stay, in place of the method's.
+    pub repair: Option<Repair>,
+    /// Images that are looked at, at most; 0 for as many as fit into memory, at most 128.
+    pub calibration_images: usize,
     /// Whose magnitudes are compared.
     pub rank: Rank,
     /// Convolutions that stay as they are, by name or pattern.
@@ -78,7 +99,16 @@ impl Default for PruneRecipe {
     fn default() -> Self {
         Self {
             method: Method::Global,
+            criterion: None,
+            allocation: None,
             amount: 0.5,
+            unit: Unit::Weights,
+            structure: Structure::Unstructured,
+            min_sparsity: 0.0,
+            max_sparsity: 1.0,
+            limits: IndexMap::new(),
+            repair: None,
+            calibration_images: 0,
             rank: Rank::Stored,
             exclude: Vec::new(),
             gradual_epochs: 0,
@@ -131,8 +161,8 @@ impl Recipe {
     /// What does not, in one sentence.
     pub fn check(&self) -> std::result::Result<(), String> {
         let (prune, finetune) = (&self.prune, &self.finetune);
-        if !(0.0..=1.0).contains(&prune.amount) {
-            return Err(format!("prune.amount: {} is outside 0 to 1", prune.amount));
+        if !(0.0..1.0).contains(&prune.amount) {
+            return Err(format!("prune.amount: {} is not from 0 up to, but not including, 1", prune.amount));
         }
         if let Some(lr0) = finetune.lr0.filter(|lr0| !lr0.is_finite() || *lr0 < 0.0) {
             return Err(format!(
@@ -153,11 +183,27 @@ impl Recipe {
 
     /// The pruning, with `amount` in place of the recipe's.
     pub fn prune_options(&self, amount: f64) -> PruneOptions {
+        self.prune.options(amount)
+    }
+}
+
+impl PruneRecipe {
+    /// The pruning, with `amount` in place of the recipe's.
+    pub fn options(&self, amount: f64) -> PruneOptions {
+        let patterns = |texts: &[String]| texts.iter().map(|pattern| Pattern::new(pattern)).collect();
+        let usual = PruneOptions::new(self.method, amount);
+        let limits = self.limits.iter().map(|(pattern, limit)| (Pattern::new(pattern), *limit));
         PruneOptions {
-            method: self.prune.method,
-            amount,
-            rank: self.prune.rank,
-            exclude: self.prune.exclude.iter().map(|pattern| Pattern::new(pattern)).collect(),
+            criterion: self.criterion.unwrap_or(usual.criterion),
+            allocation: self.allocation.unwrap_or(usual.allocation),
+            rank: if self.method == Method::ScaleFree { Rank::Fused } else { self.rank },
+            structure: self.structure,
+            unit: self.unit,
+            limit: Limit { least: self.min_sparsity, most: self.max_sparsity },
+            limits: limits.collect(),
+            exclude: patterns(&self.exclude),
+            repair: self.repair.unwrap_or(usual.repair),
+            ..usual
         }
     }
 }

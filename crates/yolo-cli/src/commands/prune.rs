@@ -61,9 +61,9 @@ pub(crate) fn options(method: MethodArg, amount: f64, exclude: &[String]) -> Pru
 
 /// What was pruned, in one line; sparsity is over all parameters, as the reference counts it.
 pub(crate) fn pruning_line(plan: &PrunePlan, sparsity: &Sparsity) -> String {
-    let how = match plan.method {
-        Method::Layer => "of each convolution",
-        Method::Global => "of all convolutions together",
+    let how = match plan.allocation {
+        yolo_prune::Allocation::Layer => "of each convolution",
+        _ => "of all convolutions together",
     };
     format!(
         "Pruned {}% {how}: {} of {} weights are zero, {} global sparsity",

@@ -7,7 +7,7 @@ use yolo_model::host_values;
 
 use super::columns::{Columns, columns, sample_positions};
 use crate::error::Result;
-use crate::matrix::multiply_transposed;
+use crate::matrix::{View, ViewMut, product};
 
 /// Positions of the output that are looked at, over all images: plenty for the widest kernels (1152 to 4608
 /// inputs), and early maps have millions.
@@ -57,6 +57,21 @@ impl Moments {
         Ok(sums.moments())
     }
 
+    /// The variance of the outputs of `weights` `[rows, k]`, summed over the rows: `tr(W G Wᵀ)`.
+    pub(crate) fn output_variance(&self, weights: &[f32]) -> f64 {
+        let gram: Vec<f32> = self.gram.iter().map(|v| *v as f32).collect();
+        let right = View::new(&gram, self.k, self.k, self.k);
+        let task = |rows: &[f32]| -> f64 {
+            let count = rows.len() / self.k;
+            let mut image = vec![0.0f32; rows.len()];
+            let left = View::new(rows, count, self.k, self.k);
+            product(ViewMut::new(&mut image, count, self.k, self.k), 0.0, 1.0, left, right);
+            rows.iter().zip(&image).map(|(w, v)| f64::from(*w) * f64::from(*v)).sum()
+        };
+        let parts: Vec<f64> = weights.par_chunks(TASK_ROWS * self.k).map(task).collect();
+        parts.iter().sum()
+    }
+
     /// `E[x̂²]` of every input, about zero: the squared norm that Wanda weighs weights by. `[k]`.
     pub(crate) fn mean_squares(&self) -> Vec<f64> {
         (0..self.k).map(|i| self.gram[i * self.k + i] + self.mean[i] * self.mean[i]).collect()
@@ -104,6 +119,7 @@ impl Sums {
         let mean = |sums: Vec<f64>| -> Vec<f64> { sums.into_iter().map(|sum| sum / n).collect() };
         let (dense_mean, mean) = (mean(dense), mean(pruned));
         centre(&mut gram, k, n, &mean, &mean);
+        silence_constants(&mut gram, &mean);
         if let Some(cross) = &mut cross {
             centre(cross, k, n, &dense_mean, &mean);
         }
@@ -116,11 +132,22 @@ fn add_row_sums(sums: &mut [f64], columns: &Columns) {
     sums.par_iter_mut().zip(rows).for_each(|(sum, row)| *sum += row.iter().map(|v| f64::from(*v)).sum::<f64>());
 }
 
+/// Rows of a product that one task works on; fixed, so that sums do not depend on the number of threads.
+const TASK_ROWS: usize = 64;
+
 /// `total += a · bᵀ`, in f32 within an image and f64 over images.
-fn add_product(total: &mut [f64], product: &mut [f32], a: &Columns, b: &Columns) {
+fn add_product(total: &mut [f64], partial: &mut [f32], a: &Columns, b: &Columns) {
     let (k, p) = (a.rows, a.positions);
-    multiply_transposed(product, &a.values, &b.values, [k, p, k]);
-    total.par_iter_mut().zip(product.par_iter()).for_each(|(total, value)| *total += f64::from(*value));
+    if k == 0 || p == 0 {
+        return;
+    }
+    let right = View::new(&b.values, k, p, p).transposed();
+    let tasks = partial.par_chunks_mut(TASK_ROWS * k).zip(total.par_chunks_mut(TASK_ROWS * k));
+    tasks.zip(a.values.par_chunks(TASK_ROWS * p)).for_each(|((partial, total), rows)| {
+        let count = rows.len() / p;
+        product(ViewMut::new(partial, count, k, k), 0.0, 1.0, View::new(rows, count, p, p), right);
+        total.iter_mut().zip(&*partial).for_each(|(total, value)| *total += f64::from(*value));
+    });
 }
 
 /// Takes the outer product of the means from the mean product: moments about the means.
@@ -128,6 +155,23 @@ fn centre(total: &mut [f64], k: usize, count: f64, left: &[f64], right: &[f64]) 
     total.par_chunks_mut(k.max(1)).zip(left).for_each(|(row, left)| {
         row.iter_mut().zip(right).for_each(|(value, right)| *value = *value / count - left * right);
     });
+}
+
+/// Variance, as a fraction of the mean square, below which an input is taken for constant: what is left of it is
+/// rounding, which need not be positive.
+const CONSTANT: f64 = 1e-9;
+
+/// Inputs that do not vary get moments of exactly zero; their weights act on the bias alone.
+fn silence_constants(gram: &mut [f64], mean: &[f64]) {
+    let k = mean.len();
+    for i in 0..k {
+        if gram[i * k + i] <= CONSTANT * mean[i] * mean[i] {
+            for j in 0..k {
+                gram[i * k + j] = 0.0;
+                gram[j * k + i] = 0.0;
+            }
+        }
+    }
 }
 
 #[cfg(test)]

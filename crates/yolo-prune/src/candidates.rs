@@ -1,0 +1,103 @@
+//! The convolutions that a pruning looks at, and those that it leaves alone, with reasons.
+
+use yolo_model::Checkpoint;
+use yolo_model::architecture::ConvRef;
+
+use crate::allocation::{Layer, Limit};
+use crate::error::{PruneError, Result};
+use crate::exclude::Pattern;
+use crate::options::PruneOptions;
+use crate::pattern::Structure;
+use crate::plan::Skipped;
+
+/// Side of the image that FLOPs are counted for, in pixels, as YOLOv5 reports them.
+const FLOPS_IMAGE_SIZE: usize = 640;
+
+/// A convolution that may be pruned.
+#[derive(Clone, Debug)]
+pub(crate) struct Candidate {
+    /// Which.
+    pub(crate) conv: ConvRef,
+    /// Its numbers for the division of the amount.
+    pub(crate) layer: Layer,
+    /// How much of it may go.
+    pub(crate) limit: Limit,
+}
+
+impl Candidate {
+    /// Number of weights.
+    pub(crate) fn weights(&self) -> usize {
+        self.layer.weights()
+    }
+}
+
+/// The convolutions that `options` do not exclude, in the order of the state dict, and the others.
+///
+/// # Errors
+/// A pattern that matches nothing, patterns that match everything, a structure that fits no convolution.
+pub(crate) fn candidates(
+    checkpoint: &Checkpoint,
+    options: &PruneOptions,
+) -> Result<(Vec<Candidate>, Vec<Skipped>)> {
+    let convs = checkpoint.architecture.convs();
+    let patterns = options.exclude.iter().chain(options.limits.iter().map(|(pattern, _)| pattern));
+    for pattern in patterns {
+        if !convs.iter().any(|conv| pattern.matches(&conv.name)) {
+            let example = convs.first().map(|c| c.name.clone()).unwrap_or_default();
+            return Err(PruneError::Pattern { pattern: pattern.as_str().to_owned(), example });
+        }
+    }
+    let flops = flops(checkpoint);
+    let (mut chosen, mut skipped, mut misfits) = (Vec::new(), Vec::new(), 0);
+    for conv in convs {
+        if let Some(pattern) = options.exclude.iter().find(|pattern| pattern.matches(&conv.name)) {
+            let reason = format!("excluded by {:?}", pattern.as_str());
+            skipped.push(Skipped { tensor: conv.weight(), reason });
+        } else if let Some(reason) = misfit(&conv, options) {
+            misfits += 1;
+            skipped.push(Skipped { tensor: conv.weight(), reason });
+        } else {
+            let flops = flops.iter().find(|(name, _)| *name == conv.name).map_or(0, |(_, flops)| *flops);
+            let layer = Layer { shape: conv.spec.weight_shape(), flops };
+            let limit = limit(&options.limits, &conv.name).unwrap_or(options.limit);
+            chosen.push(Candidate { conv, layer, limit });
+        }
+    }
+    match (chosen.is_empty(), misfits) {
+        (false, _) => Ok((chosen, skipped)),
+        (true, 0) => Err(PruneError::NothingLeft),
+        (true, _) => Err(PruneError::NothingFits { structure: options.structure.to_string() }),
+    }
+}
+
+fn limit(limits: &[(Pattern, Limit)], name: &str) -> Option<Limit> {
+    limits.iter().rev().find(|(pattern, _)| pattern.matches(name)).map(|(_, limit)| *limit)
+}
+
+/// Why the options do not fit a convolution.
+fn misfit(conv: &ConvRef, options: &PruneOptions) -> Option<String> {
+    let [out, inp, _, _] = conv.spec.weight_shape();
+    match options.structure {
+        // What the kernels that profit from n:m ask for; other convolutions would lose accuracy for nothing.
+        Structure::NofM { n, m } if out % 8 != 0 || inp % (4 * m) != 0 => Some(format!(
+            "{n}:{m} needs output channels in eights and input channels in {}s; it has {out} and {inp}",
+            4 * m
+        )),
+        _ if conv.spec.groups != 1 && options.needs_images() => {
+            Some(format!("its {} groups are not calibrated", conv.spec.groups))
+        }
+        _ => None,
+    }
+}
+
+/// Two operations per multiply-add of every convolution, for an image of [`FLOPS_IMAGE_SIZE`].
+fn flops(checkpoint: &Checkpoint) -> Vec<(String, u64)> {
+    let operations = checkpoint.architecture.operations();
+    let sizes = operations.sizes([FLOPS_IMAGE_SIZE; 2]);
+    let flops = |(index, conv): (usize, &ConvRef)| {
+        let [height, width] = sizes[index + 1];
+        let weights: usize = conv.spec.weight_shape().iter().product();
+        (conv.name.clone(), 2 * (height * width * weights) as u64)
+    };
+    operations.convs().map(flops).collect()
+}
