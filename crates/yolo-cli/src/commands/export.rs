@@ -97,7 +97,7 @@ fn print_interface(
         output.line(format!("Input:  {input}, RGB from 0 to 1{any_size}"))?;
     }
     let meaning = match options.head {
-        Head::Decoded => "x, y, width, height in pixels, objectness, class scores",
+        Head::Decoded => "centre x, centre y, width, height in pixels, objectness, class scores",
         Head::Raw => "logits",
     };
     for value in &summary.outputs {
@@ -111,13 +111,13 @@ fn print_use(output: &Output, out: &Path, options: &OnnxOptions) -> Result<()> {
     output.line(format!(
         "Check:  python -c \"import sys, onnx; onnx.checker.check_model(sys.argv[1], full_check=True)\" {out}"
     ))?;
-    if options.head == Head::Decoded {
-        let size = match options.axes {
-            Axes::Fixed { size: [height, width], .. } if height == width => format!(" --imgsz {height}"),
-            Axes::Fixed { size: [height, width], .. } => format!(" --imgsz {height} {width}"),
-            Axes::Dynamic => String::new(),
-        };
-        output.line(format!("YOLOv5: python detect.py --weights {out}{size}"))?;
-    }
-    Ok(())
+    // YOLOv5's detect.py reads boxes, and one image at a time.
+    let flags = match (options.head, options.axes) {
+        (Head::Decoded, Axes::Dynamic) => String::new(),
+        (Head::Decoded, Axes::Fixed { batch: 1, size: [height, width] }) => {
+            format!(" --imgsz {height} {width}")
+        }
+        _ => return Ok(()),
+    };
+    output.line(format!("YOLOv5: python detect.py --weights {out}{flags}"))
 }

@@ -104,7 +104,7 @@ fn assert_close(name: &str, found: &[f32], expected: &[f32]) {
     let (worst, index) = worst.max_by(|a, b| a.0.total_cmp(&b.0)).unwrap();
     let (found, expected) = (found[index], expected[index]);
     assert!(worst <= TOLERANCE, "{name}[{index}] is {found} and should be {expected}: off by {worst}");
-    eprintln!("{name}: largest difference {worst:.1e}");
+    eprintln!("{name}[{index}]: largest difference {worst:.1e}, {found} for {expected}");
 }
 
 /// What our network returns, in the layout of the ONNX file.
