@@ -12,9 +12,12 @@ mod bad_models;
 mod coco_eval;
 mod demo;
 mod downloads;
+mod export;
 mod info;
 #[cfg(unix)]
 mod interruption;
+#[path = "../../crates/yolo-model/tests/onnx/onnxruntime.rs"]
+mod onnxruntime;
 mod prune;
 mod prune_finetune;
 mod real;

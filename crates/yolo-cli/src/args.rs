@@ -1,5 +1,6 @@
 //! What can be typed: flags with YOLOv5's names and defaults. No work is done here.
 
+mod export;
 mod finetune;
 mod train;
 
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
 
+pub(crate) use export::{ExportArgs, ExportFormat};
 pub(crate) use finetune::PruneFinetuneArgs;
 pub(crate) use train::{OptimizerArg, TrainArgs};
 
@@ -22,6 +24,7 @@ Examples:
   yolo-cli val --weights yolov5n.pt --data coco128.yaml --prune 0.3
   yolo-cli prune --weights yolov5n.pt --amount 0.3 --out pruned.safetensors
   yolo-cli info --weights pruned.safetensors
+  yolo-cli export --weights pruned.safetensors --format onnx
 
 Exit codes: 0 done, 1 failed (one line says what and what to do), 2 bad arguments.")]
 pub(crate) struct Cli {
@@ -35,6 +38,8 @@ pub(crate) enum Command {
     Val(ValArgs),
     /// Set the smallest weights of a detector to zero and write it as .safetensors.
     Prune(PruneArgs),
+    /// Write a detector as .onnx, which other runtimes read.
+    Export(ExportArgs),
     /// Evaluate a file of detections against COCO annotations: pycocotools for boxes, without Python.
     CocoEval(CocoEvalArgs),
     /// Show the layers, sizes and zeros of a checkpoint.

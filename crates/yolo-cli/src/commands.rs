@@ -1,6 +1,7 @@
 //! One module per command: resolve the arguments, call a library, show the result.
 
 pub(crate) mod coco_eval;
+pub(crate) mod export;
 pub(crate) mod info;
 pub(crate) mod prune;
 pub(crate) mod prune_finetune;

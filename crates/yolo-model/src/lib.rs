@@ -30,6 +30,7 @@ mod fuse;
 mod init;
 pub mod kernels;
 mod nms;
+pub mod onnx;
 mod summary;
 mod training;
 mod transfer;

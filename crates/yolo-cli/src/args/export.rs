@@ -1,0 +1,59 @@
+//! What can be typed after `export`.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+/// The formats that are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ExportFormat {
+    /// Open Neural Network Exchange, .onnx.
+    Onnx,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  yolo-cli export --weights yolov5n.pt                                   # writes yolov5n.onnx
+  yolo-cli export --weights pruned.safetensors --format onnx --out pruned.onnx --imgsz 480 640
+  yolo-cli export --weights yolov5n.pt --dynamic --out any-size.onnx     # any batch, height and width
+  yolo-cli export --weights yolov5n.pt --raw --batch-size 8 --opset 17
+
+The input is `images` [N, 3, H, W], RGB in 0…1; sides are multiples of the stride (32). The output is `output0`
+[N, boxes, 5 + classes]: centre x, centre y, width, height in pixels, objectness, scores, as YOLOv5's own export
+has it, without non-maximum suppression. With --raw it is one map of logits per level, [N, anchors, H / stride,
+W / stride, 5 + classes]. --dynamic leaves batch, height and width open for either. Batch normalisation is folded
+in and everything is single precision. Pruned weights are stored as zeros: the file is as large as the dense one.")]
+pub(crate) struct ExportArgs {
+    /// Checkpoint (.pt or .safetensors), or the name of a released one.
+    #[arg(long)]
+    pub(crate) weights: PathBuf,
+    /// The format to write.
+    #[arg(long, visible_alias = "include", value_enum, default_value = "onnx")]
+    pub(crate) format: ExportFormat,
+    /// The file to write [default: the name of the weights with .onnx, in the current folder].
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// Side of the images in pixels, or height and width; without effect with --dynamic.
+    #[arg(long, visible_aliases = ["img", "img-size"], num_args = 1..=2, default_value = "640",
+        value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(32..=8192))]
+    pub(crate) imgsz: Vec<u32>,
+    /// Images per batch; without effect with --dynamic.
+    #[arg(long, visible_alias = "batch", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub(crate) batch_size: u32,
+    /// Take any batch, height and width.
+    #[arg(long)]
+    pub(crate) dynamic: bool,
+    /// Return the head's logits instead of boxes.
+    #[arg(long)]
+    pub(crate) raw: bool,
+    /// Version of ONNX's operators, 13 to 17; the graph is the same in each.
+    #[arg(long, default_value_t = 13, value_parser = clap::value_parser!(u32).range(13..=17))]
+    pub(crate) opset: u32,
+    /// Never download weights.
+    #[arg(long)]
+    pub(crate) offline: bool,
+    /// Print the account as JSON, alone, on stdout.
+    #[arg(long)]
+    pub(crate) json: bool,
+}

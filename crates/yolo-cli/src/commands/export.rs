@@ -1,0 +1,123 @@
+//! `export`: write a detector in a format that other runtimes read.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, bail};
+use yolo_model::onnx::{Axes, Head, OnnxOptions, OnnxSummary};
+
+use super::info::summary_line;
+use crate::args::{ExportArgs, ExportFormat};
+use crate::console::Output;
+use crate::format::{bytes, thousands};
+use crate::resolve::Weights;
+use crate::results::SCHEMA;
+
+/// Writes the file, and prints what is in it and how to run it.
+pub(crate) fn run(args: &ExportArgs) -> Result<()> {
+    let ExportFormat::Onnx = args.format;
+    let output = Output::new(args.json);
+    let weights = Weights::load(&args.weights, args.offline)?;
+    let out = out_path(args, &weights.path)?;
+    let checkpoint = weights.checkpoint.fuse()?;
+    let options = options(args, checkpoint.architecture.max_stride());
+    let summary = checkpoint.export_onnx(&out, &options)?;
+
+    output.line(summary_line(&checkpoint))?;
+    output.line(format!(
+        "Saved {} ({}): ONNX opset {}, {} nodes, {} parameters",
+        out.display(),
+        bytes(summary.bytes),
+        options.opset,
+        summary.nodes,
+        thousands(summary.parameters),
+    ))?;
+    print_interface(&output, &summary, &options, checkpoint.architecture.max_stride())?;
+    print_use(&output, &out, &options)?;
+    output.json(&serde_json::json!({
+        "schema": SCHEMA,
+        "file": out.display().to_string(),
+        "format": "onnx",
+        "opset": options.opset,
+        "head": if args.raw { "raw" } else { "decoded" },
+        "dynamic": args.dynamic,
+        "stride": checkpoint.architecture.max_stride(),
+        "classes": checkpoint.class_names,
+        "model": summary,
+    }))
+}
+
+/// The file to write, which must not be the one that was read.
+fn out_path(args: &ExportArgs, weights: &Path) -> Result<PathBuf> {
+    let stem = weights.file_stem().unwrap_or(weights.as_os_str());
+    let out = args.out.clone().unwrap_or_else(|| Path::new(stem).with_added_extension("onnx"));
+    if !out.extension().is_some_and(|e| e.eq_ignore_ascii_case("onnx")) {
+        bail!("{}: --out must end in .onnx, the only format that is written", out.display());
+    }
+    let same_file = std::fs::canonicalize(&out)
+        .is_ok_and(|out| std::fs::canonicalize(weights).is_ok_and(|weights| weights == out));
+    if same_file {
+        bail!("{}: --out is the checkpoint that is exported; input files are never changed", out.display());
+    }
+    Ok(out)
+}
+
+/// What the flags say, as the library wants it. Sides are rounded up to the stride, as YOLOv5 does.
+fn options(args: &ExportArgs, stride: usize) -> OnnxOptions {
+    let axes = if args.dynamic {
+        Axes::Dynamic
+    } else {
+        let height = args.imgsz.first().copied().unwrap_or(640);
+        let width = args.imgsz.get(1).copied().unwrap_or(height);
+        let wanted = [height, width].map(|side| side as usize);
+        let size = wanted.map(|side| side.next_multiple_of(stride));
+        if size != wanted {
+            tracing::warn!(
+                "--imgsz {height} {width}: not multiples of the stride {stride}: using {} {}",
+                size[0],
+                size[1]
+            );
+        }
+        Axes::Fixed { batch: args.batch_size as usize, size }
+    };
+    let head = if args.raw { Head::Raw } else { Head::Decoded };
+    OnnxOptions { axes, head, opset: args.opset }
+}
+
+fn print_interface(
+    output: &Output,
+    summary: &OnnxSummary,
+    options: &OnnxOptions,
+    stride: usize,
+) -> Result<()> {
+    let any_size = match options.axes {
+        Axes::Dynamic => format!("; height and width are multiples of {stride}"),
+        Axes::Fixed { .. } => String::new(),
+    };
+    for input in &summary.inputs {
+        output.line(format!("Input:  {input}, RGB from 0 to 1{any_size}"))?;
+    }
+    let meaning = match options.head {
+        Head::Decoded => "centre x, centre y, width, height in pixels, objectness, class scores",
+        Head::Raw => "logits",
+    };
+    for value in &summary.outputs {
+        output.line(format!("Output: {value}: {meaning}"))?;
+    }
+    Ok(())
+}
+
+fn print_use(output: &Output, out: &Path, options: &OnnxOptions) -> Result<()> {
+    let out = out.display();
+    output.line(format!(
+        "Check:  python -c \"import sys, onnx; onnx.checker.check_model(sys.argv[1], full_check=True)\" {out}"
+    ))?;
+    // YOLOv5's detect.py reads boxes, and one image at a time.
+    let flags = match (options.head, options.axes) {
+        (Head::Decoded, Axes::Dynamic) => String::new(),
+        (Head::Decoded, Axes::Fixed { batch: 1, size: [height, width] }) => {
+            format!(" --imgsz {height} {width}")
+        }
+        _ => return Ok(()),
+    };
+    output.line(format!("YOLOv5: python detect.py --weights {out}{flags}"))
+}

@@ -1,0 +1,207 @@
+//! Writes a detector as an ONNX file, which other runtimes read.
+//!
+//! The graph is the fused network as YOLOv5 exports it: input `images` `[N, 3, H, W]`, RGB in `[0, 1]`, and either
+//! decoded boxes in one output or the head's logits in one output per level. Weights have PyTorch's names. Every
+//! operator has the same meaning in opsets 13 to 17 (<https://onnx.ai/onnx/operators/>), so the opset is only the
+//! version that the file asks its reader for.
+//!
+//! ```no_run
+//! use std::path::Path;
+//! use yolo_model::Checkpoint;
+//! use yolo_model::onnx::{Axes, Head, OnnxOptions};
+//!
+//! let checkpoint = Checkpoint::load(Path::new("yolov5n.pt"))?;
+//! let options = OnnxOptions { axes: Axes::Fixed { batch: 1, size: [640, 640] }, head: Head::Decoded, opset: 13 };
+//! let summary = checkpoint.export_onnx(Path::new("yolov5n.onnx"), &options)?;
+//! assert_eq!(summary.outputs[0].to_string(), "output0 [1, 25200, 85]");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod error;
+mod file;
+mod graph;
+mod head;
+mod metadata;
+mod network;
+mod wire;
+
+use std::borrow::Cow;
+use std::fmt;
+use std::ops::RangeInclusive;
+use std::path::Path;
+
+use serde::Serialize;
+
+use crate::architecture::Architecture;
+use crate::checkpoint::Checkpoint;
+use graph::Graph;
+
+pub use error::OnnxError;
+
+/// The opsets in which every operator used here means the same.
+pub const OPSETS: RangeInclusive<u32> = 13..=17;
+/// Name of the graph's input.
+pub const INPUT: &str = "images";
+/// Longest side of an image of fixed size, in pixels.
+const MAX_SIDE: usize = 1 << 16;
+/// Largest fixed batch.
+const MAX_BATCH: usize = 1 << 16;
+
+/// What an ONNX file should look like.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OnnxOptions {
+    /// Which images the graph takes.
+    pub axes: Axes,
+    /// What it returns.
+    pub head: Head,
+    /// Version of the operators, one of [`OPSETS`].
+    pub opset: u32,
+}
+
+/// Which images a graph takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Axes {
+    /// Exactly `[batch, channels, height, width]`.
+    Fixed {
+        /// Images per batch, at least 1.
+        batch: usize,
+        /// Height and width in pixels, multiples of the largest stride.
+        size: [usize; 2],
+    },
+    /// Any number of images of any size; height and width must be multiples of the largest stride.
+    Dynamic,
+}
+
+/// What a graph returns. A row is: centre x, centre y, width, height, objectness, one score per class.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Head {
+    /// `output0` `[N, rows, 5 + num_classes]`: boxes in pixels of the input and scores in `[0, 1]`, in the order
+    /// and by the formulas of [`crate::decode`].
+    Decoded,
+    /// `output0`, `output1`, … `[N, anchors, H / stride, W / stride, 5 + num_classes]`: the logits of each level,
+    /// finest first, as YOLOv5's head gives them in training.
+    Raw,
+}
+
+/// A dimension of an input or output.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Dim {
+    /// Always this much.
+    Fixed(usize),
+    /// Whatever the image brings, under a name.
+    Named(String),
+}
+
+/// An input or output of the graph, of single precision.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct OnnxValue {
+    /// Its name.
+    pub name: String,
+    /// Its shape.
+    pub shape: Vec<Dim>,
+}
+
+/// What was written.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct OnnxSummary {
+    /// Operators in the graph.
+    pub nodes: usize,
+    /// Stored tensors: weights, and the constants of the head.
+    pub initializers: usize,
+    /// Parameters of the fused network.
+    pub parameters: usize,
+    /// Size of the file.
+    pub bytes: u64,
+    /// The inputs: one.
+    pub inputs: Vec<OnnxValue>,
+    /// The outputs.
+    pub outputs: Vec<OnnxValue>,
+}
+
+impl fmt::Display for Dim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fixed(extent) => write!(f, "{extent}"),
+            Self::Named(name) => f.write_str(name),
+        }
+    }
+}
+
+impl fmt::Display for OnnxValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let shape: Vec<String> = self.shape.iter().map(Dim::to_string).collect();
+        write!(f, "{} [{}]", self.name, shape.join(", "))
+    }
+}
+
+impl Checkpoint {
+    /// Writes the fused network to an ONNX file, with `stride` and `names` in its metadata as YOLOv5's loaders read
+    /// them. The file appears whole or not at all.
+    ///
+    /// # Errors
+    /// Options out of range, weights that do not fit the architecture, more than 2 GiB of weights, or a place that
+    /// cannot be written.
+    pub fn export_onnx(&self, path: &Path, options: &OnnxOptions) -> Result<OnnxSummary, OnnxError> {
+        self.architecture.validate()?;
+        options.check(&self.architecture)?;
+        file::check_size(weight_bytes(&self.architecture))?;
+        self.check_tensors()?;
+        let fused = if self.architecture.fused { Cow::Borrowed(self) } else { Cow::Owned(self.fuse()?) };
+
+        let operations = fused.architecture.operations();
+        let mut graph = Graph::new(options.input(fused.architecture.in_channels));
+        let values = network::lower(&mut graph, &operations, &fused.weights)?;
+        head::lower(&mut graph, &fused.architecture, &operations, &values, options);
+        let metadata = metadata::entries(&fused);
+        let bytes = file::write(path, &graph, &metadata, options.opset)?;
+        Ok(OnnxSummary {
+            nodes: graph.nodes.len(),
+            initializers: graph.tensors.len(),
+            parameters: fused.architecture.summary().parameters,
+            bytes,
+            inputs: vec![graph.input],
+            outputs: graph.outputs,
+        })
+    }
+}
+
+impl OnnxOptions {
+    fn check(&self, architecture: &Architecture) -> Result<(), OnnxError> {
+        let wrong = |reason: String| Err(OnnxError::Options { reason });
+        if !OPSETS.contains(&self.opset) {
+            let (first, last) = (OPSETS.start(), OPSETS.end());
+            return wrong(format!("opset {} is not written; choose {first} to {last}", self.opset));
+        }
+        let Axes::Fixed { batch, size: [height, width] } = self.axes else { return Ok(()) };
+        if !(1..=MAX_BATCH).contains(&batch) {
+            return wrong(format!("a batch of {batch} images is not between 1 and {MAX_BATCH}"));
+        }
+        let stride = architecture.max_stride();
+        let fits = |side: usize| (1..=MAX_SIDE).contains(&side) && side.is_multiple_of(stride);
+        if !fits(height) || !fits(width) {
+            return wrong(format!(
+                "an image of {height}×{width} does not fit: both sides must be multiples of the stride {stride}, up to {MAX_SIDE}"
+            ));
+        }
+        Ok(())
+    }
+
+    fn input(&self, channels: usize) -> OnnxValue {
+        let named = |name: &str| Dim::Named(name.to_owned());
+        let [batch, height, width] = match self.axes {
+            Axes::Fixed { batch, size: [height, width] } => [batch, height, width].map(Dim::Fixed),
+            Axes::Dynamic => ["batch", "height", "width"].map(named),
+        };
+        OnnxValue { name: INPUT.to_owned(), shape: vec![batch, Dim::Fixed(channels), height, width] }
+    }
+}
+
+/// Bytes of the fused network's weights in single precision.
+fn weight_bytes(architecture: &Architecture) -> u64 {
+    let conv = |conv: &crate::architecture::ConvRef| {
+        let weights = conv.spec.weight_shape().iter().map(|&extent| extent as u64).product::<u64>();
+        4 * (weights + conv.spec.out_channels as u64)
+    };
+    architecture.convs().iter().map(conv).fold(0, u64::saturating_add)
+}

@@ -1,0 +1,195 @@
+//! An ONNX graph under construction: nodes, stored tensors, inputs and outputs.
+//!
+//! Field numbers are those of `onnx.proto` (<https://github.com/onnx/onnx/blob/main/onnx/onnx.proto>). A node and
+//! the value that it makes have the same name.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+use super::wire::Message;
+use super::{Dim, OnnxValue};
+
+/// ONNX's number for single precision.
+const FLOAT: i64 = 1;
+/// ONNX's number for 64-bit integers.
+const INT64: i64 = 7;
+
+/// A value of the graph, by name.
+pub(super) type Value = String;
+
+/// An attribute of a node.
+#[derive(Clone, Debug)]
+pub(super) enum Attribute {
+    Int(i64),
+    Float(f32),
+    Text(&'static str),
+    Ints(Vec<i64>),
+}
+
+/// A stored tensor; weights are borrowed from the checkpoint.
+#[derive(Clone, Debug)]
+pub(super) struct Tensor<'a> {
+    name: String,
+    shape: Vec<usize>,
+    pub(super) elements: Elements<'a>,
+}
+
+/// The elements of a stored tensor in row-major order.
+#[derive(Clone, Debug)]
+pub(super) enum Elements<'a> {
+    F32(Cow<'a, [f32]>),
+    I64(Vec<i64>),
+}
+
+/// The graph.
+#[derive(Clone, Debug)]
+pub(super) struct Graph<'a> {
+    pub(super) nodes: Vec<Message>,
+    pub(super) tensors: Vec<Tensor<'a>>,
+    pub(super) input: OnnxValue,
+    pub(super) outputs: Vec<OnnxValue>,
+    /// The names that are taken.
+    names: HashSet<String>,
+}
+
+impl<'a> Graph<'a> {
+    /// With its input and nothing else.
+    pub(super) fn new(input: OnnxValue) -> Self {
+        let names = HashSet::from([input.name.clone()]);
+        Self { nodes: Vec::new(), tensors: Vec::new(), input, outputs: Vec::new(), names }
+    }
+
+    /// Appends a node with one output, and gives that.
+    pub(super) fn node(
+        &mut self,
+        name: &str,
+        operator: &'static str,
+        inputs: &[&str],
+        attributes: &[(&'static str, Attribute)],
+    ) -> Value {
+        let name = self.unique(name);
+        self.push_node(&name, operator, inputs, std::slice::from_ref(&name), attributes);
+        name
+    }
+
+    /// Appends a `Split` along `axis` into parts of these sizes.
+    pub(super) fn split<const PARTS: usize>(
+        &mut self,
+        name: &str,
+        input: &str,
+        axis: i64,
+        sizes: [usize; PARTS],
+    ) -> [Value; PARTS] {
+        let sizes = self.integers(&format!("{name}.sizes"), &sizes.map(|size| size as i64));
+        let name = self.unique(name);
+        let parts = std::array::from_fn(|part| self.unique(&format!("{name}.{part}")));
+        self.push_node(&name, "Split", &[input, &sizes], &parts, &[("axis", Attribute::Int(axis))]);
+        parts
+    }
+
+    fn push_node(
+        &mut self,
+        name: &str,
+        operator: &'static str,
+        inputs: &[&str],
+        outputs: &[Value],
+        attributes: &[(&'static str, Attribute)],
+    ) {
+        let inputs = inputs.iter().fold(Message::default(), |node, input| node.text(1, input));
+        let outputs = outputs.iter().fold(inputs, |node, output| node.text(2, output));
+        let attributes: Vec<Message> = attributes.iter().map(|(name, value)| value.message(name)).collect();
+        self.nodes.push(outputs.text(3, name).text(4, operator).messages(5, &attributes));
+    }
+
+    /// Stores weights under their own name.
+    pub(super) fn weights(&mut self, name: String, shape: &[usize], values: &'a [f32]) -> Value {
+        self.store(name, shape.to_vec(), Elements::F32(Cow::Borrowed(values)))
+    }
+
+    /// Stores single-precision constants.
+    pub(super) fn floats(&mut self, name: &str, shape: &[usize], values: Vec<f32>) -> Value {
+        self.store(name.to_owned(), shape.to_vec(), Elements::F32(Cow::Owned(values)))
+    }
+
+    /// Stores a vector of integers.
+    pub(super) fn integers(&mut self, name: &str, values: &[i64]) -> Value {
+        self.store(name.to_owned(), vec![values.len()], Elements::I64(values.to_vec()))
+    }
+
+    /// Stores an integer.
+    pub(super) fn integer(&mut self, name: &str, value: i64) -> Value {
+        self.store(name.to_owned(), Vec::new(), Elements::I64(vec![value]))
+    }
+
+    fn store(&mut self, name: String, shape: Vec<usize>, elements: Elements<'a>) -> Value {
+        let name = self.unique(&name);
+        self.tensors.push(Tensor { name: name.clone(), shape, elements });
+        name
+    }
+
+    /// `name`, or `name_1`, `name_2`, … where it is taken.
+    fn unique(&mut self, name: &str) -> Value {
+        let mut unique = name.to_owned();
+        let mut number = 0;
+        while !self.names.insert(unique.clone()) {
+            number += 1;
+            unique = format!("{name}_{number}");
+        }
+        unique
+    }
+}
+
+impl Attribute {
+    /// An `AttributeProto`.
+    fn message(&self, name: &str) -> Message {
+        let named = Message::default().text(1, name);
+        match self {
+            Self::Float(value) => named.float(2, *value).int(20, 1),
+            Self::Int(value) => named.int(3, *value).int(20, 2),
+            Self::Text(value) => named.text(4, value).int(20, 3),
+            Self::Ints(values) => named.ints(8, values).int(20, 7),
+        }
+    }
+}
+
+impl Tensor<'_> {
+    /// A `TensorProto` up to the length of its data, which follows.
+    pub(super) fn header(&self) -> Message {
+        let element_type = match self.elements {
+            Elements::F32(_) => FLOAT,
+            Elements::I64(_) => INT64,
+        };
+        let shape: Vec<i64> = self.shape.iter().map(|&extent| extent as i64).collect();
+        let named = Message::default().ints(1, &shape).int(2, element_type).text(8, &self.name);
+        named.open(9, self.elements.bytes())
+    }
+}
+
+impl Elements<'_> {
+    /// Bytes of the data.
+    pub(super) fn bytes(&self) -> u64 {
+        match self {
+            Self::F32(values) => 4 * values.len() as u64,
+            Self::I64(values) => 8 * values.len() as u64,
+        }
+    }
+}
+
+impl OnnxValue {
+    /// A `ValueInfoProto` of single precision.
+    pub(super) fn message(&self) -> Message {
+        let dims: Vec<Message> = self.shape.iter().map(Dim::message).collect();
+        let shape = Message::default().messages(1, &dims);
+        let tensor = Message::default().int(1, FLOAT).message(2, &shape);
+        Message::default().text(1, &self.name).message(2, &Message::default().message(1, &tensor))
+    }
+}
+
+impl Dim {
+    fn message(&self) -> Message {
+        match self {
+            Self::Fixed(extent) => Message::default().int(1, *extent as i64),
+            Self::Named(name) => Message::default().text(2, name),
+        }
+    }
+}
