@@ -28,9 +28,6 @@ fn the_sizes_have_their_numbers_of_groups() {
     for (&(name, count), expected) in counts.iter().zip(expected) {
         assert_eq!(count, expected, "{name}");
     }
-    // P6 has a stride-2 convolution and a C3 more in the backbone, and two of each in the head. With depth
-    // d = 1 that makes 1 + (1 + 1 + 1 + 1) there (itself; residual stream, hidden, bypass, output), in the head
-    // 3 stride-1/2 convolutions more... counted by the formula below for every depth.
     for (name, architecture) in all_sizes() {
         let groups = Coupling::of(&architecture).groups.len();
         assert_eq!(groups, groups_by_blocks(&architecture), "{name}");

@@ -231,7 +231,8 @@ fn plans_of_other_networks_and_senseless_ones_are_refused() {
         assert_eq!(plan.predict(&dense.architecture).unwrap_err().to_string(), error.to_string());
         error.to_string()
     };
-    let cases: [(&dyn Fn(&mut ChannelPlan), &str); 6] = [
+    type Edit<'a> = &'a dyn Fn(&mut ChannelPlan);
+    let cases: [(Edit, &str); 6] = [
         (&|plan| plan.groups[0].kept.clear(), "model.0: the plan leaves no channel"),
         (&|plan| plan.groups[0].kept[1] = 0, "model.0: the plan keeps channel 0 twice"),
         (&|plan| plan.groups[0].kept[1] = 8, "model.0: the plan keeps channel 8, but the last is 7"),

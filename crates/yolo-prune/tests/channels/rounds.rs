@@ -44,7 +44,9 @@ fn rounds_lead_to_the_target_in_equal_proportions() {
     assert_eq!(plans.len(), 3);
     // Each round scored what the one before left, which met its target.
     assert_eq!(scored[0], 1.0);
-    for (reached, limit) in scored[1..].iter().chain([&(last.architecture.summary().gflops / before)]).zip(&limits) {
+    for (reached, limit) in
+        scored[1..].iter().chain([&(last.architecture.summary().gflops / before)]).zip(&limits)
+    {
         assert!(reached <= limit && *reached > limit - 0.03, "{reached} {limit}");
     }
     // One plan does the same, and no group lost more than half of what it had at the start.
@@ -55,7 +57,8 @@ fn rounds_lead_to_the_target_in_equal_proportions() {
     assert_eq!(all.choice.as_ref().unwrap().before, plans[0].choice.as_ref().unwrap().before);
     // Scores of what is left differ from scores of the start.
     let single =
-        select(&dense.architecture, &ChannelScores::l2(&dense, false).unwrap().normalised(), &options, None).unwrap();
+        select(&dense.architecture, &ChannelScores::l2(&dense, false).unwrap().normalised(), &options, None)
+            .unwrap();
     assert_ne!(single.groups, all.groups);
 }
 

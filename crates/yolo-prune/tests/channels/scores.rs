@@ -51,14 +51,17 @@ fn sum(
     let mut sum = 0.0;
     for conv in &group.producers {
         let [_, inputs, height, width] = conv.spec.weight_shape();
-        for index in (0..inputs * height * width).map(|n| [n / (height * width), n / width % height, n % width]) {
+        for index in
+            (0..inputs * height * width).map(|n| [n / (height * width), n / width % height, n % width])
+        {
             sum += term(weight(fused, conv, [channel, index[0], index[1], index[2]]));
         }
     }
     for consumer in group.consumers.iter().filter(|_| consumers) {
         let [outputs, _, height, width] = consumer.conv.spec.weight_shape();
         for offset in &consumer.offsets {
-            for index in (0..outputs * height * width).map(|n| [n / (height * width), n / width % height, n % width])
+            for index in
+                (0..outputs * height * width).map(|n| [n / (height * width), n / width % height, n % width])
             {
                 sum += term(weight(fused, &consumer.conv, [index[0], offset + channel, index[1], index[2]]));
             }
@@ -89,7 +92,8 @@ fn norms_are_those_of_the_fused_rows() {
 fn bn_scale_is_averaged_over_producers() {
     let dense = dense();
     assert_scores(&ChannelScores::bn_scale(&dense).unwrap(), &dense.architecture, |group, channel| {
-        let scale = |conv: &ConvRef| f64::from(dense.weights.f32s(&conv.bn("weight")).unwrap()[channel]).abs();
+        let scale =
+            |conv: &ConvRef| f64::from(dense.weights.f32s(&conv.bn("weight")).unwrap()[channel]).abs();
         group.producers.iter().map(scale).sum::<f64>() / group.producers.len() as f64
     });
     let error = ChannelScores::bn_scale(&dense.fuse().unwrap()).unwrap_err();
@@ -125,9 +129,8 @@ fn taylor_is_the_change_of_a_linear_loss() {
             for name in group.producers.iter().flat_map(tensors) {
                 let values = checkpoint.weights.f32s(&name).unwrap();
                 let row = values.len() / group.channels;
-                for index in channel * row..(channel + 1) * row {
-                    change += f64::from(values[index]) * f64::from(slope(index));
-                }
+                let own = values.iter().enumerate().skip(channel * row).take(row);
+                change += own.map(|(index, w)| f64::from(*w) * f64::from(slope(index))).sum::<f64>();
             }
             change.abs()
         });
@@ -160,7 +163,8 @@ fn activations_are_averaged_over_producers() {
     for (name, own) in &normalised.groups {
         assert_close(own.iter().sum::<f64>() / own.len() as f64, 1.0, name);
     }
-    let edited = |edit: &dyn Fn(&mut HashMap<String, Vec<f64>>)| {
+    type Statistics = HashMap<String, Vec<f64>>;
+    let edited = |edit: &dyn Fn(&mut Statistics)| {
         let mut statistics = statistics.clone();
         edit(&mut statistics);
         ChannelScores::activation(&dense, &statistics).unwrap_err().to_string()
