@@ -6,7 +6,8 @@
 //!
 //! A channel cannot go alone: shortcuts add the outputs of several convolutions, concatenations shift the
 //! channels that later convolutions read. [`Coupling`] works this out from the graph. [`select`] turns scores
-//! and a target into a [`ChannelPlan`], which is plain data; [`remove`] carries it out and is pure.
+//! and a target into a [`ChannelPlan`], which is plain data; [`remove`] carries it out and is pure. [`Slimming`]
+//! prepares a network for it in training.
 //!
 //! ```
 //! use rand::SeedableRng;
@@ -33,6 +34,7 @@ mod rounds;
 mod scores;
 mod search;
 mod select;
+mod slimming;
 mod target;
 
 pub use compensate::{ChannelMeans, compensate};
@@ -42,4 +44,5 @@ pub use remove::remove;
 pub use rounds::{in_rounds, round_targets};
 pub use scores::{ChannelScores, Criterion, TaylorOf};
 pub use select::{ChannelOptions, Scope, select};
+pub use slimming::{SMALL_SCALE, SlimEpoch, SlimProgress, Slimming, Strength};
 pub use target::{Latency, Quantity, Size, Target};

@@ -250,6 +250,6 @@ fn add_products(
     Ok(())
 }
 
-fn scores_error(name: &str, reason: impl Into<String>) -> PruneError {
+pub(super) fn scores_error(name: &str, reason: impl Into<String>) -> PruneError {
     PruneError::ChannelScores { name: name.to_owned(), reason: reason.into() }
 }

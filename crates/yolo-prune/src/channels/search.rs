@@ -135,3 +135,44 @@ fn refill(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn candidate(width: usize, unit: usize, floor: usize) -> Candidate {
+        Candidate::new(0, &vec![1.0; width], Scope::Global, unit, floor)
+    }
+
+    #[test]
+    fn widths_are_rounded_to_the_nearest_multiple_and_halves_up() {
+        // Width, unit, fewest channels; wanted, kept.
+        let cases = [
+            ((32, 8, 1), [(32, 32), (29, 32), (28, 32), (27, 24), (20, 24), (19, 16), (11, 8), (0, 8)]),
+            ((20, 8, 1), [(20, 20), (19, 20), (18, 20), (17, 16), (13, 16), (12, 16), (11, 8), (1, 8)]),
+            ((32, 8, 9), [(32, 32), (20, 24), (19, 16), (16, 16), (11, 16), (8, 16), (1, 16), (0, 16)]),
+            ((5, 8, 1), [(5, 5), (4, 5), (3, 5), (2, 5), (1, 5), (0, 5), (5, 5), (5, 5)]),
+            ((6, 1, 2), [(6, 6), (5, 5), (4, 4), (3, 3), (2, 2), (1, 2), (0, 2), (6, 6)]),
+        ];
+        for ((width, unit, floor), rounded) in cases {
+            let candidate = candidate(width, unit, floor);
+            for (wanted, kept) in rounded {
+                assert_eq!(candidate.allowed(wanted), kept, "{wanted} of {width} in units of {unit}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_lowest_threshold_is_taken_and_room_is_filled() {
+        // The threshold would take both channels of score 1; the budget has room for the second.
+        let candidates = [
+            Candidate::new(0, &[1.0, 5.0, 6.0], Scope::Global, 1, 1),
+            Candidate::new(1, &[7.0, 1.0, 8.0], Scope::Global, 1, 1),
+        ];
+        let mut cost = |kept: &[usize]| Ok((3 * kept[0] + kept[1]) as f64);
+        let found = search(&candidates, 9.0, &mut cost).unwrap();
+        assert_eq!(found, Found { wanted: vec![2, 2], kept: vec![2, 3] });
+        assert_eq!((candidates[0].best(2), candidates[1].best(2)), (vec![1, 2], vec![0, 2]));
+    }
+}

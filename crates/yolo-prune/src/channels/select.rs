@@ -149,14 +149,19 @@ fn check_options(architecture: &Architecture, options: &ChannelOptions) -> Resul
         );
         return Err(target(reason));
     }
+    check_patterns(architecture, &options.exclude)
+}
+
+/// Checks that every pattern matches some convolution.
+pub(super) fn check_patterns(architecture: &Architecture, patterns: &[Pattern]) -> Result<()> {
     let convs = architecture.convs();
-    for pattern in &options.exclude {
-        if !convs.iter().any(|conv| pattern.matches(&conv.name)) {
+    match patterns.iter().find(|pattern| !convs.iter().any(|conv| pattern.matches(&conv.name))) {
+        Some(pattern) => {
             let example = convs.first().map(|c| c.name.clone()).unwrap_or_default();
-            return Err(PruneError::Pattern { pattern: pattern.as_str().to_owned(), example });
+            Err(PruneError::Pattern { pattern: pattern.as_str().to_owned(), example })
         }
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// The groups that may change, and those that may not.
@@ -205,4 +210,22 @@ fn reasons(skipped: &[SkippedGroup]) -> String {
     reasons.sort_unstable();
     reasons.dedup();
     reasons.join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::channels::Quantity;
+
+    #[test]
+    fn limits_round_up() {
+        let mut options = ChannelOptions::new(Target::less(Quantity::Channels, 0.5));
+        options.least.insert("b".to_owned(), 40);
+        for (max_fraction, least) in [(1.0, 1), (0.9, 1), (0.75, 3), (0.7, 3), (0.5, 5), (0.0, 10)] {
+            options.max_fraction = max_fraction;
+            assert_eq!(options.least_of("a", 10), least, "{max_fraction}");
+            assert_eq!(options.least_of("b", 10), 10);
+        }
+        assert_eq!(options.least_of("b", 50), 50);
+    }
 }

@@ -8,3 +8,4 @@ mod removal;
 mod rounds;
 mod scores;
 mod selection;
+mod slimming;
