@@ -174,6 +174,9 @@ fn pruned_networks_can_be_pruned_again() {
     assert_eq!(record["parameters"][1], Sparsity::of(&twice).unwrap().parameters);
     assert_eq!(record["widths"]["model.0"][1], second.groups[0].kept.len());
     assert!(second.then(&first).is_err());
+    // What removes nothing leaves the record.
+    let same = remove(&twice, &ChannelPlan::identity(&twice.architecture)).unwrap();
+    assert_eq!(same.pruning, twice.pruning);
 }
 
 /// Files, yaml, fusing and the plan itself survive.
