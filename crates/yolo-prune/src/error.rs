@@ -95,6 +95,36 @@ pub enum PruneError {
         /// Why.
         reason: String,
     },
+    /// A plan of channels does not belong to the network, or leaves a group without channels.
+    #[error("{group}: {reason}")]
+    ChannelPlan {
+        /// Name of the group of channels.
+        group: String,
+        /// What is wrong with the plan, and what to do.
+        reason: String,
+    },
+    /// What was asked of a channel pruning makes no sense or cannot be met.
+    #[error("channel pruning: {reason}")]
+    ChannelTarget {
+        /// What, and what to do.
+        reason: String,
+    },
+    /// Channels cannot be scored.
+    #[error("{name}: {reason}")]
+    ChannelScores {
+        /// The convolution, tensor or group of channels.
+        name: String,
+        /// Why not, and what to do.
+        reason: String,
+    },
+    /// Mean activations do not belong to the network.
+    #[error("{name}: {reason}")]
+    ChannelMeans {
+        /// The convolution.
+        name: String,
+        /// What is wrong with them, and what to do.
+        reason: String,
+    },
     /// The checkpoint is not consistent.
     #[error(transparent)]
     Model(#[from] ModelError),

@@ -12,8 +12,8 @@ use crate::calibration::{Calibration, ConvValues, ConvVisit, Moments, walk};
 use crate::error::{PruneError, Result};
 use crate::mask::Mask;
 use crate::options::{Criterion, PruneOptions, Repair};
-use crate::plan::{PrunePlan, TensorUpdate};
 use crate::pattern;
+use crate::plan::{PrunePlan, TensorUpdate};
 use crate::reconstruct::{Gram, ReconstructError, Schedule, admm, refit, target};
 use crate::repair::stored_tensors;
 
@@ -74,11 +74,20 @@ fn fit_conv(
         if options.criterion == Criterion::Reconstruction {
             let count = mask.pruned();
             let shape = conv.spec.weight_shape();
-            let per_row: Vec<usize> = (0..shape[0]).map(|r| { let k = mask.len() / shape[0]; (r * k..(r + 1) * k).filter(|i| !mask.keeps(*i)).count() }).collect();
+            let per_row: Vec<usize> = (0..shape[0])
+                .map(|r| {
+                    let k = mask.len() / shape[0];
+                    (r * k..(r + 1) * k).filter(|i| !mask.keeps(*i)).count()
+                })
+                .collect();
             let project = |scores: &[f32]| -> Vec<bool> {
                 if std::env::var("ROWS").is_ok() && options.structure == pattern::Structure::Unstructured {
                     let k = scores.len() / shape[0];
-                    return scores.chunks(k).zip(&per_row).flat_map(|(row, count)| crate::reconstruct::keep_largest(row, *count)).collect();
+                    return scores
+                        .chunks(k)
+                        .zip(&per_row)
+                        .flat_map(|(row, count)| crate::reconstruct::keep_largest(row, *count))
+                        .collect();
                 }
                 match pattern::mask(pattern::Scores { values: scores, shape }, options.structure, count) {
                     Ok(mask) => (0..mask.len()).map(|index| mask.keeps(index)).collect(),

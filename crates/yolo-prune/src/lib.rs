@@ -20,6 +20,7 @@
 pub mod allocation;
 mod calibration;
 mod candidates;
+pub mod channels;
 mod error;
 mod exclude;
 mod fit;

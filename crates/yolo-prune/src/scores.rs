@@ -99,15 +99,22 @@ fn saliencies<'a>(
     }
     let (images, device) = (calibration.images, calibration.device);
     calibration.start("Gradients", images.batches().len());
-    gradients(checkpoint, images, device, labels, |name, gradient| {
-        if let Some(sums) = sums.get_mut(name) {
-            let weights = checkpoint.weights.f32s(name)?;
-            for ((sum, weight), slope) in sums.iter_mut().zip(weights).zip(gradient) {
-                *sum += of(f64::from(*weight) * f64::from(*slope));
+    gradients(
+        checkpoint,
+        images,
+        device,
+        labels,
+        |name, gradient| {
+            if let Some(sums) = sums.get_mut(name) {
+                let weights = checkpoint.weights.f32s(name)?;
+                for ((sum, weight), slope) in sums.iter_mut().zip(weights).zip(gradient) {
+                    *sum += of(f64::from(*weight) * f64::from(*slope));
+                }
             }
-        }
-        Ok(())
-    }, || calibration.step())?;
+            Ok(())
+        },
+        || calibration.step(),
+    )?;
     let score = |name: &String| {
         let sums = sums.remove(name.as_str()).unwrap_or_default();
         Cow::Owned(sums.into_iter().map(|sum| sum as f32).collect())

@@ -129,7 +129,9 @@ impl Sums {
 
 fn add_row_sums(sums: &mut [f64], columns: &Columns) {
     let rows = columns.values.par_chunks(columns.positions.max(1));
-    sums.par_iter_mut().zip(rows).for_each(|(sum, row)| *sum += row.iter().map(|v| f64::from(*v)).sum::<f64>());
+    sums.par_iter_mut()
+        .zip(rows)
+        .for_each(|(sum, row)| *sum += row.iter().map(|v| f64::from(*v)).sum::<f64>());
 }
 
 /// Rows of a product that one task works on; fixed, so that sums do not depend on the number of threads.
@@ -184,8 +186,9 @@ mod tests {
     fn batches(scale: f32) -> Vec<Tensor<4>> {
         let device = Device::flex();
         let batch = |n: usize, salt: usize| {
-            let values: Vec<f32> =
-                (0..n * 40).map(|i| (((i * 37 + salt * 11) % 23) as f32 - 9.0) * scale + (i % 3) as f32).collect();
+            let values: Vec<f32> = (0..n * 40)
+                .map(|i| (((i * 37 + salt * 11) % 23) as f32 - 9.0) * scale + (i % 3) as f32)
+                .collect();
             Tensor::from_data(TensorData::new(values, [n, 2, 5, 4]), &device)
         };
         vec![batch(2, 0), batch(1, 5)]

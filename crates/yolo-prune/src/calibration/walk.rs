@@ -64,7 +64,8 @@ pub(crate) fn walk(
         for &input in &operation.inputs {
             readers[input] -= 1;
             // The last reader owns the value; until then, tensors are shared, not copied.
-            let value = if readers[input] == 0 { values[input].take() } else { values[input].as_ref().map(share) };
+            let value =
+                if readers[input] == 0 { values[input].take() } else { values[input].as_ref().map(share) };
             inputs.extend(value);
         }
         let output = match &operation.kind {
@@ -108,8 +109,7 @@ fn convolve(
 
 fn run(conv: &ConvRef, batches: Vec<Tensor<4>>, values: &ConvValues, device: &Device) -> Vec<Tensor<4>> {
     let spec = &conv.spec;
-    let weight =
-        Tensor::<4>::from_data(TensorData::new(values.weight.clone(), spec.weight_shape()), device);
+    let weight = Tensor::<4>::from_data(TensorData::new(values.weight.clone(), spec.weight_shape()), device);
     let bias = Tensor::<1>::from_data(TensorData::new(values.bias.clone(), [spec.out_channels]), device);
     let [vertical, horizontal] = spec.padding;
     let mut options = ConvOptions::new(spec.stride, [0, 0], spec.dilation, spec.groups);

@@ -8,8 +8,8 @@ use super::Pruned;
 use super::cholesky::inverse_upper_factor;
 use super::error::{ReconstructError, Result};
 use super::gram::{Gram, TASK_ROWS};
-use crate::matrix::{View, ViewMut, product};
 use super::pattern::{Pattern, keep_largest, keep_n_of_m};
+use crate::matrix::{View, ViewMut, product};
 
 /// Columns whose weights are selected together and whose errors reach the columns behind them in one product.
 const BLOCK: usize = 128;

@@ -32,7 +32,13 @@ pub fn target(gram: &Gram, cross: &[f64], dense: &[f32]) -> Result<Vec<f32>> {
     tasks.zip(dense.par_chunks(super::gram::TASK_ROWS * inputs)).for_each(|(to, dense)| {
         let count = dense.len() / inputs;
         let left = View::new(dense, count, inputs, inputs);
-        product(ViewMut::new(to, count, inputs, inputs), lambda, 1.0, left, View::new(cross, inputs, inputs, inputs));
+        product(
+            ViewMut::new(to, count, inputs, inputs),
+            lambda,
+            1.0,
+            left,
+            View::new(cross, inputs, inputs, inputs),
+        );
     });
     debug_assert_eq!(right.len(), rows * inputs);
     let inverse = Inverse::new(gram)?;
@@ -55,7 +61,8 @@ mod tests {
         let weights: Vec<f32> = (0..rows * inputs).map(|_| rng.normal() as f32).collect();
         let moment = |a: &[f64], b: &[f64]| -> Vec<f64> {
             let pair = |i: usize| (i / inputs, i % inputs);
-            let sum = |(r, c): (usize, usize)| (0..samples).map(|s| a[s * inputs + r] * b[s * inputs + c]).sum();
+            let sum =
+                |(r, c): (usize, usize)| (0..samples).map(|s| a[s * inputs + r] * b[s * inputs + c]).sum();
             (0..inputs * inputs).map(|i| sum(pair(i))).collect()
         };
         let gram = Gram::new(inputs, moment(&seen, &seen)).unwrap().with_damping(0.0).unwrap();
@@ -63,7 +70,9 @@ mod tests {
         for (best, dense) in best.chunks(inputs).zip(weights.chunks(inputs)) {
             for c in 0..inputs {
                 let residual = |s: usize| {
-                    let out = |w: &[f32], x: &[f64]| -> f64 { w.iter().zip(x).map(|(w, x)| f64::from(*w) * x).sum() };
+                    let out = |w: &[f32], x: &[f64]| -> f64 {
+                        w.iter().zip(x).map(|(w, x)| f64::from(*w) * x).sum()
+                    };
                     let at = s * inputs..(s + 1) * inputs;
                     out(dense, &dense_seen[at.clone()]) - out(best, &seen[at])
                 };

@@ -1,0 +1,157 @@
+//! Compensation: the mean of a removed channel moves into what follows its readers.
+
+use std::collections::HashMap;
+
+use yolo_model::Checkpoint;
+use yolo_model::architecture::{ConvRef, Operation, OperationKind, Operations};
+
+use super::coupling::{ConvInput, Coupling};
+use super::plan::ChannelPlan;
+use crate::error::{PruneError, Result};
+
+/// Mean activations of a network on images.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ChannelMeans {
+    /// By convolution, the mean of every output channel, behind the activation.
+    pub outputs: HashMap<String, Vec<f64>>,
+    /// By convolution, the mean of every input channel. Not needed, but exact where it is given: without it the
+    /// mean is worked out from the outputs, and a max-pool's is taken for that of what it pools, which is lower.
+    pub inputs: HashMap<String, Vec<f64>>,
+}
+
+/// The dense network with the means of the channels that `plan` removes moved into their readers; [`super::remove`]
+/// comes after it.
+///
+/// A reader loses `δ[o] = Σ_c E[a_c] · Σ_taps W[o, c]`, the mean of what the removed channels `c` contribute.
+/// It is added to the bias of a fused convolution or of one of the head, and taken off the running mean of a
+/// batch normalisation. The mean of the reader's output then stays, except that near the border of a padded
+/// convolution fewer taps reach the map: there `δ` is too much, for a 3×3 kernel by a third along edges.
+///
+/// Training moves the running mean to where it belongs anyway; the compensation is for a network that runs, or is
+/// trained, from there.
+///
+/// # Errors
+/// A plan that was made for another network, means that are missing, not finite or of another length.
+pub fn compensate(checkpoint: &Checkpoint, plan: &ChannelPlan, means: &ChannelMeans) -> Result<Checkpoint> {
+    checkpoint.check_tensors()?;
+    let coupling = Coupling::of(&checkpoint.architecture);
+    let stays: Vec<Vec<bool>> = plan
+        .kept(&coupling)?
+        .iter()
+        .zip(&coupling.groups)
+        .map(|(kept, group)| {
+            let mut stays = vec![false; group.channels];
+            kept.iter().for_each(|&channel| stays[channel] = true);
+            stays
+        })
+        .collect();
+    let operations = checkpoint.architecture.operations();
+    let values = means.of_values(&operations)?;
+    let mut compensated = checkpoint.clone();
+    for (input, operation) in coupling.inputs.iter().zip(convolutions(&operations)) {
+        let gone = removed_columns(input, &stays);
+        if gone.is_empty() {
+            continue;
+        }
+        let of_input = means.of_input(&input.conv, &values[operation.inputs[0]])?;
+        let lost = lost(checkpoint, &input.conv, &gone, of_input)?;
+        move_into(&mut compensated, &input.conv, &lost)?;
+    }
+    Ok(compensated)
+}
+
+fn convolutions(operations: &Operations) -> impl Iterator<Item = &Operation> {
+    operations.list.iter().filter(|operation| matches!(operation.kind, OperationKind::Conv(_)))
+}
+
+/// Input channels of a convolution that go.
+fn removed_columns(input: &ConvInput, stays: &[Vec<bool>]) -> Vec<usize> {
+    let mut gone = Vec::new();
+    for slice in &input.slices {
+        let Some(group) = slice.group else { continue };
+        let removed = stays[group].iter().enumerate().filter(|(_, stays)| !**stays);
+        gone.extend(removed.map(|(channel, _)| slice.offset + channel));
+    }
+    gone
+}
+
+/// `δ` of every output channel.
+fn lost(checkpoint: &Checkpoint, conv: &ConvRef, gone: &[usize], means: &[f64]) -> Result<Vec<f64>> {
+    let [_, inputs, height, width] = conv.spec.weight_shape();
+    let taps = height * width;
+    if let Some(channel) = gone.iter().find(|&&channel| !means[channel].is_finite()) {
+        let reason = format!(
+            "the mean of its input channel {channel} is not known; measure the outputs of all convolutions"
+        );
+        return Err(means_error(conv, reason));
+    }
+    let rows = checkpoint.weights.f32s(&conv.weight())?.chunks_exact((inputs * taps).max(1));
+    let row_loss = |row: &[f32]| -> f64 {
+        let of_channel = |&channel: &usize| {
+            let kernel = &row[channel * taps..(channel + 1) * taps];
+            means[channel] * kernel.iter().map(|w| f64::from(*w)).sum::<f64>()
+        };
+        gone.iter().map(of_channel).sum()
+    };
+    Ok(rows.map(row_loss).collect())
+}
+
+/// Adds `lost` to what follows the products of `conv`.
+fn move_into(checkpoint: &mut Checkpoint, conv: &ConvRef, lost: &[f64]) -> Result<()> {
+    let has_bias = conv.is_head || checkpoint.architecture.fused;
+    let (name, sign) = if has_bias { (conv.bias(), 1.0) } else { (conv.bn("running_mean"), -1.0) };
+    checkpoint.weights.require(&name)?;
+    if let Some(tensor) = checkpoint.weights.get_mut(&name) {
+        for (value, lost) in tensor.f32s_mut()?.iter_mut().zip(lost) {
+            *value = (f64::from(*value) + sign * lost) as f32;
+        }
+    }
+    Ok(())
+}
+
+impl ChannelMeans {
+    /// Means of every value's channels; NaN where they are not known, as the image's are not.
+    fn of_values(&self, operations: &Operations) -> Result<Vec<Vec<f64>>> {
+        let mut values = vec![vec![f64::NAN; operations.channels[0]]];
+        for operation in &operations.list {
+            let inputs = operation.inputs.iter().map(|&input| values[input].as_slice());
+            values.push(match &operation.kind {
+                OperationKind::Conv(conv) => self.of_output(conv)?,
+                OperationKind::Add => inputs.fold(Vec::new(), |sum, input| match sum.is_empty() {
+                    true => input.to_vec(),
+                    false => sum.iter().zip(input).map(|(a, b)| a + b).collect(),
+                }),
+                OperationKind::Concat | OperationKind::MaxPool { .. } | OperationKind::Upsample { .. } => {
+                    inputs.collect::<Vec<_>>().concat()
+                }
+            });
+        }
+        Ok(values)
+    }
+
+    fn of_output(&self, conv: &ConvRef) -> Result<Vec<f64>> {
+        let channels = conv.spec.out_channels;
+        match self.outputs.get(&conv.name) {
+            Some(means) if means.len() != channels => {
+                Err(means_error(conv, format!("{} means for {channels} output channels", means.len())))
+            }
+            Some(means) => Ok(means.clone()),
+            None => Ok(vec![f64::NAN; channels]),
+        }
+    }
+
+    fn of_input<'a>(&'a self, conv: &ConvRef, worked_out: &'a [f64]) -> Result<&'a [f64]> {
+        match self.inputs.get(&conv.name) {
+            Some(means) if means.len() != conv.spec.in_channels => {
+                let channels = conv.spec.in_channels;
+                Err(means_error(conv, format!("{} means for {channels} input channels", means.len())))
+            }
+            Some(means) => Ok(means),
+            None => Ok(worked_out),
+        }
+    }
+}
+
+fn means_error(conv: &ConvRef, reason: impl Into<String>) -> PruneError {
+    PruneError::ChannelMeans { name: conv.name.clone(), reason: reason.into() }
+}

@@ -1,0 +1,226 @@
+//! Coupling: which output channels of which convolutions go together, and who reads them.
+
+use yolo_model::Architecture;
+use yolo_model::architecture::{ConvRef, OperationKind, Operations};
+
+/// Convolutions whose output channels go together: channel `i` of one is added to channel `i` of the others.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ChannelGroup {
+    /// Name of the first producer in the order of execution: `model.2.cv1`.
+    pub name: String,
+    /// Output channels of every producer.
+    pub channels: usize,
+    /// The convolutions that make these channels, in the order of execution.
+    pub producers: Vec<ConvRef>,
+    /// The convolutions that read them, heads included, in the order of execution.
+    pub consumers: Vec<Consumer>,
+    /// Why no channel of the group can go; `None` where channels can.
+    pub fixed: Option<String>,
+}
+
+/// A convolution that reads the channels of a group.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Consumer {
+    /// The convolution.
+    pub conv: ConvRef,
+    /// Where: channel `i` of the group is input channel `offset + i`, for each of these offsets. The last
+    /// convolution of an SPPF reads every channel of its first one four times.
+    pub offsets: Vec<usize>,
+}
+
+/// What a convolution's input consists of.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ConvInput {
+    /// The convolution.
+    pub conv: ConvRef,
+    /// Consecutive ranges that cover all of its input channels.
+    pub slices: Vec<InputSlice>,
+}
+
+/// A range of input channels: all the channels of one group, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InputSlice {
+    /// Index of the group that makes these channels; `None` for the image.
+    pub group: Option<usize>,
+    /// First input channel.
+    pub offset: usize,
+    /// How many.
+    pub channels: usize,
+}
+
+/// All couplings of a network.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Coupling {
+    /// The groups, in the order of their first producers. Every convolution except those of the head produces
+    /// for exactly one.
+    pub groups: Vec<ChannelGroup>,
+    /// The input of every convolution, in the order of execution.
+    pub inputs: Vec<ConvInput>,
+}
+
+impl Coupling {
+    /// The couplings of a network.
+    ///
+    /// Concatenation shifts channels; addition joins its operands' groups; enlargement and max-pool pass
+    /// channels through. The image's channels, and whatever a convolution with groups reads or makes, stay.
+    pub fn of(architecture: &Architecture) -> Self {
+        Tracing::new(architecture.in_channels).run(&architecture.operations())
+    }
+
+    /// Index of the group for which the convolution called `name` produces; `None` for one of the head.
+    pub fn produced_by(&self, name: &str) -> Option<usize> {
+        self.groups.iter().position(|group| group.producers.iter().any(|conv| conv.name == name))
+    }
+
+    /// Channels of every group.
+    pub fn widths(&self) -> Vec<usize> {
+        self.groups.iter().map(|group| group.channels).collect()
+    }
+}
+
+/// All the channels of one source, at some place inside a value.
+#[derive(Clone, Copy)]
+struct Piece {
+    source: usize,
+    channels: usize,
+}
+
+/// The image, or a convolution.
+struct Source {
+    /// A source in the same group, or itself.
+    joined: usize,
+    conv: Option<ConvRef>,
+    fixed: Option<String>,
+}
+
+struct Tracing {
+    sources: Vec<Source>,
+    /// What every value consists of.
+    values: Vec<Vec<Piece>>,
+}
+
+impl Tracing {
+    fn new(image_channels: usize) -> Self {
+        let image = Source { joined: 0, conv: None, fixed: Some("it is added to the image".to_owned()) };
+        Self { sources: vec![image], values: vec![vec![Piece { source: 0, channels: image_channels }]] }
+    }
+
+    fn run(mut self, operations: &Operations) -> Coupling {
+        let mut reads: Vec<(ConvRef, Vec<Piece>)> = Vec::new();
+        for operation in &operations.list {
+            let inputs: Vec<Vec<Piece>> =
+                operation.inputs.iter().map(|&input| self.values[input].clone()).collect();
+            let value = match &operation.kind {
+                OperationKind::Conv(conv) => {
+                    let input = inputs.concat();
+                    reads.push((conv.clone(), input.clone()));
+                    self.convolve(conv, &input)
+                }
+                OperationKind::Add => self.add(&inputs),
+                OperationKind::Concat => inputs.concat(),
+                OperationKind::MaxPool { .. } | OperationKind::Upsample { .. } => inputs.concat(),
+            };
+            self.values.push(value);
+        }
+        self.finish(reads)
+    }
+
+    fn convolve(&mut self, conv: &ConvRef, input: &[Piece]) -> Vec<Piece> {
+        if conv.is_head {
+            return Vec::new();
+        }
+        let mut fixed = None;
+        if conv.spec.groups != 1 {
+            let reason = format!("{} is a convolution with {} groups", conv.name, conv.spec.groups);
+            input.iter().for_each(|piece| self.fix(piece.source, &reason));
+            fixed = Some(reason);
+        }
+        let source = self.sources.len();
+        self.sources.push(Source { joined: source, conv: Some(conv.clone()), fixed });
+        vec![Piece { source, channels: conv.spec.out_channels }]
+    }
+
+    fn add(&mut self, inputs: &[Vec<Piece>]) -> Vec<Piece> {
+        let Some((first, others)) = inputs.split_first() else { return Vec::new() };
+        for other in others {
+            let widths = |value: &[Piece]| value.iter().map(|piece| piece.channels).collect::<Vec<_>>();
+            if widths(first) == widths(other) {
+                first.iter().zip(other).for_each(|(a, b)| self.join(a.source, b.source));
+            } else {
+                // Parts of groups would go together. No YOLOv5 does this.
+                let reason = "it is added to channels of several groups";
+                first.iter().chain(other).for_each(|piece| self.fix(piece.source, reason));
+            }
+        }
+        first.clone()
+    }
+
+    fn fix(&mut self, source: usize, reason: &str) {
+        self.sources[source].fixed.get_or_insert_with(|| reason.to_owned());
+    }
+
+    /// The first source of the group of `source`.
+    fn root(&self, mut source: usize) -> usize {
+        while self.sources[source].joined != source {
+            source = self.sources[source].joined;
+        }
+        source
+    }
+
+    fn join(&mut self, a: usize, b: usize) {
+        let (a, b) = (self.root(a), self.root(b));
+        self.sources[a.max(b)].joined = a.min(b);
+    }
+
+    fn finish(self, reads: Vec<(ConvRef, Vec<Piece>)>) -> Coupling {
+        let roots: Vec<usize> = (0..self.sources.len()).map(|source| self.root(source)).collect();
+        let mut group_of_root = vec![None; self.sources.len()];
+        let mut groups: Vec<ChannelGroup> = Vec::new();
+        for (source, &root) in self.sources.iter().zip(&roots) {
+            let Some(conv) = &source.conv else { continue };
+            let index = *group_of_root[root].get_or_insert_with(|| {
+                groups.push(ChannelGroup {
+                    name: conv.name.clone(),
+                    channels: conv.spec.out_channels,
+                    producers: Vec::new(),
+                    consumers: Vec::new(),
+                    fixed: self.sources[root].fixed.clone(),
+                });
+                groups.len() - 1
+            });
+            groups[index].producers.push(conv.clone());
+            groups[index].fixed = groups[index].fixed.take().or_else(|| source.fixed.clone());
+        }
+        let group_of = |piece: &Piece| group_of_root[roots[piece.source]];
+        let inputs: Vec<ConvInput> = reads
+            .into_iter()
+            .map(|(conv, pieces)| {
+                let mut offset = 0;
+                let slice = |piece: &Piece| {
+                    let slice = InputSlice { group: group_of(piece), offset, channels: piece.channels };
+                    offset += piece.channels;
+                    slice
+                };
+                ConvInput { conv, slices: pieces.iter().map(slice).collect() }
+            })
+            .collect();
+        for input in &inputs {
+            input.consume(&mut groups);
+        }
+        Coupling { groups, inputs }
+    }
+}
+
+impl ConvInput {
+    /// Adds this convolution to the consumers of the groups that it reads.
+    fn consume(&self, groups: &mut [ChannelGroup]) {
+        for slice in &self.slices {
+            let Some(group) = slice.group else { continue };
+            let consumers = &mut groups[group].consumers;
+            match consumers.last_mut().filter(|last| last.conv.name == self.conv.name) {
+                Some(consumer) => consumer.offsets.push(slice.offset),
+                None => consumers.push(Consumer { conv: self.conv.clone(), offsets: vec![slice.offset] }),
+            }
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Removal of channels: checkpoint and plan in, smaller checkpoint out.
+
+use std::collections::HashMap;
+
+use yolo_model::Checkpoint;
+use yolo_model::weights::{HostTensor, StateDict, Values};
+
+use super::coupling::{ConvInput, Coupling};
+use super::plan::ChannelPlan;
+use crate::error::Result;
+
+/// The network without the channels that the plan removes, with the others in the plan's order, and the plan on
+/// its record. A plan that removes nothing leaves the record as it is.
+///
+/// Rows of weights, biases and batch normalisation follow the kept outputs, columns the kept inputs; everything
+/// else stays bit for bit. Works on fused and unfused networks. What the removed channels contributed is lost
+/// unless [`super::compensate()`] moved its mean before.
+///
+/// # Errors
+/// A plan that was made for another network or leaves a group without channels; a checkpoint whose tensors are
+/// not those of its architecture.
+pub fn remove(checkpoint: &Checkpoint, plan: &ChannelPlan) -> Result<Checkpoint> {
+    checkpoint.check_tensors()?;
+    let coupling = Coupling::of(&checkpoint.architecture);
+    let kept = plan.kept(&coupling)?;
+    let architecture = plan.architecture(&checkpoint.architecture)?;
+    let picks = picks(&coupling, &kept);
+    let mut weights = StateDict::new();
+    for (name, tensor) in checkpoint.weights.iter() {
+        let tensor = match picks.get(name) {
+            Some(Pick::Rows(rows)) => pick(tensor, rows, None),
+            Some(Pick::RowsAndColumns(rows, columns)) => pick(tensor, rows, Some(columns)),
+            None => tensor.clone(),
+        };
+        weights.insert(name, tensor);
+    }
+    let previous = checkpoint.pruning.as_ref();
+    let pruning = match plan.removed() {
+        0 => previous.cloned(),
+        _ => Some(plan.record(&checkpoint.architecture, &architecture, previous)),
+    };
+    let smaller = Checkpoint { architecture, weights, class_names: checkpoint.class_names.clone(), pruning };
+    smaller.check_tensors()?;
+    Ok(smaller)
+}
+
+/// What is taken of a tensor.
+enum Pick {
+    /// Entries of a vector over the output channels.
+    Rows(Vec<usize>),
+    /// Rows and columns of a weight `[out, in / groups, height, width]`.
+    RowsAndColumns(Vec<usize>, Vec<usize>),
+}
+
+/// What is taken of every tensor that has channels, by name.
+fn picks(coupling: &Coupling, kept: &[Vec<usize>]) -> HashMap<String, Pick> {
+    let mut group_of: HashMap<&str, usize> = HashMap::new();
+    for (index, group) in coupling.groups.iter().enumerate() {
+        group_of.extend(group.producers.iter().map(|conv| (conv.name.as_str(), index)));
+    }
+    let mut picks = HashMap::new();
+    for input in &coupling.inputs {
+        let conv = &input.conv;
+        let rows = match group_of.get(conv.name.as_str()) {
+            Some(&group) => kept[group].clone(),
+            None => (0..conv.spec.out_channels).collect(),
+        };
+        for vector in ["weight", "bias", "running_mean", "running_var"] {
+            picks.insert(conv.bn(vector), Pick::Rows(rows.clone()));
+        }
+        picks.insert(conv.bias(), Pick::Rows(rows.clone()));
+        picks.insert(conv.weight(), Pick::RowsAndColumns(rows, columns(input, kept)));
+    }
+    picks
+}
+
+/// The input channels that stay, in order.
+fn columns(input: &ConvInput, kept: &[Vec<usize>]) -> Vec<usize> {
+    if input.conv.spec.groups != 1 {
+        // All its inputs stay, and every row has only its own group's.
+        return (0..input.conv.spec.weight_shape()[1]).collect();
+    }
+    let mut columns = Vec::new();
+    for slice in &input.slices {
+        match slice.group {
+            Some(group) => columns.extend(kept[group].iter().map(|channel| slice.offset + channel)),
+            None => columns.extend(slice.offset..slice.offset + slice.channels),
+        }
+    }
+    columns
+}
+
+/// The tensor of these rows (first dimension) and, where given, columns (second dimension).
+fn pick(tensor: &HostTensor, rows: &[usize], columns: Option<&[usize]>) -> HostTensor {
+    let mut shape = tensor.shape.clone();
+    shape[0] = rows.len();
+    let row: usize = tensor.shape[1..].iter().product();
+    let (columns, length) = match columns {
+        Some(columns) => {
+            shape[1] = columns.len();
+            (columns, tensor.shape[2..].iter().product())
+        }
+        None => (&[0][..], row),
+    };
+    let starts = rows.iter().flat_map(|r| columns.iter().map(move |c| r * row + c * length));
+    let values = match &tensor.values {
+        Values::F32(v) => Values::F32(starts.flat_map(|start| &v[start..start + length]).copied().collect()),
+        Values::I64(v) => Values::I64(starts.flat_map(|start| &v[start..start + length]).copied().collect()),
+    };
+    HostTensor { shape, values }
+}

@@ -1,0 +1,255 @@
+//! Scores: how much each channel matters.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde::{Deserialize, Serialize};
+use yolo_model::Checkpoint;
+use yolo_model::architecture::ConvRef;
+use yolo_model::weights::StateDict;
+
+use super::coupling::{ChannelGroup, Coupling};
+use crate::error::{PruneError, Result};
+
+/// What scores measure.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Criterion {
+    /// Scale of batch normalisation.
+    BnScale,
+    /// Sum of absolute weights.
+    L1,
+    /// Root of the sum of squared weights.
+    L2,
+    /// First-order change of the loss.
+    Taylor,
+    /// Magnitude of the output on images.
+    Activation,
+}
+
+/// The parameters whose removal [`ChannelScores::taylor`] estimates.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TaylorOf {
+    /// Weights of the producers, and their bias once fused.
+    Weights,
+    /// Scale and shift of batch normalisation; needs a network that is not fused.
+    BatchNorm,
+}
+
+/// One score per channel of every group; channels with small scores go first.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ChannelScores {
+    /// What they measure.
+    pub criterion: Criterion,
+    /// Scores by the group's name, one per channel, each at least 0.
+    pub groups: BTreeMap<String, Vec<f64>>,
+}
+
+impl ChannelScores {
+    /// `|γ|` of batch normalisation, averaged over the producers of a group (network slimming, Liu et al. 2017).
+    ///
+    /// # Errors
+    /// A fused network, which has no batch normalisation; a value that is not finite.
+    pub fn bn_scale(checkpoint: &Checkpoint) -> Result<Self> {
+        if checkpoint.architecture.fused {
+            return Err(scores_error(
+                "batch normalisation",
+                "the network is fused, so its scale is gone; score the checkpoint before fusing",
+            ));
+        }
+        let weights = &checkpoint.weights;
+        Self::of_groups(Criterion::BnScale, checkpoint, |group| {
+            mean_over_producers(group, |conv| {
+                Ok(weights.f32s(&conv.bn("weight"))?.iter().map(|g| f64::from(g.abs())).collect())
+            })
+        })
+    }
+
+    /// Sum of the absolute weights that make a channel, over all producers, with the scale of batch
+    /// normalisation folded in; `with_consumers` adds those that read it.
+    ///
+    /// # Errors
+    /// A tensor that is missing, a value that is not finite.
+    pub fn l1(checkpoint: &Checkpoint, with_consumers: bool) -> Result<Self> {
+        Self::norm(Criterion::L1, checkpoint, with_consumers, |w| f64::from(w.abs()), |sum| sum)
+    }
+
+    /// Root of the sum of the squared weights that make a channel, over all producers, with the scale of batch
+    /// normalisation folded in; `with_consumers` adds those that read it.
+    ///
+    /// # Errors
+    /// A tensor that is missing, a value that is not finite.
+    pub fn l2(checkpoint: &Checkpoint, with_consumers: bool) -> Result<Self> {
+        Self::norm(Criterion::L2, checkpoint, with_consumers, |w| f64::from(w).powi(2), f64::sqrt)
+    }
+
+    fn norm(
+        criterion: Criterion,
+        checkpoint: &Checkpoint,
+        with_consumers: bool,
+        term: impl Fn(f32) -> f64,
+        finish: impl Fn(f64) -> f64,
+    ) -> Result<Self> {
+        let weights = &checkpoint.fuse()?.weights;
+        Self::of_groups(criterion, checkpoint, |group| {
+            let mut sums = vec![0.0; group.channels];
+            for conv in &group.producers {
+                let tensor = weights.f32s(&conv.weight())?;
+                for (sum, row) in sums.iter_mut().zip(tensor.chunks_exact(row_length(conv))) {
+                    *sum += row.iter().map(|w| term(*w)).sum::<f64>();
+                }
+            }
+            for consumer in group.consumers.iter().filter(|_| with_consumers) {
+                let shape = consumer.conv.spec.weight_shape();
+                let taps = shape[2] * shape[3];
+                for row in weights.f32s(&consumer.conv.weight())?.chunks_exact(row_length(&consumer.conv)) {
+                    for &offset in consumer.offsets.iter().filter(|_| consumer.conv.spec.groups == 1) {
+                        let columns = row[offset * taps..].chunks_exact(taps);
+                        for (sum, column) in sums.iter_mut().zip(columns) {
+                            *sum += column.iter().map(|w| term(*w)).sum::<f64>();
+                        }
+                    }
+                }
+            }
+            Ok(sums.into_iter().map(&finish).collect())
+        })
+    }
+
+    /// `|Σ w · ∂L/∂w|` over the parameters that a channel would lose (Molchanov et al. 2019, by groups): the
+    /// first-order change of the loss. `gradients` are by tensor name, of the same network, accumulated over as
+    /// many images as wanted.
+    ///
+    /// While batch normalisation uses its batch's statistics, the weights before it have a sum near zero by
+    /// construction; use [`TaylorOf::BatchNorm`] or gradients of a frozen normalisation then.
+    ///
+    /// # Errors
+    /// [`TaylorOf::BatchNorm`] of a fused network; a gradient that is missing, has another length or is not
+    /// finite.
+    pub fn taylor(
+        checkpoint: &Checkpoint,
+        gradients: &HashMap<String, Vec<f32>>,
+        of: TaylorOf,
+    ) -> Result<Self> {
+        let fused = checkpoint.architecture.fused;
+        if fused && of == TaylorOf::BatchNorm {
+            return Err(scores_error(
+                "batch normalisation",
+                "the network is fused, so it has no scale and shift; score its weights",
+            ));
+        }
+        let sums = |name: String, sums: &mut [f64]| add_products(&checkpoint.weights, gradients, &name, sums);
+        Self::of_groups(Criterion::Taylor, checkpoint, |group| {
+            let mut change = vec![0.0; group.channels];
+            for conv in &group.producers {
+                match of {
+                    TaylorOf::BatchNorm => {
+                        sums(conv.bn("weight"), &mut change)?;
+                        sums(conv.bn("bias"), &mut change)?;
+                    }
+                    TaylorOf::Weights => {
+                        sums(conv.weight(), &mut change)?;
+                        if fused {
+                            sums(conv.bias(), &mut change)?;
+                        }
+                    }
+                }
+            }
+            Ok(change.into_iter().map(f64::abs).collect())
+        })
+    }
+
+    /// A statistic of the outputs, such as the mean of `|a|` or of `a²`, averaged over the producers of a group.
+    /// `statistics` are by convolution, one per output channel.
+    ///
+    /// # Errors
+    /// Statistics that are missing, have another length, are negative or not finite.
+    pub fn activation(checkpoint: &Checkpoint, statistics: &HashMap<String, Vec<f64>>) -> Result<Self> {
+        Self::of_groups(Criterion::Activation, checkpoint, |group| {
+            mean_over_producers(group, |conv| {
+                let found = statistics.get(&conv.name).ok_or_else(|| {
+                    scores_error(&conv.name, "no statistics of its output were measured; measure all of them")
+                })?;
+                Ok(found.clone())
+            })
+        })
+    }
+
+    /// The scores divided by the mean of their group, so that groups can compete. Groups without any score stay.
+    #[must_use]
+    pub fn normalised(mut self) -> Self {
+        for scores in self.groups.values_mut() {
+            let mean = scores.iter().sum::<f64>() / scores.len().max(1) as f64;
+            if mean > 0.0 {
+                scores.iter_mut().for_each(|score| *score /= mean);
+            }
+        }
+        self
+    }
+
+    fn of_groups(
+        criterion: Criterion,
+        checkpoint: &Checkpoint,
+        score: impl Fn(&ChannelGroup) -> Result<Vec<f64>>,
+    ) -> Result<Self> {
+        checkpoint.check_tensors()?;
+        let mut groups = BTreeMap::new();
+        for group in Coupling::of(&checkpoint.architecture).groups {
+            let scores = score(&group)?;
+            if let Some(bad) = scores.iter().find(|score| !(score.is_finite() && **score >= 0.0)) {
+                let reason = format!("a channel has the score {bad}; scores are finite and not negative");
+                return Err(scores_error(&group.name, reason));
+            }
+            groups.insert(group.name, scores);
+        }
+        Ok(Self { criterion, groups })
+    }
+}
+
+fn row_length(conv: &ConvRef) -> usize {
+    conv.spec.weight_shape()[1..].iter().product::<usize>().max(1)
+}
+
+fn mean_over_producers(
+    group: &ChannelGroup,
+    values: impl Fn(&ConvRef) -> Result<Vec<f64>>,
+) -> Result<Vec<f64>> {
+    let mut means = vec![0.0; group.channels];
+    for conv in &group.producers {
+        let values = values(conv)?;
+        if values.len() != means.len() {
+            let reason = format!("{} values for {} output channels", values.len(), means.len());
+            return Err(scores_error(&conv.name, reason));
+        }
+        for (mean, value) in means.iter_mut().zip(values) {
+            *mean += value / group.producers.len() as f64;
+        }
+    }
+    Ok(means)
+}
+
+/// Adds `Σ w · g` of every row of the tensor `name` to `sums`, one row per channel.
+fn add_products(
+    weights: &StateDict,
+    gradients: &HashMap<String, Vec<f32>>,
+    name: &str,
+    sums: &mut [f64],
+) -> Result<()> {
+    let values = weights.f32s(name)?;
+    let gradient = gradients
+        .get(name)
+        .ok_or_else(|| scores_error(name, "it has no gradient; give those of every parameter"))?;
+    if gradient.len() != values.len() {
+        let reason = format!("{} gradients for {} values", gradient.len(), values.len());
+        return Err(scores_error(name, reason));
+    }
+    let row = values.len() / sums.len().max(1);
+    let rows = values.chunks_exact(row.max(1)).zip(gradient.chunks_exact(row.max(1)));
+    for (sum, (values, gradients)) in sums.iter_mut().zip(rows) {
+        *sum += values.iter().zip(gradients).map(|(w, g)| f64::from(*w) * f64::from(*g)).sum::<f64>();
+    }
+    Ok(())
+}
+
+pub(super) fn scores_error(name: &str, reason: impl Into<String>) -> PruneError {
+    PruneError::ChannelScores { name: name.to_owned(), reason: reason.into() }
+}

@@ -1,0 +1,144 @@
+//! How small the network is to become, and how large a network is.
+
+use serde::{Deserialize, Serialize};
+use yolo_model::Architecture;
+
+use crate::error::{PruneError, Result};
+
+/// Milliseconds of a network, from a table of measurements. Fewer channels must not take longer.
+pub type Latency<'a> = &'a dyn Fn(&Architecture) -> f64;
+
+/// What is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Quantity {
+    /// Output channels of all convolutions except the head's.
+    Channels,
+    /// Parameters, as [`Architecture::summary`] counts them.
+    Parameters,
+    /// Billions of operations for a 640×640 image, as [`Architecture::summary`] counts them.
+    Gflops,
+    /// Milliseconds, by a [`Latency`].
+    Milliseconds,
+}
+
+/// How much may be left.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Target {
+    /// A fraction of the network's own goes, in `[0, 1)`.
+    Less {
+        /// Of what.
+        of: Quantity,
+        /// The fraction that goes: 0.5 leaves half.
+        fraction: f64,
+    },
+    /// At most this much is left.
+    AtMost {
+        /// Of what.
+        of: Quantity,
+        /// In the quantity's unit.
+        limit: f64,
+    },
+}
+
+/// How large a network is.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Size {
+    /// [`Quantity::Channels`].
+    pub channels: usize,
+    /// [`Quantity::Parameters`].
+    pub parameters: usize,
+    /// [`Quantity::Gflops`].
+    pub gflops: f64,
+    /// [`Quantity::Milliseconds`], where a table was given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub milliseconds: Option<f64>,
+}
+
+impl Size {
+    /// The size of a network.
+    pub fn of(architecture: &Architecture, latency: Option<Latency>) -> Self {
+        let summary = architecture.summary();
+        Self {
+            channels: channels(architecture),
+            parameters: summary.parameters,
+            gflops: summary.gflops,
+            milliseconds: latency.map(|latency| latency(architecture)),
+        }
+    }
+}
+
+fn channels(architecture: &Architecture) -> usize {
+    let convs = architecture.convs().into_iter().filter(|conv| !conv.is_head);
+    convs.map(|conv| conv.spec.out_channels).sum()
+}
+
+impl Quantity {
+    /// How it is written behind a number.
+    pub fn unit(self) -> &'static str {
+        match self {
+            Self::Channels => "channels",
+            Self::Parameters => "parameters",
+            Self::Gflops => "GFLOPs",
+            Self::Milliseconds => "ms",
+        }
+    }
+
+    /// The quantity of a network.
+    ///
+    /// # Errors
+    /// Milliseconds without a table, or a table that gives something that is not a number.
+    pub(super) fn of(self, architecture: &Architecture, latency: Option<Latency>) -> Result<f64> {
+        match (self, latency) {
+            (Self::Channels, _) => Ok(channels(architecture) as f64),
+            (Self::Parameters, _) => Ok(architecture.summary().parameters as f64),
+            (Self::Gflops, _) => Ok(architecture.summary().gflops),
+            (Self::Milliseconds, None) => {
+                Err(target("milliseconds need a table of measured latencies; none was given"))
+            }
+            (Self::Milliseconds, Some(latency)) => {
+                let milliseconds = latency(architecture);
+                if milliseconds.is_finite() && milliseconds >= 0.0 {
+                    return Ok(milliseconds);
+                }
+                Err(target(format!("the latency table gives {milliseconds} ms; measure it again")))
+            }
+        }
+    }
+}
+
+impl Target {
+    /// The target that takes a fraction of `of`.
+    pub fn less(of: Quantity, fraction: f64) -> Self {
+        Self::Less { of, fraction }
+    }
+
+    /// What is counted.
+    pub fn quantity(self) -> Quantity {
+        match self {
+            Self::Less { of, .. } | Self::AtMost { of, .. } => of,
+        }
+    }
+
+    /// What may be left of `before`.
+    ///
+    /// # Errors
+    /// A fraction outside `[0, 1)`, a limit that is not above zero.
+    pub(super) fn limit(self, before: f64) -> Result<f64> {
+        match self {
+            Self::Less { fraction, .. } if (0.0..1.0).contains(&fraction) => Ok(before * (1.0 - fraction)),
+            Self::Less { fraction, .. } => Err(target(format!(
+                "the fraction that goes must be at least 0 and below 1, not {fraction}; 0.5 takes half"
+            ))),
+            Self::AtMost { limit, .. } if limit.is_finite() && limit > 0.0 => Ok(limit),
+            Self::AtMost { of, limit } => {
+                Err(target(format!("{limit} {} cannot be what is left; ask for more than 0", of.unit())))
+            }
+        }
+    }
+}
+
+pub(super) fn target(reason: impl Into<String>) -> PruneError {
+    PruneError::ChannelTarget { reason: reason.into() }
+}

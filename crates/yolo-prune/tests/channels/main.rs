@@ -1,0 +1,11 @@
+//! Channel pruning: couplings, removal, selection, compensation.
+#![allow(clippy::unwrap_used)]
+
+mod compensation;
+mod coupling;
+mod networks;
+mod removal;
+mod rounds;
+mod scores;
+mod selection;
+mod slimming;
