@@ -15,6 +15,7 @@ mod downloads;
 mod info;
 #[cfg(unix)]
 mod interruption;
+mod pack;
 mod prune;
 mod prune_finetune;
 mod real;

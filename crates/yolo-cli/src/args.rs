@@ -1,6 +1,7 @@
 //! What can be typed: flags with YOLOv5's names and defaults. No work is done here.
 
 mod finetune;
+mod pack;
 mod train;
 
 use std::path::PathBuf;
@@ -9,6 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use serde::{Deserialize, Serialize};
 
 pub(crate) use finetune::PruneFinetuneArgs;
+pub(crate) use pack::PackArgs;
 pub(crate) use train::{OptimizerArg, TrainArgs};
 
 /// Prune YOLOv5 detectors, measure what it costs on COCO's own metric, and keep what is left.
@@ -35,6 +37,8 @@ pub(crate) enum Command {
     Val(ValArgs),
     /// Set the smallest weights of a detector to zero and write it as .safetensors.
     Prune(PruneArgs),
+    /// Write a checkpoint without its zeros; it loads like any other. Or expand one.
+    Pack(PackArgs),
     /// Evaluate a file of detections against COCO annotations: pycocotools for boxes, without Python.
     CocoEval(CocoEvalArgs),
     /// Show the layers, sizes and zeros of a checkpoint.

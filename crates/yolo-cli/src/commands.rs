@@ -2,6 +2,7 @@
 
 pub(crate) mod coco_eval;
 pub(crate) mod info;
+pub(crate) mod pack;
 pub(crate) mod prune;
 pub(crate) mod prune_finetune;
 pub(crate) mod train;

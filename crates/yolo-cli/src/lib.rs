@@ -43,6 +43,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Val(args) => commands::val::run(&args),
         Command::Prune(args) => commands::prune::run(&args),
+        Command::Pack(args) => commands::pack::run(&args),
         Command::CocoEval(args) => commands::coco_eval::run(&args),
         Command::Info(args) => commands::info::run(&args),
         Command::Train(args) => commands::train::run(&args),

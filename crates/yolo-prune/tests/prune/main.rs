@@ -1,6 +1,8 @@
 //! Magnitude pruning of whole networks: exact counts, the reference's account, and what must not change.
 #![allow(clippy::unwrap_used)]
 
+mod packing;
+
 use std::path::PathBuf;
 
 use rand::rngs::StdRng;
