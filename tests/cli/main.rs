@@ -22,8 +22,10 @@ mod real;
 #[cfg(unix)]
 mod resume;
 mod support;
+mod sweep;
 mod terminal;
 mod train;
 mod training_support;
 mod val;
 mod val_outputs;
+mod verdict;

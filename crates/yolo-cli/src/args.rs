@@ -2,6 +2,7 @@
 
 mod finetune;
 mod pack;
+mod sweep;
 mod train;
 
 use std::path::PathBuf;
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use finetune::PruneFinetuneArgs;
 pub(crate) use pack::PackArgs;
+pub(crate) use sweep::SweepArgs;
 pub(crate) use train::{OptimizerArg, TrainArgs};
 
 /// Prune YOLOv5 detectors, measure what it costs on COCO's own metric, and keep what is left.
@@ -47,6 +49,8 @@ pub(crate) enum Command {
     Train(Box<TrainArgs>),
     /// Measure, prune, fine-tune and compare: the whole job. Without flags it does so on a small example.
     PruneFinetune(Box<PruneFinetuneArgs>),
+    /// Measure a network at many amounts of pruning, by one or several methods: the curves, as CSV and as a page.
+    Sweep(Box<SweepArgs>),
 }
 
 /// Which weights compete with each other for being pruned.

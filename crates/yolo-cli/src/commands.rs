@@ -5,5 +5,6 @@ pub(crate) mod info;
 pub(crate) mod pack;
 pub(crate) mod prune;
 pub(crate) mod prune_finetune;
+pub(crate) mod sweep;
 pub(crate) mod train;
 pub(crate) mod val;

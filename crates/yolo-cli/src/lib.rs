@@ -15,8 +15,10 @@ mod report;
 mod resolve;
 mod results;
 mod run_dir;
+mod sweep;
 mod table;
 mod training_view;
+mod verdict;
 
 use std::process::ExitCode;
 
@@ -48,6 +50,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Info(args) => commands::info::run(&args),
         Command::Train(args) => commands::train::run(&args),
         Command::PruneFinetune(args) => commands::prune_finetune::run(&args),
+        Command::Sweep(args) => commands::sweep::run(&args),
     }
 }
 

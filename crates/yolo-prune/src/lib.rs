@@ -17,6 +17,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod cost;
 mod error;
 mod exclude;
 mod mask;
@@ -24,6 +25,7 @@ mod plan;
 mod select;
 mod sparsity;
 
+pub use cost::nonzero_gflops;
 pub use error::{PruneError, Result};
 pub use exclude::Pattern;
 pub use mask::Mask;
