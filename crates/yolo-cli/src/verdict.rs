@@ -223,7 +223,8 @@ impl Verdict {
         verdict.extrapolated = sibling.extrapolated;
         let [left, right] = sibling.between;
         let how = match sibling.extrapolated {
-            true => format!("extrapolated beyond {left} and {right}: take it with care"),
+            true if sibling.map < stock.map => format!("extrapolated below {left}: take it with care"),
+            true => format!("extrapolated above {right}: take it with care"),
             false => format!("interpolated between {left} and {right}"),
         };
         verdict.lines = vec![
@@ -261,10 +262,17 @@ impl Verdict {
         self.estimated_map = Some(estimate);
         let share = after / before * 100.0;
         let images = if images == 1 { "1 image".to_owned() } else { format!("{images} images") };
-        self.lines.push(format!(
-            "This network keeps {share:.0} % of its mAP on {images}; of {}'s {:.1} that would be {estimate:.1} (an estimate).",
-            stock.name, stock.map
-        ));
+        let (name, map) = (stock.name, stock.map);
+        self.lines.push(match share > 100.0 {
+            true => format!(
+                "This network has {share:.0} % of its mAP from before on {images}; that counts as all of {name}'s {map:.1} \
+                 (an estimate)."
+            ),
+            false => format!(
+                "This network keeps {share:.0} % of its mAP on {images}; of {name}'s {map:.1} that would be \
+                 {estimate:.1} (an estimate)."
+            ),
+        });
         let cheaper = LINE.iter().rev().find(|other| {
             other.name != stock.name && other.gflops <= gflops * SAME_COST && other.map >= estimate
         });

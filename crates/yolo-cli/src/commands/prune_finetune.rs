@@ -221,6 +221,7 @@ impl Job {
         }
         let latency = Some(Latency(&self.args.latency)).filter(|latency| !latency.0.is_empty());
         let verdict = verdict(stages, &self.weights.checkpoint, latency);
+        output.line("")?;
         for line in verdict.iter().flat_map(Verdict::sentences) {
             output.line(line)?;
         }

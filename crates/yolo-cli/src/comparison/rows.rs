@@ -141,7 +141,7 @@ fn time(stages: &[Stage]) -> Row {
         label: "ms per image".to_owned(),
         values: stages.iter().map(|stage| Some(format!("{:.1}", stage.figures.speed_ms.inference))).collect(),
         // Zeros do not change what this back end computes; a difference would be noise.
-        change: zeros_only.then(|| "zeros save no time here".to_owned()),
+        change: zeros_only.then(|| "zeros: no gain".to_owned()),
         better: None,
     }
 }
