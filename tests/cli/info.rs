@@ -19,8 +19,18 @@ fn a_checkpoint_is_shown_layer_by_layer() {
 fn json_is_one_object_alone_on_stdout() {
     let case = Case::with_model();
     let info = case.run("info --weights in/tiny.safetensors --json").ok().json();
-    let expected =
-        ["anchors", "architecture", "classes", "fused", "layers", "model", "pruning", "schema", "strides"];
+    let expected = [
+        "anchors",
+        "architecture",
+        "classes",
+        "fused",
+        "layers",
+        "model",
+        "packing",
+        "pruning",
+        "schema",
+        "strides",
+    ];
     assert_eq!(keys(&info), expected);
     assert_eq!(info["schema"], 1);
     assert_eq!(info["classes"], serde_json::json!(NAMES));

@@ -18,14 +18,17 @@ mod info;
 mod interruption;
 #[path = "../../crates/yolo-model/tests/onnx/onnxruntime.rs"]
 mod onnxruntime;
+mod pack;
 mod prune;
 mod prune_finetune;
 mod real;
 #[cfg(unix)]
 mod resume;
 mod support;
+mod sweep;
 mod terminal;
 mod train;
 mod training_support;
 mod val;
 mod val_outputs;
+mod verdict;

@@ -17,6 +17,7 @@ fn results_have_exactly_the_keys_that_scripts_rely_on() {
         "conv_zeros",
         "file_bytes",
         "gflops",
+        "gflops_nonzero",
         "layers",
         "parameters",
         "sparsity",

@@ -2,6 +2,8 @@
 
 mod export;
 mod finetune;
+mod pack;
+mod sweep;
 mod train;
 
 use std::path::PathBuf;
@@ -11,6 +13,8 @@ use serde::{Deserialize, Serialize};
 
 pub(crate) use export::{ExportArgs, ExportFormat};
 pub(crate) use finetune::PruneFinetuneArgs;
+pub(crate) use pack::PackArgs;
+pub(crate) use sweep::SweepArgs;
 pub(crate) use train::{OptimizerArg, TrainArgs};
 
 /// Prune YOLOv5 detectors, measure what it costs on COCO's own metric, and keep what is left.
@@ -40,6 +44,8 @@ pub(crate) enum Command {
     Prune(PruneArgs),
     /// Write a detector as .onnx, which other runtimes read.
     Export(ExportArgs),
+    /// Write a checkpoint without its zeros; it loads like any other. Or expand one.
+    Pack(PackArgs),
     /// Evaluate a file of detections against COCO annotations: pycocotools for boxes, without Python.
     CocoEval(CocoEvalArgs),
     /// Show the layers, sizes and zeros of a checkpoint.
@@ -48,6 +54,8 @@ pub(crate) enum Command {
     Train(Box<TrainArgs>),
     /// Measure, prune, fine-tune and compare: the whole job. Without flags it does so on a small example.
     PruneFinetune(Box<PruneFinetuneArgs>),
+    /// Measure a network at many amounts of pruning, by one or several methods: the curves, as CSV and as a page.
+    Sweep(Box<SweepArgs>),
 }
 
 /// Which weights compete with each other for being pruned.

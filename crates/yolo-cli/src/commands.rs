@@ -3,7 +3,9 @@
 pub(crate) mod coco_eval;
 pub(crate) mod export;
 pub(crate) mod info;
+pub(crate) mod pack;
 pub(crate) mod prune;
 pub(crate) mod prune_finetune;
+pub(crate) mod sweep;
 pub(crate) mod train;
 pub(crate) mod val;

@@ -12,9 +12,34 @@ use yolo_train::Validation;
 
 use crate::measure::Measurement;
 use crate::results::{ModelFigures, Results};
+use crate::verdict::{Costs, Kept, Latency, Verdict, stock_of};
 
 pub(crate) use page::{Account, report};
 pub(crate) use rows::{lines, rows};
+
+/// Released networks have a few zeros: weights that half precision rounded.
+const DENSE: f64 = 0.01;
+
+/// Whether the last of `stages` is worth more than a dense network of its cost; `dense` is the network before
+/// pruning.
+pub(crate) fn verdict(stages: &[Stage], dense: &Checkpoint, latency: Option<Latency>) -> Option<Verdict> {
+    let (first, last) = (stages.first()?, stages.last()?);
+    let (before, after) = (&first.figures, &last.figures);
+    // What a network that was pruned before has kept of the released one is not known.
+    let is_dense = before.model.conv_sparsity < DENSE;
+    let costs = Costs {
+        stock: stock_of(&dense.architecture).filter(|_| is_dense),
+        dense_gflops: before.model.gflops,
+        nonzero_gflops: after.model.gflops_nonzero,
+    };
+    let kept = Kept {
+        before: before.native.map,
+        after: after.native.map,
+        images: last.validation.detections.len(),
+        ms: [before.speed_ms.inference, after.speed_ms.inference],
+    };
+    Some(Verdict::of(costs, kept, latency))
+}
 
 /// A state of the network with its figures.
 #[derive(Serialize)]

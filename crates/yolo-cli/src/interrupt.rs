@@ -36,10 +36,7 @@ pub(crate) fn catch_ctrl_c() {
         let mut stderr = std::io::stderr();
         if GRACEFUL.load(Ordering::SeqCst) && !STOP.swap(true, Ordering::SeqCst) {
             // Nobody is left to tell when stderr is closed.
-            let _ = writeln!(
-                stderr,
-                "\nstopping: the run is saved after this batch; Ctrl-C again ends it at once"
-            );
+            let _ = writeln!(stderr, "\nstopping once the run is saved; Ctrl-C again ends it at once");
             return;
         }
         run_dir::remove_unfinished();

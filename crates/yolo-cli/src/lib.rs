@@ -15,8 +15,10 @@ mod report;
 mod resolve;
 mod results;
 mod run_dir;
+mod sweep;
 mod table;
 mod training_view;
+mod verdict;
 
 use std::process::ExitCode;
 
@@ -44,10 +46,12 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Val(args) => commands::val::run(&args),
         Command::Prune(args) => commands::prune::run(&args),
         Command::Export(args) => commands::export::run(&args),
+        Command::Pack(args) => commands::pack::run(&args),
         Command::CocoEval(args) => commands::coco_eval::run(&args),
         Command::Info(args) => commands::info::run(&args),
         Command::Train(args) => commands::train::run(&args),
         Command::PruneFinetune(args) => commands::prune_finetune::run(&args),
+        Command::Sweep(args) => commands::sweep::run(&args),
     }
 }
 

@@ -85,20 +85,32 @@ impl Yardstick {
         device: &Device,
         options: &ValidationOptions,
     ) -> Result<Measurement> {
-        let model = Yolo::from_checkpoint(network, device)?;
         let bar = progress_bar("Validating", self.dataset.items.len() as u64);
-        let validation =
-            validate(&model, &self.dataset, device, options, |done| bar.set_position(done as u64));
+        let measurement = self.measure_with(network, device, options, |done| bar.set_position(done as u64));
         bar.finish_and_clear();
-        let validation = validation?;
-        self.report_skipped(&validation);
+        let measurement = measurement?;
+        self.report_skipped(&measurement.validation);
+        Ok(measurement)
+    }
+
+    /// The same with a view of the progress, in images, and nothing said about images that were left out.
+    pub(crate) fn measure_with(
+        &self,
+        network: &Checkpoint,
+        device: &Device,
+        options: &ValidationOptions,
+        progress: impl FnMut(usize),
+    ) -> Result<Measurement> {
+        let model = Yolo::from_checkpoint(network, device)?;
+        let validation = validate(&model, &self.dataset, device, options, progress)?;
         let wanted = self.task.as_ref().filter(|_| self.annotations.is_some() || self.save_json);
         let results = wanted.map(|task| task.results(&validation.detections)).unwrap_or_default();
         let coco = self.coco(&validation, &results)?;
         Ok(Measurement { validation, results, coco })
     }
 
-    fn report_skipped(&self, validation: &Validation) {
+    /// Says which images were left out, and why.
+    pub(crate) fn report_skipped(&self, validation: &Validation) {
         for warning in validation.warnings.iter().take(SHOWN_PROBLEMS) {
             tracing::warn!("{warning}");
         }

@@ -9,9 +9,12 @@ mod layers;
 mod page;
 mod pr_chart;
 mod svg;
+mod sweep;
 mod table;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use sweep::{SweepPage, render as render_sweep};
 
 /// Everything that the page shows. Stages are in order of time, the first of them is the reference.
 pub(crate) struct Report {
@@ -25,6 +28,8 @@ pub(crate) struct Report {
     pub(crate) created: String,
     pub(crate) stages: Vec<Stage>,
     pub(crate) rows: Vec<Row>,
+    /// Sentences below the table.
+    pub(crate) conclusion: Vec<String>,
     /// What the precision-recall curves are, such as "IoU 0.50, mean over classes".
     pub(crate) pr_note: String,
     pub(crate) history: Vec<EpochPoint>,

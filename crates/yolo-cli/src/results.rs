@@ -4,7 +4,7 @@ use serde::Serialize;
 use yolo_data::coco::Summary;
 use yolo_data::metrics::NativeReport;
 use yolo_model::Checkpoint;
-use yolo_prune::Sparsity;
+use yolo_prune::{Sparsity, nonzero_gflops};
 use yolo_train::{SpeedMs, Validation};
 
 /// Version of the layout.
@@ -34,6 +34,8 @@ pub(crate) struct ModelFigures {
     pub(crate) conv_sparsity: f64,
     pub(crate) layers: usize,
     pub(crate) gflops: f64,
+    /// Without multiplications by zero.
+    pub(crate) gflops_nonzero: f64,
     pub(crate) file_bytes: u64,
 }
 
@@ -89,6 +91,7 @@ impl ModelFigures {
             conv_sparsity: sparsity.conv_sparsity(),
             layers: summary.layers,
             gflops: summary.gflops,
+            gflops_nonzero: nonzero_gflops(&checkpoint.architecture, &sparsity),
             file_bytes,
         })
     }

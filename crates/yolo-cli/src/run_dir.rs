@@ -86,8 +86,17 @@ impl Drop for RunDir {
 
 /// The run `run`, or the newest below `project` if it is empty.
 pub(crate) fn resumed_run(run: &Path, project: &Path) -> Result<PathBuf> {
+    resumed_run_by(run, project, |folder| folder.join(RunFolder::STATE))
+}
+
+/// The same for runs whose state is the file that `state` says.
+pub(crate) fn resumed_run_by(
+    run: &Path,
+    project: &Path,
+    state: impl Fn(&Path) -> PathBuf,
+) -> Result<PathBuf> {
     if run.as_os_str().is_empty() {
-        return newest_run(project);
+        return newest_run(project, state);
     }
     // YOLOv5 names the checkpoint, not its run.
     let folder = if run.is_file() { run.parent().and_then(Path::parent).unwrap_or(run) } else { run };
@@ -108,11 +117,10 @@ pub(crate) fn read_flags<T: DeserializeOwned>(run: &Path, what: &str) -> Result<
 }
 
 /// The run below `project` that was written to last.
-fn newest_run(project: &Path) -> Result<PathBuf> {
+fn newest_run(project: &Path, state: impl Fn(&Path) -> PathBuf) -> Result<PathBuf> {
     let runs = std::fs::read_dir(project).into_iter().flatten().flatten();
     let states = runs.filter_map(|run| {
-        let state = run.path().join(RunFolder::STATE);
-        let modified = std::fs::metadata(&state).and_then(|m| m.modified()).ok()?;
+        let modified = std::fs::metadata(state(&run.path())).and_then(|m| m.modified()).ok()?;
         Some((modified, run.path()))
     });
     match states.max() {

@@ -9,7 +9,8 @@ use serde_json::Value;
 use crate::architecture::Architecture;
 use crate::error::{ModelError, Result};
 use crate::weights::{
-    FloatFormat, StateDict, TorchCheckpoint, read_safetensors, read_torch, write_safetensors,
+    FloatFormat, PackOptions, Packing, StateDict, TorchCheckpoint, file_bytes, read_packing,
+    read_safetensors, read_torch, write_packed, write_safetensors,
 };
 
 /// Keys of our metadata in a `.safetensors` file.
@@ -47,7 +48,7 @@ impl Checkpoint {
         Ok(Self { architecture, weights, class_names, pruning: None })
     }
 
-    /// Reads a `.pt` of YOLOv5 or a `.safetensors`; the content decides, not the name.
+    /// Reads a `.pt` of YOLOv5 or a `.safetensors`, packed or not; the content decides, not the name.
     ///
     /// # Errors
     /// One line that names the file, the key or tensor, and the reason.
@@ -73,6 +74,35 @@ impl Checkpoint {
     /// # Errors
     /// A file that cannot be written, or a weight beyond the range of f16.
     pub fn save(&self, path: &Path, format: FloatFormat) -> Result<()> {
+        Ok(write_safetensors(path, &self.weights, &self.metadata()?, format)?)
+    }
+
+    /// Writes the same file with its zeros packed (`weights/packed.rs` describes the layout); it loads as any other.
+    /// The file appears whole or not at all.
+    ///
+    /// # Errors
+    /// A file that cannot be written, or, in half precision, a weight beyond its range.
+    pub fn save_packed(&self, path: &Path, options: PackOptions) -> Result<()> {
+        Ok(write_packed(path, &self.weights, &self.metadata()?, options)?)
+    }
+
+    /// Bytes of the file that [`Checkpoint::save`] would write.
+    ///
+    /// # Errors
+    /// Metadata that cannot be written.
+    pub fn file_bytes(&self, format: FloatFormat) -> Result<u64> {
+        Ok(file_bytes(&self.weights, &self.metadata()?, format)?)
+    }
+
+    /// What the packed file at `path` is made of, `None` for a file that is not packed.
+    ///
+    /// # Errors
+    /// A file that cannot be read or is damaged.
+    pub fn packing(path: &Path) -> Result<Option<Packing>> {
+        if is_safetensors(path) { Ok(read_packing(path)?) } else { Ok(None) }
+    }
+
+    fn metadata(&self) -> Result<BTreeMap<String, String>> {
         let detect = self.architecture.detect();
         let mut metadata = BTreeMap::from([
             ("format".to_owned(), "pt".to_owned()),
@@ -85,7 +115,7 @@ impl Checkpoint {
         if let Some(pruning) = &self.pruning {
             metadata.insert(key::PRUNING.to_owned(), to_json(pruning)?);
         }
-        Ok(write_safetensors(path, &self.weights, &metadata, format)?)
+        Ok(metadata)
     }
 
     fn from_safetensors(weights: StateDict, metadata: &BTreeMap<String, String>) -> Result<Self> {

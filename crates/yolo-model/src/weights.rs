@@ -1,13 +1,14 @@
 //! Named tensors on the host, and the files they live in.
 //!
 //! [`read_torch`] reads what PyTorch's `torch.save` wrote, without running any of it; [`read_safetensors`] and
-//! [`write_safetensors`] are the project's own files. Both give a [`StateDict`]: names and values, no backend,
+//! [`write_safetensors`] are the project's own files, [`write_packed`] the same without zeros. All give a [`StateDict`]: names and values, no backend,
 //! no device, and no knowledge of which network the names belong to.
 
 mod container;
 mod error;
 mod float16;
 mod module;
+mod packed;
 mod pickle;
 mod plain;
 mod safetensors;
@@ -20,7 +21,9 @@ use indexmap::IndexMap;
 
 pub use error::{WeightsError, WeightsErrorKind};
 pub use module::PickledModule;
+pub use packed::{PackOptions, Packing, read_packing, write_packed};
 pub use plain::PlainValue;
+pub(crate) use safetensors::file_bytes;
 pub use safetensors::{FloatFormat, read_safetensors, write_safetensors};
 pub use tensor::{ElementType, TensorRef};
 pub use torch::{TorchCheckpoint, read_torch};

@@ -21,6 +21,7 @@ pub mod allocation;
 mod calibration;
 mod candidates;
 pub mod channels;
+mod cost;
 mod error;
 mod exclude;
 mod fit;
@@ -40,6 +41,7 @@ mod sparsity;
 
 pub use allocation::Limit;
 pub use calibration::{Calibration, CalibrationImages, ImageBatch};
+pub use cost::nonzero_gflops;
 pub use error::{PruneError, Result};
 pub use exclude::Pattern;
 pub use mask::Mask;

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
+use crate::verdict::{SiblingMs, sibling_ms};
+
 use super::{MethodArg, RankArg, maybe_path, run_name, unit};
 
 #[derive(Clone, Debug, Args, Serialize, Deserialize)]
@@ -72,6 +74,11 @@ pub(crate) struct PruneFinetuneArgs {
     /// COCO annotations, where they are not at annotations/instances_SPLIT.json.
     #[arg(long, value_name = "FILE")]
     pub(crate) annotations: Option<PathBuf>,
+    /// Milliseconds per image of released networks as this program runs them here, for the comparison with a dense
+    /// network that takes as long: yolov5n=25.7,yolov5s=85.3.
+    #[arg(long, value_name = "NAME=MS", value_delimiter = ',', value_parser = sibling_ms)]
+    #[serde(default)]
+    pub(crate) latency: Vec<SiblingMs>,
     /// Decides shuffling and augmentation.
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,

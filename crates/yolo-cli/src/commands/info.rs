@@ -4,6 +4,7 @@ use anyhow::Result;
 use yolo_model::{Checkpoint, LayerSummary};
 use yolo_prune::Sparsity;
 
+use super::pack::packing_json;
 use super::prune::layers_json;
 use crate::args::InfoArgs;
 use crate::console::Output;
@@ -15,6 +16,7 @@ use crate::results::{ModelFigures, SCHEMA};
 pub(crate) fn run(args: &InfoArgs) -> Result<()> {
     let output = Output::new(args.json);
     let weights = Weights::load(&args.weights, args.offline)?;
+    let packing = Checkpoint::packing(&weights.path)?;
     let checkpoint = if args.fuse { weights.checkpoint.fuse()? } else { weights.checkpoint };
     let sparsity = Sparsity::of(&checkpoint)?;
     print_layers(&output, &checkpoint, &sparsity)?;
@@ -39,6 +41,14 @@ pub(crate) fn run(args: &InfoArgs) -> Result<()> {
         checkpoint.class_names.join(", ")
     ))?;
     output.line(format!("File: {} ({})", weights.path.display(), bytes(weights.file_bytes)))?;
+    if let Some(packing) = &packing {
+        output.line(format!(
+            "Packed: {} tensors, {} of their {} elements are stored",
+            packing.tensors,
+            thousands(packing.kept),
+            thousands(packing.elements)
+        ))?;
+    }
     output.json(&serde_json::json!({
         "schema": SCHEMA,
         "model": ModelFigures::of(&checkpoint, &weights.path, weights.file_bytes)?,
@@ -47,6 +57,7 @@ pub(crate) fn run(args: &InfoArgs) -> Result<()> {
         "strides": detect.strides,
         "anchors": detect.anchors,
         "pruning": checkpoint.pruning,
+        "packing": packing.as_ref().map(packing_json),
         "layers": layers_json(&sparsity),
         "architecture": checkpoint.architecture,
     }))

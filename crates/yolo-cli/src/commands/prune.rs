@@ -9,6 +9,7 @@ use crate::console::Output;
 use crate::format::{bytes, thousands};
 use crate::resolve::Weights;
 use crate::results::{ModelFigures, SCHEMA};
+use crate::verdict::before_measuring;
 
 /// Prunes a checkpoint, prints what happened to each convolution, and writes it.
 pub(crate) fn run(args: &PruneArgs) -> Result<()> {
@@ -40,6 +41,9 @@ pub(crate) fn run(args: &PruneArgs) -> Result<()> {
     print_layers(&output, &plan, &sparsity)?;
     output.line(pruning_line(&plan, &sparsity))?;
     let size = std::fs::metadata(&args.out)?.len();
+    for line in before_measuring(&dense, &ModelFigures::of(&pruned.fuse()?, &args.out, size)?) {
+        output.line(line)?;
+    }
     output.line(format!("Saved {} ({})", args.out.display(), bytes(size)))?;
     output.json(&serde_json::json!({
         "schema": SCHEMA,

@@ -18,7 +18,7 @@ use super::info::summary_line;
 use super::prune::pruning_line;
 use super::train::fitted_image_size;
 use crate::args::{MethodArg, PruneFinetuneArgs, RankArg};
-use crate::comparison::{Account, Stage, lines, report, rows};
+use crate::comparison::{Account, Stage, lines, report, rows, verdict};
 use crate::console::Output;
 use crate::format::thousands;
 use crate::measure::{CocoWishes, Yardstick, check_classes, open_split};
@@ -26,10 +26,11 @@ use crate::resolve::{Weights, absolute, data_config};
 use crate::results::SCHEMA;
 use crate::run_dir::{FLAGS, RunDir, read_flags, resumed_run};
 use crate::training_view::TrainingView;
+use crate::verdict::{Latency, Verdict};
 use crate::{device, interrupt, presets, report as html, table};
 
 /// Side of the drawn images, in pixels.
-const DEMO_IMAGE_SIZE: usize = 256;
+pub(super) const DEMO_IMAGE_SIZE: usize = 256;
 /// The figures of a run, in its folder.
 const SUMMARY: &str = "summary.json";
 
@@ -218,17 +219,24 @@ impl Job {
         for line in lines(stages, &rows) {
             output.line(line)?;
         }
+        let latency = Some(Latency(&self.args.latency)).filter(|latency| !latency.0.is_empty());
+        let verdict = verdict(stages, &self.weights.checkpoint, latency);
+        output.line("")?;
+        for line in verdict.iter().flat_map(Verdict::sentences) {
+            output.line(line)?;
+        }
         let history = &finetuned.state.progress.history;
         let summary = serde_json::json!({
             "schema": SCHEMA,
             "stages": stages,
+            "verdict": verdict,
             "recipe": self.recipe,
             "kept": finetuned.choice.to_string(),
             "epochs": history,
         });
         self.run.write(SUMMARY, serde_json::to_string_pretty(&summary)?.as_bytes())?;
-        let page =
-            html::render(&report(self.account(finetuned), stages, rows, history, &self.yardstick.dataset));
+        let account = self.account(finetuned, verdict);
+        let page = html::render(&report(account, stages, rows, history, &self.yardstick.dataset));
         let page = self.run.write("report.html", page.as_bytes())?;
         // What a resumed run would go on from; nothing is left to be done.
         remove(&folder.state())?;
@@ -243,7 +251,7 @@ impl Job {
         output.json(&summary)
     }
 
-    fn account(&self, finetuned: &Finetuned) -> Account {
+    fn account(&self, finetuned: &Finetuned, verdict: Option<Verdict>) -> Account {
         let name = self.weights.path.file_stem().unwrap_or_default().to_string_lossy();
         let percent = crate::format::general(self.recipe.prune.amount * 100.0, 4);
         let mut notes = vec![format!("Kept: {}.", finetuned.choice)];
@@ -268,6 +276,7 @@ impl Job {
                 self.args.device
             ),
             command: command_line(),
+            verdict,
             notes,
         }
     }
@@ -297,7 +306,7 @@ fn zeros_line(pruned: &Checkpoint, finetuned: &Finetuned, file: &Path) -> Result
 }
 
 /// The command as it was typed, with its program by name.
-fn command_line() -> String {
+pub(super) fn command_line() -> String {
     let quoted = |arg: String| match arg.chars().all(|c| c.is_alphanumeric() || "-_./=:,".contains(c)) {
         true if !arg.is_empty() => arg,
         _ => format!("'{arg}'"),
@@ -323,7 +332,7 @@ fn remove_leftovers(folder: &Path) -> Result<()> {
 }
 
 /// Removes a file that need not be there.
-fn remove(file: &Path) -> Result<()> {
+pub(super) fn remove(file: &Path) -> Result<()> {
     match std::fs::remove_file(file) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(error).with_context(|| file.display().to_string())

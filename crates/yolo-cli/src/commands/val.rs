@@ -18,6 +18,7 @@ use crate::measure::{CocoWishes, Measurement, Yardstick, check_classes, open_spl
 use crate::resolve::{Weights, data_config};
 use crate::results::{ModelFigures, Results};
 use crate::run_dir::RunDir;
+use crate::verdict::before_measuring;
 use crate::{device, labels_txt, table};
 
 /// Most classes for which the table has a line each without `--verbose`.
@@ -62,6 +63,11 @@ pub(crate) fn run(args: &ValArgs) -> Result<()> {
     let model = ModelFigures::of(&network, &weights.path, weights.file_bytes)?;
     let figures = Results::new(model, &validation, &names, options.image_size, coco);
     run.write("results.json", serde_json::to_string_pretty(&figures)?.as_bytes())?;
+    if args.prune.is_some() {
+        for line in before_measuring(&weights.checkpoint, &figures.model) {
+            output.line(line)?;
+        }
+    }
     output.line(format!("Results saved to {}", run.path().display()))?;
     output.json(&figures)
 }

@@ -8,6 +8,7 @@ use super::rows::signed;
 use super::samples::samples;
 use crate::format::{bytes, thousands, utc_now};
 use crate::report::{EpochPoint, LayerSparsity, Report, Row, Stage as Curves, Tile};
+use crate::verdict::Verdict;
 
 /// What a run says of itself.
 pub(crate) struct Account {
@@ -17,6 +18,8 @@ pub(crate) struct Account {
     pub(crate) subtitle: String,
     /// The command that does it again.
     pub(crate) command: String,
+    /// Whether it paid.
+    pub(crate) verdict: Option<Verdict>,
     /// Remarks.
     pub(crate) notes: Vec<String>,
 }
@@ -33,7 +36,10 @@ pub(crate) fn report(
     Report {
         title: account.title,
         subtitle: account.subtitle,
-        verdict: verdict(stages),
+        verdict: format!("{} {}", kept(stages), account.verdict.as_ref().map_or("", |v| &v.headline))
+            .trim()
+            .to_owned(),
+        conclusion: account.verdict.iter().flat_map(|verdict| verdict.sentences().cloned()).collect(),
         tiles: tiles(stages),
         command: account.command,
         created: utc_now(),
@@ -47,7 +53,7 @@ pub(crate) fn report(
 }
 
 /// What the run came to, in one sentence.
-fn verdict(stages: &[Stage]) -> String {
+fn kept(stages: &[Stage]) -> String {
     let (Some(first), Some(last)) = (stages.first(), stages.last()) else { return String::new() };
     let (before, after) = (first.figures.native.map, last.figures.native.map);
     let kept = if before > 0.0 { after / before * 100.0 } else { 0.0 };

@@ -118,17 +118,30 @@ fn sizes(stages: &[Stage]) -> Vec<Row> {
             &|s| format!("{:.2}", s.figures.model.gflops),
             true,
         ),
+        row(
+            "GFLOPs (non-zero)",
+            &|s| s.figures.model.gflops_nonzero,
+            &|s| format!("{:.2}", s.figures.model.gflops_nonzero),
+            true,
+        ),
         row("File", &|s| s.figures.model.file_bytes as f64, &|s| bytes(s.figures.model.file_bytes), true),
     ]
 }
 
 fn time(stages: &[Stage]) -> Row {
+    let zeros_only = match (stages.first(), stages.last()) {
+        (Some(first), Some(last)) => {
+            let (first, last) = (&first.figures.model, &last.figures.model);
+            first.gflops == last.gflops && first.conv_zeros < last.conv_zeros
+        }
+        _ => false,
+    };
     Row {
         group: SPEED.to_owned(),
         label: "ms per image".to_owned(),
         values: stages.iter().map(|stage| Some(format!("{:.1}", stage.figures.speed_ms.inference))).collect(),
         // Zeros do not change what this back end computes; a difference would be noise.
-        change: None,
+        change: zeros_only.then(|| "zeros: no gain".to_owned()),
         better: None,
     }
 }

@@ -19,38 +19,51 @@ pub(crate) fn render(report: &Report) -> String {
         _ => String::new(),
     };
     let sections = [
-        section("metrics", "Metrics", &metrics_intro, &table::render(report)),
+        section(
+            "metrics",
+            "Metrics",
+            &metrics_intro,
+            &(table::render(report) + &conclusion(&report.conclusion)),
+        ),
         pr_chart::render(&report.stages, &report.pr_note),
         layers::render(&report.stages),
         history::render(&report.history, &report.stages),
         detections::render(&report.samples, &report.stages),
         notes(&report.notes),
-        origin(report),
+        origin(&report.command, &report.created),
     ];
+    let tiles: String = report.tiles.iter().map(tile).collect();
+    document(
+        &report.title,
+        &header(&report.title, &report.subtitle, &report.verdict, &tiles),
+        &sections.concat(),
+    )
+}
+
+/// A document around a header and sections, which are HTML.
+pub(crate) fn document(title: &str, header: &str, sections: &str) -> String {
     format!(
         "<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
          <meta name=\"color-scheme\" content=\"light dark\">\n<title>{}</title>\n\
          <style>\n{STYLE}</style>\n</head>\n\
-         <body>\n{}<main>\n{}</main>\n</body>\n</html>\n",
-        escape(&report.title),
-        header(report),
-        sections.concat()
+         <body>\n{header}<main>\n{sections}</main>\n</body>\n</html>\n",
+        escape(title)
     )
 }
 
-/// Title, verdict and the large numbers.
-fn header(report: &Report) -> String {
+/// Title, verdict and the large numbers; `tiles` is HTML.
+pub(crate) fn header(title: &str, subtitle: &str, verdict: &str, tiles: &str) -> String {
     let paragraph = |class: &str, text: &str| {
         if text.is_empty() { String::new() } else { format!("<p class=\"{class}\">{}</p>\n", escape(text)) }
     };
-    let tiles: String = report.tiles.iter().map(tile).collect();
-    let tiles = if tiles.is_empty() { tiles } else { format!("<dl class=\"tiles\">\n{tiles}</dl>\n") };
+    let tiles =
+        if tiles.is_empty() { String::new() } else { format!("<dl class=\"tiles\">\n{tiles}</dl>\n") };
     format!(
         "<header>\n<h1>{}</h1>\n{}{}{tiles}</header>\n",
-        escape(&report.title),
-        paragraph("subtitle", &report.subtitle),
-        paragraph("verdict", &report.verdict)
+        escape(title),
+        paragraph("subtitle", subtitle),
+        paragraph("verdict", verdict)
     )
 }
 
@@ -69,6 +82,17 @@ fn tile(tile: &Tile) -> String {
     )
 }
 
+/// The sentences below the table.
+pub(crate) fn conclusion(lines: &[String]) -> String {
+    let paragraphs = lines.iter().map(|line| format!("<p>{}</p>\n", escape(line)));
+    let paragraphs: String = paragraphs.collect();
+    if paragraphs.is_empty() {
+        paragraphs
+    } else {
+        format!("<div class=\"conclusion\">\n{paragraphs}</div>\n")
+    }
+}
+
 fn notes(notes: &[String]) -> String {
     if notes.is_empty() {
         return String::new();
@@ -78,11 +102,11 @@ fn notes(notes: &[String]) -> String {
 }
 
 /// What to run to get this page again.
-fn origin(report: &Report) -> String {
-    let created = if report.created.is_empty() {
+pub(crate) fn origin(command: &str, created: &str) -> String {
+    let created = if created.is_empty() {
         String::new()
     } else {
-        format!("<p>Created {} by yolo-prune.</p>\n", escape(&report.created))
+        format!("<p>Created {} by yolo-prune.</p>\n", escape(created))
     };
-    section("origin", "Command", &created, &format!("<pre><code>{}</code></pre>", escape(&report.command)))
+    section("origin", "Command", &created, &format!("<pre><code>{}</code></pre>", escape(command)))
 }

@@ -59,6 +59,7 @@ fn nasty() -> Report {
             change: Some(text()),
             better: Some(false),
         }],
+        conclusion: vec![text()],
         pr_note: text(),
         history: vec![
             epoch(0, 0.5),
@@ -82,6 +83,7 @@ fn empty() -> Report {
         created: String::new(),
         stages: Vec::new(),
         rows: Vec::new(),
+        conclusion: Vec::new(),
         pr_note: String::new(),
         history: Vec::new(),
         samples: Vec::new(),

@@ -4,6 +4,7 @@
 mod assembler;
 mod containers;
 mod hostile;
+mod packed_files;
 mod released;
 mod safetensors_files;
 mod variants;

@@ -1,6 +1,8 @@
 //! Magnitude pruning of whole networks: exact counts, the reference's account, and what must not change.
 #![allow(clippy::unwrap_used)]
 
+mod packing;
+
 use std::path::PathBuf;
 
 use rand::rngs::StdRng;
@@ -150,7 +152,8 @@ fn errors_say_what_is_wrong() {
     let dense = network();
     let error = |options: &PruneOptions| plan(&dense, options).unwrap_err();
     for amount in [-0.1, 1.5, f64::NAN] {
-        assert!(matches!(error(&PruneOptions::new(Method::Layer, amount)), PruneError::Amount(_)));
+        let error = error(&PruneOptions::new(Method::Layer, amount));
+        assert!(matches!(error, PruneError::Allocation { .. }), "{error}");
     }
     let with = |pattern: &str| PruneOptions {
         exclude: vec![Pattern::new(pattern)],

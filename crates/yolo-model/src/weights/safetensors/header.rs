@@ -12,21 +12,21 @@ use crate::weights::error::{WeightsError, WeightsErrorKind};
 use crate::weights::tensor::ElementType;
 
 /// The name under which the header keeps its free-form part.
-pub(super) const METADATA_KEY: &str = "__metadata__";
+pub(in crate::weights) const METADATA_KEY: &str = "__metadata__";
 /// The longest header that the format allows.
 const MAX_HEADER_BYTES: u64 = 100_000_000;
 
 /// One tensor's entry.
 #[derive(Debug, Default, serde::Serialize, serde::Deserialize)]
-pub(super) struct TensorInfo {
-    pub(super) dtype: String,
-    pub(super) shape: Vec<usize>,
+pub(in crate::weights) struct TensorInfo {
+    pub(in crate::weights) dtype: String,
+    pub(in crate::weights) shape: Vec<usize>,
     /// Start and end in bytes, from the end of the header.
-    pub(super) data_offsets: (usize, usize),
+    pub(in crate::weights) data_offsets: (usize, usize),
 }
 
 impl TensorInfo {
-    pub(super) fn element_type(&self) -> Result<ElementType, WeightsError> {
+    pub(in crate::weights) fn element_type(&self) -> Result<ElementType, WeightsError> {
         Ok(match self.dtype.as_str() {
             "F16" => ElementType::F16,
             "BF16" => ElementType::BF16,
@@ -48,6 +48,12 @@ impl TensorInfo {
         })
     }
 
+    /// Its part of the data behind a header that was checked.
+    pub(in crate::weights) fn bytes_in<'a>(&self, data: &'a [u8]) -> &'a [u8] {
+        let (start, end) = self.data_offsets;
+        data.get(start..end).unwrap_or_default()
+    }
+
     fn check(&self) -> Result<(), WeightsError> {
         let (start, end) = self.data_offsets;
         let needed =
@@ -62,16 +68,35 @@ impl TensorInfo {
     }
 }
 
+/// The name of an element type in a header.
+pub(in crate::weights) fn dtype(element_type: ElementType) -> &'static str {
+    match element_type {
+        ElementType::F16 => "F16",
+        ElementType::BF16 => "BF16",
+        ElementType::F32 => "F32",
+        ElementType::F64 => "F64",
+        ElementType::I8 => "I8",
+        ElementType::I16 => "I16",
+        ElementType::I32 => "I32",
+        ElementType::I64 => "I64",
+        ElementType::U8 => "U8",
+        ElementType::U16 => "U16",
+        ElementType::U32 => "U32",
+        ElementType::U64 => "U64",
+        ElementType::Bool => "BOOL",
+    }
+}
+
 /// The whole header, in the order of the file.
 #[derive(Debug)]
-pub(super) struct Header {
-    pub(super) metadata: BTreeMap<String, String>,
-    pub(super) tensors: IndexMap<String, TensorInfo>,
+pub(in crate::weights) struct Header {
+    pub(in crate::weights) metadata: BTreeMap<String, String>,
+    pub(in crate::weights) tensors: IndexMap<String, TensorInfo>,
 }
 
 impl Header {
     /// The header as it starts a file: its length, then JSON padded to a multiple of eight bytes.
-    pub(super) fn to_bytes(&self) -> Result<Vec<u8>, WeightsError> {
+    pub(in crate::weights) fn to_bytes(&self) -> Result<Vec<u8>, WeightsError> {
         let mut json = serde_json::to_vec(self).map_err(|error| {
             let reason = format!("the header cannot be written: {error}");
             WeightsError::new(WeightsErrorKind::Format, reason, "report this as a bug")
@@ -83,7 +108,7 @@ impl Header {
     }
 
     /// The header and the data behind it.
-    pub(super) fn parse(bytes: &[u8]) -> Result<(Self, &[u8]), WeightsError> {
+    pub(in crate::weights) fn parse(bytes: &[u8]) -> Result<(Self, &[u8]), WeightsError> {
         let (length, rest) = bytes.split_first_chunk::<8>().ok_or_else(|| {
             WeightsError::damaged(format!("is {} bytes, too short for a safetensors file", bytes.len()))
         })?;

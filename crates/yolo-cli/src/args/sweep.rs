@@ -1,0 +1,142 @@
+//! Flags of `sweep`.
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde::{Deserialize, Serialize};
+
+use super::{MethodArg, maybe_path, run_name, unit};
+
+/// More points than anybody waits for.
+const MAX_AMOUNTS: usize = 1000;
+
+#[derive(Clone, Debug, Args, Serialize, Deserialize)]
+#[command(after_help = "\
+Examples:
+  yolo-cli sweep --weights yolov5n.pt --data coco128.yaml
+  yolo-cli sweep --weights best.pt --data mine.yaml --methods global --amounts 0.5:0.9:0.05
+  yolo-cli sweep --resume runs/sweep/exp
+
+Measures the dense network, and then the network pruned by every method and amount, without fine-tuning. The run's
+folder holds sweep.csv, results.json and report.html with the curves. A run that was interrupted goes on with the
+points that are missing.")]
+pub(crate) struct SweepArgs {
+    /// Checkpoint, or the name of a released one; `demo` is the small network that comes with the program.
+    #[arg(long, default_value = "demo")]
+    pub(crate) weights: PathBuf,
+    /// Data set yaml, or a known name: coco, coco128, demo.
+    #[arg(long, default_value = "demo")]
+    pub(crate) data: PathBuf,
+    /// Which weights go.
+    #[arg(long, value_enum, value_delimiter = ',', default_value = "layer,global", num_args = 1..)]
+    pub(crate) methods: Vec<MethodArg>,
+    /// Fractions of the convolution weights that go, from 0 to below 1: a list, or FROM:TO:STEP.
+    #[arg(long, default_value = "0.1:0.9:0.1", value_parser = amounts)]
+    pub(crate) amounts: Amounts,
+    /// Images that methods with statistics or gradients look at; no labels are read.
+    #[arg(long, value_name = "IMAGE_DIR")]
+    pub(crate) calibration: Option<PathBuf>,
+    /// Convolutions to leave alone, by name: model.24 (with all below it), '*.cv1'. Repeatable.
+    #[arg(long, value_name = "PATTERN")]
+    pub(crate) exclude: Vec<String>,
+    /// Images per batch.
+    #[arg(long, visible_alias = "batch", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub(crate) batch_size: u32,
+    /// Long side of the images in pixels [default: 640, 256 for the demo].
+    #[arg(long, visible_aliases = ["img", "img-size"], value_parser = clap::value_parser!(u32).range(32..=8192))]
+    pub(crate) imgsz: Option<u32>,
+    /// Detections need a score above this.
+    #[arg(long, visible_alias = "conf", default_value_t = 0.001, value_parser = unit)]
+    pub(crate) conf_thres: f64,
+    /// Overlap above which the weaker of two boxes goes.
+    #[arg(long, visible_alias = "iou", default_value_t = 0.6, value_parser = unit)]
+    pub(crate) iou_thres: f64,
+    /// COCO annotations, where they are not at annotations/instances_SPLIT.json.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) annotations: Option<PathBuf>,
+    /// Where to compute: cpu, cuda:0, tch, tch:cuda:0.
+    #[arg(long, default_value = "cpu")]
+    pub(crate) device: String,
+    /// Threads that decode images [default: one per core, at most 8].
+    #[arg(long)]
+    pub(crate) workers: Option<usize>,
+    /// Read every label again instead of using the cache.
+    #[arg(long)]
+    pub(crate) no_cache: bool,
+    /// Never download weights.
+    #[arg(long)]
+    pub(crate) offline: bool,
+    /// Folder of the runs.
+    #[arg(long, default_value = "runs/sweep")]
+    pub(crate) project: PathBuf,
+    /// Name of this run; numbered when it exists: exp, exp2, …
+    #[arg(long, default_value = "exp", value_parser = run_name)]
+    pub(crate) name: String,
+    /// Write into an existing run.
+    #[arg(long)]
+    pub(crate) exist_ok: bool,
+    /// Go on with an interrupted run: its folder, or the newest below --project if none is named.
+    #[arg(long, num_args = 0..=1, default_missing_value = "", value_name = "RUN", value_parser = maybe_path)]
+    #[serde(skip)]
+    pub(crate) resume: Option<PathBuf>,
+    /// Print results.json, alone, on stdout.
+    #[arg(long)]
+    #[serde(skip)]
+    pub(crate) json: bool,
+    /// The command that began the run.
+    #[arg(skip)]
+    #[serde(default)]
+    pub(crate) command: String,
+}
+
+/// Fractions by rising size, each once.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Amounts(pub(crate) Vec<f64>);
+
+/// `0.3,0.5` or `0.1:0.9:0.1` or both.
+fn amounts(text: &str) -> Result<Amounts, String> {
+    let mut all = Vec::new();
+    for item in text.split(',') {
+        match item.split(':').collect::<Vec<_>>().as_slice() {
+            [one] => all.push(fraction(one)?),
+            [from, to, step] => {
+                let (from, to, step) = (fraction(from)?, fraction(to)?, fraction(step)?);
+                if step <= 0.0 || to < from || (to - from) / step >= MAX_AMOUNTS as f64 {
+                    return Err(format!("{item:?} must rise from FROM to TO in at most {MAX_AMOUNTS} steps"));
+                }
+                // A last step that misses TO by rounding counts.
+                let steps = ((to - from) / step + 1e-6) as usize;
+                let amount = |i: usize| (from + i as f64 * step) * 1e9;
+                all.extend((0..=steps).map(|i| amount(i).round() / 1e9));
+            }
+            _ => return Err(format!("{item:?} is neither a number nor FROM:TO:STEP")),
+        }
+    }
+    all.sort_by(f64::total_cmp);
+    all.dedup();
+    Ok(Amounts(all))
+}
+
+fn fraction(text: &str) -> Result<f64, String> {
+    match text.trim().parse::<f64>() {
+        Ok(amount) if (0.0..1.0).contains(&amount) => Ok(amount),
+        _ => Err(format!("{text:?} is not a number from 0 to below 1")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_and_ranges_are_exact() -> Result<(), String> {
+        assert_eq!(amounts("0.1:0.9:0.1")?.0, [0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]);
+        assert_eq!(amounts("0.5, 0.3,0.5")?.0, [0.3, 0.5]);
+        assert_eq!(amounts("0:0.25:0.1,0.7")?.0, [0.0, 0.1, 0.2, 0.7]);
+        assert_eq!(amounts("0.3:0.3:0.1")?.0, [0.3]);
+        for bad in ["", "1", "-0.1", "nan", "0.1:0.9", "0.9:0.1:0.1", "0.1:0.9:0", "0:0.9:0.0001", "a:b:c"] {
+            assert!(amounts(bad).is_err(), "{bad}");
+        }
+        Ok(())
+    }
+}
