@@ -3,17 +3,18 @@
 mod export;
 mod finetune;
 mod pack;
+mod pruning;
 mod sweep;
 mod train;
 
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use serde::{Deserialize, Serialize};
 
 pub(crate) use export::{ExportArgs, ExportFormat};
 pub(crate) use finetune::PruneFinetuneArgs;
 pub(crate) use pack::PackArgs;
+pub(crate) use pruning::{MethodArg, RankArg, RepairArg, SelectionArgs};
 pub(crate) use sweep::SweepArgs;
 pub(crate) use train::{OptimizerArg, TrainArgs};
 
@@ -56,24 +57,6 @@ pub(crate) enum Command {
     PruneFinetune(Box<PruneFinetuneArgs>),
     /// Measure a network at many amounts of pruning, by one or several methods: the curves, as CSV and as a page.
     Sweep(Box<SweepArgs>),
-}
-
-/// Which weights compete with each other for being pruned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-pub(crate) enum MethodArg {
-    /// Each convolution loses the same fraction (YOLOv5's tutorial).
-    Layer,
-    /// All convolutions compete.
-    Global,
-}
-
-/// The weights whose magnitudes are compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-pub(crate) enum RankArg {
-    /// As they run: batch normalisation folded in.
-    Fused,
-    /// As they are stored.
-    Unfused,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -143,12 +126,15 @@ pub(crate) struct ValArgs {
     /// Prune this fraction of the fused network's convolution weights first.
     #[arg(long, value_name = "AMOUNT", value_parser = unit)]
     pub(crate) prune: Option<f64>,
-    /// Which weights compete.
-    #[arg(long, value_enum, default_value = "layer", requires = "prune")]
-    pub(crate) prune_method: MethodArg,
+    /// Which weights go.
+    #[arg(long, value_enum, requires = "prune")]
+    pub(crate) prune_method: Option<MethodArg>,
     /// Convolutions to leave alone, by name: model.24 (with all below it), '*.cv1'. Repeatable.
     #[arg(long, value_name = "PATTERN", requires = "prune")]
     pub(crate) exclude: Vec<String>,
+    /// Images for methods that look at some; no labels are read.
+    #[arg(long, value_name = "IMAGE_DIR", requires = "prune")]
+    pub(crate) calibration: Option<PathBuf>,
     /// COCO annotations, where they are not at annotations/instances_SPLIT.json.
     #[arg(long, value_name = "FILE")]
     pub(crate) annotations: Option<PathBuf>,
@@ -176,26 +162,29 @@ pub(crate) struct ValArgs {
 #[command(after_help = "\
 Examples:
   yolo-cli prune --weights yolov5n.pt --amount 0.3 --out pruned.safetensors
+  yolo-cli prune --weights yolov5n.pt --amount 0.5 --calibration images/train --out pruned.safetensors
+  yolo-cli prune --weights yolov5n.pt --pattern 2:4 --calibration images/train --out pruned.safetensors
   yolo-cli prune --weights yolov5n.pt --amount 0.5 --method global --exclude model.24 --out pruned.safetensors
 
-The file keeps batch normalisation, so it can be fine-tuned. By default the magnitudes that are compared
-are those of the fused network, the ones that run, so that it has the same zeros as `val --prune`.")]
+With --calibration, any folder of images, the weights that stay are fitted to what the dense network computes, which
+keeps far more accuracy; no labels are needed. The file keeps batch normalisation, so it can be fine-tuned. Without
+images, the magnitudes that are compared are those of the fused network, the ones that run, so that it has the same
+zeros as `val --prune`.")]
 pub(crate) struct PruneArgs {
     /// Checkpoint (.pt or .safetensors), or the name of a released one.
     #[arg(long)]
     pub(crate) weights: PathBuf,
-    /// Fraction of the convolution weights that goes, 0 to 1.
+    /// Fraction that goes, from 0 to below 1; an n:m pattern decides it.
     #[arg(long, value_parser = unit)]
-    pub(crate) amount: f64,
-    /// Which weights compete.
-    #[arg(long, value_enum, default_value = "layer")]
-    pub(crate) method: MethodArg,
-    /// Whose magnitudes are compared.
-    #[arg(long, value_enum, default_value = "fused")]
-    pub(crate) rank: RankArg,
-    /// Convolutions to leave alone, by name: model.24 (with all below it), '*.cv1'. Repeatable.
-    #[arg(long, value_name = "PATTERN")]
-    pub(crate) exclude: Vec<String>,
+    pub(crate) amount: Option<f64>,
+    #[command(flatten)]
+    pub(crate) selection: SelectionArgs,
+    /// Long side of the images that are looked at, in pixels.
+    #[arg(long, visible_aliases = ["img", "img-size"], default_value_t = 640, value_parser = clap::value_parser!(u32).range(32..=8192))]
+    pub(crate) imgsz: u32,
+    /// Where to compute what the network does on images: cpu, cuda:0, tch, tch:cuda:0.
+    #[arg(long, default_value = "cpu")]
+    pub(crate) device: String,
     /// Fold batch normalisation into the convolutions of the written file.
     #[arg(long)]
     pub(crate) fuse: bool,

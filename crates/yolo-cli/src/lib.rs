@@ -15,6 +15,7 @@ mod report;
 mod resolve;
 mod results;
 mod run_dir;
+mod selection;
 mod sweep;
 mod table;
 mod training_view;

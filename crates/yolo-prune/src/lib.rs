@@ -40,7 +40,7 @@ mod sensitivity;
 mod sparsity;
 
 pub use allocation::Limit;
-pub use calibration::{Calibration, CalibrationImages, ImageBatch};
+pub use calibration::{Calibration, CalibrationImages, ImageBatch, bytes_per_image};
 pub use cost::nonzero_gflops;
 pub use error::{PruneError, Result};
 pub use exclude::Pattern;

@@ -17,6 +17,18 @@ impl Mask {
         Self { words, len }
     }
 
+    /// The mask that keeps the elements for which `keep` is true.
+    pub fn of(keep: &[bool]) -> Self {
+        let mut mask = Self::keep_all(keep.len());
+        keep.iter().enumerate().filter(|(_, keep)| !**keep).for_each(|(index, _)| mask.prune(index));
+        mask
+    }
+
+    /// Whether each element stays.
+    pub fn to_bools(&self) -> Vec<bool> {
+        (0..self.len).map(|index| self.keeps(index)).collect()
+    }
+
     /// The mask that keeps the elements of `values` that are not zero.
     pub fn of_nonzeros(values: &[f32]) -> Self {
         let mut mask = Self::keep_all(values.len());

@@ -97,6 +97,15 @@ impl Method {
         Self::Reconstruction,
     ];
 
+    /// The method with these parts, if one has a name.
+    pub fn of(criterion: Criterion, allocation: Allocation, rank: Rank) -> Option<Self> {
+        if (criterion, allocation, rank) == (Criterion::Magnitude, Allocation::Global, Rank::Fused) {
+            // Both names fit; this is the one that is typed.
+            return Some(Self::Global);
+        }
+        Self::ALL.into_iter().find(|method| method.parts() == (criterion, allocation))
+    }
+
     /// What it consists of.
     pub fn parts(self) -> (Criterion, Allocation) {
         match self {

@@ -10,7 +10,7 @@ use crate::error::{PruneError, Result};
 use crate::fit::fit;
 use crate::mask::Mask;
 use crate::masks::masks;
-use crate::options::{Allocation, Criterion, PruneOptions, Rank, Repair};
+use crate::options::{Allocation, Criterion, Method, PruneOptions, Rank, Repair, Unit};
 use crate::pattern::Structure;
 use crate::scores::scores;
 use crate::sensitivity::error_curves;
@@ -24,6 +24,8 @@ pub struct PrunePlan {
     pub allocation: Allocation,
     /// The fraction asked for; with n:m, the one that follows from it.
     pub amount: f64,
+    /// What it is a fraction of.
+    pub unit: Unit,
     /// Whose magnitudes were compared.
     pub rank: Rank,
     /// Which weights went together.
@@ -120,6 +122,7 @@ fn plan_masks(
         criterion: options.criterion,
         allocation: options.allocation,
         amount: if is_fixed { gone as f64 / total.max(1) as f64 } else { options.amount },
+        unit: options.unit,
         rank: options.rank,
         structure: options.structure,
         repair: options.repair,
@@ -194,9 +197,11 @@ impl PrunePlan {
     /// What a checkpoint remembers of its pruning.
     fn record(&self) -> serde_json::Value {
         json!({
+            "method": Method::of(self.criterion, self.allocation, self.rank),
             "criterion": self.criterion,
             "allocation": self.allocation,
             "amount": self.amount,
+            "unit": self.unit,
             "rank": self.rank,
             "structure": self.structure,
             "repair": self.repair,

@@ -5,7 +5,7 @@ use burn::tensor::Device;
 use yolo_data::dataset::Dataset;
 use yolo_model::weights::FloatFormat;
 use yolo_model::{Checkpoint, Yolo};
-use yolo_prune::{apply, plan};
+use yolo_prune::plan;
 
 use crate::batch_norm::{ReestimationOptions, reestimate_batch_norm};
 use crate::error::Result;
@@ -160,7 +160,7 @@ impl Finetuning<'_> {
             return Ok(None);
         }
         let amount = self.recipe.prune.amount * cubic(epoch + 1, steps);
-        let options = self.recipe.prune_options(amount);
+        let options = self.recipe.prune.gradual_options(amount);
         Ok(Some(Masks::of(&plan(checkpoint, &options)?)))
     }
 
@@ -184,13 +184,4 @@ impl Finetuning<'_> {
         let masks = if best.epoch.is_none() { self.masks } else { &state.masks };
         Ok(Finetuned { checkpoint: half_precision(&checkpoint, masks)?, choice, state })
     }
-}
-
-/// Prunes `dense` as the recipe says, at once.
-///
-/// # Errors
-/// As [`plan`] and [`apply`].
-pub fn prune(dense: &Checkpoint, recipe: &Recipe) -> Result<(Checkpoint, yolo_prune::PrunePlan)> {
-    let plan = plan(dense, &recipe.prune_options(recipe.prune.amount))?;
-    Ok((apply(dense, &plan)?, plan))
 }

@@ -39,6 +39,8 @@ pub struct PruneRecipe {
     pub unit: Unit,
     /// Which weights go together: unstructured, n:m, or a block such as 4x1.
     pub structure: Structure,
+    /// Whether channels are reordered first, so that n:m loses less; the network computes the same.
+    pub permute: bool,
     /// Fraction of every convolution that goes at least.
     pub min_sparsity: f64,
     /// Fraction of every convolution that goes at most.
@@ -104,6 +106,7 @@ impl Default for PruneRecipe {
             amount: 0.5,
             unit: Unit::Weights,
             structure: Structure::Unstructured,
+            permute: false,
             min_sparsity: 0.0,
             max_sparsity: 1.0,
             limits: IndexMap::new(),
@@ -180,11 +183,6 @@ impl Recipe {
         }
         Ok(())
     }
-
-    /// The pruning, with `amount` in place of the recipe's.
-    pub fn prune_options(&self, amount: f64) -> PruneOptions {
-        self.prune.options(amount)
-    }
 }
 
 impl PruneRecipe {
@@ -204,6 +202,19 @@ impl PruneRecipe {
             exclude: patterns(&self.exclude),
             repair: self.repair.unwrap_or(usual.repair),
             ..usual
+        }
+    }
+
+    /// The pruning while the sparsity rises during training: by magnitude, since training moves what images would
+    /// say, and repairs what goes.
+    pub fn gradual_options(&self, amount: f64) -> PruneOptions {
+        let options = self.options(amount);
+        let is_measured = options.allocation == Allocation::Sensitivity;
+        PruneOptions {
+            criterion: Criterion::Magnitude,
+            allocation: if is_measured { Allocation::Global } else { options.allocation },
+            repair: Repair::None,
+            ..options
         }
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::verdict::{SiblingMs, sibling_ms};
 
-use super::{MethodArg, RankArg, maybe_path, run_name, unit};
+use super::{SelectionArgs, maybe_path, run_name, unit};
 
 #[derive(Clone, Debug, Args, Serialize, Deserialize)]
 #[command(after_help = "\
@@ -29,18 +29,12 @@ pub(crate) struct PruneFinetuneArgs {
     /// How to prune and fine-tune: a yaml, or the name of one of configs/recipes.
     #[arg(long)]
     pub(crate) recipe: Option<String>,
-    /// Fraction of the convolution weights that goes.
+    /// Fraction that goes, from 0 to below 1.
     #[arg(long, value_parser = unit)]
     pub(crate) amount: Option<f64>,
-    /// Which weights compete.
-    #[arg(long, value_enum)]
-    pub(crate) method: Option<MethodArg>,
-    /// Whose magnitudes are compared.
-    #[arg(long, value_enum)]
-    pub(crate) rank: Option<RankArg>,
-    /// Convolutions to leave alone, by name: model.24 (with all below it), '*.cv1'. Repeatable.
-    #[arg(long, value_name = "PATTERN")]
-    pub(crate) exclude: Vec<String>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) selection: SelectionArgs,
     /// Passes over the training images; 0 only prunes (and re-estimates batch normalisation).
     #[arg(long)]
     pub(crate) epochs: Option<u32>,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::{Deserialize, Serialize};
 
-use super::{MethodArg, maybe_path, run_name, unit};
+use super::{MethodArg, RankArg, RepairArg, maybe_path, run_name, unit};
 
 /// More points than anybody waits for.
 const MAX_AMOUNTS: usize = 1000;
@@ -15,6 +15,7 @@ const MAX_AMOUNTS: usize = 1000;
 Examples:
   yolo-cli sweep --weights yolov5n.pt --data coco128.yaml
   yolo-cli sweep --weights best.pt --data mine.yaml --methods global --amounts 0.5:0.9:0.05
+  yolo-cli sweep --weights best.pt --data mine.yaml --methods global,reconstruction --calibration mine/images/train
   yolo-cli sweep --resume runs/sweep/exp
 
 Measures the dense network, and then the network pruned by every method and amount, without fine-tuning. The run's
@@ -36,6 +37,12 @@ pub(crate) struct SweepArgs {
     /// Images that methods with statistics or gradients look at; no labels are read.
     #[arg(long, value_name = "IMAGE_DIR")]
     pub(crate) calibration: Option<PathBuf>,
+    /// Whose magnitudes are compared [default: fused; unfused by reconstruction].
+    #[arg(long, value_enum)]
+    pub(crate) rank: Option<RankArg>,
+    /// What happens to the weights that stay, in place of what each method does.
+    #[arg(long, value_enum)]
+    pub(crate) repair: Option<RepairArg>,
     /// Convolutions to leave alone, by name: model.24 (with all below it), '*.cv1'. Repeatable.
     #[arg(long, value_name = "PATTERN")]
     pub(crate) exclude: Vec<String>,

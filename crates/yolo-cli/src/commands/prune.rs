@@ -2,13 +2,15 @@
 
 use anyhow::{Context, Result, bail};
 use yolo_model::weights::FloatFormat;
-use yolo_prune::{Method, Pattern, PruneOptions, PrunePlan, Rank, Sparsity, apply, plan};
+use yolo_prune::{Allocation, PrunePlan, Sparsity, Structure, Unit, apply};
 
-use crate::args::{MethodArg, PruneArgs, RankArg};
+use crate::args::PruneArgs;
 use crate::console::Output;
+use crate::device;
 use crate::format::{bytes, thousands};
 use crate::resolve::Weights;
 use crate::results::{ModelFigures, SCHEMA};
+use crate::selection::{self, Planned, plan_pruning};
 use crate::verdict::before_measuring;
 
 /// Prunes a checkpoint, prints what happened to each convolution, and writes it.
@@ -27,12 +29,14 @@ pub(crate) fn run(args: &PruneArgs) -> Result<()> {
         );
     }
     let dense = if args.fuse { weights.checkpoint.fuse()? } else { weights.checkpoint };
-    let mut options = options(args.method, args.amount, &args.exclude);
-    options.rank = match args.rank {
-        RankArg::Fused => Rank::Fused,
-        RankArg::Unfused => Rank::Stored,
-    };
-    let plan = plan(&dense, &options).with_context(|| weights.path.display().to_string())?;
+    let amount = selection::amount(args.amount, args.selection.pattern)?;
+    let options = selection::options(&args.selection, amount);
+    let place = || weights.path.display().to_string();
+    let images = selection::images(&args.selection, &options, &dense, args.imgsz as usize)?;
+    let device = device::parse(&args.device)?;
+    let Planned { dense, plan } =
+        plan_pruning(&dense, &options, args.selection.permute, images.as_ref(), &device)
+            .with_context(place)?;
     let pruned = apply(&dense, &plan)?;
     let format = if args.half { FloatFormat::F16 } else { FloatFormat::lossless_for(&pruned.weights) };
     pruned.save(&args.out, format)?;
@@ -53,21 +57,13 @@ pub(crate) fn run(args: &PruneArgs) -> Result<()> {
     }))
 }
 
-/// What the flags say, as the library wants it.
-pub(crate) fn options(method: MethodArg, amount: f64, exclude: &[String]) -> PruneOptions {
-    let method = match method {
-        MethodArg::Layer => Method::Layer,
-        MethodArg::Global => Method::Global,
-    };
-    let exclude = exclude.iter().map(|pattern| Pattern::new(pattern)).collect();
-    PruneOptions { exclude, ..PruneOptions::new(method, amount) }
-}
-
 /// What was pruned, in one line; sparsity is over all parameters, as the reference counts it.
 pub(crate) fn pruning_line(plan: &PrunePlan, sparsity: &Sparsity) -> String {
-    let how = match plan.allocation {
-        yolo_prune::Allocation::Layer => "of each convolution",
-        _ => "of all convolutions together",
+    let how = match (plan.structure, plan.allocation, plan.unit) {
+        (Structure::NofM { n, m }, _, _) => format!("by {n}:{m}"),
+        (_, _, Unit::Flops) => "of the convolutions' FLOPs".to_owned(),
+        (_, Allocation::Layer, _) => "of each convolution".to_owned(),
+        _ => "of all convolutions together".to_owned(),
     };
     format!(
         "Pruned {}% {how}: {} of {} weights are zero, {} global sparsity",

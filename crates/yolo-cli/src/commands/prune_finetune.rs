@@ -4,12 +4,12 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
-use yolo_data::dataset::Split;
+use yolo_data::dataset::{Dataset, Split};
 use yolo_model::weights::FloatFormat;
 use yolo_model::{Checkpoint, NmsOptions};
-use yolo_prune::{Method, PrunePlan, Rank, Sparsity};
+use yolo_prune::{PrunePlan, Sparsity, apply};
 use yolo_train::ValidationOptions;
-use yolo_train::finetune::{Finetuned, Finetuning, finetune, prune};
+use yolo_train::finetune::{Finetuned, Finetuning, finetune};
 use yolo_train::masks::Masks;
 use yolo_train::recipe::Recipe;
 use yolo_train::train::{EpochRecord, RunFolder, TrainOptions, check};
@@ -17,7 +17,7 @@ use yolo_train::train::{EpochRecord, RunFolder, TrainOptions, check};
 use super::info::summary_line;
 use super::prune::pruning_line;
 use super::train::fitted_image_size;
-use crate::args::{MethodArg, PruneFinetuneArgs, RankArg};
+use crate::args::{PruneFinetuneArgs, SelectionArgs};
 use crate::comparison::{Account, Stage, lines, report, rows, verdict};
 use crate::console::Output;
 use crate::format::thousands;
@@ -25,6 +25,7 @@ use crate::measure::{CocoWishes, Yardstick, check_classes, open_split};
 use crate::resolve::{Weights, absolute, data_config};
 use crate::results::SCHEMA;
 use crate::run_dir::{FLAGS, RunDir, read_flags, resumed_run};
+use crate::selection::{ImageSource, Planned, load_images, plan_pruning, refine};
 use crate::training_view::TrainingView;
 use crate::verdict::{Latency, Verdict};
 use crate::{device, interrupt, presets, report as html, table};
@@ -67,7 +68,7 @@ struct Job {
     weights: Weights,
     pruned: Checkpoint,
     plan: PrunePlan,
-    train: yolo_data::dataset::Dataset,
+    train: Dataset,
     yardstick: Yardstick,
     run: RunDir,
     resumed: bool,
@@ -77,16 +78,13 @@ impl Job {
     fn new(args: &PruneFinetuneArgs, resumed: Option<&Path>, output: &Output) -> Result<Self> {
         let device = device::parse(&args.device)?;
         let recipe = recipe(args)?;
-        let weights = Weights::load(&args.weights, args.offline)?;
+        let mut weights = Weights::load(&args.weights, args.offline)?;
         if weights.checkpoint.architecture.fused {
             bail!(
                 "{}: its batch normalisation is folded in, so it cannot be fine-tuned; use the weights from before",
                 weights.path.display()
             );
         }
-        // Before anything is measured or written: a pattern that matches nothing is refused at once.
-        let (pruned, plan) =
-            prune(&weights.checkpoint, &recipe).with_context(|| weights.path.display().to_string())?;
         output.line(summary_line(&weights.checkpoint.fuse()?))?;
         let config = data_config(&args.data)?;
         let train = open_split(&config, Split::Train, args.no_cache)?;
@@ -96,6 +94,10 @@ impl Job {
             CocoWishes { annotations: args.annotations.as_deref(), save_json: false, single_cls: false };
         let options = train_options(args, &recipe, &weights.checkpoint)?;
         check(&weights.checkpoint.architecture, &train, &options)?;
+        // Before anything is measured or written: a pattern that matches nothing is refused at once.
+        let Planned { dense, plan } = planned(args, &recipe, &weights, &train, options.image_size, &device)?;
+        let pruned = apply(&dense, &plan)?;
+        weights.checkpoint = dense;
         let validation = ValidationOptions {
             batch_size: options.batch_size,
             nms: NmsOptions {
@@ -282,6 +284,30 @@ impl Job {
     }
 }
 
+/// The pruning of the recipe; it looks at training images unless others are named.
+fn planned(
+    args: &PruneFinetuneArgs,
+    recipe: &Recipe,
+    weights: &Weights,
+    train: &Dataset,
+    image_size: usize,
+    device: &Device,
+) -> Result<Planned> {
+    let (dense, prune) = (&weights.checkpoint, &recipe.prune);
+    let options = prune.options(prune.amount);
+    let images = if options.needs_images() {
+        let source = match &args.selection.calibration {
+            Some(folder) => ImageSource::Folder(folder),
+            None => ImageSource::Files(train.items.iter().map(|item| item.image.clone()).collect()),
+        };
+        Some(load_images(&source, prune.calibration_images, dense, image_size)?)
+    } else {
+        None
+    };
+    plan_pruning(dense, &options, prune.permute, images.as_ref(), device)
+        .with_context(|| weights.path.display().to_string())
+}
+
 /// The zeros of convolutions at every stage, which are never fewer than pruning made.
 fn zeros_line(pruned: &Checkpoint, finetuned: &Finetuned, file: &Path) -> Result<String> {
     let read = Checkpoint::load(file)?;
@@ -350,6 +376,10 @@ fn portable(args: &PruneFinetuneArgs) -> PruneFinetuneArgs {
         weights: absolute(&args.weights),
         data: absolute(&args.data),
         annotations: args.annotations.as_deref().map(absolute),
+        selection: SelectionArgs {
+            calibration: args.selection.calibration.as_deref().map(absolute),
+            ..args.selection.clone()
+        },
         recipe: text(&args.recipe),
         hyp: text(&args.hyp),
         ..args.clone()
@@ -365,21 +395,7 @@ fn recipe(args: &PruneFinetuneArgs) -> Result<Recipe> {
     if let Some(amount) = args.amount {
         prune.amount = amount;
     }
-    if let Some(method) = args.method {
-        prune.method = match method {
-            MethodArg::Layer => Method::Layer,
-            MethodArg::Global => Method::Global,
-        };
-    }
-    if let Some(rank) = args.rank {
-        prune.rank = match rank {
-            RankArg::Fused => Rank::Fused,
-            RankArg::Unfused => Rank::Stored,
-        };
-    }
-    if !args.exclude.is_empty() {
-        prune.exclude.clone_from(&args.exclude);
-    }
+    refine(prune, &args.selection);
     if let Some(epochs) = args.epochs {
         finetune.epochs = epochs as usize;
         // A schedule that was made for more epochs has to fit the fewer.

@@ -8,14 +8,13 @@ use burn::tensor::Device;
 use clap::ValueEnum;
 use yolo_data::dataset::Split;
 use yolo_model::{Checkpoint, NmsOptions};
-use yolo_prune::{apply, plan};
+use yolo_prune::{CalibrationImages, PruneOptions, apply};
 use yolo_train::ValidationOptions;
 
 use super::info::summary_line;
-use super::prune::options;
 use super::prune_finetune::{DEMO_IMAGE_SIZE, command_line, remove};
 use super::train::fitted_image_size;
-use crate::args::{MethodArg, SweepArgs};
+use crate::args::{MethodArg, SelectionArgs, SweepArgs};
 use crate::console::{Output, progress_bar};
 use crate::format::utc_now;
 use crate::measure::{CocoWishes, Measurement, Yardstick, check_classes, open_split};
@@ -23,6 +22,7 @@ use crate::report::{SweepPage, render_sweep};
 use crate::resolve::{Weights, absolute, data_config};
 use crate::results::{ModelFigures, SCHEMA};
 use crate::run_dir::{FLAGS, RunDir, read_flags, resumed_run_by};
+use crate::selection::{self, ImageSource, Planned, plan_pruning};
 use crate::sweep::{COLUMNS, DENSE, Point, cells, conclusion, from_csv, row, to_csv};
 use crate::verdict::{Stock, stock_of};
 use crate::{device, interrupt, presets};
@@ -33,25 +33,29 @@ const POINTS: &str = "sweep.csv";
 const RESULTS: &str = "results.json";
 const REPORT: &str = "report.html";
 
-/// What every point of a sweep is pruned with.
-struct HowToPrune<'a> {
-    exclude: &'a [String],
-    /// A folder of images, for methods that look at some.
-    #[allow(dead_code)] // Magnitudes need no images.
-    calibration: Option<&'a Path>,
-}
-
 /// `dense` with the fraction `amount` of its convolution weights at zero, those that `method` chooses. The only place
 /// where a sweep prunes.
-fn prune_point(dense: &Checkpoint, method: MethodArg, amount: f64, how: &HowToPrune) -> Result<Checkpoint> {
-    Ok(apply(dense, &plan(dense, &options(method, amount, how.exclude))?)?)
+fn prune_point(
+    dense: &Checkpoint,
+    (method, amount): (MethodArg, f64),
+    args: &SweepArgs,
+    images: Option<&CalibrationImages>,
+    device: &Device,
+) -> Result<Checkpoint> {
+    let Planned { dense, plan } = plan_pruning(dense, &options(args, method, amount), false, images, device)?;
+    Ok(apply(&dense, &plan)?)
 }
 
-/// Whether `method` looks at calibration images.
-fn uses_calibration(method: MethodArg) -> bool {
-    match method {
-        MethodArg::Layer | MethodArg::Global => false,
-    }
+fn options(args: &SweepArgs, method: MethodArg, amount: f64) -> PruneOptions {
+    let flags = SelectionArgs {
+        method: Some(method),
+        exclude: args.exclude.clone(),
+        calibration: args.calibration.clone(),
+        rank: args.rank,
+        repair: args.repair,
+        ..SelectionArgs::default()
+    };
+    selection::options(&flags, amount)
 }
 
 /// Measures every point that is missing, and draws the curves.
@@ -90,6 +94,8 @@ struct Sweep {
     args: SweepArgs,
     device: Device,
     weights: Weights,
+    /// What methods look at that look at images.
+    images: Option<CalibrationImages>,
     validation: ValidationOptions,
     yardstick: Yardstick,
     run: RunDir,
@@ -100,14 +106,13 @@ struct Sweep {
 impl Sweep {
     fn new(args: SweepArgs, resumed: Option<&Path>, output: &Output) -> Result<Self> {
         let device = device::parse(&args.device)?;
-        check_calibration(&args)?;
         let weights = Weights::load(&args.weights, args.offline)?;
         // Patterns that match nothing are refused before anything is measured.
-        let how = HowToPrune { exclude: &args.exclude, calibration: args.calibration.as_deref() };
-        if let Some((method, amount)) = plan_of(&args).first() {
-            prune_point(&weights.checkpoint, *method, *amount, &how)
+        if let Some((_, amount)) = plan_of(&args).first() {
+            prune_point(&weights.checkpoint, (MethodArg::Layer, *amount), &args, None, &device)
                 .with_context(|| weights.path.display().to_string())?;
         }
+        let images = images(&args, &weights.checkpoint)?;
         let points = match resumed {
             Some(folder) => saved_points(&folder.join(POINTS))?,
             None => Vec::new(),
@@ -129,7 +134,7 @@ impl Sweep {
             }
             run.write(FLAGS, serde_saphyr::to_string(&portable(&args))?.as_bytes())?;
         }
-        Ok(Self { args, device, weights, validation, yardstick, run, points })
+        Ok(Self { args, device, weights, images, validation, yardstick, run, points })
     }
 
     fn run(mut self, output: &Output) -> Result<()> {
@@ -178,12 +183,14 @@ impl Sweep {
         progress: impl FnMut(usize),
     ) -> Result<Point> {
         let start = Instant::now();
-        let how = HowToPrune { exclude: &self.args.exclude, calibration: self.args.calibration.as_deref() };
         let place = || format!("{}: {name} {amount}", self.weights.path.display());
         let dense = &self.weights.checkpoint;
         let network = match method {
             None => dense.fuse()?,
-            Some(method) => prune_point(dense, method, amount, &how).with_context(place)?.fuse()?,
+            Some(method) => {
+                let (point, images) = ((method, amount), self.images.as_ref());
+                prune_point(dense, point, &self.args, images, &self.device).with_context(place)?.fuse()?
+            }
         };
         let Measurement { validation, coco, .. } = self
             .yardstick
@@ -282,21 +289,32 @@ fn saved_points(file: &Path) -> Result<Vec<Point>> {
     }
 }
 
-/// A folder that was named has to be there, and to be of use.
-fn check_calibration(args: &SweepArgs) -> Result<()> {
-    let Some(folder) = &args.calibration else { return Ok(()) };
-    if !folder.is_dir() {
-        bail!("{}: no such folder of images; check --calibration", folder.display());
+/// The images of --calibration, where a method looks at some.
+fn images(args: &SweepArgs, checkpoint: &Checkpoint) -> Result<Option<CalibrationImages>> {
+    let looks = |method: &&MethodArg| options(args, **method, 0.0).needs_images();
+    match (args.methods.iter().find(looks), &args.calibration) {
+        (None, None) => Ok(None),
+        (None, Some(_)) => {
+            tracing::warn!("--calibration has no effect: none of these methods looks at images");
+            Ok(None)
+        }
+        (Some(method), None) => {
+            bail!("the method {} has to see images; give a folder of them with --calibration", name(*method))
+        }
+        (Some(_), Some(folder)) => {
+            let size = image_size(args, checkpoint);
+            selection::load_images(&ImageSource::Folder(folder), 0, checkpoint, size).map(Some)
+        }
     }
-    if !args.methods.iter().any(|method| uses_calibration(*method)) {
-        tracing::warn!("--calibration has no effect: none of these methods looks at images");
-    }
-    Ok(())
+}
+
+fn image_size(args: &SweepArgs, checkpoint: &Checkpoint) -> usize {
+    let usual = if args.data == Path::new(presets::DEMO) { DEMO_IMAGE_SIZE } else { 640 };
+    let wanted = args.imgsz.map_or(usual, |size| size as usize);
+    fitted_image_size(wanted, checkpoint.architecture.max_stride())
 }
 
 fn validation_options(args: &SweepArgs, checkpoint: &Checkpoint) -> ValidationOptions {
-    let usual = if args.data == Path::new(presets::DEMO) { DEMO_IMAGE_SIZE } else { 640 };
-    let wanted = args.imgsz.map_or(usual, |size| size as usize);
     ValidationOptions {
         batch_size: args.batch_size as usize,
         nms: NmsOptions {
@@ -306,7 +324,7 @@ fn validation_options(args: &SweepArgs, checkpoint: &Checkpoint) -> ValidationOp
         },
         workers: device::loader_threads(args.workers),
         forward_threads: device::forward_threads(&args.device),
-        ..ValidationOptions::new(fitted_image_size(wanted, checkpoint.architecture.max_stride()))
+        ..ValidationOptions::new(image_size(args, checkpoint))
     }
 }
 

@@ -4,20 +4,22 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use burn::tensor::Device;
 use yolo_data::coco::{Detection, ImageId, Summary, write_results};
 use yolo_data::dataset::{Dataset, Split};
 use yolo_model::{Checkpoint, NmsOptions};
-use yolo_prune::{Sparsity, apply, plan};
+use yolo_prune::{Sparsity, apply};
 use yolo_train::{Validation, ValidationOptions};
 
 use super::info::summary_line;
-use super::prune::{options, pruning_line};
-use crate::args::{TaskArg, ValArgs};
+use super::prune::pruning_line;
+use crate::args::{SelectionArgs, TaskArg, ValArgs};
 use crate::console::Output;
 use crate::measure::{CocoWishes, Measurement, Yardstick, check_classes, open_split};
 use crate::resolve::{Weights, data_config};
 use crate::results::{ModelFigures, Results};
 use crate::run_dir::RunDir;
+use crate::selection::{self, Planned, plan_pruning};
 use crate::verdict::before_measuring;
 use crate::{device, labels_txt, table};
 
@@ -30,7 +32,7 @@ pub(crate) fn run(args: &ValArgs) -> Result<()> {
     warn_about_flags(args);
     let output = Output::new(args.json);
     let weights = Weights::load(&args.weights, args.offline)?;
-    let network = network(args, &weights, &output)?;
+    let network = network(args, &weights, &device, &output)?;
     let split = match args.task {
         TaskArg::Train => Split::Train,
         TaskArg::Val | TaskArg::Speed => Split::Val,
@@ -85,13 +87,22 @@ fn warn_about_flags(args: &ValArgs) {
 }
 
 /// The network that is measured: fused, and pruned where asked.
-fn network(args: &ValArgs, weights: &Weights, output: &Output) -> Result<Checkpoint> {
+fn network(args: &ValArgs, weights: &Weights, device: &Device, output: &Output) -> Result<Checkpoint> {
     let fused = weights.checkpoint.fuse()?;
     output.line(summary_line(&fused))?;
     let Some(amount) = args.prune else { return Ok(fused) };
-    let plan = plan(&fused, &options(args.prune_method, amount, &args.exclude))
+    let flags = SelectionArgs {
+        method: args.prune_method,
+        exclude: args.exclude.clone(),
+        calibration: args.calibration.clone(),
+        ..SelectionArgs::default()
+    };
+    let options = selection::options(&flags, selection::amount(Some(amount), None)?);
+    let dense = &weights.checkpoint;
+    let images = selection::images(&flags, &options, dense, args.imgsz as usize)?;
+    let Planned { dense, plan } = plan_pruning(dense, &options, false, images.as_ref(), device)
         .with_context(|| weights.path.display().to_string())?;
-    let pruned = apply(&fused, &plan)?;
+    let pruned = apply(&dense, &plan)?.fuse()?;
     output.line(pruning_line(&plan, &Sparsity::of(&pruned)?))?;
     for skipped in &plan.skipped {
         tracing::info!("{} was not pruned: {}", skipped.tensor, skipped.reason);

@@ -5,7 +5,7 @@ use burn::tensor::module::max_pool2d;
 use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
 use burn::tensor::{Device, Tensor, TensorData, activation};
 use yolo_model::Checkpoint;
-use yolo_model::architecture::{Activation, ConvRef, OperationKind};
+use yolo_model::architecture::{Activation, Architecture, ConvRef, OperationKind};
 use yolo_model::blocks::Upsample;
 use yolo_model::kernels::{Then, conv2d};
 
@@ -80,6 +80,29 @@ pub(crate) fn walk(
         values.push(Some(output));
     }
     Ok(())
+}
+
+/// Bytes that [`walk`] holds of an image of `[height, width]` at the widest cut through the network, for both
+/// streams.
+pub fn bytes_per_image(architecture: &Architecture, size: [usize; 2]) -> usize {
+    let operations = architecture.operations();
+    let mut readers: Vec<usize> = operations.readers().iter().map(Vec::len).collect();
+    let sizes = operations.sizes(size);
+    let floats = |value: usize| operations.channels[value] * sizes[value][0] * sizes[value][1];
+    let mut live = floats(0);
+    let mut widest = live;
+    for (index, operation) in operations.list.iter().enumerate() {
+        // A convolution gives up a batch of its input once the batch is through; the others need both at once.
+        let is_conv = matches!(operation.kind, OperationKind::Conv(_));
+        let before = live;
+        for &input in &operation.inputs {
+            readers[input] -= 1;
+            live -= if readers[input] == 0 { floats(input) } else { 0 };
+        }
+        live += floats(index + 1);
+        widest = widest.max(if is_conv { before.max(live) } else { before + floats(index + 1) });
+    }
+    2 * widest * size_of::<f32>()
 }
 
 fn share(value: &Value) -> Value {

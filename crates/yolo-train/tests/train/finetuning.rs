@@ -4,10 +4,10 @@ use burn::tensor::{Device, Tensor, TensorData};
 use yolo_data::loader::{Loader, LoaderOptions};
 use yolo_data::rect::{BatchOptions, plan_batches};
 use yolo_model::{Checkpoint, Yolo};
-use yolo_prune::Sparsity;
+use yolo_prune::{PrunePlan, Sparsity, apply, plan};
 use yolo_train::batch_norm::{ReestimationOptions, reestimate_batch_norm};
 use yolo_train::distill::{DistillationOptions, Observed, Teacher};
-use yolo_train::finetune::{Choice, Finetuned, Finetuning, finetune, prune};
+use yolo_train::finetune::{Choice, Finetuned, Finetuning, finetune};
 use yolo_train::images;
 use yolo_train::masks::Masks;
 use yolo_train::recipe::Recipe;
@@ -17,7 +17,7 @@ use crate::example::{Example, SIZE, network, options, to_the_end};
 
 fn run(example: &Example, recipe: &Recipe, options: &TrainOptions, pruned_fitness: f64) -> Finetuned {
     let dense = network();
-    let (pruned, plan) = prune(&dense, recipe).unwrap();
+    let (pruned, plan) = prune(&dense, recipe);
     let folder = tempfile::tempdir().unwrap();
     let job = Finetuning {
         dense: &dense,
@@ -35,6 +35,12 @@ fn run(example: &Example, recipe: &Recipe, options: &TrainOptions, pruned_fitnes
     let finetuned = finetune(&job, &mut to_the_end()).unwrap().unwrap();
     assert_eq!(Sparsity::of(&finetuned.checkpoint).unwrap().conv_zeros, plan.pruned());
     finetuned
+}
+
+/// Prunes as the recipe says; none of these looks at images.
+fn prune(dense: &Checkpoint, recipe: &Recipe) -> (Checkpoint, PrunePlan) {
+    let plan = plan(dense, &recipe.prune.options(recipe.prune.amount)).unwrap();
+    (apply(dense, &plan).unwrap(), plan)
 }
 
 #[test]
@@ -67,7 +73,7 @@ fn nothing_worse_than_the_pruned_network_is_kept() {
     // A fitness that a random network never reaches.
     let finetuned = run(&example, &recipe, &options, 1.0);
     assert_eq!(finetuned.choice, Choice::Pruned);
-    let (pruned, _) = prune(&network(), &recipe).unwrap();
+    let (pruned, _) = prune(&network(), &recipe);
     for (name, tensor) in finetuned.checkpoint.weights.iter() {
         let expected = pruned.weights.get(name).unwrap();
         let (Ok(got), Ok(expected)) = (tensor.f32s(), expected.f32s()) else { continue };
@@ -137,7 +143,7 @@ fn a_teacher_is_content_with_itself_only() {
         (value, model.gradients(&loss.backward()).unwrap())
     };
     assert!(loss(&dense).0 < 1e-6);
-    let (pruned, _) = prune(&dense, &Recipe::default()).unwrap();
+    let (pruned, _) = prune(&dense, &Recipe::default());
     let (value, gradients) = loss(&pruned);
     assert!(value > 1e-3, "{value}");
     assert!(gradients.iter().all(|(_, gradient)| gradient.iter().all(|g| g.is_finite())));

@@ -1,0 +1,191 @@
+//! From the flags that say which weights go to a pruned checkpoint, with images to look at where they are needed.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use burn::tensor::Device;
+use indicatif::ProgressBar;
+use yolo_model::Checkpoint;
+use yolo_prune::{
+    Calibration, CalibrationImages, Limit, PruneOptions, PrunePlan, Rank, Structure, bytes_per_image, plan,
+    plan_calibrated,
+};
+use yolo_train::calibration::{CalibrationOptions, calibration_from_folder, calibration_images};
+use yolo_train::recipe::PruneRecipe;
+
+use crate::args::{MethodArg, SelectionArgs};
+use crate::console::progress_bar;
+use crate::format::bytes;
+
+/// What images may take in memory while they run through the network, unless more are asked for.
+const MEMORY: usize = 1_500_000_000;
+/// Images that are looked at where memory allows more.
+const USUAL_IMAGES: usize = 128;
+/// Problems of images that are shown one by one.
+const SHOWN_PROBLEMS: usize = 5;
+
+/// Puts the flags on top of `recipe`.
+pub(crate) fn refine(recipe: &mut PruneRecipe, flags: &SelectionArgs) {
+    let SelectionArgs { criterion, allocation, repair, .. } = flags;
+    if let Some(method) = flags.method {
+        recipe.method = method.into();
+        // Parts of another method do not belong to this one.
+        (recipe.criterion, recipe.allocation, recipe.repair) = (None, None, None);
+    }
+    recipe.criterion = criterion.map(Into::into).or(recipe.criterion);
+    recipe.allocation = allocation.map(Into::into).or(recipe.allocation);
+    recipe.repair = repair.map(Into::into).or(recipe.repair);
+    recipe.structure = flags.pattern.unwrap_or(recipe.structure);
+    recipe.permute |= flags.permute;
+    recipe.unit = flags.of.map(Into::into).unwrap_or(recipe.unit);
+    recipe.rank = flags.rank.map(Into::into).unwrap_or(recipe.rank);
+    if !flags.exclude.is_empty() {
+        recipe.exclude.clone_from(&flags.exclude);
+    }
+    recipe.min_sparsity = flags.min_sparsity.unwrap_or(recipe.min_sparsity);
+    recipe.max_sparsity = flags.max_sparsity.unwrap_or(recipe.max_sparsity);
+    for limit in &flags.limit {
+        recipe.limits.insert(limit.pattern.clone(), Limit { least: limit.least, most: limit.most });
+    }
+    recipe.calibration_images = flags.calibration_images.map_or(recipe.calibration_images, |n| n as usize);
+}
+
+/// The pruning that the flags describe, without a recipe: magnitudes are those of the fused network unless images
+/// are looked at.
+pub(crate) fn options(flags: &SelectionArgs, amount: f64) -> PruneOptions {
+    let usual = if flags.calibration.is_some() { MethodArg::Reconstruction } else { MethodArg::Layer };
+    let method = flags.method.unwrap_or(usual);
+    let mut recipe =
+        PruneRecipe { method: method.into(), amount, rank: Rank::Fused, ..PruneRecipe::default() };
+    recipe.rank = PruneOptions::new(recipe.method, amount).rank;
+    refine(&mut recipe, flags);
+    recipe.options(amount)
+}
+
+/// Checks that an amount was given where the pattern does not decide it, and not where it does.
+pub(crate) fn amount(given: Option<f64>, pattern: Option<Structure>) -> Result<f64> {
+    match (given, pattern) {
+        (None, Some(Structure::NofM { n, m })) => Ok(1.0 - n as f64 / m as f64),
+        (Some(amount), Some(Structure::NofM { n, m }))
+            if (amount - (1.0 - n as f64 / m as f64)).abs() > 1e-6 =>
+        {
+            bail!("--pattern {n}:{m} prunes {} of the weights; leave --amount out", 1.0 - n as f64 / m as f64)
+        }
+        (Some(amount), _) if amount >= 1.0 => {
+            bail!("--amount {amount} would leave nothing; it must be from 0 to below 1, as 0.3 for 30 %")
+        }
+        (Some(amount), _) => Ok(amount),
+        (None, _) => bail!("--amount is missing: the fraction that goes, as 0.3 for 30 %"),
+    }
+}
+
+/// Where images to look at come from.
+pub(crate) enum ImageSource<'a> {
+    /// A folder with those below it.
+    Folder(&'a Path),
+    /// Single files.
+    Files(Vec<PathBuf>),
+}
+
+/// Loads images to look at.
+pub(crate) fn load_images(
+    source: &ImageSource,
+    wanted: usize,
+    checkpoint: &Checkpoint,
+    image_size: usize,
+) -> Result<CalibrationImages> {
+    let per_image = bytes_per_image(&checkpoint.architecture, [image_size; 2]);
+    let usual = (MEMORY / per_image.max(1)).clamp(1, USUAL_IMAGES);
+    let options = CalibrationOptions {
+        max_images: if wanted == 0 { usual } else { wanted },
+        image_size,
+        stride: checkpoint.architecture.max_stride(),
+        workers: crate::device::loader_threads(None),
+    };
+    let (images, warnings) = match source {
+        ImageSource::Folder(folder) if !folder.is_dir() => {
+            bail!("{}: no such folder of images; check --calibration", folder.display())
+        }
+        ImageSource::Folder(folder) => {
+            calibration_from_folder(folder, &options).with_context(|| folder.display().to_string())?
+        }
+        ImageSource::Files(files) => calibration_images(files, &options)?,
+    };
+    for warning in warnings.iter().take(SHOWN_PROBLEMS) {
+        tracing::warn!("image left out: {warning}");
+    }
+    if let Some(more @ 1..) = warnings.len().checked_sub(SHOWN_PROBLEMS) {
+        tracing::warn!("and {more} more images left out");
+    }
+    tracing::info!(
+        "looking at {} images, about {} of memory",
+        images.len(),
+        bytes((images.len() * per_image) as u64)
+    );
+    Ok(images)
+}
+
+/// The images of --calibration, where the options look at some.
+pub(crate) fn images(
+    flags: &SelectionArgs,
+    options: &PruneOptions,
+    checkpoint: &Checkpoint,
+    image_size: usize,
+) -> Result<Option<CalibrationImages>> {
+    let Some(folder) = &flags.calibration else { return Ok(None) };
+    if !options.needs_images() {
+        tracing::warn!("--calibration has no effect: this method looks at no images");
+        return Ok(None);
+    }
+    let wanted = flags.calibration_images.map_or(0, |n| n as usize);
+    let size = image_size.next_multiple_of(checkpoint.architecture.max_stride());
+    load_images(&ImageSource::Folder(folder), wanted, checkpoint, size).map(Some)
+}
+
+/// A plan with the checkpoint that it is for: the one given, or that with its channels in another order.
+pub(crate) struct Planned {
+    pub(crate) dense: Checkpoint,
+    pub(crate) plan: PrunePlan,
+}
+
+/// Plans a pruning; `images` have to be there where the options need them.
+pub(crate) fn plan_pruning(
+    checkpoint: &Checkpoint,
+    options: &PruneOptions,
+    reorder: bool,
+    images: Option<&CalibrationImages>,
+    device: &Device,
+) -> Result<Planned> {
+    let dense = if reorder { reordered(checkpoint, options)? } else { checkpoint.clone() };
+    let plan = match images {
+        Some(images) if options.needs_images() => {
+            let mut bar: Option<(&'static str, ProgressBar)> = None;
+            let mut progress = |what: &'static str, done: usize, total: usize| {
+                if bar.as_ref().is_none_or(|(current, _)| *current != what) {
+                    if let Some((_, bar)) = bar.take() {
+                        bar.finish_and_clear();
+                    }
+                    bar = Some((what, progress_bar(what, total as u64)));
+                }
+                if let Some((_, bar)) = &bar {
+                    bar.set_position(done as u64);
+                }
+            };
+            let planned =
+                plan_calibrated(&dense, options, &mut Calibration::new(images, device, &mut progress));
+            if let Some((_, bar)) = bar {
+                bar.finish_and_clear();
+            }
+            planned?
+        }
+        _ => plan(&dense, options)?,
+    };
+    Ok(Planned { dense, plan })
+}
+
+fn reordered(checkpoint: &Checkpoint, options: &PruneOptions) -> Result<Checkpoint> {
+    if !matches!(options.structure, Structure::NofM { .. }) {
+        bail!("--permute is for n:m patterns, as --pattern 2:4; other patterns do not depend on the order");
+    }
+    Ok(checkpoint.clone())
+}
