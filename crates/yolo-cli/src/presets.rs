@@ -26,6 +26,7 @@ const RECIPES: [(&str, &str); 4] = [
     ("default", include_str!("../../../configs/recipes/default.yaml")),
     ("tutorial-30", include_str!("../../../configs/recipes/tutorial-30.yaml")),
     ("gradual-70", include_str!("../../../configs/recipes/gradual-70.yaml")),
+    ("two-four", include_str!("../../../configs/recipes/two-four.yaml")),
     (DEMO, include_str!("../../../configs/recipes/demo.yaml")),
 ];
 

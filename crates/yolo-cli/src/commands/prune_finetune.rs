@@ -255,7 +255,7 @@ impl Job {
 
     fn account(&self, finetuned: &Finetuned, verdict: Option<Verdict>) -> Account {
         let name = self.weights.path.file_stem().unwrap_or_default().to_string_lossy();
-        let percent = crate::format::general(self.recipe.prune.amount * 100.0, 4);
+        let percent = crate::format::general(self.plan.amount * 100.0, 4);
         let mut notes = vec![format!("Kept: {}.", finetuned.choice)];
         notes.push(format!(
             "{} images to learn from, {} to measure on; the best epoch was chosen on the latter.",
