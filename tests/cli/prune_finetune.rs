@@ -144,7 +144,7 @@ fn without_epochs_it_only_prunes() {
 fn fine_tuning_that_harms_is_not_kept() {
     let case = trained();
     // A rate at which nothing survives.
-    case.run(&format!("{FINETUNE} --amount 0.3 --epochs 2 --lr0 1 --no-distill")).ok();
+    case.run(&format!("{FINETUNE} --amount 0.3 --method global --epochs 2 --lr0 1 --no-distill")).ok();
     let summary = summary(&case, "runs/prune-finetune/exp");
     let [_, pruned, finetuned] = stages(&summary);
     assert!(fitness(finetuned) >= fitness(pruned), "{} < {}", fitness(finetuned), fitness(pruned));
@@ -234,8 +234,8 @@ fn recipes_that_mean_nothing_are_named_with_their_line() {
     let case = trained();
     let cases: [(&str, &[&str]); 6] = [
         ("prune:\n  amounts: 0.5\n", &["in/recipe.yaml:2", "amounts"]),
-        ("prune:\n  amount: 1.5\n", &["in/recipe.yaml", "prune.amount: 1.5 is outside 0 to 1"]),
-        ("prune:\n  amount: .nan\n", &["in/recipe.yaml", "prune.amount", "outside 0 to 1"]),
+        ("prune:\n  amount: 1.5\n", &["in/recipe.yaml", "prune.amount: 1.5 is not from 0 up to"]),
+        ("prune:\n  amount: .nan\n", &["in/recipe.yaml", "prune.amount", "not from 0 up to"]),
         (
             "prune:\n  gradual_epochs: 5\nfinetune:\n  epochs: 3\n",
             &["in/recipe.yaml", "gradual_epochs", "3 epochs"],

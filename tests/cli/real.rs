@@ -96,7 +96,7 @@ fn an_epoch_of_fine_tuning_brings_back_a_third_of_what_was_lost() {
     let Some((weights, data, _)) = inputs() else { return };
     let case = Case::empty();
     let paths = ["prune-finetune", "--weights", weights.to_str().unwrap(), "--data", data.to_str().unwrap()];
-    let more = ["--iou-thres", "0.65", "--epochs", "1", "--no-distill", "--json"];
+    let more = ["--method", "global", "--iou-thres", "0.65", "--epochs", "1", "--no-distill", "--json"];
     let summary = case.run_args(&[&paths[..], &more].concat()).ok().json();
     let map = |stage: usize| summary["stages"][stage]["native"]["map"].as_f64().unwrap();
     assert!((map(0) - 0.3275).abs() < 0.001 && (map(1) - 0.208).abs() < 0.001, "{} {}", map(0), map(1));

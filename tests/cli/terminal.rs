@@ -74,8 +74,8 @@ fn unknown_flags_and_choices_are_refused() {
     let case = Case::with_data();
     case.run(&format!("{VAL} --epoch 3")).bad_arguments(&["--epoch"]);
     case.run(&format!("{VAL} --task all")).bad_arguments(&["all", "val", "speed"]);
-    case.run(&format!("{VAL} --prune 0.3 --prune-method taylor"))
-        .bad_arguments(&["taylor", "layer", "global"]);
+    case.run(&format!("{VAL} --prune 0.3 --prune-method tailor"))
+        .bad_arguments(&["tailor", "layer", "global"]);
     case.run(&format!("{VAL} extra")).bad_arguments(&["extra"]);
     case.run("vall").bad_arguments(&["vall", "val"]);
     case.run("prune --weights in/tiny.safetensors --amount 0.3").bad_arguments(&["--out"]);

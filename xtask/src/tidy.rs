@@ -60,7 +60,8 @@ fn file_violations(name: &str, text: &str) -> Vec<String> {
     if let Some(vague) = VAGUE_NAMES.iter().find(|vague| name.ends_with(&format!("/{vague}"))) {
         rules.push(format!("{vague} says nothing about its content"));
     }
-    let is_source = name.contains("/src/") && !name.starts_with("xtask");
+    let is_tests = name.ends_with("/tests.rs");
+    let is_source = name.contains("/src/") && !is_tests && !name.starts_with("xtask");
     let back_end = BACK_ENDS.iter().find(|back_end| text.contains(*back_end));
     if let (true, Some(back_end)) = (is_source && ![DEVICES, KERNELS].contains(&name), back_end) {
         rules.push(format!("{back_end} may only be named in {DEVICES}; take a device as an argument"));

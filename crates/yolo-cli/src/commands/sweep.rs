@@ -292,6 +292,9 @@ fn saved_points(file: &Path) -> Result<Vec<Point>> {
 /// The images of --calibration, where a method looks at some.
 fn images(args: &SweepArgs, checkpoint: &Checkpoint) -> Result<Option<CalibrationImages>> {
     let looks = |method: &&MethodArg| options(args, **method, 0.0).needs_images();
+    if let Some(folder) = args.calibration.as_deref().filter(|folder| !folder.is_dir()) {
+        bail!("{}: no such folder of images; check --calibration", folder.display());
+    }
     match (args.methods.iter().find(looks), &args.calibration) {
         (None, None) => Ok(None),
         (None, Some(_)) => {
