@@ -159,28 +159,35 @@ pub(crate) fn plan_pruning(
     let dense = if reorder { reordered(checkpoint, options)? } else { checkpoint.clone() };
     let plan = match images {
         Some(images) if options.needs_images() => {
-            let mut bar: Option<(&'static str, ProgressBar)> = None;
-            let mut progress = |what: &'static str, done: usize, total: usize| {
-                if bar.as_ref().is_none_or(|(current, _)| *current != what) {
-                    if let Some((_, bar)) = bar.take() {
-                        bar.finish_and_clear();
-                    }
-                    bar = Some((what, progress_bar(what, total as u64)));
-                }
-                if let Some((_, bar)) = &bar {
-                    bar.set_position(done as u64);
-                }
-            };
-            let planned =
-                plan_calibrated(&dense, options, &mut Calibration::new(images, device, &mut progress));
-            if let Some((_, bar)) = bar {
-                bar.finish_and_clear();
-            }
+            let planned = with_progress(|progress| {
+                plan_calibrated(&dense, options, &mut Calibration::new(images, device, progress))
+            });
             planned?
         }
         _ => plan(&dense, options)?,
     };
     Ok(Planned { dense, plan })
+}
+
+/// Runs `work` with a bar for every stage of it.
+pub(crate) fn with_progress<T>(work: impl FnOnce(&mut dyn FnMut(&'static str, usize, usize)) -> T) -> T {
+    let mut bar: Option<(&'static str, ProgressBar)> = None;
+    let mut progress = |what: &'static str, done: usize, total: usize| {
+        if bar.as_ref().is_none_or(|(current, _)| *current != what) {
+            if let Some((_, bar)) = bar.take() {
+                bar.finish_and_clear();
+            }
+            bar = Some((what, progress_bar(what, total as u64)));
+        }
+        if let Some((_, bar)) = &bar {
+            bar.set_position(done as u64);
+        }
+    };
+    let result = work(&mut progress);
+    if let Some((_, bar)) = bar {
+        bar.finish_and_clear();
+    }
+    result
 }
 
 fn reordered(checkpoint: &Checkpoint, options: &PruneOptions) -> Result<Checkpoint> {
