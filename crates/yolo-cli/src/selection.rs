@@ -7,8 +7,8 @@ use burn::tensor::Device;
 use indicatif::ProgressBar;
 use yolo_model::Checkpoint;
 use yolo_prune::{
-    Calibration, CalibrationImages, Limit, PruneOptions, PrunePlan, Rank, Structure, bytes_per_image, plan,
-    plan_calibrated,
+    Calibration, CalibrationImages, Limit, PruneOptions, PrunePlan, Rank, Structure, bytes_per_image,
+    permute, plan, plan_calibrated,
 };
 use yolo_train::calibration::{CalibrationOptions, calibration_from_folder, calibration_images};
 use yolo_train::recipe::PruneRecipe;
@@ -148,7 +148,8 @@ pub(crate) struct Planned {
     pub(crate) plan: PrunePlan,
 }
 
-/// Plans a pruning; `images` have to be there where the options need them.
+/// Plans a pruning; `images` have to be there where the options need them. With `reorder`, channels first get the
+/// order in which n:m loses least.
 pub(crate) fn plan_pruning(
     checkpoint: &Checkpoint,
     options: &PruneOptions,
@@ -156,43 +157,59 @@ pub(crate) fn plan_pruning(
     images: Option<&CalibrationImages>,
     device: &Device,
 ) -> Result<Planned> {
-    let dense = if reorder { reordered(checkpoint, options)? } else { checkpoint.clone() };
-    let plan = match images {
-        Some(images) if options.needs_images() => {
-            let planned = with_progress(|progress| {
-                plan_calibrated(&dense, options, &mut Calibration::new(images, device, progress))
-            });
-            planned?
-        }
-        _ => plan(&dense, options)?,
+    let mut bars = Bars::default();
+    let mut progress = |what: &'static str, done: usize, total: usize| bars.show(what, done, total);
+    let mut calibration = images
+        .filter(|_| options.needs_images())
+        .map(|images| Calibration::new(images, device, &mut progress));
+    let dense = if reorder {
+        let (reordered, permuted) = permute(checkpoint, options, calibration.as_mut())?;
+        let percent = |kept: f64| 100.0 * kept / permuted.total.max(f64::MIN_POSITIVE);
+        let (before, after) = (percent(permuted.before), percent(permuted.after));
+        tracing::info!("reordered channels: the pattern keeps {after:.1} % of the scores, not {before:.1} %");
+        reordered
+    } else {
+        checkpoint.clone()
+    };
+    let plan = match &mut calibration {
+        Some(calibration) => plan_calibrated(&dense, options, calibration)?,
+        None => plan(&dense, options)?,
     };
     Ok(Planned { dense, plan })
 }
 
 /// Runs `work` with a bar for every stage of it.
 pub(crate) fn with_progress<T>(work: impl FnOnce(&mut dyn FnMut(&'static str, usize, usize)) -> T) -> T {
-    let mut bar: Option<(&'static str, ProgressBar)> = None;
-    let mut progress = |what: &'static str, done: usize, total: usize| {
-        if bar.as_ref().is_none_or(|(current, _)| *current != what) {
-            if let Some((_, bar)) = bar.take() {
-                bar.finish_and_clear();
-            }
-            bar = Some((what, progress_bar(what, total as u64)));
-        }
-        if let Some((_, bar)) = &bar {
-            bar.set_position(done as u64);
-        }
-    };
-    let result = work(&mut progress);
-    if let Some((_, bar)) = bar {
-        bar.finish_and_clear();
-    }
-    result
+    let mut bars = Bars::default();
+    work(&mut |what, done, total| bars.show(what, done, total))
 }
 
-fn reordered(checkpoint: &Checkpoint, options: &PruneOptions) -> Result<Checkpoint> {
-    if !matches!(options.structure, Structure::NofM { .. }) {
-        bail!("--permute is for n:m patterns, as --pattern 2:4; other patterns do not depend on the order");
+/// A progress bar for one thing after the other.
+#[derive(Default)]
+struct Bars {
+    current: Option<(&'static str, ProgressBar)>,
+}
+
+impl Bars {
+    fn show(&mut self, what: &'static str, done: usize, total: usize) {
+        if self.current.as_ref().is_none_or(|(current, _)| *current != what) {
+            self.clear();
+            self.current = Some((what, progress_bar(what, total as u64)));
+        }
+        if let Some((_, bar)) = &self.current {
+            bar.set_position(done as u64);
+        }
     }
-    Ok(checkpoint.clone())
+
+    fn clear(&mut self) {
+        if let Some((_, bar)) = self.current.take() {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl Drop for Bars {
+    fn drop(&mut self) {
+        self.clear();
+    }
 }

@@ -141,7 +141,11 @@ pub(crate) enum Outcome {
 
 /// What to know about the network with these `figures`, `dense` before pruning, until it is measured.
 pub(crate) fn before_measuring(dense: &Checkpoint, figures: &ModelFigures) -> Vec<String> {
-    let gflops = dense.architecture.summary().gflops;
+    // The figures are those of the fused network.
+    let gflops = match dense.fuse() {
+        Ok(fused) => fused.architecture.summary().gflops,
+        Err(_) => figures.gflops,
+    };
     let is_smaller = figures.gflops < SMALLER * gflops;
     let costs = Costs {
         stock: stock_of(&dense.architecture),

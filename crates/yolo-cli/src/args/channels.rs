@@ -55,7 +55,7 @@ pub(crate) struct ChannelArgs {
     /// What --channels is a fraction of [default: flops].
     #[arg(long, value_enum, value_name = "QUANTITY")]
     pub(crate) channels_of: Option<ChannelUnitArg>,
-    /// What makes a channel worth keeping [default: l1].
+    /// What makes a channel worth keeping [default: taylor; l1 where there are no images].
     #[arg(long, value_enum, value_name = "CRITERION")]
     pub(crate) channel_criterion: Option<ChannelCriterionArg>,
     /// How channels compete [default: global].

@@ -3,6 +3,8 @@
 use anyhow::{Context, Result};
 use yolo_model::Checkpoint;
 use yolo_model::weights::FloatFormat;
+use yolo_prune::channels::Criterion;
+use yolo_prune::{PruneError, reestimate_batch_norm};
 use yolo_train::recipe::ChannelsRecipe;
 
 use crate::args::PruneArgs;
@@ -24,7 +26,12 @@ pub(crate) fn run(
     let place = || args.weights.display().to_string();
     let yaml_file = yaml_path(&args.out)?;
     let folder = args.selection.calibration.as_deref();
-    let recipe = ChannelsRecipe { compensate: folder.is_some(), ..recipe.clone() };
+    let usual = if folder.is_some() { Criterion::Taylor } else { Criterion::L1 };
+    let recipe = ChannelsRecipe {
+        criterion: args.channels.channel_criterion.map_or(usual, Into::into),
+        compensate: folder.is_some(),
+        ..recipe.clone()
+    };
     let size = (args.imgsz as usize).next_multiple_of(dense.architecture.max_stride());
     let wanted = args.selection.calibration_images.map_or(0, |n| n as usize);
     let load = |folder| load_images(&ImageSource::Folder(folder), wanted, dense, size);

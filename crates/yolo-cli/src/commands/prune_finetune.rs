@@ -275,7 +275,7 @@ impl Job {
         let history: &[EpochRecord] = &finetuned.state.progress.history;
         notes.push(format!("{} epochs of fine-tuning.", history.len()));
         Account {
-            title: format!("{name}, {}", self.pruning.title(&self.recipe)),
+            title: format!("{name}, {}", self.pruning.title()),
             subtitle: format!(
                 "{} on {}, {} px, {}",
                 self.weights.path.display(),

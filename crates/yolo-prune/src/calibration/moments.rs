@@ -51,7 +51,7 @@ impl Moments {
                 let positions = sample_positions(spec.output_size(size), per_image, salt);
                 salt += 1;
                 let at = |values: &[f32]| columns(&values[image * side..][..side], size, spec, &positions);
-                sums.add(&at(&values), other.as_deref().map(at).as_ref());
+                sums.add(at(&values), other.as_deref().map(at));
             }
         }
         Ok(sums.moments())
@@ -83,8 +83,8 @@ struct Sums {
     count: usize,
     gram: Vec<f64>,
     cross: Option<Vec<f64>>,
-    dense: Vec<f64>,
-    pruned: Vec<f64>,
+    dense: Row,
+    pruned: Row,
     product: Vec<f32>,
 }
 
@@ -95,43 +95,77 @@ impl Sums {
             count: 0,
             gram: vec![0.0; k * k],
             cross: has_cross.then(|| vec![0.0; k * k]),
-            dense: vec![0.0; k],
-            pruned: vec![0.0; k],
+            dense: Row::default(),
+            pruned: Row::default(),
             product: vec![0.0; k * k],
         }
     }
 
     /// Adds an image: its columns in the dense network, and in the pruned one where they differ.
-    fn add(&mut self, dense: &Columns, pruned: Option<&Columns>) {
+    fn add(&mut self, mut dense: Columns, mut pruned: Option<Columns>) {
         self.count += dense.positions;
-        let seen = pruned.unwrap_or(dense);
-        add_row_sums(&mut self.dense, dense);
-        add_row_sums(&mut self.pruned, seen);
+        self.dense.take_origin_from(&mut dense);
+        match &mut pruned {
+            Some(pruned) => self.pruned.take_origin_from(pruned),
+            None => self.pruned.clone_from(&self.dense),
+        }
+        let seen = pruned.as_ref().unwrap_or(&dense);
         add_product(&mut self.gram, &mut self.product, seen, seen);
         if let Some(cross) = &mut self.cross {
-            add_product(cross, &mut self.product, dense, seen);
+            add_product(cross, &mut self.product, &dense, seen);
         }
     }
 
     fn moments(self) -> Moments {
         let Self { k, count, mut gram, mut cross, dense, pruned, .. } = self;
         let n = count.max(1) as f64;
-        let mean = |sums: Vec<f64>| -> Vec<f64> { sums.into_iter().map(|sum| sum / n).collect() };
-        let (dense_mean, mean) = (mean(dense), mean(pruned));
-        centre(&mut gram, k, n, &mean, &mean);
-        silence_constants(&mut gram, &mean);
+        let (dense_offset, offset) = (dense.offset(n), pruned.offset(n));
+        centre(&mut gram, k, n, &offset, &offset);
         if let Some(cross) = &mut cross {
-            centre(cross, k, n, &dense_mean, &mean);
+            centre(cross, k, n, &dense_offset, &offset);
         }
-        Moments { k, gram, cross, dense_mean, mean }
+        let mean = pruned.mean(&offset);
+        silence_constants(&mut gram, &mean);
+        Moments { k, gram, cross, dense_mean: dense.mean(&dense_offset), mean }
     }
 }
 
-fn add_row_sums(sums: &mut [f64], columns: &Columns) {
-    let rows = columns.values.par_chunks(columns.positions.max(1));
-    sums.par_iter_mut()
-        .zip(rows)
-        .for_each(|(sum, row)| *sum += row.iter().map(|v| f64::from(*v)).sum::<f64>());
+/// Sums of inputs about an origin near their means. Sums of products about zero would drown what little an input
+/// varies in the rounding of what it always is.
+#[derive(Clone, Default)]
+struct Row {
+    /// The means over the first image, `[k]`.
+    origin: Vec<f32>,
+    /// Sums of what is left, `[k]`.
+    sums: Vec<f64>,
+}
+
+impl Row {
+    /// Moves columns to the origin, which the first ones decide, and adds them up.
+    fn take_origin_from(&mut self, columns: &mut Columns) {
+        let positions = columns.positions.max(1);
+        let sum = |row: &[f32]| row.iter().map(|value| f64::from(*value)).sum::<f64>();
+        if self.origin.is_empty() {
+            let rows = columns.values.par_chunks(positions);
+            self.origin = rows.map(|row| (sum(row) / positions as f64) as f32).collect();
+            self.sums = vec![0.0; self.origin.len()];
+        }
+        let rows = columns.values.par_chunks_mut(positions).zip(&self.origin).zip(&mut self.sums);
+        rows.for_each(|((row, origin), total)| {
+            row.iter_mut().for_each(|value| *value -= origin);
+            *total += sum(row);
+        });
+    }
+
+    /// Means about the origin.
+    fn offset(&self, count: f64) -> Vec<f64> {
+        self.sums.iter().map(|sum| sum / count).collect()
+    }
+
+    /// Means about zero.
+    fn mean(&self, offset: &[f64]) -> Vec<f64> {
+        self.origin.iter().zip(offset).map(|(origin, offset)| f64::from(*origin) + offset).collect()
+    }
 }
 
 /// Rows of a product that one task works on; fixed, so that sums do not depend on the number of threads.

@@ -4,6 +4,7 @@
 mod compensation;
 mod coupling;
 mod networks;
+mod permutation;
 mod removal;
 mod rounds;
 mod scores;

@@ -31,7 +31,7 @@ impl Default for ChannelsRecipe {
         Self {
             amount: 0.5,
             of: Quantity::Gflops,
-            criterion: Criterion::L1,
+            criterion: Criterion::Taylor,
             scope: Scope::Global,
             round_to: 8,
             max_fraction: 0.9,

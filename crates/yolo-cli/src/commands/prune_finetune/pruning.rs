@@ -91,9 +91,9 @@ impl Pruning {
     }
 
     /// How much was asked for: `50 % pruned`.
-    pub(super) fn title(&self, recipe: &Recipe) -> String {
+    pub(super) fn title(&self) -> String {
         match self {
-            Self::Weights(_) => format!("{} % pruned", general(recipe.prune.amount * 100.0, 4)),
+            Self::Weights(plan) => format!("{} % pruned", general(plan.amount * 100.0, 4)),
             Self::Channels(_, channels) => {
                 format!("{} % of the {} pruned", general(channels.amount * 100.0, 4), channels.of.unit())
             }
