@@ -38,7 +38,14 @@ pub(crate) fn run(
     let images = folder.map(load).transpose()?;
     let device = device::parse(&args.device)?;
     let exclude = &args.selection.exclude;
-    let narrowed = channels::prune(dense, &recipe, exclude, images.as_ref(), &device).with_context(place)?;
+    let mut narrowed =
+        channels::prune(dense, &recipe, exclude, images.as_ref(), &device).with_context(place)?;
+    if let Some(images) = &images {
+        // Compensation keeps means; the variances have changed as well.
+        let device = device.clone().autodiff();
+        let batches = images.tensors(&device).map(Ok::<_, PruneError>);
+        narrowed.pruned = reestimate_batch_norm(&narrowed.pruned, batches, &device).with_context(place)?;
+    }
     let pruned = &narrowed.pruned;
     let format = if args.half { FloatFormat::F16 } else { FloatFormat::lossless_for(&pruned.weights) };
     let text = yaml(pruned)?;
