@@ -1,8 +1,10 @@
 //! `prune --channels` and `prune-finetune --channels`: smaller dense networks.
 
 use serde_json::Value;
+use yolo_model::onnx::Head;
 use yolo_model::{Architecture, Checkpoint};
 
+use crate::onnxruntime::{assert_equal, noise, python};
 use crate::support::{Case, VAL, shared};
 use crate::training_support::{all_load, files, squares, with_trained};
 
@@ -209,4 +211,8 @@ fn yolov5n_loses_exactly_what_was_planned() {
     let info = case.run("info --weights half.safetensors --json").ok().json();
     assert_eq!(info["model"]["parameters"], sizes["after"]["parameters"]);
     assert_eq!(info["model"]["gflops"], sizes["after"]["gflops"]);
+    case.run("export --weights half.safetensors --format onnx --imgsz 64").ok();
+    let Some(python) = python() else { return };
+    let images = noise([1, 3, 64, 64]);
+    assert_equal(python, &case.path("half.onnx"), &load(&case, "half.safetensors"), Head::Decoded, &images);
 }
