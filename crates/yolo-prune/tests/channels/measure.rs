@@ -10,7 +10,7 @@ use crate::networks::{random, tiny_architecture};
 /// Batches of different sizes and shapes.
 fn images() -> CalibrationImages {
     let batch = |n: usize, height: usize, width: usize, salt: usize| ImageBatch {
-        pixels: (0..n * 3 * height * width).map(|i| ((i + salt) * 2_654_435_761 >> 7) as u8).collect(),
+        pixels: (0..n * 3 * height * width).map(|i| (((i + salt) * 2_654_435_761) >> 7) as u8).collect(),
         n,
         height,
         width,
