@@ -111,6 +111,15 @@ fn a_killed_prune_finetune_ends_with_the_bytes_of_one_that_was_not() {
     assert_eq!(summary("0"), summary("reference"));
 }
 
+#[test]
+fn a_killed_channel_pruning_ends_with_the_bytes_of_one_that_was_not() {
+    let case = squares();
+    with_trained(&case);
+    let args = "prune-finetune --weights in/trained.safetensors --data in/squares/data.yaml --imgsz 64 \
+        --batch-size 8 --epochs 4 --channels 0.4 --round-to 2";
+    assert_kills_change_nothing(&case, "prune-finetune", args, &FINETUNED, 2);
+}
+
 /// Starts a run and presses Ctrl-C once it trains; the log, and where its state is, if it was not too late.
 fn interrupted(case: &Case, args: &str, run: &str, ready: &str) -> Option<(String, usize, usize)> {
     let mut child = start(case, args, "log");

@@ -1,5 +1,6 @@
 //! What can be typed: flags with YOLOv5's names and defaults. No work is done here.
 
+mod channels;
 mod export;
 mod finetune;
 mod pack;
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use channels::ChannelArgs;
 pub(crate) use export::{ExportArgs, ExportFormat};
 pub(crate) use finetune::PruneFinetuneArgs;
 pub(crate) use pack::PackArgs;
@@ -165,6 +167,7 @@ Examples:
   yolo-cli prune --weights yolov5n.pt --amount 0.5 --calibration images/train --out pruned.safetensors
   yolo-cli prune --weights yolov5n.pt --pattern 2:4 --calibration images/train --out pruned.safetensors
   yolo-cli prune --weights yolov5n.pt --amount 0.5 --method global --exclude model.24 --out pruned.safetensors
+  yolo-cli prune --weights yolov5n.pt --channels 0.5 --calibration images/train --out small.safetensors
 
 With --calibration, any folder of images, the weights that stay are fitted to what the dense network computes, which
 keeps far more accuracy; no labels are needed. The file keeps batch normalisation, so it can be fine-tuned. Without
@@ -179,6 +182,8 @@ pub(crate) struct PruneArgs {
     pub(crate) amount: Option<f64>,
     #[command(flatten)]
     pub(crate) selection: SelectionArgs,
+    #[command(flatten)]
+    pub(crate) channels: ChannelArgs,
     /// Long side of the images that are looked at, in pixels.
     #[arg(long, visible_aliases = ["img", "img-size"], default_value_t = 640, value_parser = clap::value_parser!(u32).range(32..=8192))]
     pub(crate) imgsz: u32,

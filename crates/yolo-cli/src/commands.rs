@@ -5,6 +5,7 @@ pub(crate) mod export;
 pub(crate) mod info;
 pub(crate) mod pack;
 pub(crate) mod prune;
+pub(crate) mod prune_channels;
 pub(crate) mod prune_finetune;
 pub(crate) mod sweep;
 pub(crate) mod train;

@@ -38,7 +38,18 @@ pub(crate) fn verdict(stages: &[Stage], dense: &Checkpoint, latency: Option<Late
         images: last.validation.detections.len(),
         ms: [before.speed_ms.inference, after.speed_ms.inference],
     };
-    Some(Verdict::of(costs, kept, latency))
+    Some(match is_smaller(stages) {
+        true => Verdict::of_smaller(costs, kept, latency),
+        false => Verdict::of(costs, kept, latency),
+    })
+}
+
+/// Whether the last stage has lost channels.
+fn is_smaller(stages: &[Stage]) -> bool {
+    match (stages.first(), stages.last()) {
+        (Some(first), Some(last)) => last.figures.model.parameters < first.figures.model.parameters,
+        _ => false,
+    }
 }
 
 /// A state of the network with its figures.

@@ -2,6 +2,7 @@
 //! crates.
 
 mod args;
+mod channels;
 mod commands;
 mod comparison;
 mod console;

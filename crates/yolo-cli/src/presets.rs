@@ -22,10 +22,11 @@ const HYPS: [(&str, &str); 6] = [
     ("demo", include_str!("../../../configs/hyps/demo.yaml")),
 ];
 
-const RECIPES: [(&str, &str); 5] = [
+const RECIPES: [(&str, &str); 6] = [
     ("default", include_str!("../../../configs/recipes/default.yaml")),
     ("tutorial-30", include_str!("../../../configs/recipes/tutorial-30.yaml")),
     ("gradual-70", include_str!("../../../configs/recipes/gradual-70.yaml")),
+    ("channels-50", include_str!("../../../configs/recipes/channels-50.yaml")),
     ("two-four", include_str!("../../../configs/recipes/two-four.yaml")),
     (DEMO, include_str!("../../../configs/recipes/demo.yaml")),
 ];

@@ -178,6 +178,12 @@ pub(crate) fn plan_pruning(
     Ok(Planned { dense, plan })
 }
 
+/// Runs `work` with a bar for every stage of it.
+pub(crate) fn with_progress<T>(work: impl FnOnce(&mut dyn FnMut(&'static str, usize, usize)) -> T) -> T {
+    let mut bars = Bars::default();
+    work(&mut |what, done, total| bars.show(what, done, total))
+}
+
 /// A progress bar for one thing after the other.
 #[derive(Default)]
 struct Bars {

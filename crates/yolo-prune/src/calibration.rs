@@ -14,7 +14,7 @@ use burn::tensor::Device;
 pub use images::{CalibrationImages, ImageBatch};
 pub(crate) use moments::Moments;
 pub use walk::bytes_per_image;
-pub(crate) use walk::{ConvValues, ConvVisit, walk};
+pub(crate) use walk::{ConvValues, ConvVisit, walk, walk_observed};
 
 /// Where and with what to calibrate, and who hears of the progress.
 pub struct Calibration<'a> {

@@ -27,6 +27,7 @@
 
 mod compensate;
 mod coupling;
+mod measure;
 mod narrow;
 mod plan;
 mod remove;
@@ -39,6 +40,7 @@ mod target;
 
 pub use compensate::{ChannelMeans, compensate};
 pub use coupling::{ChannelGroup, Consumer, ConvInput, Coupling, InputSlice};
+pub use measure::{ChannelStatistics, taylor_scores};
 pub use plan::{Adjusted, Adjustment, ChannelPlan, Choice, KeptChannels, SkippedGroup};
 pub use remove::remove;
 pub use rounds::{in_rounds, round_targets};

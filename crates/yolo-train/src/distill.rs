@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, Tensor, activation};
 use serde::{Deserialize, Serialize};
-use yolo_model::{Checkpoint, Yolo};
+use yolo_model::{Architecture, Checkpoint, Yolo};
 
 use crate::error::{Result, TrainError};
 
@@ -26,6 +26,8 @@ impl Default for DistillationOptions {
 pub struct Teacher {
     model: Yolo,
     options: DistillationOptions,
+    /// By layer, whether a student's output is compared.
+    compared: Vec<bool>,
 }
 
 /// What a network shows of itself: logits per level, and the output of every layer before the head.
@@ -56,7 +58,20 @@ impl Teacher {
     /// A checkpoint that is not usable.
     pub fn new(dense: &Checkpoint, options: DistillationOptions, device: &Device) -> Result<Self> {
         let model = Yolo::from_checkpoint(&dense.fuse()?, device)?;
-        Ok(Self { model, options })
+        let compared = vec![true; dense.architecture.layers.len()];
+        Ok(Self { model, options, compared })
+    }
+
+    /// The teacher of a network that has lost channels: only layers that have as many as the teacher's are compared.
+    #[must_use]
+    pub fn for_student(mut self, student: &Architecture) -> Self {
+        let widths = self.model.architecture().out_channels().into_iter().zip(student.out_channels());
+        self.compared = widths.map(|(teacher, student)| teacher == student).collect();
+        let before_head = self.compared.len().saturating_sub(1);
+        if !self.compared[..before_head].contains(&true) {
+            self.options.features = 0.0;
+        }
+        self
     }
 
     /// Whether the student's layers are needed.
@@ -67,7 +82,7 @@ impl Teacher {
     /// How far the student is from the teacher on the same `images` (`[N, 3, H, W]`, not recorded), as `[1]`
     /// times the number of images, like the detection loss.
     ///
-    /// Layers: the mean over layers of `mean((s − t)²) / mean(t²)`. Outputs: the mean squared difference of
+    /// Layers: the mean over the layers that are compared of `mean((s − t)²) / mean(t²)`. Outputs: the mean squared difference of
     /// logits, each cell weighted by the teacher's objectness, plus that of the objectness itself over all
     /// cells.
     ///
@@ -83,8 +98,10 @@ impl Teacher {
                 add(self.outputs(s.clone(), constant(t))?.mul_scalar(self.options.outputs));
             }
         }
-        let gain = self.options.features / teacher.features.len().max(1) as f64;
-        for (s, t) in student.features.iter().zip(&teacher.features) {
+        let layers = student.features.iter().zip(&teacher.features).zip(&self.compared);
+        let compared: Vec<_> = layers.filter_map(|(pair, compared)| compared.then_some(pair)).collect();
+        let gain = self.options.features / compared.len().max(1) as f64;
+        for (s, t) in compared {
             same_shape(s, t)?;
             let t = constant(t);
             let scale = t.clone().square().mean().add_scalar(1e-6);

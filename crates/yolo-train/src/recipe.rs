@@ -1,5 +1,7 @@
 //! A recipe: how to prune and how to fine-tune, as a yaml.
 
+mod channels;
+
 use std::path::Path;
 
 use indexmap::IndexMap;
@@ -12,6 +14,8 @@ use crate::distill::DistillationOptions;
 use crate::error::{Result, TrainError};
 use crate::optimizer::Rule;
 use crate::schedule::Decay;
+
+pub use channels::ChannelsRecipe;
 
 /// What a recipe yaml holds. Every key may be left out; an unknown one is an error.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -57,6 +61,10 @@ pub struct PruneRecipe {
     pub exclude: Vec<String>,
     /// Epochs over which the sparsity rises along a cubic curve; 0 prunes everything before the first.
     pub gradual_epochs: usize,
+    /// Channels that go, in place of single weights; of the keys above, only `exclude` and `calibration_images`
+    /// count then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channels: Option<ChannelsRecipe>,
 }
 
 /// How what is left is trained.
@@ -115,6 +123,7 @@ impl Default for PruneRecipe {
             rank: Rank::Stored,
             exclude: Vec::new(),
             gradual_epochs: 0,
+            channels: None,
         }
     }
 }
@@ -177,6 +186,14 @@ impl Recipe {
                 "prune.gradual_epochs: {} is more than the {} epochs of fine-tuning",
                 prune.gradual_epochs, finetune.epochs
             ));
+        }
+        if let Some(channels) = &prune.channels {
+            channels.check()?;
+            if prune.gradual_epochs > 0 {
+                return Err("prune.gradual_epochs: channels go at once, or in prune.channels.rounds before training; \
+                     leave it out"
+                    .to_owned());
+            }
         }
         if finetune.batch_size == 0 || finetune.nominal_batch_size == 0 {
             return Err("finetune.batch_size and finetune.nominal_batch_size have to be above 0".to_owned());

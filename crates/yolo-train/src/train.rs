@@ -235,7 +235,9 @@ impl<'a> Run<'a> {
         );
         state.optimizer.weight_decay = schedule.weight_decay(options.batch_size, options.nominal_batch_size);
         let teacher = match (&options.distillation, setup.teacher) {
-            (Some(distillation), Some(dense)) => Some(Teacher::new(dense, *distillation, setup.device)?),
+            (Some(distillation), Some(dense)) => {
+                Some(Teacher::new(dense, *distillation, setup.device)?.for_student(architecture))
+            }
             (Some(_), None) => return Err(TrainError::Teacher { reason: "there is none".to_owned() }),
             (None, _) => None,
         };

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::verdict::{SiblingMs, sibling_ms};
 
-use super::{SelectionArgs, maybe_path, run_name, unit};
+use super::{ChannelArgs, SelectionArgs, maybe_path, run_name, unit};
 
 #[derive(Clone, Debug, Args, Serialize, Deserialize)]
 #[command(after_help = "\
@@ -15,6 +15,7 @@ Examples:
   yolo-cli prune-finetune                                   # a small network on drawn shapes, in minutes
   yolo-cli prune-finetune --weights yolov5n.pt --data coco128.yaml --amount 0.5 --epochs 10
   yolo-cli prune-finetune --weights best.pt --data mine.yaml --recipe gradual-70
+  yolo-cli prune-finetune --channels 0.5                    # a smaller dense network instead of zeros
   yolo-cli prune-finetune --resume runs/prune-finetune/exp2
 
 Measures the network, prunes it, fine-tunes what is left with the pruned weights held at zero, and compares.
@@ -35,6 +36,9 @@ pub(crate) struct PruneFinetuneArgs {
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) selection: SelectionArgs,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) channels: ChannelArgs,
     /// Passes over the training images; 0 only prunes (and re-estimates batch normalisation).
     #[arg(long)]
     pub(crate) epochs: Option<u32>,

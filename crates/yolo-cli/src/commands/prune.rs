@@ -5,6 +5,7 @@ use yolo_model::weights::FloatFormat;
 use yolo_prune::{Allocation, PrunePlan, Sparsity, Structure, Unit, apply};
 
 use crate::args::PruneArgs;
+use crate::channels;
 use crate::console::Output;
 use crate::device;
 use crate::format::{bytes, thousands};
@@ -29,6 +30,9 @@ pub(crate) fn run(args: &PruneArgs) -> Result<()> {
         );
     }
     let dense = if args.fuse { weights.checkpoint.fuse()? } else { weights.checkpoint };
+    if let Some(recipe) = channels::refine(None, &args.channels)? {
+        return super::prune_channels::run(args, &recipe, &dense, &output);
+    }
     let amount = selection::amount(args.amount, args.selection.pattern)?;
     let options = selection::options(&args.selection, amount);
     let place = || weights.path.display().to_string();

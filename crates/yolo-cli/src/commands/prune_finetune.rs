@@ -1,5 +1,7 @@
 //! `prune-finetune`: baseline → pruned → fine-tuned → compared.
 
+mod pruning;
+
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
@@ -7,28 +9,26 @@ use burn::tensor::Device;
 use yolo_data::dataset::{Dataset, Split};
 use yolo_model::weights::FloatFormat;
 use yolo_model::{Checkpoint, NmsOptions};
-use yolo_prune::{PrunePlan, Sparsity, apply};
 use yolo_train::ValidationOptions;
 use yolo_train::finetune::{Finetuned, Finetuning, finetune};
-use yolo_train::masks::Masks;
 use yolo_train::recipe::Recipe;
 use yolo_train::train::{EpochRecord, RunFolder, TrainOptions, check};
 
+use self::pruning::{Pruned, Pruning};
 use super::info::summary_line;
-use super::prune::pruning_line;
 use super::train::fitted_image_size;
 use crate::args::{PruneFinetuneArgs, SelectionArgs};
+use crate::channels::yaml;
 use crate::comparison::{Account, Stage, lines, report, rows, verdict};
 use crate::console::Output;
-use crate::format::thousands;
 use crate::measure::{CocoWishes, Yardstick, check_classes, open_split};
 use crate::resolve::{Weights, absolute, data_config};
 use crate::results::SCHEMA;
 use crate::run_dir::{FLAGS, RunDir, read_flags, resumed_run};
-use crate::selection::{ImageSource, Planned, load_images, plan_pruning, refine};
+use crate::selection::refine;
 use crate::training_view::TrainingView;
 use crate::verdict::{Latency, Verdict};
-use crate::{device, interrupt, presets, report as html, table};
+use crate::{channels, device, interrupt, presets, report as html, table};
 
 /// Side of the drawn images, in pixels.
 pub(super) const DEMO_IMAGE_SIZE: usize = 256;
@@ -67,7 +67,7 @@ struct Job {
     device: Device,
     weights: Weights,
     pruned: Checkpoint,
-    plan: PrunePlan,
+    pruning: Pruning,
     train: Dataset,
     yardstick: Yardstick,
     run: RunDir,
@@ -95,8 +95,8 @@ impl Job {
         let options = train_options(args, &recipe, &weights.checkpoint)?;
         check(&weights.checkpoint.architecture, &train, &options)?;
         // Before anything is measured or written: a pattern that matches nothing is refused at once.
-        let Planned { dense, plan } = planned(args, &recipe, &weights, &train, options.image_size, &device)?;
-        let pruned = apply(&dense, &plan)?;
+        let Pruned { dense, pruned, pruning } =
+            pruning::prune(args, &recipe, &weights, &train, options.image_size, &device)?;
         weights.checkpoint = dense;
         let validation = ValidationOptions {
             batch_size: options.batch_size,
@@ -122,7 +122,7 @@ impl Job {
             device,
             weights,
             pruned,
-            plan,
+            pruning,
             train,
             yardstick,
             run,
@@ -142,13 +142,15 @@ impl Job {
 
         self.stop_if_asked()?;
         let pruned = &self.pruned;
-        output.line(pruning_line(&self.plan, &Sparsity::of(pruned)?))?;
+        for line in self.pruning.lines(pruned)? {
+            output.line(line)?;
+        }
         let pruned_file = self.run.path().join("weights/pruned.safetensors");
         let file_bytes = save(pruned, &pruned_file)?;
         let pruned_stage = self.stage("pruned", pruned, &pruned_file, file_bytes, output)?;
 
         self.stop_if_asked()?;
-        let masks = Masks::of(&self.plan);
+        let masks = self.pruning.masks();
         let finetuning = Finetuning {
             dense,
             pruned,
@@ -175,7 +177,10 @@ impl Job {
         let file = self.run.path().join("weights/finetuned.safetensors");
         let file_bytes = save(&finetuned.checkpoint, &file)?;
         output.line(format!("Kept: {}", finetuned.choice))?;
-        output.line(zeros_line(pruned, &finetuned, &file)?)?;
+        output.line(self.pruning.proof(pruned, &finetuned, &file)?)?;
+        if self.pruning.is_smaller() {
+            self.run.write("weights/finetuned.yaml", yaml(&finetuned.checkpoint)?.as_bytes())?;
+        }
         let last = self.stage("finetuned", &finetuned.checkpoint, &file, file_bytes, output)?;
         self.finish(&[baseline, pruned_stage, last], &finetuned, &folder, output)
     }
@@ -255,21 +260,22 @@ impl Job {
 
     fn account(&self, finetuned: &Finetuned, verdict: Option<Verdict>) -> Account {
         let name = self.weights.path.file_stem().unwrap_or_default().to_string_lossy();
-        let percent = crate::format::general(self.plan.amount * 100.0, 4);
         let mut notes = vec![format!("Kept: {}.", finetuned.choice)];
         notes.push(format!(
             "{} images to learn from, {} to measure on; the best epoch was chosen on the latter.",
             self.train.items.len(),
             self.yardstick.dataset.items.len()
         ));
-        notes.push(
-            "Times are those of the dense back end, which computes with zeros as with other numbers."
-                .to_owned(),
-        );
+        if !self.pruning.is_smaller() {
+            notes.push(
+                "Times are those of the dense back end, which computes with zeros as with other numbers."
+                    .to_owned(),
+            );
+        }
         let history: &[EpochRecord] = &finetuned.state.progress.history;
         notes.push(format!("{} epochs of fine-tuning.", history.len()));
         Account {
-            title: format!("{name}, {percent} % pruned"),
+            title: format!("{name}, {}", self.pruning.title()),
             subtitle: format!(
                 "{} on {}, {} px, {}",
                 self.weights.path.display(),
@@ -282,53 +288,6 @@ impl Job {
             notes,
         }
     }
-}
-
-/// The pruning of the recipe; it looks at training images unless others are named.
-fn planned(
-    args: &PruneFinetuneArgs,
-    recipe: &Recipe,
-    weights: &Weights,
-    train: &Dataset,
-    image_size: usize,
-    device: &Device,
-) -> Result<Planned> {
-    let (dense, prune) = (&weights.checkpoint, &recipe.prune);
-    let options = prune.options(prune.amount);
-    let images = if options.needs_images() {
-        let source = match &args.selection.calibration {
-            Some(folder) => ImageSource::Folder(folder),
-            None => ImageSource::Files(train.items.iter().map(|item| item.image.clone()).collect()),
-        };
-        Some(load_images(&source, prune.calibration_images, dense, image_size)?)
-    } else {
-        None
-    };
-    plan_pruning(dense, &options, prune.permute, images.as_ref(), device)
-        .with_context(|| weights.path.display().to_string())
-}
-
-/// The zeros of convolutions at every stage, which are never fewer than pruning made.
-fn zeros_line(pruned: &Checkpoint, finetuned: &Finetuned, file: &Path) -> Result<String> {
-    let read = Checkpoint::load(file)?;
-    let stages = [
-        ("pruned", pruned),
-        ("after training", &finetuned.state.checkpoint),
-        ("averaged", &finetuned.state.averaged()),
-        ("in the file", &read),
-        ("fused", &read.fuse()?),
-    ];
-    let mut counts = Vec::new();
-    for (stage, checkpoint) in stages {
-        counts.push((stage, Sparsity::of(checkpoint)?.conv_zeros));
-    }
-    let before = counts[0].1;
-    if let Some((stage, count)) = counts.iter().find(|(_, count)| *count < before) {
-        bail!("{before} weights were pruned, but only {count} are zero {stage}; please report this");
-    }
-    let counts: Vec<String> =
-        counts.iter().map(|(stage, count)| format!("{} {stage}", thousands(*count))).collect();
-    Ok(format!("Zeros: {}", counts.join(", ")))
 }
 
 /// The command as it was typed, with its program by name.
@@ -389,13 +348,20 @@ fn portable(args: &PruneFinetuneArgs) -> PruneFinetuneArgs {
 /// The recipe with the flags on top.
 fn recipe(args: &PruneFinetuneArgs) -> Result<Recipe> {
     let is_demo = args.data == Path::new(presets::DEMO);
-    let usual = if is_demo { presets::DEMO } else { "default" };
+    let usual = match args.channels.channels {
+        _ if is_demo => presets::DEMO,
+        Some(_) => "channels-50",
+        None => "default",
+    };
     let mut recipe = presets::recipe(args.recipe.as_deref().unwrap_or(usual))?;
     let (prune, finetune) = (&mut recipe.prune, &mut recipe.finetune);
     if let Some(amount) = args.amount {
         prune.amount = amount;
     }
     refine(prune, &args.selection);
+    // Weights are asked for by their amount, whatever the recipe does.
+    let channels = prune.channels.take().filter(|_| args.amount.is_none());
+    prune.channels = channels::refine(channels, &args.channels)?;
     if let Some(epochs) = args.epochs {
         finetune.epochs = epochs as usize;
         // A schedule that was made for more epochs has to fit the fewer.

@@ -3,11 +3,12 @@
 use yolo_data::dataset::Dataset;
 use yolo_train::train::EpochRecord;
 
-use super::Stage;
 use super::rows::signed;
 use super::samples::samples;
+use super::{Stage, is_smaller};
 use crate::format::{bytes, thousands, utc_now};
 use crate::report::{EpochPoint, LayerSparsity, Report, Row, Stage as Curves, Tile};
+use crate::results::ModelFigures;
 use crate::verdict::Verdict;
 
 /// What a run says of itself.
@@ -57,6 +58,16 @@ fn kept(stages: &[Stage]) -> String {
     let (Some(first), Some(last)) = (stages.first(), stages.last()) else { return String::new() };
     let (before, after) = (first.figures.native.map, last.figures.native.map);
     let kept = if before > 0.0 { after / before * 100.0 } else { 0.0 };
+    if is_smaller(stages) {
+        let share = |of: fn(&ModelFigures) -> f64| {
+            (1.0 - of(&last.figures.model) / of(&first.figures.model).max(f64::MIN_POSITIVE)) * 100.0
+        };
+        return format!(
+            "With {:.1} % fewer FLOPs and {:.1} % fewer parameters, the network keeps {kept:.1} % of its mAP.",
+            share(|model| model.gflops),
+            share(|model| model.parameters as f64)
+        );
+    }
     format!(
         "With {:.1} % of its convolution weights at zero, the network keeps {kept:.1} % of its mAP.",
         last.figures.model.conv_sparsity * 100.0
@@ -80,11 +91,19 @@ fn tiles(stages: &[Stage]) -> Vec<Tile> {
         .collect();
     if let Some(last) = stages.last() {
         let model = &last.figures.model;
-        tiles.push(Tile {
-            label: "Convolution weights at zero".to_owned(),
-            value: format!("{:.1} %", model.conv_sparsity * 100.0),
-            detail: format!("{} of {}", thousands(model.conv_zeros), thousands(model.conv_weights)),
-            better: None,
+        tiles.push(match is_smaller(stages) {
+            true => Tile {
+                label: "GFLOPs".to_owned(),
+                value: format!("{:.2}", model.gflops),
+                detail: format!("{:.2} before", first.figures.model.gflops),
+                better: None,
+            },
+            false => Tile {
+                label: "Convolution weights at zero".to_owned(),
+                value: format!("{:.1} %", model.conv_sparsity * 100.0),
+                detail: format!("{} of {}", thousands(model.conv_zeros), thousands(model.conv_weights)),
+                better: None,
+            },
         });
         tiles.push(Tile {
             label: "File".to_owned(),

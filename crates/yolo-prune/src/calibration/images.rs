@@ -53,6 +53,11 @@ impl CalibrationImages {
         self.batches.is_empty()
     }
 
+    /// The batches as tensors `[n, 3, height, width]` in `[0, 1]` on `device`.
+    pub fn tensors(&self, device: &Device) -> impl Iterator<Item = Tensor<4>> {
+        self.batches.iter().map(move |batch| batch.tensor(device))
+    }
+
     /// The batches.
     pub fn batches(&self) -> &[ImageBatch] {
         &self.batches

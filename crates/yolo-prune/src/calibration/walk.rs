@@ -53,7 +53,22 @@ pub(crate) fn walk(
     fused: &Checkpoint,
     images: &CalibrationImages,
     device: &Device,
+    visit: impl FnMut(&ConvVisit) -> Result<Option<ConvValues>>,
+) -> Result<()> {
+    walk_observed(fused, images, device, visit, |_, _| Ok(()))
+}
+
+/// As [`walk`]; `observe` sees what every convolution makes in the dense network, behind the activation, per batch
+/// `[n, C, H, W]`.
+///
+/// # Errors
+/// Those of `visit` and `observe`, and a tensor that is missing.
+pub(crate) fn walk_observed(
+    fused: &Checkpoint,
+    images: &CalibrationImages,
+    device: &Device,
     mut visit: impl FnMut(&ConvVisit) -> Result<Option<ConvValues>>,
+    mut observe: impl FnMut(&ConvRef, &[Tensor<4>]) -> Result<()>,
 ) -> Result<()> {
     let operations = fused.architecture.operations();
     let mut readers: Vec<usize> = operations.readers().iter().map(Vec::len).collect();
@@ -73,7 +88,9 @@ pub(crate) fn walk(
                 let input = inputs.remove(0);
                 let seen = ConvVisit { conv, dense: &input.dense, pruned: input.pruned.as_deref() };
                 let chosen = visit(&seen)?;
-                convolve(conv, input, fused, chosen.as_ref(), device)?
+                let output = convolve(conv, input, fused, chosen.as_ref(), device)?;
+                observe(conv, &output.dense)?;
+                output
             }
             kind => without_weights(kind, &inputs),
         };

@@ -17,6 +17,7 @@ pub enum Quantity {
     /// Parameters, as [`Architecture::summary`] counts them.
     Parameters,
     /// Billions of operations for a 640×640 image, as [`Architecture::summary`] counts them.
+    #[serde(alias = "flops")]
     Gflops,
     /// Milliseconds, by a [`Latency`].
     Milliseconds,

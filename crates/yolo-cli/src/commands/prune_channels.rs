@@ -1,0 +1,79 @@
+//! `prune --channels`: remove channels and write the smaller network with its yaml.
+
+use anyhow::{Context, Result};
+use yolo_model::Checkpoint;
+use yolo_model::weights::FloatFormat;
+use yolo_prune::channels::Criterion;
+use yolo_prune::{PruneError, reestimate_batch_norm};
+use yolo_train::recipe::ChannelsRecipe;
+
+use crate::args::PruneArgs;
+use crate::channels::{self, yaml, yaml_path};
+use crate::console::Output;
+use crate::device;
+use crate::format::bytes;
+use crate::results::{ModelFigures, SCHEMA};
+use crate::selection::{ImageSource, load_images};
+use crate::verdict::before_measuring;
+
+/// Removes channels of `dense`, prints what happened to each group, and writes the network.
+pub(crate) fn run(
+    args: &PruneArgs,
+    recipe: &ChannelsRecipe,
+    dense: &Checkpoint,
+    output: &Output,
+) -> Result<()> {
+    let place = || args.weights.display().to_string();
+    let yaml_file = yaml_path(&args.out)?;
+    let folder = args.selection.calibration.as_deref();
+    let usual = if folder.is_some() { Criterion::Taylor } else { Criterion::L1 };
+    let recipe = ChannelsRecipe {
+        criterion: args.channels.channel_criterion.map_or(usual, Into::into),
+        compensate: folder.is_some(),
+        ..recipe.clone()
+    };
+    let size = (args.imgsz as usize).next_multiple_of(dense.architecture.max_stride());
+    let wanted = args.selection.calibration_images.map_or(0, |n| n as usize);
+    let load = |folder| load_images(&ImageSource::Folder(folder), wanted, dense, size);
+    let images = folder.map(load).transpose()?;
+    let device = device::parse(&args.device)?;
+    let exclude = &args.selection.exclude;
+    let mut narrowed =
+        channels::prune(dense, &recipe, exclude, images.as_ref(), &device).with_context(place)?;
+    if let Some(images) = &images {
+        // Compensation keeps means; the variances have changed as well.
+        let device = device.clone().autodiff();
+        let batches = images.tensors(&device).map(Ok::<_, PruneError>);
+        narrowed.pruned = reestimate_batch_norm(&narrowed.pruned, batches, &device).with_context(place)?;
+    }
+    let pruned = &narrowed.pruned;
+    let format = if args.half { FloatFormat::F16 } else { FloatFormat::lossless_for(&pruned.weights) };
+    let text = yaml(pruned)?;
+    pruned.save(&args.out, format)?;
+    if let Err(error) = yolo_data::atomic::write(&yaml_file, |file| file.write_all(text.as_bytes())) {
+        // Not one without the other.
+        super::prune_finetune::remove(&args.out)?;
+        return Err(error).with_context(|| format!("{}: cannot be written", yaml_file.display()));
+    }
+
+    for line in narrowed.table(dense).into_iter().chain(narrowed.lines(&recipe)) {
+        output.line(line)?;
+    }
+    let file_bytes = std::fs::metadata(&args.out)?.len();
+    for line in before_measuring(dense, &ModelFigures::of(&pruned.fuse()?, &args.out, file_bytes)?) {
+        output.line(line)?;
+    }
+    output.line(format!(
+        "Saved {} ({}) and {}",
+        args.out.display(),
+        bytes(file_bytes),
+        yaml_file.display()
+    ))?;
+    output.json(&serde_json::json!({
+        "schema": SCHEMA,
+        "model": ModelFigures::of(pruned, &args.out, file_bytes)?,
+        "architecture": yaml_file.display().to_string(),
+        "channels": { "recipe": recipe, "before": narrowed.before, "planned": narrowed.predicted, "after": narrowed.reached },
+        "groups": narrowed.groups_json(dense),
+    }))
+}

@@ -1,0 +1,94 @@
+//! The part of a recipe that removes channels.
+
+use serde::{Deserialize, Serialize};
+use yolo_prune::Pattern;
+use yolo_prune::channels::{ChannelOptions, Criterion, Quantity, Scope, Target};
+
+/// Which channels go. What is left is a smaller dense network.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ChannelsRecipe {
+    /// Fraction of `of` that goes, 0 up to 1.
+    pub amount: f64,
+    /// What it is a fraction of: flops, parameters or channels.
+    pub of: Quantity,
+    /// What makes a channel worth keeping.
+    pub criterion: Criterion,
+    /// Whether channels of the whole network compete, or every group loses the same fraction.
+    pub scope: Scope,
+    /// Widths become multiples of this.
+    pub round_to: usize,
+    /// Fraction of a group that may go at most.
+    pub max_fraction: f64,
+    /// Rounds; channels are scored anew in each.
+    pub rounds: usize,
+    /// Whether the means of what goes are measured on images and moved into what reads it.
+    pub compensate: bool,
+}
+
+impl Default for ChannelsRecipe {
+    fn default() -> Self {
+        Self {
+            amount: 0.5,
+            of: Quantity::Gflops,
+            criterion: Criterion::Taylor,
+            scope: Scope::Global,
+            round_to: 8,
+            max_fraction: 0.9,
+            rounds: 1,
+            compensate: true,
+        }
+    }
+}
+
+impl ChannelsRecipe {
+    /// The choice of channels, leaving out what `exclude` matches.
+    pub fn options(&self, exclude: &[String]) -> ChannelOptions {
+        ChannelOptions {
+            scope: self.scope,
+            round_to: self.round_to,
+            max_fraction: self.max_fraction,
+            exclude: exclude.iter().map(|pattern| Pattern::new(pattern)).collect(),
+            ..ChannelOptions::new(Target::less(self.of, self.amount))
+        }
+    }
+
+    /// Whether images have to be looked at to score the channels.
+    pub fn scores_need_images(&self) -> bool {
+        matches!(self.criterion, Criterion::Taylor | Criterion::Activation)
+    }
+
+    /// Whether images are looked at.
+    pub fn needs_images(&self) -> bool {
+        self.compensate || self.scores_need_images()
+    }
+
+    /// Checks that the parts make sense.
+    ///
+    /// # Errors
+    /// What does not, in one sentence.
+    pub fn check(&self) -> std::result::Result<(), String> {
+        if !(0.0..1.0).contains(&self.amount) {
+            return Err(format!(
+                "prune.channels.amount: {} is not from 0 up to, but not including, 1; 0.5 takes half",
+                self.amount
+            ));
+        }
+        if !(0.0..=1.0).contains(&self.max_fraction) {
+            return Err(format!(
+                "prune.channels.max_fraction: {} is not between 0 and 1; 0.9 leaves a tenth of a group",
+                self.max_fraction
+            ));
+        }
+        if self.round_to == 0 || self.rounds == 0 {
+            return Err("prune.channels.round_to and prune.channels.rounds have to be above 0".to_owned());
+        }
+        match self.of {
+            Quantity::Milliseconds => Err(
+                "prune.channels.of: milliseconds need a table of latencies, which a recipe does not have; use flops"
+                    .to_owned(),
+            ),
+            _ => Ok(()),
+        }
+    }
+}
