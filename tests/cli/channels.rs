@@ -160,7 +160,6 @@ fn a_smaller_network_is_fine_tuned_and_compared() {
         assert_eq!(size(pruned), size(finetuned), "{key}");
     }
     assert!(map(finetuned) > map(pruned), "fine-tuning brings nothing: {} {}", map(pruned), map(finetuned));
-    assert!(summary["epochs"][0]["distillation"].as_f64().unwrap() > 0.0, "nothing was taught");
     assert_eq!(summary["recipe"]["prune"]["channels"]["amount"], 0.4);
     all_load(&case, run);
     let yaml = String::from_utf8(case.read(&format!("{run}/weights/finetuned.yaml"))).unwrap();
@@ -174,6 +173,26 @@ fn a_smaller_network_is_fine_tuned_and_compared() {
     case.run(&format!("{FINETUNE} --recipe in/again.yaml")).ok();
     let weights = |run: &str| case.read(&format!("runs/prune-finetune/{run}/weights/finetuned.safetensors"));
     assert!(weights("exp") == weights("exp2"));
+}
+
+#[test]
+fn the_dense_network_teaches_what_is_left_of_it() {
+    let case = squares();
+    with_trained(&case);
+    let taught = |gains: &str| {
+        let recipe = format!("prune:\n  channels: {{amount: 0.3}}\nfinetune:\n  distillation: {gains}\n");
+        case.write("in/recipe.yaml", recipe);
+        // The first two layers keep their widths.
+        let args =
+            format!("{FINETUNE} --recipe in/recipe.yaml --exclude model.0 --exclude model.1 --epochs 1");
+        case.run(&format!("{args} --name run --exist-ok")).ok();
+        let summary = case.json("runs/prune-finetune/run/summary.json");
+        summary["epochs"][0]["distillation"].as_f64().unwrap()
+    };
+    assert_eq!(taught("null"), 0.0);
+    assert!(taught("{outputs: 1.0, features: 0.0}") > 0.0, "outputs teach nothing");
+    // The layers that are compared start with the teacher's weights, but training normalises by the batch.
+    assert!(taught("{outputs: 0.0, features: 1.0}") > 0.0, "layers teach nothing");
 }
 
 #[test]

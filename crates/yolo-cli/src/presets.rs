@@ -13,6 +13,9 @@ use crate::console::progress_bar;
 /// Name of the example: drawn shapes, and a small network trained on them.
 pub(crate) const DEMO: &str = "demo";
 
+/// Its recipe where channels go.
+pub(crate) const DEMO_CHANNELS: &str = "demo-channels";
+
 const HYPS: [(&str, &str); 6] = [
     ("scratch-low", include_str!("../../../configs/hyps/scratch-low.yaml")),
     ("scratch-med", include_str!("../../../configs/hyps/scratch-med.yaml")),
@@ -22,11 +25,12 @@ const HYPS: [(&str, &str); 6] = [
     ("demo", include_str!("../../../configs/hyps/demo.yaml")),
 ];
 
-const RECIPES: [(&str, &str); 6] = [
+const RECIPES: [(&str, &str); 7] = [
     ("default", include_str!("../../../configs/recipes/default.yaml")),
     ("tutorial-30", include_str!("../../../configs/recipes/tutorial-30.yaml")),
     ("gradual-70", include_str!("../../../configs/recipes/gradual-70.yaml")),
     ("channels-50", include_str!("../../../configs/recipes/channels-50.yaml")),
+    (DEMO_CHANNELS, include_str!("../../../configs/recipes/demo-channels.yaml")),
     ("two-four", include_str!("../../../configs/recipes/two-four.yaml")),
     (DEMO, include_str!("../../../configs/recipes/demo.yaml")),
 ];

@@ -348,10 +348,11 @@ fn portable(args: &PruneFinetuneArgs) -> PruneFinetuneArgs {
 /// The recipe with the flags on top.
 fn recipe(args: &PruneFinetuneArgs) -> Result<Recipe> {
     let is_demo = args.data == Path::new(presets::DEMO);
-    let usual = match args.channels.channels {
-        _ if is_demo => presets::DEMO,
-        Some(_) => "channels-50",
-        None => "default",
+    let usual = match (is_demo, args.channels.channels) {
+        (true, Some(_)) => presets::DEMO_CHANNELS,
+        (true, None) => presets::DEMO,
+        (false, Some(_)) => "channels-50",
+        (false, None) => "default",
     };
     let mut recipe = presets::recipe(args.recipe.as_deref().unwrap_or(usual))?;
     let (prune, finetune) = (&mut recipe.prune, &mut recipe.finetune);
