@@ -180,11 +180,11 @@ fn silence_constants(gram: &mut [f64], mean: &[f64]) {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use burn::tensor::{Device, TensorData};
+    use burn::tensor::TensorData;
 
     /// Two batches of two and one image, 2 channels of 5×4.
     fn batches(scale: f32) -> Vec<Tensor<4>> {
-        let device = Device::flex();
+        let device = crate::networks::device();
         let batch = |n: usize, salt: usize| {
             let values: Vec<f32> = (0..n * 40)
                 .map(|i| (((i * 37 + salt * 11) % 23) as f32 - 9.0) * scale + (i % 3) as f32)
