@@ -22,7 +22,7 @@ const HYPS: [(&str, &str); 6] = [
     ("demo", include_str!("../../../configs/hyps/demo.yaml")),
 ];
 
-const RECIPES: [(&str, &str); 4] = [
+const RECIPES: [(&str, &str); 5] = [
     ("default", include_str!("../../../configs/recipes/default.yaml")),
     ("tutorial-30", include_str!("../../../configs/recipes/tutorial-30.yaml")),
     ("gradual-70", include_str!("../../../configs/recipes/gradual-70.yaml")),
