@@ -61,6 +61,8 @@ pub(crate) fn random(architecture: Architecture, seed: u64) -> Checkpoint {
         let range = match name {
             name if name.ends_with(".bn.weight") => 0.8..2.2,
             name if name.ends_with(".bn.bias") => -0.5..0.5,
+            // The head's: answers of every kind, where training starts from few objects.
+            name if name.ends_with(".bias") => -1.0..1.0,
             name if name.ends_with(".running_mean") => -0.2..0.2,
             name if name.ends_with(".running_var") => 0.2..1.0,
             _ => continue,
