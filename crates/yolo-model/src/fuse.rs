@@ -19,6 +19,7 @@ impl Checkpoint {
         if self.architecture.fused {
             return Ok(self.clone());
         }
+        self.check_tensors()?;
         let convs = self.architecture.convs().into_iter().filter(|conv| !conv.is_head);
         let blocks: HashMap<String, ConvRef> = convs.map(|conv| (conv.weight(), conv)).collect();
         let mut weights = StateDict::default();

@@ -36,7 +36,7 @@ pub(crate) fn fit(
         let name = visit.conv.weight();
         let Some(layer) = plan.masks.iter_mut().find(|layer| layer.tensor == name) else { return Ok(None) };
         let values = fit_conv(&fused, visit, &mut layer.mask, options)?;
-        let mut updates = stored_tensors(checkpoint, visit.conv, &values)?;
+        let mut updates = stored_tensors(checkpoint, visit.conv, &values, &layer.mask)?;
         if rounds {
             updates.iter_mut().for_each(round);
         }
@@ -84,6 +84,10 @@ fn fit_conv(
         mask.apply(&mut weight);
     }
     let bias = shifted_bias(&dense, &weight, &moments);
+    let count = weight.iter().chain(&bias).filter(|value| !value.is_finite()).count();
+    if count > 0 {
+        return Err(error(ReconstructError::NotFinite { what: "the fitted weights", count }));
+    }
     Ok(ConvValues { weight, bias })
 }
 

@@ -107,3 +107,6 @@ impl Draws {
         (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 40) as f32 / (1u64 << 24) as f32
     }
 }
+
+#[cfg(test)]
+mod tests;

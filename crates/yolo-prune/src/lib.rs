@@ -29,6 +29,9 @@ mod gradient;
 mod mask;
 mod masks;
 mod matrix;
+#[cfg(test)]
+#[path = "../tests/calibrated/networks.rs"]
+mod networks;
 mod options;
 pub mod pattern;
 mod permute;

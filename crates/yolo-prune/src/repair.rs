@@ -5,3 +5,6 @@ mod stored;
 
 pub use batch_norm::reestimate_batch_norm;
 pub(crate) use stored::stored_tensors;
+
+#[cfg(test)]
+mod tests;

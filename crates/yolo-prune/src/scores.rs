@@ -121,3 +121,6 @@ fn saliencies<'a>(
     };
     Ok(names.iter().map(score).collect())
 }
+
+#[cfg(test)]
+mod tests;

@@ -195,3 +195,6 @@ fn combine(kind: &OperationKind, mut inputs: Vec<Tensor<4>>) -> Tensor<4> {
         OperationKind::Conv(_) => unreachable!("convolutions have weights"),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -41,8 +41,22 @@ pub fn target(gram: &Gram, cross: &[f64], dense: &[f32]) -> Result<Vec<f32>> {
         );
     });
     debug_assert_eq!(right.len(), rows * inputs);
+    keep_dead_weights(gram, &dense, &mut right);
     let inverse = Inverse::new(gram)?;
     Ok(times_symmetric(&right, inverse.values(), inputs).into_iter().map(|w| w as f32).collect())
+}
+
+/// What acts on an input that does not vary has no better value than its own. What the cross moments say of it is
+/// rounding, which the inverse of next to nothing would blow up.
+fn keep_dead_weights(gram: &Gram, dense: &[f64], right: &mut [f64]) {
+    let inputs = gram.inputs();
+    let damped = gram.damped();
+    for input in (0..inputs).filter(|&input| gram.is_dead(input)) {
+        let diagonal = damped[input * inputs + input];
+        for (to, dense) in right.chunks_mut(inputs).zip(dense.chunks(inputs)) {
+            to[input] = dense[input] * diagonal;
+        }
+    }
 }
 
 #[cfg(test)]
@@ -83,5 +97,14 @@ mod tests {
         // What sees the same inputs aims at itself.
         let same = target(&gram, &moment(&seen, &seen), &weights).unwrap();
         assert!(same.iter().zip(&weights).all(|(a, b)| (a - b).abs() < 1e-5));
+    }
+
+    /// Rounding in the cross moments of an input that does not vary must not move its weight.
+    #[test]
+    fn an_input_that_does_not_vary_keeps_its_weight() {
+        let gram = Gram::new(2, vec![1.0, 0.0, 0.0, 0.0]).unwrap();
+        let best = target(&gram, &[1.0, 1e-9, 0.5, -1e-9], &[2.0, 3.0]).unwrap();
+        assert!((best[0] - (2.0 + 1.5 + 0.005 * 2.0) / 1.005).abs() < 1e-5, "{best:?}");
+        assert!((best[1] - 3.0).abs() < 1e-6, "{best:?}");
     }
 }

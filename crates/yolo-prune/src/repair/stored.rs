@@ -5,6 +5,7 @@ use yolo_model::architecture::{BATCH_NORM_EPSILON, ConvRef};
 
 use crate::calibration::ConvValues;
 use crate::error::Result;
+use crate::mask::Mask;
 use crate::plan::TensorUpdate;
 
 /// Largest magnitude of a stored weight: that of f16, in which checkpoints are written.
@@ -14,12 +15,13 @@ const LARGEST: f32 = 65504.0;
 ///
 /// With `s = γ / √(var + ε)`, a fused weight is `s · w` and a fused bias `β − s · mean`. So `w = W / s`, and the
 /// difference of the biases goes to `β`; `γ` and the statistics stay. A channel whose `s` is too small to divide by
-/// keeps its stored weights, those that `values` has at zero aside. In a fused checkpoint and in the head, the
+/// keeps its stored weights where `mask` keeps them. In a fused checkpoint and in the head, the
 /// values are stored as they are.
 pub(crate) fn stored_tensors(
     checkpoint: &Checkpoint,
     conv: &ConvRef,
     values: &ConvValues,
+    mask: &Mask,
 ) -> Result<Vec<TensorUpdate>> {
     let update = |name: String, values: Vec<f32>| TensorUpdate { tensor: name, values };
     if conv.is_head || checkpoint.architecture.fused {
@@ -42,7 +44,9 @@ pub(crate) fn stored_tensors(
         if divided.iter().all(|w| w.is_finite() && w.abs() <= LARGEST) {
             weight.extend(divided);
         } else {
-            weight.extend(old.iter().zip(new).map(|(old, new)| if *new == 0.0 { 0.0 } else { *old }));
+            let first = channel * per_channel;
+            let kept = old.iter().enumerate();
+            weight.extend(kept.map(|(i, old)| if mask.keeps(first + i) { *old } else { 0.0 }));
         }
         shifted.push(values.bias[channel] + scale * mean[channel]);
     }
