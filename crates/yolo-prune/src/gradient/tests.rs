@@ -111,25 +111,28 @@ fn gradients_are_finite_differences_of_the_loss() {
             let rms = |values: &[f32]| {
                 (values.iter().map(|v| f64::from(*v).powi(2)).sum::<f64>() / values.len() as f64).sqrt()
             };
-            let step = 0.06 * rms(checkpoint.weights.f32s(&name).unwrap());
+            let step = 0.003 * rms(checkpoint.weights.f32s(&name).unwrap());
+            // All weights at once, in random directions: single ones drown in the rounding of the logits, and small
+            // steps are needed because of the kinks of the max-pools.
             for _ in 0..2 {
-                let index = rng.random_range(0..gradient.len());
+                let signs: Vec<f64> =
+                    gradient.iter().map(|_| if rng.random::<bool>() { 1.0 } else { -1.0 }).collect();
                 let at = |change: f64| {
                     let mut moved = checkpoint.clone();
-                    let weight = &mut moved.weights.get_mut(&name).unwrap().f32s_mut().unwrap()[index];
-                    *weight = (f64::from(*weight) + change) as f32;
+                    let weights = moved.weights.get_mut(&name).unwrap().f32s_mut().unwrap();
+                    for (weight, sign) in weights.iter_mut().zip(&signs) {
+                        *weight = (f64::from(*weight) + change * sign) as f32;
+                    }
                     loss(&logits(&moved, &batch), &answers)
                 };
-                let mut quotients = [step / 6.0, step / 2.0, step].map(|step| slope(at, step));
-                quotients.sort_by(f64::total_cmp);
-                let (expected, actual) = (quotients[1], f64::from(gradient[index]));
-                let scale = expected.abs().max(rms(gradient));
-                // What the quotients themselves leave open: rounding of f32 logits where steps are small, kinks of
-                // the max-pools where they are large.
-                let doubt = (quotients[2] - quotients[0]).min(0.05 * scale);
+                let expected = slope(at, step);
+                let actual: f64 = gradient.iter().zip(&signs).map(|(g, sign)| f64::from(*g) * sign).sum();
+                // What a random direction is expected to give. The quotients themselves move by 1.3 % of it between
+                // steps of 0.1 and 1 % of the weights, with rounding and with the kinks of the max-pools.
+                let scale = rms(gradient) * (gradient.len() as f64).sqrt();
                 assert!(
-                    (actual - expected).abs() < 0.01 * scale + doubt,
-                    "{name}[{index}]: {actual} is not {expected}"
+                    (actual - expected).abs() < 0.03 * scale,
+                    "{name}: {actual} is not {expected} of {scale}"
                 );
             }
         }
