@@ -31,6 +31,7 @@ mod masks;
 mod matrix;
 #[cfg(test)]
 #[path = "../tests/calibrated/networks.rs"]
+#[allow(clippy::unwrap_used)]
 mod networks;
 mod options;
 pub mod pattern;

@@ -103,6 +103,23 @@ fn dead_channels_are_no_obstacle() {
     }
 }
 
+/// Real weights, real images: half of the weights, and the logits are less than half as far from the dense network's
+/// as without fitting.
+#[test]
+fn a_released_network_keeps_its_logits() {
+    let weights = shared().join("weights/yolov5n.pt");
+    if !weights.is_file() {
+        eprintln!("skipped: {} is not here", weights.display());
+        return;
+    }
+    let dense = Checkpoint::load(&weights).unwrap();
+    let batches = raw_batches(131);
+    let fitted = PruneOptions::new(Method::Reconstruction, 0.5);
+    let plain = PruneOptions { repair: Repair::None, criterion: Criterion::Magnitude, ..fitted.clone() };
+    let [with, without] = [fitted, plain].map(|options| error_of(&dense, &options, &batches));
+    assert!(with < 0.5 * without, "{with} and {without}");
+}
+
 fn shared() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared")
 }
