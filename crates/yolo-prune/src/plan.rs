@@ -105,11 +105,13 @@ fn plan_masks(
     mut calibration: Option<&mut Calibration>,
 ) -> Result<PrunePlan> {
     let (candidates, skipped) = candidates(checkpoint, options)?;
-    let fused = checkpoint.fuse()?;
-    let scores = scores(checkpoint, &fused, &candidates, options, calibration.as_deref_mut())?;
+    let folds = options.needs_images() || options.rank == Rank::Fused;
+    let folded = folds.then(|| checkpoint.fuse()).transpose()?;
+    let fused = folded.as_ref().unwrap_or(checkpoint);
+    let scores = scores(checkpoint, fused, &candidates, options, calibration.as_deref_mut())?;
     let curves = match (options.allocation, calibration) {
         (Allocation::Sensitivity, Some(calibration)) => {
-            Some(error_curves(&fused, &candidates, &scores, calibration)?)
+            Some(error_curves(fused, &candidates, &scores, calibration)?)
         }
         _ => None,
     };
