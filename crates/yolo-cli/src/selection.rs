@@ -106,9 +106,7 @@ pub(crate) fn load_images(
         ImageSource::Folder(folder) if !folder.is_dir() => {
             bail!("{}: no such folder of images; check --calibration", folder.display())
         }
-        ImageSource::Folder(folder) => {
-            calibration_from_folder(folder, &options).with_context(|| folder.display().to_string())?
-        }
+        ImageSource::Folder(folder) => calibration_from_folder(folder, &options)?,
         ImageSource::Files(files) => calibration_images(files, &options)?,
     };
     for warning in warnings.iter().take(SHOWN_PROBLEMS) {
