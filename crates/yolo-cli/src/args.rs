@@ -265,6 +265,14 @@ fn unit(text: &str) -> Result<f64, String> {
     }
 }
 
+/// A number between 0 and 1, but neither of them.
+fn inner_fraction(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(x) if x > 0.0 && x < 1.0 => Ok(x),
+        _ => Err("it must be a number above 0 and below 1, as 0.5 for half".to_owned()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;

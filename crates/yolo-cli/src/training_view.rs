@@ -17,6 +17,7 @@ pub(crate) struct TrainingView<'a> {
     /// Images that batch statistics are measured on.
     statistics_images: usize,
     with_distillation: bool,
+    with_slimming: bool,
     bar: Option<ProgressBar>,
     /// What the bar is about.
     step: &'static str,
@@ -32,6 +33,7 @@ impl<'a> TrainingView<'a> {
             val_images,
             statistics_images: 0,
             with_distillation: false,
+            with_slimming: false,
             bar: None,
             step: "",
             has_header: false,
@@ -43,6 +45,12 @@ impl<'a> TrainingView<'a> {
     pub(crate) fn of_finetuning(mut self, with_distillation: bool, statistics_images: usize) -> Self {
         self.with_distillation = with_distillation;
         self.statistics_images = statistics_images;
+        self
+    }
+
+    /// For a run that drives scales to zero.
+    pub(crate) fn of_slimming(mut self, slims: bool) -> Self {
+        self.with_slimming = slims;
         self
     }
 
@@ -68,6 +76,9 @@ impl<'a> TrainingView<'a> {
         if self.with_distillation {
             columns.push("distill");
         }
+        if self.with_slimming {
+            columns.push("slim");
+        }
         columns.extend(["P", "R", "mAP50", "mAP50-95"]);
         columns.iter().fold(format!("{:>9}", "Epoch"), |line, column| format!("{line}{column:>11}"))
     }
@@ -78,6 +89,10 @@ impl<'a> TrainingView<'a> {
             values.push(record.distillation);
         }
         let mut cells: Vec<String> = values.into_iter().map(|value| general(value, 4)).collect();
+        if self.with_slimming {
+            let small = record.slim.map(|slim| format!("{:.1} %", 100.0 * slim.small));
+            cells.push(small.unwrap_or_else(|| "-".to_owned()));
+        }
         match &record.validation {
             Some(v) => cells.extend([v.precision, v.recall, v.map50, v.map].map(|value| general(value, 3))),
             None => cells.extend(["-"; 4].map(ToOwned::to_owned)),

@@ -38,6 +38,7 @@ pub mod masks;
 pub mod optimizer;
 pub mod recipe;
 pub mod schedule;
+pub mod slim;
 mod tensor;
 pub mod train;
 mod validate;

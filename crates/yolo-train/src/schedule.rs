@@ -89,6 +89,13 @@ impl Schedule {
         }
     }
 
+    /// The sum of the learning rates of all steps from the beginning of epoch `from` to the last, in epochs of
+    /// `batches` batches.
+    pub fn total_lr(&self, from: usize, batches: usize) -> f64 {
+        let rates = |epoch| (0..batches).map(move |batch| self.rates(epoch * batches + batch, epoch));
+        (from..self.epochs).flat_map(rates).map(|rates| rates.lr / rates.accumulate as f64).sum()
+    }
+
     /// The weight decay of one step: that of the hyper-parameters times the images of a step over the nominal
     /// batch.
     pub fn weight_decay(&self, batch_size: usize, nominal_batch_size: usize) -> f64 {

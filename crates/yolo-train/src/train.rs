@@ -18,6 +18,7 @@ use yolo_data::train_loader::{
     EpochOptions, ImageCache, TrainLoader, TrainLoaderOptions, epoch_plans, image_weights,
 };
 use yolo_model::{Architecture, Checkpoint, Yolo};
+use yolo_prune::channels::{SMALL_SCALE, SlimProgress};
 
 pub use folder::{RunFolder, half_precision};
 pub use options::TrainOptions;
@@ -30,6 +31,7 @@ use crate::loss::{DetectionLoss, LossItems};
 use crate::masks::Masks;
 use crate::optimizer::{accumulate, clip};
 use crate::schedule::Schedule;
+use crate::slim::SlimState;
 use crate::validate::{Validation, ValidationOptions, validate};
 use step::{BatchResult, Student, pixels};
 
@@ -126,6 +128,7 @@ pub fn train(state: &mut TrainState, setup: &Setup, observer: &mut dyn Observer)
         let epoch = state.progress.epoch;
         if state.progress.batch_in_epoch == 0 {
             prune_further(state, setup, epoch)?;
+            run.begin_slimming(state)?;
         }
         if !run.train_epoch(state, observer)? {
             if let Some(folder) = setup.folder {
@@ -138,7 +141,7 @@ pub fn train(state: &mut TrainState, setup: &Setup, observer: &mut dyn Observer)
             true => Some(run.validate(state, observer)?),
             false => None,
         };
-        let is_best = finish_epoch(state, &run, validation.as_ref());
+        let is_best = finish_epoch(state, &run, validation.as_ref())?;
         state.check_masks()?;
         if let Some(folder) = setup.folder {
             let keep = options.save_period > 0 && epoch.is_multiple_of(options.save_period);
@@ -173,7 +176,7 @@ fn patience_is_over(state: &TrainState, setup: &Setup) -> bool {
 }
 
 /// Writes the epoch into the record and says whether it is the best so far; equal results count as better.
-fn finish_epoch(state: &mut TrainState, run: &Run, validation: Option<&Validation>) -> bool {
+fn finish_epoch(state: &mut TrainState, run: &Run, validation: Option<&Validation>) -> Result<bool> {
     let epoch = state.progress.epoch;
     let rates = run.schedule.rates(state.progress.batches_seen.saturating_sub(1), epoch);
     let validation = validation.map(|v| EpochValidation {
@@ -184,10 +187,14 @@ fn finish_epoch(state: &mut TrainState, run: &Run, validation: Option<&Validatio
         loss: v.loss.unwrap_or_default(),
     });
     let pruned = state.masks.pruned();
-    let progress = &mut state.progress;
     let fitness = validation.map(|v| v.fitness());
+    let slim = run.slimmed(state, fitness)?;
+    // Weights whose scales are still on their way are not what was asked for, if better ones may come.
+    let is_slim =
+        slim.is_none_or(|slim| slim.quantile <= SMALL_SCALE) || epoch + 1 == run.setup.options.epochs;
+    let progress = &mut state.progress;
     let beats = |f: f64| progress.best.is_none_or(|best| f >= best.fitness);
-    let is_best = epoch >= run.setup.first_candidate && fitness.is_some_and(beats);
+    let is_best = is_slim && epoch >= run.setup.first_candidate && fitness.is_some_and(beats);
     if let (true, Some(fitness)) = (is_best, fitness) {
         progress.best = Some(Best { epoch: Some(epoch), fitness });
         progress.last_improvement = epoch;
@@ -199,19 +206,22 @@ fn finish_epoch(state: &mut TrainState, run: &Run, validation: Option<&Validatio
         validation,
         lr: [rates.bias_lr, rates.lr, rates.lr],
         pruned,
+        slim,
     });
     progress.epoch += 1;
     progress.batch_in_epoch = 0;
     progress.losses = 0;
     progress.mean_loss = LossItems::default();
     progress.mean_distillation = 0.0;
-    is_best
+    Ok(is_best)
 }
 
 /// What stays the same during a run.
 struct Run<'a> {
     setup: &'a Setup<'a>,
     schedule: Schedule,
+    /// Batches of an epoch.
+    batches: usize,
     teacher: Option<Teacher>,
     cache: Option<Arc<ImageCache>>,
     items: Arc<[yolo_data::dataset::Item]>,
@@ -250,7 +260,7 @@ impl<'a> Run<'a> {
                 None
             }
         };
-        Ok(Self { setup, schedule, teacher, cache, items, stride })
+        Ok(Self { setup, schedule, batches, teacher, cache, items, stride })
     }
 
     /// Trains the rest of the current epoch; false if the observer stopped it.
@@ -356,6 +366,9 @@ impl<'a> Run<'a> {
             clip(&mut state.pending);
             state.optimizer.step(&mut state.checkpoint.weights, &state.pending, &rates)?;
             state.pending.clear();
+            if let Some(slim) = &mut progress.slim {
+                slim.step(&mut state.checkpoint.weights, rates.lr)?;
+            }
             state.ema.update(&state.checkpoint.weights)?;
             progress.last_step = Some(batch);
             student.outdated();
@@ -364,6 +377,23 @@ impl<'a> Run<'a> {
         progress.batch_in_epoch += 1;
         progress.batches_seen += 1;
         Ok(())
+    }
+
+    /// Sets up slimming before the first batch, where it is asked for.
+    fn begin_slimming(&self, state: &mut TrainState) -> Result<()> {
+        if let (Some(options), None) = (&self.setup.options.slim, &state.progress.slim) {
+            let steps = self.schedule.total_lr(state.progress.epoch, self.batches);
+            let options = options.clone().without_layers(&self.setup.options.freeze, &state.checkpoint);
+            state.progress.slim = Some(SlimState::new(&state.checkpoint, &options, steps)?);
+        }
+        Ok(())
+    }
+
+    /// How far slimming is after the current epoch, which sets its strength for the next.
+    fn slimmed(&self, state: &mut TrainState, fitness: Option<f64>) -> Result<Option<SlimProgress>> {
+        let steps = self.schedule.total_lr(state.progress.epoch + 1, self.batches);
+        let slim = state.progress.slim.as_mut();
+        slim.map(|slim| slim.look_back(&state.checkpoint.weights, steps, fitness)).transpose()
     }
 
     /// Validates the averaged weights.

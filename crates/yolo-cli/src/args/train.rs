@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
-use super::{maybe_path, run_name, unit};
+use super::{inner_fraction, maybe_path, run_name, unit};
 
 /// Which rule updates the weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -23,6 +23,7 @@ pub(crate) enum OptimizerArg {
 Examples:
   yolo-cli train --data mine.yaml --weights yolov5s.pt --epochs 100
   yolo-cli train --data mine.yaml --weights '' --cfg yolov5n --hyp scratch-low --epochs 300
+  yolo-cli train --data mine.yaml --weights best.pt --slim 0.5    # then: prune --channels 0.5 --channel-criterion bn-scale
   yolo-cli train --resume runs/train/exp3        # goes on where it was interrupted, to the same numbers
 
 Writes weights/best.safetensors, weights/last.safetensors and results.csv to runs/train/exp.")]
@@ -94,6 +95,13 @@ pub(crate) struct TrainArgs {
     /// Keep a checkpoint every so many epochs; 0 for never.
     #[arg(long, default_value_t = 0)]
     pub(crate) save_period: u32,
+    /// Drive the scales of this fraction of all channels to zero while training, so that `prune --channels
+    /// --channel-criterion bn-scale` can take them (network slimming; the strength is found on the way).
+    #[arg(long, value_name = "FRACTION", value_parser = inner_fraction)]
+    pub(crate) slim: Option<f64>,
+    /// Fraction of the best fitness that --slim may cost on the way.
+    #[arg(long, value_name = "FRACTION", requires = "slim", default_value_t = 0.1, value_parser = unit)]
+    pub(crate) slim_tolerance: f64,
     /// Decides initial weights, shuffling and augmentation.
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,

@@ -14,7 +14,8 @@ use yolo_train::ValidationOptions;
 use yolo_train::masks::Masks;
 use yolo_train::optimizer::Rule;
 use yolo_train::schedule::Decay;
-use yolo_train::train::{Outcome, RunFolder, Setup, TrainOptions, TrainState, check, train};
+use yolo_train::slim::SlimOptions;
+use yolo_train::train::{EpochRecord, Outcome, RunFolder, Setup, TrainOptions, TrainState, check, train};
 
 use super::info::summary_line;
 use crate::args::{OptimizerArg, TrainArgs};
@@ -258,6 +259,9 @@ fn options(args: &TrainArgs, hyp: yolo_train::hyper::Hyperparameters, image_size
         cache: args.cache,
         save_period: args.save_period as usize,
         validate_every_epoch: !args.noval,
+        slim: args
+            .slim
+            .map(|fraction| SlimOptions { tolerance: args.slim_tolerance, ..SlimOptions::new(fraction) }),
         ..TrainOptions::new(args.epochs as usize, args.batch_size as usize, image_size)
     }
 }
@@ -292,7 +296,8 @@ impl Job<'_> {
             first_candidate: 0,
             folder: Some(&folder),
         };
-        let mut view = TrainingView::new(output, options.epochs, val_set.items.len());
+        let mut view = TrainingView::new(output, options.epochs, val_set.items.len())
+            .of_slimming(options.slim.is_some());
         let outcome = train(&mut state, &setup, &mut view);
         drop((view, graceful));
         match outcome.with_context(|| run.path().display().to_string())? {
@@ -308,8 +313,23 @@ impl Job<'_> {
         let best = if folder.best().is_file() { folder.best() } else { folder.last() };
         show_best(&best, val_set, &self.device, &validation, output)?;
         std::fs::remove_file(folder.state()).with_context(|| folder.state().display().to_string())?;
-        output.line(format!("Results saved to {}", run.path().display()))
+        output.line(format!("Results saved to {}", run.path().display()))?;
+        if let (Some(_), Some(last)) = (args.slim, state.progress.history.last()) {
+            output.line(slimmed(last, &best))?;
+        }
+        Ok(())
     }
+}
+
+/// What slimming reached, and what to do with it.
+fn slimmed(last: &EpochRecord, best: &Path) -> String {
+    let small = last.slim.map_or(0.0, |slim| slim.small);
+    format!(
+        "Slim:    {:.1} % of the channels have a scale of almost zero\n\
+         Next:    yolo-cli prune --weights {} --channels {small:.2} --channels-of channels --channel-criterion bn-scale --out pruned.safetensors",
+        100.0 * small,
+        best.display()
+    )
 }
 
 fn show_best(

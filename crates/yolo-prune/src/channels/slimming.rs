@@ -20,13 +20,15 @@ use crate::exclude::Pattern;
 pub const SMALL_SCALE: f64 = 0.05;
 
 /// The scales that are driven to zero.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Slimming {
     groups: Vec<SlimGroup>,
 }
 
 /// The scales of one group of channels.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct SlimGroup {
     channels: usize,
     /// Channels that are left alone, the largest.
@@ -35,7 +37,8 @@ struct SlimGroup {
 }
 
 /// The scale of one producer.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Scale {
     /// Name of its tensor.
     tensor: String,
@@ -86,6 +89,11 @@ impl Slimming {
             true => Err(target("no group of channels is left to slim; lift some of the exclusions")),
             false => Ok(Self { groups }),
         }
+    }
+
+    /// Names of the scales.
+    pub fn tensors(&self) -> impl Iterator<Item = &str> {
+        self.groups.iter().flat_map(|group| &group.scales).map(|scale| scale.tensor.as_str())
     }
 
     /// The gradient to add to every scale: `strength · s · sign(γ)`, where `s` is the convolution's mean scale at
@@ -167,7 +175,7 @@ fn mean_magnitude(values: &[f32]) -> f64 {
 }
 
 /// How far slimming has come. Scales are fractions of the mean at the start.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SlimProgress {
     /// Fraction of the channels with a scale below [`SMALL_SCALE`].
     pub small: f64,
@@ -180,7 +188,8 @@ pub struct SlimProgress {
 pub struct SlimEpoch {
     /// What it reached.
     pub progress: SlimProgress,
-    /// Sum over its steps of `learning rate / (1 − momentum)`, for the scales. 0 before the first epoch.
+    /// Sum of the learning rates of its steps for the scales (over `1 − momentum` where the gradients go through
+    /// one). 0 before the first epoch.
     pub steps_done: f64,
     /// The same sum over the epochs to come.
     pub steps_left: f64,

@@ -6,6 +6,7 @@ use crate::distill::DistillationOptions;
 use crate::hyper::Hyperparameters;
 use crate::optimizer::Rule;
 use crate::schedule::Decay;
+use crate::slim::SlimOptions;
 
 /// How to train. Together with the data set, the first weights and the device it decides every number of a run,
 /// but for `workers` and `cache`, which only decide how fast they come.
@@ -56,6 +57,8 @@ pub struct TrainOptions {
     pub validate_every_epoch: bool,
     /// What the dense network teaches; needs a teacher.
     pub distillation: Option<DistillationOptions>,
+    /// Scales of batch normalisation that are driven to zero.
+    pub slim: Option<SlimOptions>,
 }
 
 impl TrainOptions {
@@ -84,6 +87,7 @@ impl TrainOptions {
             save_period: 0,
             validate_every_epoch: true,
             distillation: None,
+            slim: None,
         }
     }
 }

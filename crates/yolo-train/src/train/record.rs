@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
+use yolo_prune::channels::SlimProgress;
 
 use crate::loss::LossItems;
 
@@ -21,6 +22,9 @@ pub struct EpochRecord {
     pub lr: [f64; 3],
     /// Weights that a mask holds at zero.
     pub pruned: usize,
+    /// How near to zero the scales are that are driven there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slim: Option<SlimProgress>,
 }
 
 /// The figures of a validation within a run.
@@ -143,6 +147,7 @@ mod tests {
             validation: None,
             lr: [0.01, 0.01, 0.01],
             pruned: 0,
+            slim: None,
         };
         let csv = results_csv(&[record]);
         let lines: Vec<&str> = csv.lines().collect();

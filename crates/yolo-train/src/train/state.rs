@@ -13,6 +13,7 @@ use crate::error::{Result, TrainError};
 use crate::loss::LossItems;
 use crate::masks::Masks;
 use crate::optimizer::{Optimizer, PerParameter, Rule};
+use crate::slim::SlimState;
 use crate::train::record::EpochRecord;
 
 /// Key of the metadata that hold all but the tensors.
@@ -64,6 +65,9 @@ pub struct Progress {
     pub last_improvement: usize,
     /// mAP of every class in the last validation; empty before.
     pub class_maps: Vec<f64>,
+    /// How the scales of batch normalisation are driven to zero, if they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slim: Option<SlimState>,
     /// The epochs that are done.
     pub history: Vec<EpochRecord>,
 }

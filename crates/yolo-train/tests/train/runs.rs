@@ -1,9 +1,11 @@
 //! Whole runs on a tiny example: the same numbers again, after interruptions too, and zeros that stay zero.
 
 use yolo_model::Checkpoint;
+use yolo_prune::channels::SMALL_SCALE;
 use yolo_prune::{Method, PruneOptions, Rank, Sparsity, apply, plan};
 use yolo_train::masks::Masks;
 use yolo_train::optimizer::Rule;
+use yolo_train::slim::SlimOptions;
 use yolo_train::train::{Outcome, RunFolder, Setup, TrainOptions, TrainState, half_precision, train};
 
 use crate::example::{Example, StopAfter, assert_same, network, options, to_the_end};
@@ -21,6 +23,7 @@ fn an_interrupted_run_ends_with_the_numbers_of_one_that_was_not() {
             Rule::AdamW,
             TrainOptions { rule: Rule::AdamW, auto_balance: true, image_weights: true, ..options() },
         ),
+        (Rule::Sgd, TrainOptions { slim: Some(SlimOptions::new(0.5)), ..options() }),
     ] {
         let mut whole = state(Masks::default(), rule);
         let setup = example.setup(&options);
@@ -78,6 +81,40 @@ fn zeros_stay_zero_in_everything_that_training_leaves() {
         plan.check(&checkpoint).unwrap();
     }
     assert_ne!(state.checkpoint.weights, dense.weights, "the others moved");
+}
+
+#[test]
+fn slimming_brings_scales_to_zero_and_spares_what_it_has_to() {
+    let example = Example::new();
+    let slim = SlimOptions { max_fraction: 0.75, tolerance: 0.99, ..SlimOptions::new(0.5) };
+    let folder = tempfile::tempdir().unwrap();
+    let run = RunFolder::create(folder.path()).unwrap();
+    for (rule, lr0) in [(Rule::Sgd, 0.02), (Rule::AdamW, 0.002)] {
+        let mut options =
+            TrainOptions { epochs: 6, freeze: vec![0, 12], slim: Some(slim.clone()), rule, ..options() };
+        (options.hyp.lr0, options.hyp.warmup_epochs) = (lr0, 0.0);
+        let setup = Setup { folder: Some(&run), ..example.setup(&options) };
+        let mut state = state(Masks::default(), rule);
+        train(&mut state, &setup, &mut to_the_end()).unwrap();
+        let history = &state.progress.history;
+        let (first, last) = (history[0].slim.unwrap(), history[5].slim.unwrap());
+        assert!(first.quantile > 0.2 && first.small < 0.5, "{first:?}");
+        assert!(last.quantile <= SMALL_SCALE && last.small >= 0.5, "{last:?}");
+        let best = state.progress.best.unwrap().epoch.unwrap();
+        assert!(history[best].slim.unwrap().quantile <= SMALL_SCALE, "the best network is a slim one");
+
+        let (mut n_small, mut n_scales) = (0, 0);
+        for (name, tensor) in state.checkpoint.weights.iter().filter(|(name, _)| name.ends_with("bn.weight"))
+        {
+            let scales = tensor.f32s().unwrap();
+            // They were 1 at the start.
+            let small = scales.iter().filter(|scale| f64::from(scale.abs()) < SMALL_SCALE).count();
+            (n_small, n_scales) = (n_small + small, n_scales + scales.len());
+            assert!(small * 4 <= scales.len() * 3, "{name}: a quarter stays");
+            assert!(small == 0 || !name.starts_with("model.0."), "{name} is frozen");
+        }
+        assert!(n_small * 5 > n_scales * 2, "{n_small} of {n_scales} scales are small");
+    }
 }
 
 #[test]
