@@ -1,6 +1,7 @@
 //! Maintenance of the workspace and downloads: `cargo xtask COMMAND`.
 
 mod bars;
+mod bench_peers;
 mod ci;
 mod fetch;
 mod tidy;
@@ -32,6 +33,8 @@ enum Command {
     FetchCoco(fetch::CocoArgs),
     /// The first 128 images of COCO train2017, with labels (7 MB)
     FetchCoco128(fetch::Coco128Args),
+    /// Networks beside ONNX Runtime and PyTorch, in one run
+    BenchPeers(bench_peers::BenchPeersArgs),
     /// Released YOLOv5 weights
     FetchWeights(fetch::WeightsArgs),
 }
@@ -42,6 +45,7 @@ fn main() -> ExitCode {
         Command::Tidy => report(tidy::violations(root())),
         Command::FetchCoco(args) => fetch::coco(&args),
         Command::FetchCoco128(args) => fetch::coco128(&args),
+        Command::BenchPeers(args) => bench_peers::run(root(), &args),
         Command::FetchWeights(args) => fetch::weights(&args),
     };
     match outcome {

@@ -1,5 +1,6 @@
 //! What can be typed: flags with YOLOv5's names and defaults. No work is done here.
 
+mod bench;
 mod channels;
 mod export;
 mod finetune;
@@ -12,6 +13,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use bench::{BackendArg, BenchArgs};
 pub(crate) use channels::ChannelArgs;
 pub(crate) use export::{ExportArgs, ExportFormat};
 pub(crate) use finetune::PruneFinetuneArgs;
@@ -51,6 +53,8 @@ pub(crate) enum Command {
     Pack(PackArgs),
     /// Evaluate a file of detections against COCO annotations: pycocotools for boxes, without Python.
     CocoEval(CocoEvalArgs),
+    /// Time networks side by side, dense and pruned, on one or several back ends.
+    Bench(BenchArgs),
     /// Show the layers, sizes and zeros of a checkpoint.
     Info(InfoArgs),
     /// Train a detector, or go on with an interrupted run.

@@ -1,5 +1,6 @@
 //! One module per command: resolve the arguments, call a library, show the result.
 
+pub(crate) mod bench;
 pub(crate) mod coco_eval;
 pub(crate) mod export;
 pub(crate) mod info;

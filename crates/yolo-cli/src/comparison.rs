@@ -37,6 +37,7 @@ pub(crate) fn verdict(stages: &[Stage], dense: &Checkpoint, latency: Option<Late
         after: after.native.map,
         images: last.validation.detections.len(),
         ms: [before.speed_ms.inference, after.speed_ms.inference],
+        skips_zeros: last.skips_zeros,
     };
     Some(match is_smaller(stages) {
         true => Verdict::of_smaller(costs, kept, latency),
@@ -64,6 +65,9 @@ pub(crate) struct Stage {
     pub(crate) validation: Validation,
     #[serde(skip)]
     pub(crate) sparsity: Sparsity,
+    /// Whether what ran passes over zeros.
+    #[serde(skip)]
+    pub(crate) skips_zeros: bool,
 }
 
 impl Stage {
@@ -76,10 +80,10 @@ impl Stage {
         image_size: usize,
         measurement: Measurement,
     ) -> Result<Self> {
-        let Measurement { validation, coco, .. } = measurement;
+        let Measurement { validation, coco, skips_zeros, .. } = measurement;
         let model = ModelFigures::of(network, file, file_bytes)?;
         let figures = Results::new(model, &validation, &network.class_names, image_size, coco);
-        Ok(Self { name, figures, validation, sparsity: Sparsity::of(network)? })
+        Ok(Self { name, figures, validation, sparsity: Sparsity::of(network)?, skips_zeros })
     }
 
     /// What checkpoints are chosen by.

@@ -1,9 +1,60 @@
-//! `--device` → a device of Burn. The only place that names a back end.
+//! `--device` → what networks are pruned, trained and measured on. The only place that names a back end.
+
+use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use burn::tensor::Device;
+use yolo_model::Checkpoint;
+use yolo_runtime::{ChoiceStore, Options, Selection, Team};
+use yolo_train::Detector;
 
-/// The device called `name`: `cpu`, `cuda:0` (or just `0`, as YOLOv5 has it), `tch`, `tch:cuda:0`.
+use crate::kernel_cache::KernelCache;
+
+/// Where tensors live, and what detectors run on.
+pub(crate) struct Backend {
+    /// For everything that is trained or looked into.
+    pub(crate) device: Device,
+    /// What detectors are compiled with; none if they run on the device.
+    compiled: Option<Options>,
+    /// Threads that share a batch on the device.
+    threads: usize,
+}
+
+impl Backend {
+    /// The back end called `name`: as [`parse`], where `cpu` compiles detectors for the processor and `flex` keeps
+    /// them on Burn's own back end.
+    ///
+    /// # Errors
+    /// As [`parse`], or no threads.
+    pub(crate) fn parse(name: &str) -> Result<Self> {
+        let device = parse(name)?;
+        let threads = if is_cpu(name) { cores() } else { 1 };
+        let compiled = match name {
+            "" | "cpu" => {
+                let team = Some(Arc::new(Team::new(threads)?));
+                Some(Options { threads, team, selection: Selection::Measure, ..Options::default() })
+            }
+            _ => None,
+        };
+        Ok(Self { device, compiled, threads })
+    }
+
+    /// Whether detectors pass over zeros.
+    pub(crate) fn skips_zeros(&self) -> bool {
+        self.compiled.is_some()
+    }
+
+    /// A network that is ready to be measured.
+    pub(crate) fn detector(&self, checkpoint: &Checkpoint) -> yolo_train::Result<Detector> {
+        let Some(options) = &self.compiled else {
+            return Detector::on_device(checkpoint, &self.device, self.threads);
+        };
+        let store = KernelCache::new().map(|cache| Arc::new(cache) as Arc<dyn ChoiceStore>);
+        Ok(Detector::Compiled(yolo_runtime::Detector::new(checkpoint, options.clone(), store)?))
+    }
+}
+
+/// The device called `name`: `cpu`, `flex` (the same), `cuda:0` (or just `0`, as YOLOv5 has it), `tch`, `tch:cuda:0`.
 ///
 /// # Errors
 /// A name that is not one, or a back end that is not in this binary; the message names the feature to build
@@ -19,19 +70,14 @@ pub(crate) fn parse(name: &str) -> Result<Device> {
             if let Some(index) = index(name).or_else(|| name.strip_prefix("cuda").and_then(index)) {
                 return cuda(index);
             }
-            bail!("there is no device {name:?}; use cpu, cuda:0, tch or tch:cuda:0")
+            bail!("there is no device {name:?}; use cpu, flex, cuda:0, tch or tch:cuda:0")
         }
     }
 }
 
-/// Whether `name` means Burn's own back end on the CPU.
+/// Whether `name` means this processor.
 pub(crate) fn is_cpu(name: &str) -> bool {
     matches!(name, "" | "cpu" | "flex")
-}
-
-/// Threads that share the forward pass of a batch on the device called `name`.
-pub(crate) fn forward_threads(name: &str) -> usize {
-    if is_cpu(name) { cores() } else { 1 }
 }
 
 /// Threads that decode images: as many as asked for, or eight, but not more than there are cores.

@@ -9,6 +9,7 @@ mod console;
 mod device;
 mod format;
 mod interrupt;
+mod kernel_cache;
 mod labels_txt;
 mod measure;
 mod presets;
@@ -50,6 +51,7 @@ fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Export(args) => commands::export::run(&args),
         Command::Pack(args) => commands::pack::run(&args),
         Command::CocoEval(args) => commands::coco_eval::run(&args),
+        Command::Bench(args) => commands::bench::run(&args),
         Command::Info(args) => commands::info::run(&args),
         Command::Train(args) => commands::train::run(&args),
         Command::PruneFinetune(args) => commands::prune_finetune::run(&args),

@@ -4,16 +4,16 @@ use std::path::Path;
 use std::sync::OnceLock;
 
 use anyhow::{Context, Result, bail};
-use burn::tensor::Device;
 use indicatif::ProgressBar;
 use yolo_data::coco::{Detection, GroundTruth, ImageId, Summary};
 use yolo_data::dataset::cache::default_cache_dir;
 use yolo_data::dataset::{Dataset, DatasetConfig, ScanOptions, Split};
-use yolo_model::{Checkpoint, Yolo};
+use yolo_model::Checkpoint;
 use yolo_train::{CocoTask, Validation, ValidationOptions, coco_evaluation, validate};
 
 use crate::commands::coco_eval::{warn_missing_areas, warn_unknown_categories};
 use crate::console::progress_bar;
+use crate::device::Backend;
 
 /// Problems of a data set that are shown one by one.
 const SHOWN_PROBLEMS: usize = 10;
@@ -68,6 +68,8 @@ pub(crate) struct Measurement {
     pub(crate) results: Vec<(ImageId, Detection)>,
     /// COCO's twelve figures, where there are annotations.
     pub(crate) coco: Option<Summary>,
+    /// Whether what ran passes over zeros.
+    pub(crate) skips_zeros: bool,
 }
 
 impl Yardstick {
@@ -82,11 +84,11 @@ impl Yardstick {
     pub(crate) fn measure(
         &self,
         network: &Checkpoint,
-        device: &Device,
+        backend: &Backend,
         options: &ValidationOptions,
     ) -> Result<Measurement> {
         let bar = progress_bar("Validating", self.dataset.items.len() as u64);
-        let measurement = self.measure_with(network, device, options, |done| bar.set_position(done as u64));
+        let measurement = self.measure_with(network, backend, options, |done| bar.set_position(done as u64));
         bar.finish_and_clear();
         let measurement = measurement?;
         self.report_skipped(&measurement.validation);
@@ -97,16 +99,15 @@ impl Yardstick {
     pub(crate) fn measure_with(
         &self,
         network: &Checkpoint,
-        device: &Device,
+        backend: &Backend,
         options: &ValidationOptions,
         progress: impl FnMut(usize),
     ) -> Result<Measurement> {
-        let model = Yolo::from_checkpoint(network, device)?;
-        let validation = validate(&model, &self.dataset, device, options, progress)?;
+        let validation = validate(&backend.detector(network)?, &self.dataset, options, progress)?;
         let wanted = self.task.as_ref().filter(|_| self.annotations.is_some() || self.save_json);
         let results = wanted.map(|task| task.results(&validation.detections)).unwrap_or_default();
         let coco = self.coco(&validation, &results)?;
-        Ok(Measurement { validation, results, coco })
+        Ok(Measurement { validation, results, coco, skips_zeros: backend.skips_zeros() })
     }
 
     /// Says which images were left out, and why.

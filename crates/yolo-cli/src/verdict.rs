@@ -121,7 +121,13 @@ pub(crate) struct Kept {
     pub(crate) images: usize,
     /// Milliseconds per image before and after.
     pub(crate) ms: [f64; 2],
+    /// Whether what ran passes over zeros.
+    pub(crate) skips_zeros: bool,
 }
+
+/// What zeros are good for.
+const ZEROS: &str =
+    "Zeros save time on `--device cpu`, which skips them; most other runtimes compute with them.";
 
 /// What to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -154,9 +160,8 @@ pub(crate) fn before_measuring(dense: &Checkpoint, figures: &ModelFigures) -> Ve
     };
     let mut lines = Verdict::unmeasured(costs).lines;
     if is_smaller {
-        let zeros = " Zeros save no time where arithmetic is dense, as it is here.";
-        lines.iter_mut().for_each(|line| *line = line.replace(zeros, ""));
-        lines.retain(|line| !line.starts_with("Zeros save no time"));
+        lines.iter_mut().for_each(|line| *line = line.replace(ZEROS, "").trim_end().to_owned());
+        lines.retain(|line| !line.is_empty());
     }
     lines
 }
@@ -198,11 +203,17 @@ impl Verdict {
                 verdict.time.extend(latency.sentence(kept.ms[1], estimate));
             }
         }
-        verdict.time.push(format!(
-            "Time: this back end computes with zeros as with other numbers ({:.1} ms per image before, {:.1} after); \
-             what zeros save is arithmetic, for a runtime that skips them, and room in the file (`pack`).",
-            kept.ms[0], kept.ms[1]
-        ));
+        let [before, after] = kept.ms;
+        verdict.time.push(match kept.skips_zeros {
+            true => format!(
+                "Time: {before:.1} ms per image before, {after:.1} after. Zeros are skipped here; most other runtimes \
+                 compute with them."
+            ),
+            false => format!(
+                "Time: this back end computes with zeros as with other numbers ({before:.1} ms per image before, \
+                 {after:.1} after); `--device cpu` skips them."
+            ),
+        });
         verdict
     }
 
@@ -240,7 +251,7 @@ impl Verdict {
                      equal cost to compare with.",
                     costs.nonzero_gflops, costs.dense_gflops
                 ),
-                "Zeros save no time where arithmetic is dense, as it is here.".to_owned(),
+                ZEROS.to_owned(),
             ];
             return verdict;
         };
@@ -261,7 +272,7 @@ impl Verdict {
             ),
             format!(
                 "Pruning pays if this network keeps more than {:.0} % of the mAP that it has without pruning; `sweep` \
-                 measures that. Zeros save no time where arithmetic is dense, as it is here.",
+                 measures that. {ZEROS}",
                 (sibling.map / stock.map * 100.0).min(100.0)
             ),
         ];

@@ -114,6 +114,9 @@ pub enum TrainError {
         /// In what.
         reason: String,
     },
+    /// The network could not be compiled for this processor, or not run.
+    #[error(transparent)]
+    Runtime(#[from] yolo_runtime::RuntimeError),
     /// A tensor or its file is not usable.
     #[error(transparent)]
     Weights(#[from] yolo_model::weights::WeightsError),

@@ -3,11 +3,12 @@
 
 use burn::tensor::Device;
 use yolo_data::dataset::Dataset;
+use yolo_model::Checkpoint;
 use yolo_model::weights::FloatFormat;
-use yolo_model::{Checkpoint, Yolo};
 use yolo_prune::plan;
 
 use crate::batch_norm::{ReestimationOptions, reestimate_batch_norm};
+use crate::detector::Compile;
 use crate::error::Result;
 use crate::masks::Masks;
 use crate::recipe::Recipe;
@@ -33,6 +34,8 @@ pub struct Finetuning<'a> {
     pub options: &'a TrainOptions,
     /// How epochs are validated.
     pub validation: &'a ValidationOptions,
+    /// What networks run on while they are validated.
+    pub compile: &'a Compile<'a>,
     /// Images to learn from.
     pub train: &'a Dataset,
     /// Images to choose by.
@@ -97,6 +100,7 @@ pub fn finetune(job: &Finetuning, observer: &mut dyn Observer) -> Result<Option<
         device: job.device,
         options: job.options,
         validation: job.validation,
+        compile: job.compile,
         teacher: Some(job.dense),
         pruner,
         // Before the last step of the schedule, a network is denser than what was asked for.
@@ -148,9 +152,9 @@ impl Finetuning<'_> {
     }
 
     fn fitness(&self, checkpoint: &Checkpoint, observer: &mut dyn Observer) -> Result<f64> {
-        let model = Yolo::from_checkpoint(&checkpoint.fuse()?, self.device)?;
+        let detector = (self.compile)(checkpoint)?;
         let progress = |images| observer.validating(images);
-        Ok(validate(&model, self.val, self.device, self.validation, progress)?.native.fitness())
+        Ok(validate(&detector, self.val, self.validation, progress)?.native.fitness())
     }
 
     /// The masks of `epoch` while the sparsity rises.

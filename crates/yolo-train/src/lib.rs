@@ -28,6 +28,7 @@
 pub mod batch_norm;
 pub mod calibration;
 mod coco;
+mod detector;
 pub mod distill;
 pub mod ema;
 mod error;
@@ -44,6 +45,7 @@ pub mod train;
 mod validate;
 
 pub use coco::{CocoTask, coco_evaluation};
+pub use detector::{Compile, Detector};
 pub use error::{Result, TrainError};
 pub use tensor::images;
 pub use validate::{ImageDetections, SkippedImage, SpeedMs, Validation, ValidationOptions, validate};

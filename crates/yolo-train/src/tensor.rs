@@ -9,7 +9,11 @@ use burn::tensor::{Device, Tensor, TensorData};
 /// # Panics
 /// If there are not `n · 3 · height · width` pixels.
 pub fn images(pixels: &[u8], n: usize, height: usize, width: usize, device: &Device) -> Tensor<4> {
+    Tensor::from_data(TensorData::new(scaled(pixels), [n, 3, height, width]), device)
+}
+
+/// `pixel / 255` of every byte.
+pub(crate) fn scaled(pixels: &[u8]) -> Vec<f32> {
     let scaled: [f32; 256] = std::array::from_fn(|pixel| pixel as f32 / 255.0);
-    let values: Vec<f32> = pixels.iter().map(|&pixel| scaled[usize::from(pixel)]).collect();
-    Tensor::from_data(TensorData::new(values, [n, 3, height, width]), device)
+    pixels.iter().map(|&pixel| scaled[usize::from(pixel)]).collect()
 }

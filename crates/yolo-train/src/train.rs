@@ -17,7 +17,7 @@ use yolo_data::dataset::Dataset;
 use yolo_data::train_loader::{
     EpochOptions, ImageCache, TrainLoader, TrainLoaderOptions, epoch_plans, image_weights,
 };
-use yolo_model::{Architecture, Checkpoint, Yolo};
+use yolo_model::{Architecture, Checkpoint};
 use yolo_prune::channels::{SMALL_SCALE, SlimProgress};
 
 pub use folder::{RunFolder, half_precision};
@@ -25,6 +25,7 @@ pub use options::TrainOptions;
 pub use record::{EpochRecord, EpochValidation, results_csv};
 pub use state::{Best, Progress, TrainState};
 
+use crate::detector::Compile;
 use crate::distill::Teacher;
 use crate::error::{Result, TrainError};
 use crate::loss::{DetectionLoss, LossItems};
@@ -47,6 +48,8 @@ pub struct Setup<'a> {
     pub options: &'a TrainOptions,
     /// How epochs are validated.
     pub validation: &'a ValidationOptions,
+    /// What the weights of an epoch run on while they are validated.
+    pub compile: &'a Compile<'a>,
     /// The dense network, for distillation.
     pub teacher: Option<&'a Checkpoint>,
     /// Raises the sparsity while training; called before each epoch.
@@ -403,11 +406,11 @@ impl<'a> Run<'a> {
         let detect = checkpoint.architecture.detect();
         let loss_options =
             options.hyp.loss_options(detect, options.image_size, options.label_smoothing, false);
-        let model = Yolo::from_checkpoint(&checkpoint.fuse()?, self.setup.device)?;
+        let detector = (self.setup.compile)(&checkpoint)?;
         let loss = Some(DetectionLoss::new(detect, loss_options));
         let validation_options = ValidationOptions { loss, ..self.setup.validation.clone() };
         let progress = |images| observer.validating(images);
-        let validation = validate(&model, self.setup.val, self.setup.device, &validation_options, progress)?;
+        let validation = validate(&detector, self.setup.val, &validation_options, progress)?;
         state.progress.class_maps = class_maps(&validation, checkpoint.architecture.num_classes());
         Ok(validation)
     }

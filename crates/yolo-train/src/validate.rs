@@ -3,7 +3,6 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use burn::tensor::{Device, Tensor};
 use rayon::prelude::*;
 use yolo_data::Xyxy;
 use yolo_data::dataset::Dataset;
@@ -11,12 +10,11 @@ use yolo_data::loader::{Batch, Loader, LoaderOptions};
 use yolo_data::metrics::{ConfusionMatrix, LabelledBox, NativeMetrics, NativeReport, ScoredBox};
 use yolo_data::rect::{BatchOptions, plan_batches};
 use yolo_data::train_loader::Target;
-use yolo_model::architecture::DetectSpec;
-use yolo_model::{Detection, NmsOptions, Predictions, RawMap, Yolo, decode, host_values, nms};
+use yolo_model::{Architecture, Detection, NmsOptions, nms};
 
+use crate::detector::{Answer, Detector};
 use crate::error::{Result, TrainError};
 use crate::loss::{DetectionLoss, LossItems};
-use crate::tensor::images;
 
 /// How to validate.
 #[derive(Clone, Debug)]
@@ -31,9 +29,6 @@ pub struct ValidationOptions {
     pub nms: NmsOptions,
     /// Threads that decode images.
     pub workers: usize,
-    /// Threads that share the forward pass of a batch. Several pay on a CPU whose element-wise operations use
-    /// one core each; a GPU wants 1.
-    pub forward_threads: usize,
     /// All classes count as one.
     pub single_class: bool,
     /// Measures the loss as well.
@@ -44,16 +39,7 @@ impl ValidationOptions {
     /// What `val.py` does by default.
     pub fn new(image_size: usize) -> Self {
         let nms = NmsOptions::validation();
-        Self {
-            batch_size: 32,
-            image_size,
-            rect: true,
-            nms,
-            workers: 2,
-            forward_threads: 1,
-            single_class: false,
-            loss: None,
-        }
+        Self { batch_size: 32, image_size, rect: true, nms, workers: 2, single_class: false, loss: None }
     }
 }
 
@@ -109,19 +95,18 @@ pub struct SpeedMs {
     pub shape: [usize; 4],
 }
 
-/// Measures `model` on `dataset`. `progress` hears the number of images done after every batch.
+/// Measures `detector` on `dataset`. `progress` hears the number of images done after every batch.
 ///
 /// # Errors
 /// Different numbers of classes, an image size that is no multiple of the largest stride, weights that
 /// produce NaN, or no image that can be decoded. Single images that cannot be decoded are listed in the result.
 pub fn validate(
-    model: &Yolo,
+    detector: &Detector,
     dataset: &Dataset,
-    device: &Device,
     options: &ValidationOptions,
     mut progress: impl FnMut(usize),
 ) -> Result<Validation> {
-    check(model, dataset, options)?;
+    check(detector.architecture(), dataset, options)?;
     let mut native = NativeMetrics::new();
     let num_classes = if options.single_class { 1 } else { dataset.class_names.len() };
     let mut confusion = ConfusionMatrix::new(num_classes);
@@ -129,14 +114,14 @@ pub fn validate(
     let mut instances = 0;
     let mut clock = Clock::default();
     let mut losses = (0, LossItems::default());
-    let mut loader = batches(model, dataset, options);
+    let mut loader = batches(detector.architecture(), dataset, options);
     while let Some(batch) = loader.next() {
         let batch = batch?;
         skipped.extend(
             batch.skipped.iter().map(|s| SkippedImage { item_idx: s.item_idx, error: s.error.clone() }),
         );
         warnings.extend_from_slice(&batch.warnings);
-        let found = detect_batch(model, &batch, dataset, device, options, &mut clock)?;
+        let found = detect_batch(detector, &batch, dataset, options, &mut clock)?;
         if let Some(items) = found.loss {
             losses = (losses.0 + 1, losses.1.running_mean(losses.0, items));
         }
@@ -171,12 +156,12 @@ pub fn validate(
     })
 }
 
-fn check(model: &Yolo, dataset: &Dataset, options: &ValidationOptions) -> Result<()> {
-    let (model_classes, data_classes) = (model.architecture().num_classes(), dataset.class_names.len());
+fn check(model: &Architecture, dataset: &Dataset, options: &ValidationOptions) -> Result<()> {
+    let (model_classes, data_classes) = (model.num_classes(), dataset.class_names.len());
     if model_classes != data_classes && !options.single_class {
         return Err(TrainError::Classes { model: model_classes, data: data_classes });
     }
-    let (size, stride) = (options.image_size, model.architecture().max_stride());
+    let (size, stride) = (options.image_size, model.max_stride());
     if size == 0 || !size.is_multiple_of(stride) {
         return Err(TrainError::ImageSize { size, stride });
     }
@@ -184,7 +169,7 @@ fn check(model: &Yolo, dataset: &Dataset, options: &ValidationOptions) -> Result
 }
 
 /// The batches of the data set, decoded and scaled in the background.
-fn batches(model: &Yolo, dataset: &Dataset, options: &ValidationOptions) -> Loader {
+fn batches(model: &Architecture, dataset: &Dataset, options: &ValidationOptions) -> Loader {
     let sizes: Vec<(u32, u32)> = dataset.items.iter().map(|item| (item.width, item.height)).collect();
     let image_size = options.image_size as u32;
     let plans = plan_batches(
@@ -192,7 +177,7 @@ fn batches(model: &Yolo, dataset: &Dataset, options: &ValidationOptions) -> Load
         &BatchOptions {
             image_size,
             batch_size: options.batch_size,
-            stride: model.architecture().max_stride() as u32,
+            stride: model.max_stride() as u32,
             pad: if options.rect { 0.5 } else { 0.0 },
             rect: options.rect,
         },
@@ -210,10 +195,9 @@ struct Found {
 }
 
 fn detect_batch(
-    model: &Yolo,
+    detector: &Detector,
     batch: &Batch,
     dataset: &Dataset,
-    device: &Device,
     options: &ValidationOptions,
     clock: &mut Clock,
 ) -> Result<Found> {
@@ -221,13 +205,12 @@ fn detect_batch(
         return Ok(Found::default());
     }
     let start = Instant::now();
-    let parts = parts(batch, device, options.forward_threads);
-    device.sync().map_err(|error| TrainError::Device(format!("{error:?}")))?;
+    let input = detector.take(batch)?;
     clock.preprocess += start.elapsed();
 
     let start = Instant::now();
-    let keep_logits = options.loss.is_some();
-    let (predictions, logits) = forward_parts(model, parts, options.nms.score_threshold, keep_logits)?;
+    let Answer { predictions, logits } =
+        detector.run(input, options.nms.score_threshold, options.loss.is_some())?;
     clock.inference += start.elapsed();
 
     let start = Instant::now();
@@ -249,94 +232,6 @@ fn targets(batch: &Batch, dataset: &Dataset, options: &ValidationOptions) -> Vec
         targets.extend(objects.map(|(l, bbox_norm)| Target { image, class: class(l.class), bbox_norm }));
     }
     targets
-}
-
-/// The images of a batch as `n` tensors of about the same number of images.
-fn parts(batch: &Batch, device: &Device, n: usize) -> Vec<Tensor<4>> {
-    let per_image = 3 * batch.height * batch.width;
-    let per_part = batch.samples.len().div_ceil(n.max(1));
-    let pixels = batch.pixels[..batch.samples.len() * per_image].chunks(per_part * per_image);
-    pixels.map(|part| images(part, part.len() / per_image, batch.height, batch.width, device)).collect()
-}
-
-/// Forward pass and decoding of each part, on a thread of its own where there are several; with the logits of
-/// all parts per level, if they are to be kept.
-fn forward_parts(
-    model: &Yolo,
-    mut parts: Vec<Tensor<4>>,
-    min_objectness: f32,
-    keep_logits: bool,
-) -> Result<(Vec<Predictions>, Vec<Tensor<4>>)> {
-    let last = parts.pop();
-    let forward = |part| forward(model, part, min_objectness, keep_logits);
-    std::thread::scope(|scope| {
-        let others: Vec<_> = parts.into_iter().map(|part| scope.spawn(move || forward(part))).collect();
-        let last = last.map_or_else(|| Ok(Part::default()), forward);
-        let (mut all, mut logits) = (Vec::new(), Vec::new());
-        let mut take = |part: Part| {
-            all.extend(part.predictions);
-            logits.push(part.logits);
-        };
-        for other in others {
-            // A panic of the tensor library goes on here as it would without the thread.
-            take(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))?);
-        }
-        take(last?);
-        Ok((all, joined(logits)))
-    })
-}
-
-/// The logits of several parts, level by level.
-fn joined(parts: Vec<Vec<Tensor<4>>>) -> Vec<Tensor<4>> {
-    let levels = parts.first().map_or(0, Vec::len);
-    (0..levels).map(|level| Tensor::cat(parts.iter().map(|part| part[level].clone()).collect(), 0)).collect()
-}
-
-/// What became of some images of a batch.
-#[derive(Default)]
-struct Part {
-    predictions: Vec<Predictions>,
-    logits: Vec<Tensor<4>>,
-}
-
-/// Decoded predictions of every image of `input`, `[N, 3, H, W]`.
-fn forward(model: &Yolo, input: Tensor<4>, min_objectness: f32, keep_logits: bool) -> Result<Part> {
-    let [n, ..] = input.dims();
-    let maps = model.forward(input);
-    let logits = if keep_logits { maps.clone() } else { Vec::new() };
-    let maps = maps.into_iter().map(HostMap::read).collect::<Result<Vec<_>>>()?;
-    let detect = model.architecture().detect();
-    let image = |image| decode_image(&maps, image, detect, min_objectness);
-    Ok(Part { predictions: (0..n).into_par_iter().map(image).collect(), logits })
-}
-
-/// The logits of one level for several images, on the host.
-struct HostMap {
-    logits: Vec<f32>,
-    /// `[N, anchors · (5 + num_classes), height, width]`.
-    dims: [usize; 4],
-}
-
-impl HostMap {
-    fn read(map: Tensor<4>) -> Result<Self> {
-        let dims = map.dims();
-        let logits = host_values(map)?;
-        if logits.iter().any(|logit| !logit.is_finite()) {
-            return Err(TrainError::NotFinite);
-        }
-        Ok(Self { logits, dims })
-    }
-
-    fn image(&self, image: usize) -> RawMap<'_> {
-        let [_, channels, height, width] = self.dims;
-        let length = channels * height * width;
-        RawMap { logits: &self.logits[image * length..(image + 1) * length], height, width }
-    }
-}
-
-fn decode_image(maps: &[HostMap], image: usize, detect: &DetectSpec, min_objectness: f32) -> Predictions {
-    let maps: Vec<RawMap> = maps.iter().map(|map| map.image(image)).collect();
-    decode(&maps, detect, min_objectness)
 }
 
 fn scored(detections: Vec<Detection>, options: &ValidationOptions) -> Vec<ScoredBox> {

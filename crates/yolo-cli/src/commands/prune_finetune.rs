@@ -5,7 +5,6 @@ mod pruning;
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use burn::tensor::Device;
 use yolo_data::dataset::{Dataset, Split};
 use yolo_model::weights::FloatFormat;
 use yolo_model::{Checkpoint, NmsOptions};
@@ -21,6 +20,7 @@ use crate::args::{PruneFinetuneArgs, SelectionArgs};
 use crate::channels::yaml;
 use crate::comparison::{Account, Stage, lines, report, rows, verdict};
 use crate::console::Output;
+use crate::device::Backend;
 use crate::measure::{CocoWishes, Yardstick, check_classes, open_split};
 use crate::resolve::{Weights, absolute, data_config};
 use crate::results::SCHEMA;
@@ -64,7 +64,7 @@ struct Job {
     recipe: Recipe,
     options: TrainOptions,
     validation: ValidationOptions,
-    device: Device,
+    backend: Backend,
     weights: Weights,
     pruned: Checkpoint,
     pruning: Pruning,
@@ -76,7 +76,7 @@ struct Job {
 
 impl Job {
     fn new(args: &PruneFinetuneArgs, resumed: Option<&Path>, output: &Output) -> Result<Self> {
-        let device = device::parse(&args.device)?;
+        let backend = Backend::parse(&args.device)?;
         let recipe = recipe(args)?;
         let mut weights = Weights::load(&args.weights, args.offline)?;
         if weights.checkpoint.architecture.fused {
@@ -96,7 +96,7 @@ impl Job {
         check(&weights.checkpoint.architecture, &train, &options)?;
         // Before anything is measured or written: a pattern that matches nothing is refused at once.
         let Pruned { dense, pruned, pruning } =
-            pruning::prune(args, &recipe, &weights, &train, options.image_size, &device)?;
+            pruning::prune(args, &recipe, &weights, &train, options.image_size, &backend.device)?;
         weights.checkpoint = dense;
         let validation = ValidationOptions {
             batch_size: options.batch_size,
@@ -106,7 +106,6 @@ impl Job {
                 ..NmsOptions::validation()
             },
             workers: options.workers,
-            forward_threads: device::forward_threads(&args.device),
             ..ValidationOptions::new(options.image_size)
         };
         let run = match resumed {
@@ -119,7 +118,7 @@ impl Job {
             recipe,
             options,
             validation,
-            device,
+            backend,
             weights,
             pruned,
             pruning,
@@ -159,9 +158,10 @@ impl Job {
             recipe: &self.recipe,
             options: &self.options,
             validation: &self.validation,
+            compile: &|checkpoint| self.backend.detector(checkpoint),
             train: &self.train,
             val: &self.yardstick.dataset,
-            device: &self.device,
+            device: &self.backend.device,
             folder: &folder,
         };
         let n_statistics = self.recipe.finetune.reestimate_images.min(self.train.items.len());
@@ -205,7 +205,7 @@ impl Job {
         let network = checkpoint.fuse()?;
         let measurement = self
             .yardstick
-            .measure(&network, &self.device, &self.validation)
+            .measure(&network, &self.backend, &self.validation)
             .with_context(|| file.display().to_string())?;
         for line in table::class_table(&measurement.validation, &network.class_names, false) {
             output.line(line)?;
@@ -266,10 +266,9 @@ impl Job {
             self.train.items.len(),
             self.yardstick.dataset.items.len()
         ));
-        if !self.pruning.is_smaller() {
+        if !self.pruning.is_smaller() && !self.backend.skips_zeros() {
             notes.push(
-                "Times are those of the dense back end, which computes with zeros as with other numbers."
-                    .to_owned(),
+                "Times are those of a back end that computes with zeros as with other numbers.".to_owned(),
             );
         }
         let history: &[EpochRecord] = &finetuned.state.progress.history;

@@ -16,6 +16,7 @@ use super::prune_finetune::{DEMO_IMAGE_SIZE, command_line, remove};
 use super::train::fitted_image_size;
 use crate::args::{MethodArg, SelectionArgs, SweepArgs};
 use crate::console::{Output, progress_bar};
+use crate::device::Backend;
 use crate::format::utc_now;
 use crate::measure::{CocoWishes, Measurement, Yardstick, check_classes, open_split};
 use crate::report::{SweepPage, render_sweep};
@@ -92,7 +93,7 @@ fn interrupted_run(run: &Path, project: &Path) -> Result<PathBuf> {
 /// Everything that the points need.
 struct Sweep {
     args: SweepArgs,
-    device: Device,
+    backend: Backend,
     weights: Weights,
     /// What methods look at that look at images.
     images: Option<CalibrationImages>,
@@ -105,11 +106,11 @@ struct Sweep {
 
 impl Sweep {
     fn new(args: SweepArgs, resumed: Option<&Path>, output: &Output) -> Result<Self> {
-        let device = device::parse(&args.device)?;
+        let backend = Backend::parse(&args.device)?;
         let weights = Weights::load(&args.weights, args.offline)?;
         // Patterns that match nothing are refused before anything is measured.
         if let Some((_, amount)) = plan_of(&args).first() {
-            prune_point(&weights.checkpoint, (MethodArg::Layer, *amount), &args, None, &device)
+            prune_point(&weights.checkpoint, (MethodArg::Layer, *amount), &args, None, &backend.device)
                 .with_context(|| weights.path.display().to_string())?;
         }
         let images = images(&args, &weights.checkpoint)?;
@@ -134,7 +135,7 @@ impl Sweep {
             }
             run.write(FLAGS, serde_saphyr::to_string(&portable(&args))?.as_bytes())?;
         }
-        Ok(Self { args, device, weights, images, validation, yardstick, run, points })
+        Ok(Self { args, backend, weights, images, validation, yardstick, run, points })
     }
 
     fn run(mut self, output: &Output) -> Result<()> {
@@ -189,12 +190,14 @@ impl Sweep {
             None => dense.fuse()?,
             Some(method) => {
                 let (point, images) = ((method, amount), self.images.as_ref());
-                prune_point(dense, point, &self.args, images, &self.device).with_context(place)?.fuse()?
+                prune_point(dense, point, &self.args, images, &self.backend.device)
+                    .with_context(place)?
+                    .fuse()?
             }
         };
         let Measurement { validation, coco, .. } = self
             .yardstick
-            .measure_with(&network, &self.device, &self.validation, progress)
+            .measure_with(&network, &self.backend, &self.validation, progress)
             .with_context(place)?;
         if method.is_none() {
             self.yardstick.report_skipped(&validation);
@@ -326,7 +329,6 @@ fn validation_options(args: &SweepArgs, checkpoint: &Checkpoint) -> ValidationOp
             ..NmsOptions::validation()
         },
         workers: device::loader_threads(args.workers),
-        forward_threads: device::forward_threads(&args.device),
         ..ValidationOptions::new(image_size(args, checkpoint))
     }
 }

@@ -3,7 +3,6 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use burn::tensor::Device;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use yolo_data::anchors::{AnchorDecision, check_anchors, kmeans_anchors, label_sizes};
@@ -20,6 +19,7 @@ use yolo_train::train::{EpochRecord, Outcome, RunFolder, Setup, TrainOptions, Tr
 use super::info::summary_line;
 use crate::args::{OptimizerArg, TrainArgs};
 use crate::console::Output;
+use crate::device::Backend;
 use crate::measure::{CocoWishes, Yardstick, open_split};
 use crate::resolve::{Weights, absolute, data_config};
 use crate::run_dir::{FLAGS, RunDir, read_flags, resumed_run};
@@ -42,7 +42,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
         None => args.clone(),
     };
     let args = &flags;
-    let device = device::parse(&args.device)?;
+    let backend = Backend::parse(&args.device)?;
     let config = data_config(&args.data)?;
     let train_set = open_split(&config, Split::Train, args.no_cache)?;
     let val_set = open_split(&config, Split::Val, args.no_cache)?;
@@ -50,7 +50,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
         Some(run) => resume(args, run)?,
         None => start(args, &train_set, &output)?,
     };
-    let job = Job { args, options, run, device, train_set };
+    let job = Job { args, options, run, backend, train_set };
     let graceful = interrupt::graceful();
     output.line(summary_line(&state.checkpoint))?;
     job.fit(state, val_set, graceful, &output)
@@ -61,7 +61,7 @@ struct Job<'a> {
     args: &'a TrainArgs,
     options: TrainOptions,
     run: RunDir,
-    device: Device,
+    backend: Backend,
     train_set: Dataset,
 }
 
@@ -280,7 +280,6 @@ impl Job<'_> {
             batch_size: options.batch_size * 2,
             nms: NmsOptions { class_agnostic: args.single_cls, ..NmsOptions::validation() },
             workers: options.workers,
-            forward_threads: device::forward_threads(&args.device),
             single_class: args.single_cls,
             ..ValidationOptions::new(options.image_size)
         };
@@ -288,9 +287,10 @@ impl Job<'_> {
         let setup = Setup {
             train: &self.train_set,
             val: &val_set,
-            device: &self.device,
+            device: &self.backend.device,
             options,
             validation: &validation,
+            compile: &|checkpoint| self.backend.detector(checkpoint),
             teacher: None,
             pruner: None,
             first_candidate: 0,
@@ -311,7 +311,7 @@ impl Job<'_> {
             Outcome::Done => {}
         }
         let best = if folder.best().is_file() { folder.best() } else { folder.last() };
-        show_best(&best, val_set, &self.device, &validation, output)?;
+        show_best(&best, val_set, &self.backend, &validation, output)?;
         std::fs::remove_file(folder.state()).with_context(|| folder.state().display().to_string())?;
         output.line(format!("Results saved to {}", run.path().display()))?;
         if let (Some(_), Some(last)) = (args.slim, state.progress.history.last()) {
@@ -335,7 +335,7 @@ fn slimmed(last: &EpochRecord, best: &Path) -> String {
 fn show_best(
     best: &Path,
     val_set: Dataset,
-    device: &Device,
+    backend: &Backend,
     options: &ValidationOptions,
     output: &Output,
 ) -> Result<()> {
@@ -343,7 +343,7 @@ fn show_best(
     let names = checkpoint.class_names.clone();
     let wishes = CocoWishes { annotations: None, save_json: false, single_cls: options.single_class };
     let yardstick = Yardstick::new(val_set, &wishes)?;
-    let measurement = yardstick.measure(&checkpoint.fuse()?, device, options)?;
+    let measurement = yardstick.measure(&checkpoint.fuse()?, backend, options)?;
     output.line(format!("Best weights: {}", best.display()))?;
     for line in table::class_table(&measurement.validation, &names, names.len() > 1) {
         output.line(line)?;

@@ -15,6 +15,7 @@ use super::info::summary_line;
 use super::prune::pruning_line;
 use crate::args::{SelectionArgs, TaskArg, ValArgs};
 use crate::console::Output;
+use crate::device::Backend;
 use crate::measure::{CocoWishes, Measurement, Yardstick, check_classes, open_split};
 use crate::resolve::{Weights, data_config};
 use crate::results::{ModelFigures, Results};
@@ -28,11 +29,11 @@ const SHOWN_CLASSES: usize = 50;
 
 /// Validates a checkpoint on a data set and writes `results.json`.
 pub(crate) fn run(args: &ValArgs) -> Result<()> {
-    let device = device::parse(&args.device)?;
+    let backend = Backend::parse(&args.device)?;
     warn_about_flags(args);
     let output = Output::new(args.json);
     let weights = Weights::load(&args.weights, args.offline)?;
-    let network = network(args, &weights, &device, &output)?;
+    let network = network(args, &weights, &backend.device, &output)?;
     let split = match args.task {
         TaskArg::Train => Split::Train,
         TaskArg::Val | TaskArg::Speed => Split::Val,
@@ -49,8 +50,9 @@ pub(crate) fn run(args: &ValArgs) -> Result<()> {
     let run = RunDir::create(&args.project, &args.name, args.exist_ok)?;
 
     let options = validation_options(args, &network);
-    let Measurement { validation, results, coco } =
-        yardstick.measure(&network, &device, &options).with_context(|| weights.path.display().to_string())?;
+    let Measurement { validation, results, coco, .. } = yardstick
+        .measure(&network, &backend, &options)
+        .with_context(|| weights.path.display().to_string())?;
     let names = class_names(&network, args);
     let every_class = args.verbose || names.len() < SHOWN_CLASSES;
     for line in table::class_table(&validation, &names, every_class && names.len() > 1) {
@@ -130,7 +132,6 @@ fn validation_options(args: &ValArgs, network: &Checkpoint) -> ValidationOptions
             class_agnostic: args.single_cls,
         },
         workers: device::loader_threads(args.workers),
-        forward_threads: device::forward_threads(&args.device),
         single_class: args.single_cls,
         loss: None,
     }

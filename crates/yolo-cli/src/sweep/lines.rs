@@ -55,8 +55,7 @@ pub(crate) fn conclusion(points: &[Point], stock: Option<&Stock>) -> Vec<String>
         ];
     };
     let mut lines = vec![format!(
-        "\"needed\" is what a dense YOLOv5 of the same GFLOPs has of {}'s published mAP; zeros save no time where arithmetic \
-         is dense, as it is here.",
+        "\"needed\" is what a dense YOLOv5 of the same GFLOPs has of {}'s published mAP.",
         stock.name
     )];
     for of_method in pruned.chunk_by(|a, b| a.method == b.method) {

@@ -10,7 +10,11 @@ fn stock(name: &str) -> &'static Stock {
 /// A network that comes from `name`, costs `share` of it and keeps `kept` of its mAP.
 fn verdict(name: &str, share: f64, kept: f64) -> Verdict {
     let costs = Costs { stock: Some(stock(name)), dense_gflops: 10.0, nonzero_gflops: 10.0 * share };
-    Verdict::of(costs, Kept { before: 0.5, after: 0.5 * kept, images: 80, ms: [3.0, 3.1] }, None)
+    Verdict::of(
+        costs,
+        Kept { before: 0.5, after: 0.5 * kept, images: 80, ms: [3.0, 3.1], skips_zeros: false },
+        None,
+    )
 }
 
 fn says(verdict: &Verdict, part: &str) {
@@ -83,7 +87,7 @@ fn equal_is_called_even_and_no_network_is_advised_against_itself() {
 #[test]
 fn without_a_released_network_or_without_detections_only_costs_are_given() {
     let costs = Costs { stock: None, dense_gflops: 1.14, nonzero_gflops: 0.62 };
-    let kept = Kept { before: 0.5, after: 0.4, images: 1, ms: [3.0, 3.0] };
+    let kept = Kept { before: 0.5, after: 0.4, images: 1, ms: [3.0, 3.0], skips_zeros: false };
     let verdict = Verdict::of(costs, kept, None);
     assert_eq!((verdict.outcome, verdict.sibling_map), (Outcome::Unknown, None));
     says(&verdict, "0.62 GFLOPs without multiplications by zero, of 1.14 before");
@@ -122,7 +126,7 @@ fn times_of_released_networks_are_compared_as_well() {
         assert!(sibling_ms(bad).is_err(), "{bad}");
     }
     let costs = Costs { stock: Some(stock("yolov5n")), dense_gflops: 1.0, nonzero_gflops: 0.5 };
-    let kept = Kept { before: 0.5, after: 0.45, images: 80, ms: [30.0, 30.0] };
+    let kept = Kept { before: 0.5, after: 0.45, images: 80, ms: [30.0, 30.0], skips_zeros: false };
     says(&Verdict::of(costs, kept, Some(Latency(&times))), "Equal time: ");
 }
 

@@ -1,0 +1,184 @@
+//! `bench`: how long networks take, side by side.
+
+mod contender;
+mod explain;
+mod peer;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Result;
+use serde::Serialize;
+use yolo_runtime::{Options, Selection, Team};
+
+use self::contender::Contender;
+use crate::args::{BackendArg, BenchArgs};
+use crate::console::{Output, progress_bar};
+use crate::format::bytes;
+use crate::interrupt;
+use crate::resolve::Weights;
+use crate::results::SCHEMA;
+
+/// Runs before the clock counts: caches fill, pages are mapped, clocks rise.
+const WARM_UP: usize = 3;
+
+/// Times of one network on one back end.
+#[derive(Debug, Serialize)]
+struct Figures {
+    weights: String,
+    backend: String,
+    batch_size: usize,
+    /// Median milliseconds per image.
+    ms_per_image: f64,
+    /// A tenth of the runs were faster.
+    ms_fast: f64,
+    /// A tenth of the runs were slower.
+    ms_slow: f64,
+    /// 10⁹ operations per second, those with zeros counted as well.
+    gflops_per_second: f64,
+    /// Median over that of the first line, per image.
+    ratio: f64,
+}
+
+/// Measures every network on every back end at every batch size.
+pub(crate) fn run(args: &BenchArgs) -> Result<()> {
+    let output = Output::new(args.json);
+    let image = match args.imgsz[..] {
+        [height, width] => [height as usize, width as usize],
+        _ => [args.imgsz[0] as usize; 2],
+    };
+    let team = Arc::new(Team::new(args.threads.map_or(0, |n| n as usize))?);
+    let options = Options {
+        isa: args.isa,
+        selection: Selection::Measure,
+        team: Some(Arc::clone(&team)),
+        ..Options::default()
+    };
+    let mut contenders = Vec::new();
+    for command in &args.peer {
+        let weights = Weights::load(&args.weights[0], args.offline)?;
+        contenders.push(Contender::peer(command, &weights, args.batch_size[0] as usize, image)?);
+    }
+    for path in &args.weights {
+        let weights = Weights::load(path, args.offline)?;
+        for &backend in &args.backends {
+            for &batch in &args.batch_size {
+                let contender = match backend {
+                    BackendArg::Runtime => Contender::compiled(&weights, batch as usize, image, &options)?,
+                    BackendArg::Flex | BackendArg::Tch => {
+                        Contender::on_device(&weights, backend, batch as usize, image)?
+                    }
+                };
+                contenders.push(contender);
+            }
+        }
+    }
+    let isa = options.isa.unwrap_or_else(yolo_runtime::Isa::detect);
+    output.line(format!(
+        "{}×{} pixels, {} threads, {isa}, {} runs each, taking turns",
+        image[0],
+        image[1],
+        team.threads(),
+        args.repetitions
+    ))?;
+    let figures = measure(&mut contenders, args.repetitions as usize)?;
+    for line in lines(&figures) {
+        output.line(line)?;
+    }
+    let mut layers = Vec::new();
+    for contender in &contenders {
+        if let Some(line) = memory_line(contender) {
+            output.line(line)?;
+        }
+        if args.explain {
+            for line in explain::lines(contender) {
+                output.line(line)?;
+            }
+        }
+        layers.push(explain::json(contender));
+    }
+    output.json(&serde_json::json!({
+        "schema": SCHEMA,
+        "imgsz": image,
+        "threads": team.threads(),
+        "isa": isa.name(),
+        "repetitions": args.repetitions,
+        "networks": figures,
+        "runtime": layers.into_iter().flatten().collect::<Vec<_>>(),
+    }))
+}
+
+/// Times all contenders in turns.
+fn measure(contenders: &mut [Contender], repetitions: usize) -> Result<Vec<Figures>> {
+    let mut times = vec![Vec::with_capacity(repetitions); contenders.len()];
+    let bar = progress_bar("Timing", (WARM_UP + repetitions) as u64);
+    for repetition in 0..WARM_UP + repetitions {
+        for (contender, times) in contenders.iter_mut().zip(&mut times) {
+            let ms = contender.run()?;
+            if repetition >= WARM_UP {
+                times.push(ms / contender.batch as f64);
+            }
+            if interrupt::requested() {
+                bar.finish_and_clear();
+                anyhow::bail!("interrupted");
+            }
+        }
+        bar.set_position(repetition as u64 + 1);
+    }
+    bar.finish_and_clear();
+    let mut first = None;
+    let figures = contenders.iter().zip(&mut times).map(|(contender, times)| {
+        times.sort_by(f64::total_cmp);
+        let quantile = |q: f64| times[((times.len() - 1) as f64 * q).round() as usize];
+        let median = quantile(0.5);
+        Figures {
+            weights: contender.name.clone(),
+            backend: contender.backend.clone(),
+            batch_size: contender.batch,
+            ms_per_image: median,
+            ms_fast: quantile(0.1),
+            ms_slow: quantile(0.9),
+            gflops_per_second: contender.gflops / median * 1e3,
+            ratio: median / *first.get_or_insert(median),
+        }
+    });
+    Ok(figures.collect())
+}
+
+fn lines(figures: &[Figures]) -> Vec<String> {
+    let backend = figures.iter().map(|f| f.backend.chars().count()).max().unwrap_or(0).max("backend".len());
+    let width = figures.iter().map(|f| f.weights.chars().count()).max().unwrap_or(0).max("weights".len());
+    let mut lines = vec![format!(
+        "{:<width$}  {:<backend$}{:>7}{:>10}{:>18}{:>12}{:>8}",
+        "weights", "backend", "batch", "ms/image", "10 % to 90 %", "GFLOP/s", "ratio"
+    )];
+    lines.extend(figures.iter().map(|f| {
+        let spread = format!("{:.2} to {:.2}", f.ms_fast, f.ms_slow);
+        format!(
+            "{:<width$}  {:<backend$}{:>7}{:>10.2}{:>18}{:>12.1}{:>8.2}",
+            f.weights, f.backend, f.batch_size, f.ms_per_image, spread, f.gflops_per_second, f.ratio
+        )
+    }));
+    lines
+}
+
+fn memory_line(contender: &Contender) -> Option<String> {
+    let memory = contender.plan()?.memory();
+    let size = |n: usize| bytes(n as u64);
+    Some(format!(
+        "{} (batch {}): {} of memory: weights {}, activations {} (live at once: {}), lists {}, scratch {}",
+        contender.name,
+        contender.batch,
+        size(memory.total()),
+        size(memory.weights),
+        size(memory.arena),
+        size(memory.live),
+        size(memory.indices),
+        size(memory.scratch)
+    ))
+}
+
+/// How a file is called in tables.
+fn short_name(path: &Path) -> String {
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}

@@ -1,0 +1,83 @@
+//! What every convolution runs on, and why.
+
+use serde_json::{Value, json};
+use yolo_runtime::{ConvReport, Family, KernelId};
+
+use super::contender::Contender;
+
+/// A table with a line per convolution.
+pub(super) fn lines(contender: &Contender) -> Vec<String> {
+    let Some(plan) = contender.plan() else { return Vec::new() };
+    let mut lines = vec![String::new(), format!("{} (batch {})", contender.name, contender.batch)];
+    lines.push(format!(
+        "{:<20}{:>16}{:>4}{:>10}{:>8}{:>10}{:>10}  {}",
+        "convolution", "out×in×kernel", "s", "output", "zeros", "dense ms", "sparse ms", "kernel"
+    ));
+    let mut sums = [0.0; 3];
+    for report in plan.convolutions() {
+        let [dense, sparse] = [false, true].map(|sparse| fastest(report, sparse));
+        let time = |best: Option<(KernelId, f64)>| best.map_or("-".to_owned(), |(_, ms)| format!("{ms:.3}"));
+        let [out, inputs, height, width] = report.weight;
+        lines.push(format!(
+            "{:<20}{:>16}{:>4}{:>10}{:>8}{:>10}{:>10}  {}",
+            report.name,
+            format!("{out}×{inputs}×{height}×{width}"),
+            report.stride[0],
+            format!("{}×{}", report.size[0], report.size[1]),
+            format!("{:.1} %", 100.0 * report.sparsity),
+            time(dense),
+            time(sparse),
+            report.chosen
+        ));
+        let chosen = report.candidates.iter().find(|(kernel, _)| *kernel == report.chosen);
+        let parts = [dense, sparse.or(dense), chosen.copied()];
+        sums.iter_mut().zip(parts).for_each(|(sum, part)| *sum += part.map_or(0.0, |(_, ms)| ms));
+    }
+    let [dense, sparse, chosen] = sums;
+    lines.push(format!(
+        "All convolutions: {dense:.2} ms dense, {sparse:.2} ms sparse where there are zeros, {chosen:.2} ms as chosen"
+    ));
+    lines
+}
+
+/// The same as JSON; nothing for a network that is not compiled.
+pub(super) fn json(contender: &Contender) -> Option<Value> {
+    let plan = contender.plan()?;
+    let memory = plan.memory();
+    let layer = |report: &ConvReport| {
+        let candidates: Vec<Value> = report
+            .candidates
+            .iter()
+            .map(|(kernel, ms)| json!({"kernel": kernel.to_string(), "ms": ms}))
+            .collect();
+        json!({
+            "name": report.name,
+            "weight": report.weight,
+            "stride": report.stride,
+            "output": report.size,
+            "sparsity": report.sparsity,
+            "gflop": report.gflop,
+            "candidates": candidates,
+            "chosen": report.chosen.to_string(),
+        })
+    };
+    Some(json!({
+        "weights": contender.name,
+        "batch_size": contender.batch,
+        "memory_bytes": {
+            "total": memory.total(),
+            "weights": memory.weights,
+            "activations": memory.arena,
+            "live_activations": memory.live,
+            "lists": memory.indices,
+            "scratch": memory.scratch,
+        },
+        "layers": plan.convolutions().iter().map(layer).collect::<Vec<_>>(),
+    }))
+}
+
+/// The fastest dense, or the fastest sparse, kernel of those that were timed.
+fn fastest(report: &ConvReport, sparse: bool) -> Option<(KernelId, f64)> {
+    let kernels = report.candidates.iter().filter(|(kernel, _)| (kernel.family != Family::Dense) == sparse);
+    kernels.min_by(|a, b| a.1.total_cmp(&b.1)).copied()
+}

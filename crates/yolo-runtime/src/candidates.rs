@@ -1,0 +1,138 @@
+//! Which kernels are worth a trial for a convolution.
+
+use crate::choice::{Family, KernelId, Order};
+use crate::kernels::Kernels;
+use crate::network::Conv;
+use crate::steps::winograd_fits;
+use Family::{Blocks, Dense, Pair, Quad, Single, Winograd2, Winograd4, WinogradStrided};
+use Order::{Groups, Pixels};
+
+/// What the choice depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) struct Density {
+    /// Weights that are not zero, in thousandths.
+    pub(crate) weights: u32,
+    /// Taps that any channel of a group of four uses, in thousandths.
+    pub(crate) taps_of_four: u32,
+}
+
+impl Density {
+    pub(crate) fn of(conv: &Conv) -> Self {
+        let filter = conv.weight.len() / conv.out_channels;
+        let mut weights = 0;
+        let mut taps_of_four = 0;
+        let mut is_used = vec![false; filter];
+        for group in conv.weight.chunks(4 * filter) {
+            is_used.fill(false);
+            for row in group.chunks(filter) {
+                for (used, &weight) in is_used.iter_mut().zip(row) {
+                    *used |= weight != 0.0;
+                    weights += usize::from(weight != 0.0);
+                }
+            }
+            taps_of_four += is_used.iter().filter(|&&used| used).count();
+        }
+        let groups = conv.out_channels.div_ceil(4);
+        let share = |part: usize, whole: usize| (part * 1000).div_ceil(whole.max(1)) as u32;
+        Self {
+            weights: share(weights, conv.weight.len()),
+            taps_of_four: share(taps_of_four, groups * filter),
+        }
+    }
+
+    /// Whether the zeros of four neighbouring channels mostly coincide.
+    fn is_in_blocks(self) -> bool {
+        self.taps_of_four < 900 && self.taps_of_four * 4 < self.weights * 5
+    }
+}
+
+/// Tile shapes of the dense kernels, the best first.
+fn dense_tiles(kernels: &Kernels) -> &'static [[usize; 2]] {
+    if kernels.many_registers { &[[8, 3], [6, 4], [4, 6], [4, 5]] } else { &[[4, 3], [6, 2], [2, 5]] }
+}
+
+/// Pixel vectors of the tiles of single channels, pairs and fours.
+fn sparse_pixels(kernels: &Kernels) -> [usize; 3] {
+    if kernels.many_registers { [10, 10, 6] } else { [10, 6, 3] }
+}
+
+/// Input channels whose part of a tile fits into the first cache.
+fn sparse_block(conv: &Conv) -> usize {
+    if conv.kernel == [1, 1] { 64 } else { (144 / (conv.kernel[0] * conv.kernel[1])).max(4) }
+}
+
+/// One kernel of each family that may be best, the likeliest first.
+pub(crate) fn families(conv: &Conv, density: Density, kernels: &Kernels) -> Vec<KernelId> {
+    let tile = dense_tiles(kernels)[0];
+    let mut list = vec![KernelId::new(Dense, tile, Pixels, 0)];
+    let short = [Winograd2, Winograd4, WinogradStrided];
+    let short = short.into_iter().filter(|&family| winograd_fits(family, conv));
+    list.extend(short.map(|family| KernelId::new(family, tile, Pixels, 0)));
+    let [single, pair, quad] = sparse_pixels(kernels);
+    if density.taps_of_four < 970 {
+        list.push(KernelId::new(Blocks, [4, quad], Pixels, 0));
+    }
+    if density.weights < 950 {
+        let block = sparse_block(conv);
+        list.push(KernelId::new(Pair, [2, pair], Pixels, block));
+        if density.weights > 250 {
+            list.push(KernelId::new(Quad, [4, quad], Pixels, block));
+        } else {
+            list.push(KernelId::new(Single, [1, single], Pixels, block));
+        }
+    }
+    list
+}
+
+/// Other sizes of a kernel.
+pub(crate) fn variants(of: KernelId, conv: &Conv, kernels: &Kernels) -> Vec<KernelId> {
+    let channels = of.channels;
+    let with = |pixels: usize, block: usize| KernelId::new(of.family, [channels, pixels], Pixels, block);
+    let block = of.block;
+    match of.family {
+        Dense => {
+            let both =
+                |&tile: &[usize; 2]| [Groups, Pixels].map(|order| KernelId::new(Dense, tile, order, 0));
+            dense_tiles(kernels).iter().flat_map(both).filter(|&kernel| kernel != of).collect()
+        }
+        Winograd2 | Winograd4 | WinogradStrided => {
+            dense_tiles(kernels)[1..3].iter().map(|&tile| KernelId::new(of.family, tile, Pixels, 0)).collect()
+        }
+        Blocks if kernels.many_registers => {
+            vec![
+                KernelId::new(Blocks, [4, 6], Groups, 0),
+                with(5, 0),
+                KernelId::new(Blocks, [4, 5], Groups, 0),
+            ]
+        }
+        Blocks => vec![KernelId::new(Blocks, [4, 3], Groups, 0)],
+        Pair | Single | Quad => {
+            let in_channels = conv.weight.len() / (conv.out_channels * conv.kernel[0] * conv.kernel[1]);
+            let mut list = vec![with(of.pixels, block / 2), with(of.pixels * 4 / 5, block)];
+            if block < in_channels {
+                list.push(with(of.pixels, block * 2));
+            }
+            if of.family == Pair && kernels.many_registers {
+                list.push(with(of.pixels / 2, block));
+            }
+            list
+        }
+    }
+}
+
+/// The kernel for a convolution of this density where nothing is timed.
+pub(crate) fn heuristic(conv: &Conv, density: Density, kernels: &Kernels) -> KernelId {
+    let [_, pair, quad] = sparse_pixels(kernels);
+    if density.is_in_blocks() {
+        return KernelId::new(Blocks, [4, quad], Groups, 0);
+    }
+    let tile = dense_tiles(kernels)[0];
+    if winograd_fits(Winograd2, conv) && density.weights > 400 {
+        return KernelId::new(Winograd2, tile, Pixels, 0);
+    }
+    if density.weights < 850 {
+        return KernelId::new(Pair, [2, pair], Pixels, sparse_block(conv));
+    }
+    let filter = conv.weight.len() / conv.out_channels;
+    KernelId::new(Dense, tile, if filter <= 256 { Pixels } else { Groups }, 0)
+}

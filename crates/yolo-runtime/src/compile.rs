@@ -1,0 +1,99 @@
+//! From a checkpoint to the operations that a plan is made from.
+
+use yolo_model::architecture::{Activation as ModelActivation, ConvRef, OperationKind};
+use yolo_model::weights::StateDict;
+use yolo_model::{Checkpoint, ModelError};
+
+use crate::network::{Activation, Conv, Level, Network, Op, Output};
+
+impl Network {
+    /// The network of `checkpoint`, batch normalisation folded in, for `batch` images of `[height, width]`. A run
+    /// gives the logits of every level, finest first, each `[batch, anchors · (5 + classes), height, width]`.
+    ///
+    /// # Errors
+    /// Tensors that are missing or do not fit the architecture.
+    pub fn of(checkpoint: &Checkpoint, batch: usize, image: [usize; 2]) -> Result<Self, ModelError> {
+        if checkpoint.architecture.fused {
+            return Self::of_fused(checkpoint, batch, image);
+        }
+        Self::of_fused(&checkpoint.fuse()?, batch, image)
+    }
+
+    fn of_fused(
+        checkpoint: &Checkpoint,
+        batch: usize,
+        [height, width]: [usize; 2],
+    ) -> Result<Self, ModelError> {
+        let operations = checkpoint.architecture.operations();
+        let mut ops = Vec::with_capacity(operations.list.len());
+        for operation in &operations.list {
+            let inputs = &operation.inputs;
+            ops.push(match &operation.kind {
+                OperationKind::Conv(conv) => Op::Conv(lowered(conv, inputs[0], &checkpoint.weights)?),
+                OperationKind::Add => Op::Add { inputs: [inputs[0], inputs[1]] },
+                OperationKind::Concat => Op::Concat { inputs: inputs.clone() },
+                OperationKind::MaxPool { size } => Op::MaxPool { input: inputs[0], size: *size },
+                OperationKind::Upsample { scale } => Op::Upsample { input: inputs[0], scale: *scale },
+            });
+        }
+        let mut network = Self {
+            batch,
+            input: [checkpoint.architecture.in_channels, height, width],
+            ops,
+            output: Output::Maps(operations.outputs),
+        };
+        network.fuse_residuals();
+        Ok(network)
+    }
+}
+
+impl Network {
+    /// The same with a run that gives boxes in place of logits, `[batch, rows, 5 + classes]`: see
+    /// [`Output::Detections`].
+    pub fn decoded(mut self, checkpoint: &Checkpoint) -> Self {
+        let detect = checkpoint.architecture.detect();
+        let levels = self.output.values().into_iter().enumerate().map(|(level, value)| Level {
+            value,
+            stride: detect.strides[level] as f32,
+            anchors: detect.anchors[level].clone(),
+        });
+        self.output = Output::Detections { classes: detect.num_classes, levels: levels.collect() };
+        self
+    }
+}
+
+fn lowered(conv: &ConvRef, input: usize, weights: &StateDict) -> Result<Conv, ModelError> {
+    let spec = &conv.spec;
+    let weight = weights.f32s(&conv.weight())?;
+    Ok(Conv {
+        name: conv.name.clone(),
+        input,
+        weight: if spec.groups == 1 { weight.to_vec() } else { ungrouped(conv, weight) },
+        bias: weights.f32s(&conv.bias())?.to_vec(),
+        out_channels: spec.out_channels,
+        kernel: spec.kernel,
+        stride: spec.stride,
+        padding: spec.padding,
+        dilation: spec.dilation,
+        activation: match spec.activation {
+            ModelActivation::Silu => Activation::Silu,
+            ModelActivation::Relu => Activation::Relu,
+            ModelActivation::LeakyRelu { slope } => Activation::LeakyRelu(slope),
+            ModelActivation::Identity => Activation::None,
+        },
+        residual: None,
+    })
+}
+
+/// A grouped convolution as an ordinary one with zeros between the groups, which the sparse kernels skip.
+fn ungrouped(conv: &ConvRef, weight: &[f32]) -> Vec<f32> {
+    let spec = &conv.spec;
+    let taps = spec.kernel[0] * spec.kernel[1];
+    let per_group = [spec.out_channels / spec.groups, spec.in_channels / spec.groups * taps];
+    let mut dense = vec![0.0; spec.out_channels * spec.in_channels * taps];
+    for (out, row) in weight.chunks_exact(per_group[1]).enumerate() {
+        let start = out * spec.in_channels * taps + out / per_group[0] * per_group[1];
+        dense[start..start + row.len()].copy_from_slice(row);
+    }
+    dense
+}

@@ -1,0 +1,239 @@
+//! Entry points per vector unit.
+
+use super::Span;
+use super::border::Border;
+use super::decode::Decode;
+use super::epilogue::Epilogue;
+use super::planes::Plane;
+use super::pool::Pool;
+use super::tile::TileKernel;
+use super::winograd;
+use crate::isa::Isa;
+
+/// The kernels of one vector unit. Each is unsafe for the reasons of the function that it enters.
+pub(crate) struct Kernels {
+    /// Numbers in a vector.
+    pub(crate) lanes: usize,
+    /// Whether there are 32 vector registers, not 16.
+    pub(crate) many_registers: bool,
+    /// One channel, 1.. pixel vectors.
+    pub(crate) full_1: &'static [TileKernel],
+    /// Two channels, 1.. pixel vectors.
+    pub(crate) full_2: &'static [TileKernel],
+    /// Four channels, 1.. pixel vectors.
+    pub(crate) full_4: &'static [TileKernel],
+    /// Six channels, 1.. pixel vectors.
+    pub(crate) full_6: &'static [TileKernel],
+    /// Eight channels, 1.. pixel vectors.
+    pub(crate) full_8: &'static [TileKernel],
+    /// Two channels with lists of their own, 1.. pixel vectors.
+    pub(crate) pair: &'static [TileKernel],
+    /// Four channels with lists of their own, 1.. pixel vectors.
+    pub(crate) quad: &'static [TileKernel],
+    /// F(2, 3).
+    pub(crate) winograd_2: WinogradKernels,
+    /// F(4, 3).
+    pub(crate) winograd_4: WinogradKernels,
+    /// Stride 2.
+    pub(crate) winograd_strided: WinogradKernels,
+    /// See [`super::epilogue::epilogue`].
+    pub(crate) epilogue: unsafe fn(&Epilogue<'_>),
+    /// See [`super::border::fill`].
+    pub(crate) fill_border: unsafe fn(&Border<'_>),
+    /// See [`super::pool::pool`].
+    pub(crate) pool: unsafe fn(&Pool<'_>),
+    /// See [`super::planes::upsample`].
+    pub(crate) upsample: unsafe fn(Plane, Plane, [usize; 2], usize),
+    /// See [`super::planes::add`].
+    pub(crate) add: unsafe fn(Plane, Plane, Plane, [usize; 2]),
+    /// See [`super::planes::interleave`].
+    pub(crate) interleave: unsafe fn(Span, &[usize], usize, Span),
+    /// See [`super::decode::decode`].
+    pub(crate) decode: unsafe fn(&Decode<'_>),
+    /// Applies SiLU to whole vectors in place, for tests.
+    #[cfg(test)]
+    pub(crate) silu: unsafe fn(Span, usize),
+}
+
+/// The transforms of one scheme of short convolutions.
+pub(crate) struct WinogradKernels {
+    /// See [`super::winograd::transform`].
+    pub(crate) transform: unsafe fn(&winograd::Patches<'_>),
+    /// See [`super::winograd::finish`].
+    pub(crate) finish: unsafe fn(&winograd::Products<'_>),
+}
+
+impl std::fmt::Debug for Kernels {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Kernels").field("lanes", &self.lanes).finish_non_exhaustive()
+    }
+}
+
+/// Makes the entry points of `$unit`: functions that switch its instructions on and contain the generic code.
+macro_rules! entry_points {
+    ($module:ident, $unit:path, $many:literal, $(#[$feature:meta])?) => {
+        pub(super) mod $module {
+            use super::super::{Span, border, decode, epilogue, planes, pool, simd::Simd, tile, winograd};
+            use super::{Kernels, WinogradKernels};
+            use $unit as Unit;
+
+            $(#[$feature])?
+            unsafe fn full<const NC: usize, const NP: usize>(tile: &tile::Tile<'_>) {
+                // SAFETY: the contract of this function is that of the one that it enters.
+                unsafe { tile::full::<Unit, NC, NP>(Unit::assume(), tile) }
+            }
+            $(#[$feature])?
+            unsafe fn pair<const NP: usize>(tile: &tile::Tile<'_>) {
+                // SAFETY: as above.
+                unsafe { tile::pair::<Unit, NP>(Unit::assume(), tile) }
+            }
+            $(#[$feature])?
+            unsafe fn quad<const NP: usize>(tile: &tile::Tile<'_>) {
+                // SAFETY: as above.
+                unsafe { tile::quad::<Unit, NP>(Unit::assume(), tile) }
+            }
+            $(#[$feature])?
+            unsafe fn transform<W: winograd::Scheme>(p: &winograd::Patches<'_>) {
+                // SAFETY: as above.
+                unsafe { winograd::transform::<_, W>(Unit::assume(), p) }
+            }
+            $(#[$feature])?
+            unsafe fn finish<W: winograd::Scheme>(p: &winograd::Products<'_>) {
+                // SAFETY: as above.
+                unsafe { winograd::finish::<_, W>(Unit::assume(), p) }
+            }
+            $(#[$feature])?
+            unsafe fn epilogue(e: &epilogue::Epilogue<'_>) {
+                // SAFETY: as above.
+                unsafe { epilogue::epilogue(Unit::assume(), e) }
+            }
+            $(#[$feature])?
+            unsafe fn fill_border(b: &border::Border<'_>) {
+                // SAFETY: as above.
+                unsafe { border::fill(Unit::assume(), b) }
+            }
+            $(#[$feature])?
+            unsafe fn pool(p: &pool::Pool<'_>) {
+                // SAFETY: as above.
+                unsafe { pool::pool(Unit::assume(), p) }
+            }
+            $(#[$feature])?
+            unsafe fn upsample(input: planes::Plane, output: planes::Plane, tile: [usize; 2], scale: usize) {
+                // SAFETY: as above.
+                unsafe { planes::upsample(Unit::assume(), input, output, tile, scale) }
+            }
+            $(#[$feature])?
+            unsafe fn add(a: planes::Plane, b: planes::Plane, output: planes::Plane, tile: [usize; 2]) {
+                // SAFETY: as above.
+                unsafe { planes::add(Unit::assume(), a, b, output, tile) }
+            }
+            $(#[$feature])?
+            unsafe fn interleave(from: Span, starts: &[usize], columns: usize, to: Span) {
+                // SAFETY: as above.
+                unsafe { planes::interleave(Unit::assume(), from, starts, columns, to) }
+            }
+            $(#[$feature])?
+            unsafe fn decode(d: &decode::Decode<'_>) {
+                // SAFETY: as above.
+                unsafe { decode::decode(Unit::assume(), d) }
+            }
+            #[cfg(test)]
+            $(#[$feature])?
+            unsafe fn silu(numbers: Span, vectors: usize) {
+                // SAFETY: the span holds that many vectors.
+                unsafe {
+                    let s = Unit::assume();
+                    for i in 0..vectors {
+                        let v = numbers.load(s, i * Unit::LANES);
+                        numbers.store(s, i * Unit::LANES, super::super::math::silu(s, v));
+                    }
+                }
+            }
+
+            pub(in super::super) static KERNELS: Kernels = Kernels {
+                lanes: Unit::LANES,
+                many_registers: $many,
+                full_1: &[
+                    full::<1, 1>, full::<1, 2>, full::<1, 3>, full::<1, 4>, full::<1, 5>, full::<1, 6>,
+                    full::<1, 7>, full::<1, 8>, full::<1, 9>, full::<1, 10>,
+                ],
+                full_2: &[
+                    full::<2, 1>, full::<2, 2>, full::<2, 3>, full::<2, 4>, full::<2, 5>, full::<2, 6>,
+                    full::<2, 7>, full::<2, 8>, full::<2, 9>, full::<2, 10>,
+                ],
+                full_4: &[full::<4, 1>, full::<4, 2>, full::<4, 3>, full::<4, 4>, full::<4, 5>, full::<4, 6>],
+                full_6: &[full::<6, 1>, full::<6, 2>, full::<6, 3>, full::<6, 4>],
+                full_8: &[full::<8, 1>, full::<8, 2>, full::<8, 3>],
+                pair: &[
+                    pair::<1>, pair::<2>, pair::<3>, pair::<4>, pair::<5>, pair::<6>, pair::<7>, pair::<8>,
+                    pair::<9>, pair::<10>,
+                ],
+                quad: &[quad::<1>, quad::<2>, quad::<3>, quad::<4>, quad::<5>, quad::<6>],
+                winograd_2: WinogradKernels {
+                    transform: transform::<winograd::Two>,
+                    finish: finish::<winograd::Two>,
+                },
+                winograd_4: WinogradKernels {
+                    transform: transform::<winograd::Four>,
+                    finish: finish::<winograd::Four>,
+                },
+                winograd_strided: WinogradKernels {
+                    transform: transform::<winograd::Strided>,
+                    finish: finish::<winograd::Strided>,
+                },
+                epilogue,
+                fill_border,
+                pool,
+                upsample,
+                add,
+                interleave,
+                decode,
+                #[cfg(test)]
+                silu,
+            };
+        }
+    };
+}
+
+#[cfg(target_arch = "x86_64")]
+entry_points!(
+    with_avx512,
+    super::super::avx512::Avx512,
+    true,
+    #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
+);
+#[cfg(target_arch = "x86_64")]
+entry_points!(with_avx2, super::super::avx2::Avx2, false, #[target_feature(enable = "avx2,fma")]);
+#[cfg(target_arch = "aarch64")]
+entry_points!(with_neon, super::super::neon::Neon, true, #[target_feature(enable = "neon")]);
+entry_points!(with_portable, super::super::portable::Portable, false,);
+
+impl Kernels {
+    /// The kernels for `isa`; `None` where the processor lacks it.
+    pub(crate) fn of(isa: Isa) -> Option<&'static Self> {
+        match isa {
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx512 if has_avx512() => Some(&with_avx512::KERNELS),
+            #[cfg(target_arch = "x86_64")]
+            Isa::Avx2 if has_avx2() => Some(&with_avx2::KERNELS),
+            #[cfg(target_arch = "aarch64")]
+            Isa::Neon if std::arch::is_aarch64_feature_detected!("neon") => Some(&with_neon::KERNELS),
+            Isa::Portable => Some(&with_portable::KERNELS),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+fn has_avx2() -> bool {
+    is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
+}
+
+#[cfg(target_arch = "x86_64")]
+fn has_avx512() -> bool {
+    has_avx2()
+        && is_x86_feature_detected!("avx512f")
+        && is_x86_feature_detected!("avx512vl")
+        && is_x86_feature_detected!("avx512bw")
+        && is_x86_feature_detected!("avx512dq")
+}

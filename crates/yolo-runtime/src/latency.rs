@@ -1,0 +1,87 @@
+//! How long one convolution takes at several sparsities: the table that a pruning planner works from.
+
+use crate::choice::KernelId;
+use crate::error::Result;
+use crate::network::{Activation, Conv, Network, Op, Output};
+use crate::plan::{Options, Plan, Selection};
+
+/// The geometry of a convolution.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConvGeometry {
+    /// Channels that it reads.
+    pub in_channels: usize,
+    /// Channels that it makes.
+    pub out_channels: usize,
+    /// Height and width of the input.
+    pub size: [usize; 2],
+    /// Height and width of the window.
+    pub kernel: [usize; 2],
+    /// Step down and across.
+    pub stride: [usize; 2],
+    /// Zeros around the input.
+    pub padding: [usize; 2],
+}
+
+/// The time of a convolution at one sparsity.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LatencyPoint {
+    /// Share of the weights that are zero.
+    pub sparsity: f64,
+    /// Milliseconds per run with SiLU.
+    pub milliseconds: f64,
+    /// The kernel that was fastest.
+    pub kernel: KernelId,
+}
+
+/// Times a convolution with SiLU on one image at each of `sparsities`, its zeros strewn at random, on the fastest
+/// kernel for each. Threads and vector unit are those of `options`; its selection and choices are not used.
+///
+/// # Errors
+/// As for [`Plan::new`].
+pub fn measure_conv(
+    geometry: &ConvGeometry,
+    sparsities: &[f64],
+    options: &Options,
+) -> Result<Vec<LatencyPoint>> {
+    let point = |&sparsity: &f64| {
+        let network = network(geometry, sparsity);
+        let options =
+            Options { selection: Selection::Measure, choices: Default::default(), ..options.clone() };
+        let plan = Plan::new(network, &options)?;
+        let report = &plan.convolutions()[0];
+        let fastest = report.candidates.iter().min_by(|a, b| a.1.total_cmp(&b.1));
+        let (kernel, milliseconds) = fastest.copied().unwrap_or((report.chosen, f64::NAN));
+        Ok(LatencyPoint { sparsity, milliseconds, kernel })
+    };
+    sparsities.iter().map(point).collect()
+}
+
+fn network(geometry: &ConvGeometry, sparsity: f64) -> Network {
+    let [height, width] = geometry.kernel;
+    let mut random = 0x2545_F491_4F6C_DD1D_u64;
+    let mut next = || {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        (random >> 40) as f64 / (1_u64 << 24) as f64
+    };
+    let scale = 1.0 / ((geometry.in_channels * height * width) as f64).sqrt();
+    let mut weight = || if next() < sparsity { 0.0 } else { ((next() - 0.5) * scale) as f32 };
+    let conv = Conv {
+        name: "conv".to_owned(),
+        input: 0,
+        weight: (0..geometry.out_channels * geometry.in_channels * height * width)
+            .map(|_| weight())
+            .collect(),
+        bias: vec![0.1; geometry.out_channels],
+        out_channels: geometry.out_channels,
+        kernel: geometry.kernel,
+        stride: geometry.stride,
+        padding: geometry.padding,
+        dilation: [1, 1],
+        activation: Activation::Silu,
+        residual: None,
+    };
+    let input = [geometry.in_channels, geometry.size[0], geometry.size[1]];
+    Network { batch: 1, input, ops: vec![Op::Conv(conv)], output: Output::Maps(vec![1]) }
+}

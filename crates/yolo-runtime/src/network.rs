@@ -1,0 +1,360 @@
+//! The network that a plan is made from, as plain data: operations over numbered values.
+//!
+//! Value 0 is the image; value `i + 1` is what operation `i` makes. Maps are `[batch, channels, height, width]`.
+
+use crate::error::{Result, RuntimeError};
+
+/// Number of a value: 0 is the image, `i + 1` the output of operation `i`.
+pub type ValueId = usize;
+
+/// What follows a convolution's sum.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Activation {
+    /// Nothing.
+    #[default]
+    None,
+    /// `x · σ(x)`.
+    Silu,
+    /// `max(x, 0)`.
+    Relu,
+    /// `x` where positive, else `slope · x`; the slope lies in 0..=1.
+    LeakyRelu(f32),
+}
+
+/// A convolution with what is fused into it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Conv {
+    /// Name, for choices and tables: `model.2.m.0.cv1`.
+    pub name: String,
+    /// The value it reads.
+    pub input: ValueId,
+    /// `[out_channels, in_channels, kernel[0], kernel[1]]`.
+    pub weight: Vec<f32>,
+    /// `[out_channels]`.
+    pub bias: Vec<f32>,
+    /// Channels that it makes.
+    pub out_channels: usize,
+    /// Height and width of the window.
+    pub kernel: [usize; 2],
+    /// Step down and across.
+    pub stride: [usize; 2],
+    /// Zeros above and below, left and right.
+    pub padding: [usize; 2],
+    /// Distance between the taps, down and across; 1 is an ordinary convolution.
+    pub dilation: [usize; 2],
+    /// Applied to the sum with bias.
+    pub activation: Activation,
+    /// A value of the output's shape that is added after the activation.
+    pub residual: Option<ValueId>,
+}
+
+/// One operation.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Op {
+    /// Convolution, bias, activation, residual.
+    Conv(Conv),
+    /// Sum of two values of the same shape.
+    Add {
+        /// The two values.
+        inputs: [ValueId; 2],
+    },
+    /// Concatenation along the channels.
+    Concat {
+        /// The values in order.
+        inputs: Vec<ValueId>,
+    },
+    /// Maximum over windows of `size`×`size`, stride 1, the border counting as −∞; the map keeps its size.
+    MaxPool {
+        /// The value it reads.
+        input: ValueId,
+        /// Side of the window, odd.
+        size: usize,
+    },
+    /// Nearest-neighbour enlargement.
+    Upsample {
+        /// The value it reads.
+        input: ValueId,
+        /// The factor in both directions.
+        scale: usize,
+    },
+}
+
+/// One level of the detection head.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Level {
+    /// The logits, `[anchors · (5 + classes), height, width]`.
+    pub value: ValueId,
+    /// Pixels per cell.
+    pub stride: f32,
+    /// Width and height of each anchor in pixels.
+    pub anchors: Vec<[f32; 2]>,
+}
+
+/// What a run writes.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Output {
+    /// The values as they are, one after the other, each `[batch, channels, height, width]`.
+    Maps(Vec<ValueId>),
+    /// Boxes: `[batch, rows, 5 + classes]`, rows in the order level, anchor, y, x; a row is centre x, centre y,
+    /// width, height in pixels, then objectness and the classes' scores.
+    Detections {
+        /// Classes of the head.
+        classes: usize,
+        /// Levels, in the order of their rows.
+        levels: Vec<Level>,
+    },
+}
+
+/// A network for images of one shape.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Network {
+    /// Images per run.
+    pub batch: usize,
+    /// Channels, height and width of the image.
+    pub input: [usize; 3],
+    /// Operations in order of execution: each reads values that come before it.
+    pub ops: Vec<Op>,
+    /// What a run writes.
+    pub output: Output,
+}
+
+impl Conv {
+    /// Height and width of the output for an input of `size`; `None` where the window does not fit.
+    pub fn output_size(&self, size: [usize; 2]) -> Option<[usize; 2]> {
+        let mut output = [0; 2];
+        for axis in 0..2 {
+            let reach = self.dilation[axis] * (self.kernel[axis].checked_sub(1)?) + 1;
+            let room = (size[axis] + 2 * self.padding[axis]).checked_sub(reach)?;
+            output[axis] = room.checked_div(self.stride[axis])? + 1;
+        }
+        Some(output)
+    }
+}
+
+impl Op {
+    /// The values that it reads.
+    pub fn inputs(&self) -> Vec<ValueId> {
+        match self {
+            Self::Conv(conv) => std::iter::once(conv.input).chain(conv.residual).collect(),
+            Self::Add { inputs } => inputs.to_vec(),
+            Self::Concat { inputs } => inputs.clone(),
+            Self::MaxPool { input, .. } | Self::Upsample { input, .. } => vec![*input],
+        }
+    }
+
+    fn what(&self) -> String {
+        match self {
+            Self::Conv(conv) => format!("convolution {}", conv.name),
+            Self::Add { .. } => "add".to_owned(),
+            Self::Concat { .. } => "concat".to_owned(),
+            Self::MaxPool { .. } => "max-pool".to_owned(),
+            Self::Upsample { .. } => "upsample".to_owned(),
+        }
+    }
+}
+
+impl Output {
+    /// The values that are read to make it.
+    pub fn values(&self) -> Vec<ValueId> {
+        match self {
+            Self::Maps(values) => values.clone(),
+            Self::Detections { levels, .. } => levels.iter().map(|level| level.value).collect(),
+        }
+    }
+}
+
+impl Network {
+    /// Channels, height and width of every value.
+    ///
+    /// # Errors
+    /// [`RuntimeError`] where an operation's numbers do not fit together.
+    pub fn shapes(&self) -> Result<Vec<[usize; 3]>> {
+        if self.batch == 0 || self.input.contains(&0) {
+            return Err(RuntimeError::Network("the batch or the image is empty".to_owned()));
+        }
+        let mut shapes = vec![self.input];
+        for (index, op) in self.ops.iter().enumerate() {
+            let shape = shape_of(op, &shapes).map_err(|reason| RuntimeError::Operation {
+                index,
+                what: op.what(),
+                reason,
+            })?;
+            shapes.push(shape);
+        }
+        self.check_output(&shapes)?;
+        Ok(shapes)
+    }
+
+    /// How many numbers a run writes, for values of these shapes.
+    pub fn output_len(&self, shapes: &[[usize; 3]]) -> usize {
+        match &self.output {
+            Output::Maps(values) => {
+                values.iter().map(|&value| self.batch * shapes[value].iter().product::<usize>()).sum()
+            }
+            Output::Detections { classes, levels } => {
+                let cells =
+                    |level: &Level| level.anchors.len() * shapes[level.value][1] * shapes[level.value][2];
+                self.batch * (5 + classes) * levels.iter().map(cells).sum::<usize>()
+            }
+        }
+    }
+
+    fn check_output(&self, shapes: &[[usize; 3]]) -> Result<()> {
+        let wrong = |value, reason: String| Err(RuntimeError::Output { value, reason });
+        for value in self.output.values() {
+            if value >= shapes.len() {
+                return wrong(value, format!("there are only {} values", shapes.len()));
+            }
+        }
+        if let Output::Detections { classes, levels } = &self.output {
+            for level in levels {
+                let channels = level.anchors.len() * (5 + classes);
+                if shapes[level.value][0] != channels {
+                    let reason = format!("it has {} channels, not {channels}", shapes[level.value][0]);
+                    return wrong(level.value, reason);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Moves every sum that only adds something to a convolution's output into that convolution, as its
+    /// residual. Values keep their numbers: the sum's place is taken by the convolution.
+    pub fn fuse_residuals(&mut self) {
+        for index in 0..self.ops.len() {
+            let Op::Add { inputs } = self.ops[index] else { continue };
+            let Some((conv_value, other)) = self.fusable(inputs) else { continue };
+            // The convolution moves down to the sum's place, where every value that it needs is known; what is
+            // left in its own place is an empty concat that nothing reads.
+            let left = Op::Concat { inputs: Vec::new() };
+            let op = std::mem::replace(&mut self.ops[conv_value - 1], left);
+            if let Op::Conv(mut conv) = op {
+                conv.residual = Some(other);
+                self.ops[index] = Op::Conv(conv);
+            }
+        }
+        self.remove_unread();
+    }
+
+    /// Which of the two values of a sum is a convolution that nothing else reads, and the other one.
+    fn fusable(&self, [a, b]: [ValueId; 2]) -> Option<(ValueId, ValueId)> {
+        let candidate = |value: ValueId| {
+            let Some(Op::Conv(conv)) = value.checked_sub(1).and_then(|op| self.ops.get(op)) else {
+                return false;
+            };
+            conv.residual.is_none() && self.reads(value) == 1
+        };
+        if a == b {
+            None
+        } else if candidate(a) {
+            Some((a, b))
+        } else if candidate(b) {
+            Some((b, a))
+        } else {
+            None
+        }
+    }
+
+    /// How often a value is read, the outputs included.
+    fn reads(&self, value: ValueId) -> usize {
+        let by_ops = self.ops.iter().flat_map(Op::inputs).filter(|&input| input == value).count();
+        by_ops + self.output.values().iter().filter(|&&output| output == value).count()
+    }
+
+    /// Drops the operations whose value nothing reads, and renumbers.
+    fn remove_unread(&mut self) {
+        let mut is_read = vec![false; self.ops.len() + 1];
+        for value in self.output.values() {
+            if let Some(read) = is_read.get_mut(value) {
+                *read = true;
+            }
+        }
+        for index in (0..self.ops.len()).rev() {
+            if is_read[index + 1] {
+                self.ops[index].inputs().into_iter().for_each(|input| is_read[input] = true);
+            }
+        }
+        let mut number = vec![0; self.ops.len() + 1];
+        let mut kept = 0;
+        for index in 0..self.ops.len() {
+            kept += usize::from(is_read[index + 1]);
+            number[index + 1] = kept;
+        }
+        let ops = std::mem::take(&mut self.ops);
+        let kept_ops = ops.into_iter().enumerate().filter(|(index, _)| is_read[index + 1]);
+        self.ops = kept_ops.map(|(_, op)| renumbered(op, &number)).collect();
+        match &mut self.output {
+            Output::Maps(values) => values.iter_mut().for_each(|value| *value = number[*value]),
+            Output::Detections { levels, .. } => {
+                levels.iter_mut().for_each(|level| level.value = number[level.value]);
+            }
+        }
+    }
+}
+
+fn renumbered(mut op: Op, number: &[ValueId]) -> Op {
+    match &mut op {
+        Op::Conv(conv) => {
+            conv.input = number[conv.input];
+            conv.residual = conv.residual.map(|value| number[value]);
+        }
+        Op::Add { inputs } => inputs.iter_mut().for_each(|value| *value = number[*value]),
+        Op::Concat { inputs } => inputs.iter_mut().for_each(|value| *value = number[*value]),
+        Op::MaxPool { input, .. } | Op::Upsample { input, .. } => *input = number[*input],
+    }
+    op
+}
+
+/// Shape of what `op` makes, or what is wrong with it.
+fn shape_of(op: &Op, shapes: &[[usize; 3]]) -> std::result::Result<[usize; 3], String> {
+    if let Some(input) = op.inputs().into_iter().find(|&input| input >= shapes.len()) {
+        return Err(format!("reads value {input}, which is not there yet"));
+    }
+    match op {
+        Op::Conv(conv) => conv_shape(conv, shapes),
+        Op::Add { inputs: [a, b] } if shapes[*a] == shapes[*b] => Ok(shapes[*a]),
+        Op::Add { inputs: [a, b] } => Err(format!("adds {:?} and {:?}", shapes[*a], shapes[*b])),
+        Op::Concat { inputs } => {
+            let Some(&first) = inputs.first() else { return Err("joins nothing".to_owned()) };
+            let [_, height, width] = shapes[first];
+            let differs = |&&input: &&ValueId| shapes[input][1..] != [height, width];
+            if let Some(&odd) = inputs.iter().find(differs) {
+                return Err(format!("joins {:?} and {:?}", shapes[first], shapes[odd]));
+            }
+            Ok([inputs.iter().map(|&input| shapes[input][0]).sum(), height, width])
+        }
+        Op::MaxPool { size, .. } if size % 2 == 0 => Err(format!("window of {size}, which is not odd")),
+        Op::MaxPool { input, .. } => Ok(shapes[*input]),
+        Op::Upsample { scale: 0, .. } => Err("enlarges by 0".to_owned()),
+        Op::Upsample { input, scale } => {
+            let [channels, height, width] = shapes[*input];
+            Ok([channels, height * scale, width * scale])
+        }
+    }
+}
+
+fn conv_shape(conv: &Conv, shapes: &[[usize; 3]]) -> std::result::Result<[usize; 3], String> {
+    let [in_channels, height, width] = shapes[conv.input];
+    let expected = conv.out_channels * in_channels * conv.kernel[0] * conv.kernel[1];
+    if conv.out_channels == 0 || conv.dilation.contains(&0) {
+        return Err("no output channels or a dilation of 0".to_owned());
+    }
+    if conv.weight.len() != expected || conv.bias.len() != conv.out_channels {
+        return Err(format!(
+            "{} weights and {} biases, where {expected} and {} are needed",
+            conv.weight.len(),
+            conv.bias.len(),
+            conv.out_channels
+        ));
+    }
+    let Some([out_height, out_width]) = conv.output_size([height, width]) else {
+        return Err(format!("its window does not fit a map of {height}×{width}"));
+    };
+    let shape = [conv.out_channels, out_height, out_width];
+    match conv.residual {
+        Some(value) if shapes[value] != shape => {
+            Err(format!("adds a residual of {:?} to {shape:?}", shapes[value]))
+        }
+        _ => Ok(shape),
+    }
+}

@@ -1,0 +1,181 @@
+//! Weights in the order in which the kernels read them.
+
+use crate::kernels::tile::{PAIR_MASKS, QUAD_MASKS};
+use crate::network::Conv;
+use crate::tiling::PlaneLayout;
+
+/// How the weights of a group of output channels are listed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Family {
+    /// Every tap, zero or not; all groups share the list.
+    Dense,
+    /// The taps at which any channel of the group has a weight.
+    Blocks,
+    /// For every channel its own non-zero taps.
+    Single,
+    /// Two channels: the taps of both, of the first, of the second.
+    Pair,
+    /// Four channels: the taps of each of the 15 sets of channels.
+    Quad,
+    /// Dense, by short convolutions of 2×2 outputs, for 3×3 windows of stride 1.
+    Winograd2,
+    /// Dense, by short convolutions of 4×4 outputs, for 3×3 windows of stride 1. Rounds about ten times as
+    /// coarsely as the others.
+    Winograd4,
+    /// Dense, by short convolutions of 2×2 outputs, for 3×3 windows of stride 2.
+    WinogradStrided,
+}
+
+/// A convolution's weights for one kernel.
+#[derive(Debug)]
+pub(crate) struct Packed {
+    /// Distances of the taps.
+    pub(crate) taps: Vec<u32>,
+    /// Weights.
+    pub(crate) weights: Vec<f32>,
+    /// Taps in each list, `lists` per segment.
+    pub(crate) counts: Vec<u32>,
+    /// Lists per segment.
+    pub(crate) lists: usize,
+    /// `[blocks, groups]`: the lists of one group of output channels in one block of input channels.
+    pub(crate) segments: Vec<Segment>,
+    /// Blocks of input channels.
+    pub(crate) blocks: usize,
+    /// Groups of output channels.
+    pub(crate) groups: usize,
+}
+
+/// Where a segment's taps and weights lie.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Segment {
+    pub(crate) first_tap: usize,
+    pub(crate) taps: usize,
+    pub(crate) first_weight: usize,
+    pub(crate) weights: usize,
+}
+
+/// One tap: its distance in the input and its place in a filter.
+#[derive(Clone, Copy)]
+struct Tap {
+    distance: u32,
+    at: usize,
+}
+
+impl Packed {
+    /// Packs for groups of `channels` output channels and blocks of `block` input channels.
+    pub(crate) fn new(
+        conv: &Conv,
+        layout: &PlaneLayout,
+        family: Family,
+        channels: usize,
+        block: usize,
+    ) -> Self {
+        let filter = conv.weight.len() / conv.out_channels;
+        let window = conv.kernel[0] * conv.kernel[1];
+        let in_channels = filter / window.max(1);
+        let block = if block == 0 { in_channels } else { block.min(in_channels) };
+        let mut packed = Self {
+            taps: Vec::new(),
+            weights: Vec::new(),
+            counts: Vec::new(),
+            lists: family.masks().map_or(1, <[u32]>::len),
+            segments: Vec::new(),
+            blocks: in_channels.div_ceil(block),
+            groups: conv.out_channels.div_ceil(channels),
+        };
+        for first in (0..in_channels).step_by(block) {
+            let taps = taps(conv, layout, first..(first + block).min(in_channels));
+            let shared = packed.taps.len();
+            if family == Family::Dense {
+                packed.taps.extend(taps.iter().map(|tap| tap.distance));
+            }
+            for group in 0..packed.groups {
+                let first_channel = group * channels;
+                let rows: Vec<&[f32]> = (first_channel..(first_channel + channels).min(conv.out_channels))
+                    .map(|channel| &conv.weight[channel * filter..][..filter])
+                    .collect();
+                packed.push(family, channels, &taps, &rows, shared);
+            }
+        }
+        packed.taps.shrink_to_fit();
+        packed.weights.shrink_to_fit();
+        packed
+    }
+
+    fn push(&mut self, family: Family, channels: usize, taps: &[Tap], rows: &[&[f32]], shared: usize) {
+        let first_weight = self.weights.len();
+        let weight = |channel: usize, tap: &Tap| rows.get(channel).map_or(0.0, |row| row[tap.at]);
+        let mut first_tap = self.taps.len();
+        match family.masks() {
+            None => {
+                let mut count = 0;
+                for tap in taps {
+                    if family == Family::Dense || (0..channels).any(|channel| weight(channel, tap) != 0.0) {
+                        self.weights.extend((0..channels).map(|channel| weight(channel, tap)));
+                        count += 1;
+                        if family != Family::Dense {
+                            self.taps.push(tap.distance);
+                        }
+                    }
+                }
+                self.counts.push(count);
+                if family == Family::Dense {
+                    first_tap = shared;
+                }
+            }
+            Some(masks) => {
+                let set = |tap: &Tap| {
+                    (0..channels)
+                        .fold(0, |set, channel| set | u32::from(weight(channel, tap) != 0.0) << channel)
+                };
+                let sets: Vec<u32> = taps.iter().map(set).collect();
+                for &mask in masks {
+                    let before = self.taps.len();
+                    for (tap, _) in taps.iter().zip(&sets).filter(|&(_, &set)| set == mask) {
+                        let of_mask = (0..channels).filter(|channel| mask >> channel & 1 == 1);
+                        self.weights.extend(of_mask.map(|channel| weight(channel, tap)));
+                        self.taps.push(tap.distance);
+                    }
+                    self.counts.push((self.taps.len() - before) as u32);
+                }
+            }
+        }
+        let taps = if family == Family::Dense { taps.len() } else { self.taps.len() - first_tap };
+        let weights = self.weights.len() - first_weight;
+        self.segments.push(Segment { first_tap, taps, first_weight, weights });
+    }
+
+    pub(crate) fn weight_bytes(&self) -> usize {
+        self.weights.len() * size_of::<f32>()
+    }
+
+    pub(crate) fn index_bytes(&self) -> usize {
+        (self.taps.len() + self.counts.len()) * size_of::<u32>() + self.segments.len() * size_of::<Segment>()
+    }
+}
+
+impl Family {
+    /// The sets of channels that have a list each; `None` for one list of all channels.
+    fn masks(self) -> Option<&'static [u32]> {
+        match self {
+            Self::Pair => Some(&PAIR_MASKS),
+            Self::Quad => Some(&QUAD_MASKS),
+            _ => None,
+        }
+    }
+}
+
+fn taps(conv: &Conv, layout: &PlaneLayout, channels: std::ops::Range<usize>) -> Vec<Tap> {
+    let [height, width] = conv.kernel;
+    let mut taps = Vec::with_capacity(channels.len() * height * width);
+    for channel in channels {
+        for y in 0..height {
+            for x in 0..width {
+                let in_plane = y * conv.dilation[0] * layout.row() + x * conv.dilation[1] * layout.lanes;
+                let distance = (channel * layout.plane() + in_plane) as u32;
+                taps.push(Tap { distance, at: (channel * height + y) * width + x });
+            }
+        }
+    }
+    taps
+}

@@ -1,0 +1,195 @@
+//! From operations to steps.
+
+use super::values::{Values, pool_chains};
+use super::{Options, tune::Tuner};
+use crate::choice::ConvReport;
+use crate::error::Result;
+use crate::network::{Network, Op, Output, ValueId};
+use crate::steps::ConvPlaces;
+use crate::steps::{
+    AddStep, BorderStep, ConvStep, CopyStep, DecodeStep, InputStep, MapStep, Outlet, Place, PoolStep, Step,
+    WinogradStep, winograd_fits,
+};
+use crate::tiling::{BorderTable, PlaneLayout};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Steps in the making.
+pub(crate) struct Lowering<'a> {
+    network: &'a Network,
+    values: &'a Values,
+    threads: usize,
+    borders: HashMap<PlaneLayout, Arc<BorderTable>>,
+    pub(crate) steps: Vec<Step>,
+    pub(crate) reports: Vec<ConvReport>,
+}
+
+impl<'a> Lowering<'a> {
+    pub(crate) fn new(network: &'a Network, values: &'a Values, threads: usize) -> Self {
+        Self { network, values, threads, borders: HashMap::new(), steps: Vec::new(), reports: Vec::new() }
+    }
+
+    /// All steps of the network, each convolution on the kernel that `tuner` finds for it.
+    pub(crate) fn run(&mut self, tuner: &mut Tuner<'_>, options: &Options) -> Result<()> {
+        let batch = self.network.batch;
+        self.steps.push(Step::Input(InputStep { place: self.place(0), batch }));
+        self.fill_border(0);
+        let chains = pool_chains(self.network);
+        for (index, op) in self.network.ops.iter().enumerate() {
+            let value = index + 1;
+            match op {
+                Op::Conv(conv) => {
+                    let places = ConvPlaces {
+                        input: self.place(conv.input),
+                        output: self.place(value),
+                        residual: conv.residual.map(|value| self.place(value)),
+                    };
+                    let (mut step, report) = tuner.step(conv, &places, options)?;
+                    self.reports.push(report);
+                    let border = self.border(value);
+                    let is_filled = border.as_ref().is_none_or(|border| step.fills_border(border));
+                    self.steps.push(step);
+                    if !is_filled {
+                        self.fill_border(value);
+                    }
+                }
+                Op::Add { inputs } => {
+                    let inputs = inputs.map(|input| self.place(input));
+                    let add = AddStep::new(inputs, self.place(value), batch, self.threads);
+                    self.steps.push(Step::Add(add));
+                    self.fill_border(value);
+                }
+                Op::Concat { inputs } => self.concat(value, inputs),
+                Op::MaxPool { size, .. } => {
+                    if let Some(chain) = chains.iter().find(|chain| chain[0] == index) {
+                        self.pool(chain, *size);
+                    }
+                }
+                Op::Upsample { input, scale } => {
+                    self.copy(self.place(*input), self.place(value), *scale);
+                    self.fill_border(value);
+                }
+            }
+        }
+        self.output();
+        Ok(())
+    }
+
+    fn place(&self, value: ValueId) -> Place {
+        self.values.places[value].clone()
+    }
+
+    fn copy(&mut self, input: Place, output: Place, scale: usize) {
+        let step = CopyStep::new(input, output, scale, self.network.batch, self.threads);
+        self.steps.push(Step::Copy(step));
+    }
+
+    /// Copies the inputs that do not lie in the concatenation already.
+    fn concat(&mut self, value: ValueId, inputs: &[ValueId]) {
+        let whole = self.place(value);
+        let mut offset = whole.offset;
+        for &input in inputs {
+            let from = self.place(input);
+            let to = Place { offset, channels: from.channels, ..whole.clone() };
+            offset += from.channels * whole.layout.plane();
+            if from.offset != to.offset {
+                self.copy(from, to.clone(), 1);
+                if self.values.needs_border[value] {
+                    self.fill_border_at(to);
+                }
+            }
+        }
+    }
+
+    fn pool(&mut self, chain: &[usize], size: usize) {
+        let Op::MaxPool { input, .. } = self.network.ops[chain[0]] else { return };
+        let values = std::iter::once(input).chain(chain.iter().map(|index| index + 1));
+        let places = values.map(|value| self.place(value)).collect();
+        let step = PoolStep::new(places, size, self.network.batch, self.threads);
+        self.steps.push(Step::Pool(step));
+        for index in chain {
+            self.fill_border(index + 1);
+        }
+    }
+
+    /// The border of a value, where it has to be filled.
+    fn border(&mut self, value: ValueId) -> Option<Arc<BorderTable>> {
+        if !self.values.needs_border[value] {
+            return None;
+        }
+        let table = self.border_of(&self.values.places[value].layout);
+        (!table.is_empty()).then_some(table)
+    }
+
+    fn border_of(&mut self, layout: &PlaneLayout) -> Arc<BorderTable> {
+        let table = self.borders.entry(layout.clone()).or_insert_with(|| Arc::new(BorderTable::new(layout)));
+        Arc::clone(table)
+    }
+
+    fn fill_border(&mut self, value: ValueId) {
+        if self.values.needs_border[value] {
+            self.fill_border_at(self.place(value));
+        }
+    }
+
+    fn fill_border_at(&mut self, place: Place) {
+        let table = self.border_of(&place.layout);
+        if !table.is_empty() {
+            self.steps.push(Step::Border(BorderStep::new(place, table, self.network.batch, self.threads)));
+        }
+    }
+
+    fn output(&mut self) {
+        let network = self.network;
+        let batch = network.batch;
+        let mut offset = 0;
+        match &network.output {
+            Output::Maps(values) => {
+                for &value in values {
+                    let place = self.place(value);
+                    let image = place.channels * place.layout.size[0] * place.layout.size[1];
+                    let outlet = Outlet { offset, image };
+                    offset += batch * image;
+                    self.steps.push(Step::Map(MapStep { place, outlet, batch }));
+                }
+            }
+            Output::Detections { classes, levels } => {
+                let width = 5 + classes;
+                let image = network.output_len(&self.shapes()) / batch;
+                for level in levels {
+                    let place = self.place(level.value);
+                    let boxes = level.anchors.len() * place.layout.size[0] * place.layout.size[1];
+                    let outlet = Outlet { offset, image };
+                    offset += boxes * width;
+                    let level = level.clone();
+                    self.steps.push(Step::Decode(DecodeStep { place, level, width, outlet, batch }));
+                }
+            }
+        }
+    }
+
+    fn shapes(&self) -> Vec<[usize; 3]> {
+        let shape = |place: &Place| [place.channels, place.layout.size[0], place.layout.size[1]];
+        self.values.places.iter().map(shape).collect()
+    }
+
+    /// Bytes of the tables of borders.
+    pub(crate) fn border_bytes(&self) -> usize {
+        self.borders.values().map(|table| table.bytes()).sum()
+    }
+}
+
+/// Makes the step of a convolution on a kernel that is known to exist.
+pub(crate) fn conv_step(
+    conv: &crate::network::Conv,
+    kernel: crate::choice::KernelId,
+    places: &ConvPlaces,
+    (kernels, batch, threads): (&'static crate::kernels::Kernels, usize, usize),
+) -> Option<Step> {
+    let tiles = kernel.tiles(kernels)?;
+    if !kernel.is_winograd() {
+        return Some(Step::Conv(Box::new(ConvStep::new(conv, kernel, tiles, places, batch, threads))));
+    }
+    let step = || Step::Winograd(Box::new(WinogradStep::new(conv, kernel, tiles, places, batch, threads)));
+    winograd_fits(kernel.family, conv).then(step)
+}

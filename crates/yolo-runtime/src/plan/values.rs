@@ -1,0 +1,231 @@
+//! Where values live: which lie inside a concatenation, how wide their borders are, how long they are needed.
+
+use crate::network::{Network, Op, ValueId};
+use crate::steps::Place;
+use crate::tiling::{Halo, PlaneLayout, Tiling};
+
+/// Every value of a network.
+#[derive(Debug)]
+pub(crate) struct Values {
+    /// Place of each.
+    pub(crate) places: Vec<Place>,
+    /// Whether a window reads beyond the tiles of a value, so that its border has to be filled.
+    pub(crate) needs_border: Vec<bool>,
+    /// Numbers in the arena.
+    pub(crate) arena: usize,
+    /// Numbers in the largest set of buffers that are needed at one time.
+    pub(crate) live: usize,
+}
+
+/// A value's part of a larger one.
+#[derive(Clone, Copy)]
+struct Home {
+    whole: ValueId,
+    first_channel: usize,
+}
+
+/// A stretch of the arena and the time for which it is needed.
+struct Buffer {
+    numbers: usize,
+    first: usize,
+    last: usize,
+    offset: usize,
+}
+
+impl Values {
+    /// Lays the values of `network` out for tiles of `tiling`.
+    pub(crate) fn new(network: &Network, shapes: &[[usize; 3]], tiling: &Tiling) -> Self {
+        let homes = homes(network, shapes);
+        let roots: Vec<Home> = (0..shapes.len()).map(|value| root(value, &homes)).collect();
+        let windows = windows(network, shapes.len());
+        let mut halos = vec![Halo::default(); shapes.len()];
+        for value in 0..shapes.len() {
+            let whole = roots[value].whole;
+            halos[whole] = halos[whole].max(windows[value]);
+        }
+        let layout = |value: ValueId| PlaneLayout {
+            lanes: tiling.grid[0] * tiling.grid[1],
+            grid: tiling.grid,
+            size: [shapes[value][1], shapes[value][2]],
+            tile: tiling.tiles[value],
+            halo: halos[roots[value].whole],
+        };
+        let mut buffers = buffers(network, shapes, &roots, &layout);
+        let arena = allocate(&mut buffers);
+        let place = |value: ValueId| {
+            let Home { whole, first_channel } = roots[value];
+            let layout = layout(value);
+            Place {
+                offset: buffers[whole].offset + first_channel * layout.plane(),
+                image: shapes[whole][0] * layout.plane(),
+                channels: shapes[value][0],
+                layout,
+            }
+        };
+        let live_at = |time: usize| {
+            buffers.iter().filter(|b| (b.first..=b.last).contains(&time)).map(|b| b.numbers).sum()
+        };
+        Self {
+            places: (0..shapes.len()).map(place).collect(),
+            needs_border: (0..shapes.len()).map(|value| is_seen_by_window(value, &homes, &windows)).collect(),
+            arena,
+            live: (0..=network.ops.len() + 1).map(live_at).max().unwrap_or(0),
+        }
+    }
+}
+
+/// For every value the concatenation that it is written into, if any.
+fn homes(network: &Network, shapes: &[[usize; 3]]) -> Vec<Option<Home>> {
+    let mut homes: Vec<Option<Home>> = vec![None; shapes.len()];
+    for (index, op) in network.ops.iter().enumerate() {
+        let Op::Concat { inputs } = op else { continue };
+        let mut first_channel = 0;
+        for &input in inputs {
+            // What lies in another concatenation already is copied into this one.
+            homes[input].get_or_insert(Home { whole: index + 1, first_channel });
+            first_channel += shapes[input][0];
+        }
+    }
+    homes
+}
+
+/// The buffer that a value lies in, itself or a concatenation, and where.
+fn root(value: ValueId, homes: &[Option<Home>]) -> Home {
+    let mut at = Home { whole: value, first_channel: 0 };
+    while let Some(home) = homes[at.whole] {
+        at = Home { whole: home.whole, first_channel: at.first_channel + home.first_channel };
+    }
+    at
+}
+
+/// How far the convolutions that read a value reach beyond its tiles.
+fn windows(network: &Network, values: usize) -> Vec<Halo> {
+    let mut windows = vec![Halo::default(); values];
+    for op in &network.ops {
+        let Op::Conv(conv) = op else { continue };
+        let before = conv.padding;
+        let behind = [0, 1].map(|axis| {
+            let reach = (conv.kernel[axis] - 1) * conv.dilation[axis] + 1;
+            reach.saturating_sub(before[axis] + conv.stride[axis])
+        });
+        let halo = Halo { top: before[0], left: before[1], bottom: behind[0], right: behind[1] };
+        windows[conv.input] = windows[conv.input].max(halo);
+    }
+    windows
+}
+
+/// Whether the border of a value is read, by itself or as a part of a concatenation.
+fn is_seen_by_window(value: ValueId, homes: &[Option<Home>], windows: &[Halo]) -> bool {
+    let mut at = Some(value);
+    while let Some(value) = at {
+        if !windows[value].is_empty() {
+            return true;
+        }
+        at = homes[value].map(|home| home.whole);
+    }
+    false
+}
+
+/// One buffer per value, empty for those that lie in another one. Time 0 is the input, `i + 1` operation `i`, and
+/// then the output.
+fn buffers(
+    network: &Network,
+    shapes: &[[usize; 3]],
+    roots: &[Home],
+    layout: &impl Fn(ValueId) -> PlaneLayout,
+) -> Vec<Buffer> {
+    let mut buffers: Vec<Buffer> = (0..shapes.len())
+        .map(|value| {
+            let is_root = roots[value].whole == value;
+            let numbers = network.batch * shapes[value][0] * layout(value).plane();
+            Buffer { numbers: if is_root { numbers } else { 0 }, first: usize::MAX, last: 0, offset: 0 }
+        })
+        .collect();
+    let mut use_at = |value: ValueId, time: usize| {
+        let buffer = &mut buffers[roots[value].whole];
+        buffer.first = buffer.first.min(time);
+        buffer.last = buffer.last.max(time);
+    };
+    use_at(0, 0);
+    for (index, op) in network.ops.iter().enumerate() {
+        use_at(index + 1, index + 1);
+        op.inputs().into_iter().for_each(|input| use_at(input, index + 1));
+    }
+    for chain in pool_chains(network) {
+        // All pools of a chain write when the first of them runs.
+        chain.iter().for_each(|&index| use_at(index + 1, chain[0] + 1));
+    }
+    network.output.values().into_iter().for_each(|value| use_at(value, network.ops.len() + 1));
+    buffers
+}
+
+/// Max-pools of one size that follow each other directly, by the index of their operations.
+pub(crate) fn pool_chains(network: &Network) -> Vec<Vec<usize>> {
+    let mut chains: Vec<Vec<usize>> = Vec::new();
+    for (index, op) in network.ops.iter().enumerate() {
+        let Op::MaxPool { input, size } = op else { continue };
+        let follows = |chain: &&mut Vec<usize>| {
+            let last = chain[chain.len() - 1];
+            *input == last + 1
+                && matches!(&network.ops[last], Op::MaxPool { size: before, .. } if before == size)
+        };
+        match chains.iter_mut().find(follows) {
+            Some(chain) => chain.push(index),
+            None => chains.push(vec![index]),
+        }
+    }
+    chains
+}
+
+/// Rounds of the search for a smaller arena.
+const ROUNDS: usize = 200;
+
+/// Finds room for every buffer; how much all of them take. The largest come first, and then, round after round,
+/// those that reached highest, as long as that helps.
+fn allocate(buffers: &mut [Buffer]) -> usize {
+    let mut order: Vec<usize> = (0..buffers.len()).filter(|&at| buffers[at].numbers > 0).collect();
+    order.sort_by_key(|&at| std::cmp::Reverse(buffers[at].numbers));
+    let mut best = usize::MAX;
+    let mut best_offsets = Vec::new();
+    for _ in 0..ROUNDS {
+        let arena = place_in_order(buffers, &order);
+        if arena < best {
+            best = arena;
+            best_offsets = buffers.iter().map(|buffer| buffer.offset).collect();
+        }
+        let highest = |&(_, &at): &(usize, &usize)| buffers[at].offset + buffers[at].numbers;
+        let Some((position, _)) = order.iter().enumerate().max_by_key(highest) else { return 0 };
+        if position == 0 {
+            break;
+        }
+        let highest = order.remove(position);
+        order.insert(position / 2, highest);
+    }
+    buffers.iter_mut().zip(best_offsets).for_each(|(buffer, offset)| buffer.offset = offset);
+    best
+}
+
+/// Gives each buffer the lowest place that is free while it is needed.
+fn place_in_order(buffers: &mut [Buffer], order: &[usize]) -> usize {
+    let mut arena = 0;
+    for (position, &at) in order.iter().enumerate() {
+        let (first, last, numbers) = (buffers[at].first, buffers[at].last, buffers[at].numbers);
+        let mut taken: Vec<[usize; 2]> = order[..position]
+            .iter()
+            .map(|&other| &buffers[other])
+            .filter(|other| other.first <= last && first <= other.last)
+            .map(|other| [other.offset, other.offset + other.numbers])
+            .collect();
+        taken.sort_unstable();
+        let mut offset = 0;
+        for [start, end] in taken {
+            if offset + numbers <= start {
+                break;
+            }
+            offset = offset.max(end);
+        }
+        buffers[at].offset = offset;
+        arena = arena.max(offset + numbers);
+    }
+    arena
+}

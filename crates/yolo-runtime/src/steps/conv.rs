@@ -1,0 +1,366 @@
+//! Convolutions: how the pixels and channels of a layer are cut into tiles and chunks.
+
+use super::{Context, Place};
+use crate::choice::{KernelId, Order};
+use crate::kernels::Kernels;
+use crate::kernels::border::Border;
+use crate::kernels::epilogue::{Epilogue, Residual};
+use crate::kernels::math::Activate;
+use crate::kernels::span::Span;
+use crate::kernels::tile::{Tile, TileKernel};
+use crate::network::Conv;
+use crate::pack::Packed;
+use crate::tiling::BorderTable;
+use std::ops::Range;
+use std::sync::Arc;
+
+/// What the input of one chunk may take of the second cache.
+const CHUNK_BYTES: usize = 512 << 10;
+/// Chunks per thread, so that threads that are held up leave work to the others.
+const CHUNKS_PER_THREAD: usize = 6;
+
+/// A convolution in a plan.
+pub(crate) struct ConvStep {
+    /// Name of the layer.
+    pub(crate) name: String,
+    kernel: KernelId,
+    tiles: &'static [TileKernel],
+    packed: Packed,
+    /// One per channel of every group, zeros behind the last.
+    bias: Vec<f32>,
+    out_channels: usize,
+    activate: Activate,
+    batch: usize,
+    places: ConvPlaces,
+    /// First tap of every pixel vector in an image of the input.
+    input_pixels: Vec<u32>,
+    output_pixels: Arc<[u32]>,
+    residual_pixels: Arc<[u32]>,
+    /// Distances of the taps that the next pixel in a row of the output does not share with the one before.
+    fresh_taps: Vec<u32>,
+    chunk_pixels: usize,
+    chunk_groups: usize,
+    /// Filled by the convolution itself where a chunk holds whole planes.
+    border: Option<Arc<BorderTable>>,
+}
+
+/// Where a convolution reads and writes.
+#[derive(Clone, Debug)]
+pub(crate) struct ConvPlaces {
+    pub(crate) input: Place,
+    pub(crate) output: Place,
+    pub(crate) residual: Option<Place>,
+}
+
+impl std::fmt::Debug for ConvStep {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ConvStep")
+            .field("name", &self.name)
+            .field("kernel", &self.kernel)
+            .finish_non_exhaustive()
+    }
+}
+
+impl ConvStep {
+    /// The step for `conv` on `kernel`, whose entry points are `tiles`, for a team of `threads`.
+    pub(crate) fn new(
+        conv: &Conv,
+        kernel: KernelId,
+        tiles: &'static [TileKernel],
+        places: &ConvPlaces,
+        batch: usize,
+        threads: usize,
+    ) -> Self {
+        let input = &places.input.layout;
+        let packed = Packed::new(conv, input, kernel.family, kernel.channels, kernel.block);
+        let mut bias = conv.bias.clone();
+        bias.resize(packed.groups * kernel.channels, 0.0);
+        let pixels = |place: &Place| Arc::from(place.layout.pixels());
+        let mut step = Self {
+            name: conv.name.clone(),
+            kernel,
+            tiles,
+            packed,
+            bias,
+            out_channels: conv.out_channels,
+            activate: Activate::of(conv.activation),
+            batch,
+            input_pixels: first_taps(conv, places),
+            output_pixels: pixels(&places.output),
+            residual_pixels: places.residual.as_ref().map_or_else(|| Arc::from([]), pixels),
+            places: places.clone(),
+            fresh_taps: fresh_taps(conv, places),
+            chunk_pixels: 0,
+            chunk_groups: 0,
+            border: None,
+        };
+        step.cut(conv, threads);
+        step
+    }
+
+    /// Has the convolution fill the borders of its output, if its chunks hold whole planes; whether they do.
+    pub(crate) fn fills_border(&mut self, border: &Arc<BorderTable>) -> bool {
+        let is_whole = self.chunk_pixels >= self.output_pixels.len();
+        if is_whole {
+            self.border = Some(Arc::clone(border));
+        }
+        is_whole
+    }
+
+    /// Cuts the work into chunks.
+    fn cut(&mut self, conv: &Conv, threads: usize) {
+        let pixels = self.output_pixels.len();
+        let wanted = (threads * CHUNKS_PER_THREAD).div_ceil(self.batch);
+        let in_channels = self.places.input.channels;
+        let lanes = self.places.input.layout.lanes;
+        let vectors_per_pixel = conv.stride[0] * conv.stride[1] * in_channels;
+        let tile = self.kernel.pixels;
+        let most = (CHUNK_BYTES / (vectors_per_pixel * lanes * size_of::<f32>())).max(4 * tile);
+        let mut chunks = pixels.div_ceil(most);
+        if self.kernel.order == Order::Pixels {
+            chunks = chunks.max(wanted.min(pixels.div_ceil(2 * tile)));
+        }
+        // Equal parts, in whole tiles.
+        self.chunk_pixels = pixels.div_ceil(chunks).next_multiple_of(tile);
+        let pixel_chunks = pixels.div_ceil(self.chunk_pixels);
+        let group_chunks = wanted.div_ceil(pixel_chunks).min(self.packed.groups);
+        self.chunk_groups = self.packed.groups.div_ceil(group_chunks);
+    }
+
+    fn pixel_chunks(&self) -> usize {
+        self.output_pixels.len().div_ceil(self.chunk_pixels)
+    }
+
+    fn group_chunks(&self) -> usize {
+        self.packed.groups.div_ceil(self.chunk_groups)
+    }
+
+    pub(crate) fn chunks(&self) -> usize {
+        self.batch * self.pixel_chunks() * self.group_chunks()
+    }
+
+    pub(crate) fn scratch(&self, lanes: usize) -> usize {
+        let groups = if self.packed.blocks > 1 { self.chunk_groups } else { 1 };
+        groups * self.kernel.channels * self.kernel.pixels * lanes
+    }
+
+    pub(crate) fn weight_bytes(&self) -> usize {
+        self.packed.weight_bytes() + self.bias.len() * size_of::<f32>()
+    }
+
+    pub(crate) fn index_bytes(&self) -> usize {
+        let pixels = self.input_pixels.len() + self.output_pixels.len() + self.residual_pixels.len();
+        self.packed.index_bytes() + pixels * size_of::<u32>()
+    }
+
+    /// Does one chunk.
+    ///
+    /// # Safety
+    /// That of [`super::Step::run`].
+    pub(crate) unsafe fn run(&self, context: &Context, chunk: usize) {
+        let (rest, group_chunk) = (chunk / self.group_chunks(), chunk % self.group_chunks());
+        let (image, pixel_chunk) = (rest / self.pixel_chunks(), rest % self.pixel_chunks());
+        let part = |at: usize, size: usize, end: usize| at * size..((at + 1) * size).min(end);
+        let pixels = part(pixel_chunk, self.chunk_pixels, self.output_pixels.len());
+        let groups = part(group_chunk, self.chunk_groups, self.packed.groups);
+        // SAFETY: by contract; the places lie in the arena.
+        unsafe {
+            let job = Job {
+                step: self,
+                kernels: context.kernels,
+                scratch: context.scratch,
+                input: self.places.input.span(context.arena, image),
+                output: self.places.output.span(context.arena, image),
+                residual: self.places.residual.as_ref().map(|place| place.span(context.arena, image)),
+            };
+            match self.kernel.order {
+                Order::Groups => job.by_groups(pixels, groups.clone()),
+                Order::Pixels => job.by_pixels(pixels, groups.clone()),
+            }
+            if let Some(border) = &self.border {
+                job.fill_border(border, groups);
+            }
+        }
+    }
+}
+
+/// Where the first tap of every output pixel lies in an image of the input.
+fn first_taps(conv: &Conv, places: &ConvPlaces) -> Vec<u32> {
+    let [height, width] = places.output.layout.tile;
+    let input = &places.input.layout;
+    let place = |at: usize, axis: usize| (at * conv.stride[axis]) as isize - conv.padding[axis] as isize;
+    let row = |y| (0..width).map(move |x| input.at(place(y, 0), place(x, 1)) as u32);
+    (0..height).flat_map(row).collect()
+}
+
+/// Where in a window the taps lie that neither the pixel to the left nor the one above have read.
+fn fresh_taps(conv: &Conv, places: &ConvPlaces) -> Vec<u32> {
+    let layout = &places.input.layout;
+    let fresh = |axis: usize| {
+        let reach = (conv.kernel[axis] - 1) * conv.dilation[axis] + 1;
+        reach.saturating_sub(conv.stride[axis])..reach
+    };
+    let row = |y: usize| fresh(1).map(move |x| (y * layout.row() + x * layout.lanes) as u32);
+    fresh(0).flat_map(row).collect()
+}
+
+/// A convolution of one image.
+struct Job<'a> {
+    step: &'a ConvStep,
+    kernels: &'static Kernels,
+    scratch: Span,
+    input: Span,
+    output: Span,
+    residual: Option<Span>,
+}
+
+impl Job<'_> {
+    /// Tiles of `pixels`, the last of them smaller.
+    fn tiles(&self, pixels: Range<usize>) -> impl Iterator<Item = Range<usize>> {
+        let end = pixels.end;
+        let size = self.step.kernel.pixels;
+        pixels.step_by(size).map(move |at| at..(at + size).min(end))
+    }
+
+    unsafe fn by_groups(&self, pixels: Range<usize>, groups: Range<usize>) {
+        let first = groups.start;
+        for group in groups {
+            for tile in self.tiles(pixels.clone()) {
+                if group == first {
+                    let next = tile.end..(tile.end + self.step.kernel.pixels).min(pixels.end);
+                    self.fetch_input(0, 1, next);
+                }
+                // SAFETY: by the contract of the step; scratch holds one tile.
+                unsafe {
+                    self.sum(group, 0, tile.clone(), self.scratch);
+                    self.finish(group..group + 1, tile);
+                }
+            }
+        }
+    }
+
+    unsafe fn by_pixels(&self, pixels: Range<usize>, groups: Range<usize>) {
+        let blocks = self.step.packed.blocks;
+        let end = pixels.end;
+        for tile in self.tiles(pixels) {
+            let next = tile.end..(tile.end + self.step.kernel.pixels).min(end);
+            let sums = self.step.kernel.channels * tile.len() * self.kernels.lanes;
+            if blocks == 1 {
+                for (at, group) in groups.clone().enumerate() {
+                    self.fetch_input(at, groups.len(), next.clone());
+                    self.fetch_output(group, tile.clone());
+                    // SAFETY: by the contract of the step; scratch holds one tile.
+                    unsafe {
+                        self.sum(group, 0, tile.clone(), self.scratch);
+                        self.finish(group..group + 1, tile.clone());
+                    }
+                }
+                continue;
+            }
+            for block in 0..blocks {
+                for (at, group) in groups.clone().enumerate() {
+                    self.fetch_input(block * groups.len() + at, blocks * groups.len(), next.clone());
+                    // SAFETY: by the contract of the step; scratch holds a tile of every group.
+                    unsafe { self.sum(group, block, tile.clone(), self.scratch.from(at * sums)) };
+                }
+            }
+            // SAFETY: by the contract of the step.
+            unsafe { self.finish(groups.clone(), tile) };
+        }
+    }
+
+    /// Asks for part `at` of `parts` of what the tile of `pixels` reads that the one before it does not.
+    fn fetch_input(&self, at: usize, parts: usize, pixels: Range<usize>) {
+        let place = &self.step.places.input;
+        let share = place.channels.div_ceil(parts);
+        for channel in at * share..((at + 1) * share).min(place.channels) {
+            let plane = channel * place.layout.plane();
+            for &pixel in &self.step.input_pixels[pixels.clone()] {
+                for &tap in &self.step.fresh_taps {
+                    self.input.prefetch(plane + (pixel + tap) as usize);
+                }
+            }
+        }
+    }
+
+    /// Asks for what the tile writes.
+    fn fetch_output(&self, group: usize, pixels: Range<usize>) {
+        // Where there is more to read than to write, the stores alone keep up.
+        if self.step.out_channels <= self.step.places.input.channels {
+            return;
+        }
+        let channels = self.step.kernel.channels;
+        let plane = self.step.places.output.layout.plane();
+        for channel in group * channels..((group + 1) * channels).min(self.step.out_channels) {
+            for &pixel in &self.step.output_pixels[pixels.clone()] {
+                self.output.prefetch_to_write(channel * plane + pixel as usize);
+            }
+        }
+    }
+
+    /// Sums one block of input channels for one tile.
+    #[inline]
+    unsafe fn sum(&self, group: usize, block: usize, pixels: Range<usize>, sums: Span) {
+        let step = self.step;
+        let packed = &step.packed;
+        let at = block * packed.groups + group;
+        let segment = packed.segments[at];
+        let channels = step.kernel.channels;
+        let kernel = step.tiles[pixels.len() - 1];
+        let tile = Tile {
+            input: self.input,
+            taps: &packed.taps[segment.first_tap..][..segment.taps],
+            weights: &packed.weights[segment.first_weight..][..segment.weights],
+            counts: &packed.counts[at * packed.lists..][..packed.lists],
+            bias: (block == 0).then(|| &step.bias[group * channels..][..channels]),
+            pixels: &step.input_pixels[pixels],
+            sums,
+        };
+        // SAFETY: by the contract of the step; taps and pixels were made for the input's layout.
+        unsafe { kernel(&tile) }
+    }
+
+    /// Writes the sums of `groups` in the scratch to the output.
+    #[inline]
+    unsafe fn finish(&self, groups: Range<usize>, pixels: Range<usize>) {
+        let step = self.step;
+        let first = groups.start * step.kernel.channels;
+        let end = (groups.end * step.kernel.channels).min(step.out_channels);
+        let output_plane = step.places.output.layout.plane();
+        // SAFETY: by the contract of the step.
+        unsafe {
+            let residual = match (self.residual, &step.places.residual) {
+                (Some(map), Some(place)) => Some(Residual {
+                    map: map.from(first * place.layout.plane()),
+                    plane: place.layout.plane(),
+                    pixels: &step.residual_pixels[pixels.clone()],
+                }),
+                _ => None,
+            };
+            (self.kernels.epilogue)(&Epilogue {
+                sums: self.scratch,
+                channels: end - first,
+                output: self.output.from(first * output_plane),
+                output_plane,
+                output_pixels: &step.output_pixels[pixels],
+                residual,
+                activate: step.activate,
+            });
+        }
+    }
+
+    unsafe fn fill_border(&self, border: &BorderTable, groups: Range<usize>) {
+        let channels = self.step.kernel.channels;
+        let plane = self.step.places.output.layout.plane();
+        for channel in groups.start * channels..(groups.end * channels).min(self.step.out_channels) {
+            // SAFETY: by the contract of the step; this chunk has written the whole plane.
+            unsafe {
+                (self.kernels.fill_border)(&Border {
+                    plane: self.output.part(channel * plane, plane),
+                    runs: &border.runs,
+                    permutations: &border.permutations,
+                });
+            }
+        }
+    }
+}

@@ -1,0 +1,200 @@
+//! A network that is measured: as a module of Burn on one of its devices, or compiled for this processor.
+
+use burn::tensor::{Device, Tensor, TensorData};
+use rayon::prelude::*;
+use yolo_data::loader::Batch;
+use yolo_model::architecture::DetectSpec;
+use yolo_model::{Architecture, Checkpoint, Predictions, RawMap, Yolo, decode, host_values};
+
+use crate::error::{Result, TrainError};
+use crate::tensor::{images, scaled};
+
+/// A network that finds boxes in images.
+pub enum Detector {
+    /// On a device of Burn.
+    Burn(OnDevice),
+    /// Compiled for this processor.
+    Compiled(yolo_runtime::Detector),
+}
+
+/// A network on a device of Burn.
+pub struct OnDevice {
+    model: Yolo,
+    device: Device,
+    /// Threads that share the images of a batch. Several pay on a CPU whose element-wise operations use one core
+    /// each; a GPU wants 1.
+    threads: usize,
+}
+
+/// Makes a detector from a checkpoint, fused or not.
+pub type Compile<'a> = dyn Fn(&Checkpoint) -> Result<Detector> + 'a;
+
+/// The images of a batch, where and as the network wants them.
+pub(crate) enum Input {
+    Tensors(Vec<Tensor<4>>),
+    Floats { values: Vec<f32>, size: [usize; 2] },
+}
+
+/// What a network says of a batch.
+pub(crate) struct Answer {
+    /// Decoded rows of every image.
+    pub(crate) predictions: Vec<Predictions>,
+    /// The logits of every level, `[N, anchors · (5 + classes), height, width]`, where they were to be kept.
+    pub(crate) logits: Vec<Tensor<4>>,
+}
+
+impl Detector {
+    /// The network of `checkpoint` on `device`; `threads` share the images of a batch.
+    ///
+    /// # Errors
+    /// Tensors that do not fit the architecture.
+    pub fn on_device(checkpoint: &Checkpoint, device: &Device, threads: usize) -> Result<Self> {
+        let model = Yolo::from_checkpoint(&checkpoint.fuse()?, device)?;
+        Ok(Self::Burn(OnDevice { model, device: device.clone(), threads }))
+    }
+
+    /// What it runs.
+    pub fn architecture(&self) -> &Architecture {
+        match self {
+            Self::Burn(on_device) => on_device.model.architecture(),
+            Self::Compiled(detector) => detector.architecture(),
+        }
+    }
+
+    /// Turns bytes into floats, where the network runs.
+    pub(crate) fn take(&self, batch: &Batch) -> Result<Input> {
+        let (n, size) = (batch.samples.len(), [batch.height, batch.width]);
+        let pixels = &batch.pixels[..n * 3 * batch.height * batch.width];
+        match self {
+            Self::Burn(on_device) => on_device.take(pixels, n, size),
+            Self::Compiled(_) => Ok(Input::Floats { values: scaled(pixels), size }),
+        }
+    }
+
+    /// Forward pass and decoding of boxes with an objectness above `min_objectness`.
+    pub(crate) fn run(&self, input: Input, min_objectness: f32, keep_logits: bool) -> Result<Answer> {
+        let parts = match (self, input) {
+            (Self::Burn(on_device), Input::Tensors(parts)) => on_device.forward(parts)?,
+            (Self::Compiled(detector), Input::Floats { values, size }) => {
+                vec![compiled(detector, &values, size)?]
+            }
+            _ => return Err(TrainError::Device("the input is for another kind of network".to_owned())),
+        };
+        let detect = self.architecture().detect();
+        let images: Vec<(&[HostMap], usize)> = parts
+            .iter()
+            .flat_map(|maps| (0..n_images(maps)).map(move |image| (maps.as_slice(), image)))
+            .collect();
+        let decode = |(maps, image): &(&[HostMap], usize)| decode_image(maps, *image, detect, min_objectness);
+        let predictions = images.par_iter().map(decode).collect();
+        Ok(Answer { predictions, logits: if keep_logits { self.joined(parts) } else { Vec::new() } })
+    }
+
+    /// The logits of several parts of a batch, level by level, as tensors.
+    fn joined(&self, parts: Vec<Vec<HostMap>>) -> Vec<Tensor<4>> {
+        let device = match self {
+            Self::Burn(on_device) => on_device.device.clone(),
+            Self::Compiled(_) => Device::default(),
+        };
+        let mut levels: Vec<Vec<Tensor<4>>> = Vec::new();
+        for part in parts {
+            levels.resize_with(part.len(), Vec::new);
+            for (level, map) in levels.iter_mut().zip(part) {
+                level.push(Tensor::from_data(TensorData::new(map.logits, map.dims), &device));
+            }
+        }
+        levels.into_iter().map(|parts| Tensor::cat(parts, 0)).collect()
+    }
+}
+
+impl OnDevice {
+    /// The images as tensors of about the same number of images, one per thread.
+    fn take(&self, pixels: &[u8], n: usize, [height, width]: [usize; 2]) -> Result<Input> {
+        let per_image = 3 * height * width;
+        let per_part = n.div_ceil(self.threads.max(1)).max(1);
+        let parts = pixels.chunks(per_part * per_image);
+        let tensors =
+            parts.map(|part| images(part, part.len() / per_image, height, width, &self.device)).collect();
+        self.device.sync().map_err(|error| TrainError::Device(format!("{error:?}")))?;
+        Ok(Input::Tensors(tensors))
+    }
+
+    /// The logits of each part, on a thread of its own where there are several.
+    fn forward(&self, mut parts: Vec<Tensor<4>>) -> Result<Vec<Vec<HostMap>>> {
+        let last = parts.pop();
+        let forward =
+            |part| self.model.forward(part).into_iter().map(HostMap::read).collect::<Result<Vec<_>>>();
+        std::thread::scope(|scope| {
+            let others: Vec<_> = parts.into_iter().map(|part| scope.spawn(move || forward(part))).collect();
+            let last = last.map(forward);
+            // A panic of the tensor library goes on here as it would without the thread.
+            let joined =
+                others.into_iter().map(|o| o.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+            joined.chain(last).collect()
+        })
+    }
+}
+
+/// Runs images one by one: on a CPU a batch saves nothing, and one image needs a fraction of the memory.
+fn compiled(detector: &yolo_runtime::Detector, values: &[f32], size: [usize; 2]) -> Result<Vec<HostMap>> {
+    let mut maps: Vec<HostMap> = Vec::new();
+    for image in values.chunks_exact(3 * size[0] * size[1]) {
+        let levels = detector.run(image, 1, size)?;
+        maps.resize_with(levels.len(), HostMap::default);
+        for (map, level) in maps.iter_mut().zip(levels) {
+            map.append(level)?;
+        }
+    }
+    Ok(maps)
+}
+
+fn n_images(maps: &[HostMap]) -> usize {
+    maps.first().map_or(0, |map| map.dims[0])
+}
+
+/// The logits of one level for several images, on the host.
+#[derive(Default)]
+struct HostMap {
+    logits: Vec<f32>,
+    /// `[N, anchors · (5 + num_classes), height, width]`.
+    dims: [usize; 4],
+}
+
+impl HostMap {
+    fn read(map: Tensor<4>) -> Result<Self> {
+        let dims = map.dims();
+        Self { logits: Vec::new(), dims }.with(host_values(map)?)
+    }
+
+    fn append(&mut self, level: yolo_runtime::LevelLogits) -> Result<()> {
+        let [n, channels, height, width] = level.dims;
+        let before = std::mem::take(self);
+        let dims = [before.dims[0] + n, channels, height, width];
+        *self = Self { logits: before.logits, dims }.with(level.values)?;
+        Ok(())
+    }
+
+    /// With more logits, which have to be finite.
+    fn with(mut self, logits: Vec<f32>) -> Result<Self> {
+        if logits.iter().any(|logit| !logit.is_finite()) {
+            return Err(TrainError::NotFinite);
+        }
+        if self.logits.is_empty() {
+            self.logits = logits
+        } else {
+            self.logits.extend(logits)
+        }
+        Ok(self)
+    }
+
+    fn image(&self, image: usize) -> RawMap<'_> {
+        let [_, channels, height, width] = self.dims;
+        let length = channels * height * width;
+        RawMap { logits: &self.logits[image * length..(image + 1) * length], height, width }
+    }
+}
+
+fn decode_image(maps: &[HostMap], image: usize, detect: &DetectSpec, min_objectness: f32) -> Predictions {
+    let maps: Vec<RawMap> = maps.iter().map(|map| map.image(image)).collect();
+    decode(&maps, detect, min_objectness)
+}
