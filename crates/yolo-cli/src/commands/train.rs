@@ -314,20 +314,27 @@ impl Job<'_> {
         show_best(&best, val_set, &self.backend, &validation, output)?;
         std::fs::remove_file(folder.state()).with_context(|| folder.state().display().to_string())?;
         output.line(format!("Results saved to {}", run.path().display()))?;
-        if let (Some(_), Some(last)) = (args.slim, state.progress.history.last()) {
-            output.line(slimmed(last, &best))?;
+        if let (Some(wanted), Some(last)) = (args.slim, state.progress.history.last()) {
+            output.line(slimmed(wanted, last, &best))?;
         }
         Ok(())
     }
 }
 
 /// What slimming reached, and what to do with it.
-fn slimmed(last: &EpochRecord, best: &Path) -> String {
+fn slimmed(wanted: f64, last: &EpochRecord, best: &Path) -> String {
     let small = last.slim.map_or(0.0, |slim| slim.small);
+    let reached = format!("{:.1} % of the channels have a scale of almost zero", 100.0 * small);
+    if small < wanted - 0.02 {
+        return format!(
+            "{reached}, fewer than the {:.0} % asked for: they would have cost too much of the fitness. More epochs, a \
+             higher --slim-tolerance or a smaller --slim help",
+            100.0 * wanted
+        );
+    }
     format!(
-        "Slim:    {:.1} % of the channels have a scale of almost zero\n\
-         Next:    yolo-cli prune --weights {} --channels {small:.2} --channels-of channels --channel-criterion bn-scale --out pruned.safetensors",
-        100.0 * small,
+        "{reached}. Next: yolo-cli prune --weights {} --channels {wanted} --channels-of channels --channel-criterion \
+         bn-scale --out slim.safetensors",
         best.display()
     )
 }
