@@ -4,7 +4,7 @@ use crate::choice::{Family, KernelId, Order};
 use crate::kernels::Kernels;
 use crate::network::Conv;
 use crate::steps::winograd_fits;
-use Family::{Blocks, Dense, Pair, Quad, Single, Winograd2, Winograd4, WinogradStrided};
+use Family::{Blocks, Dense, Pair, Quad, Single, Winograd2, Winograd4, WinogradStrided, Zip};
 use Order::{Groups, Pixels};
 
 /// What the choice depends on.
@@ -51,9 +51,9 @@ fn dense_tiles(kernels: &Kernels) -> &'static [[usize; 2]] {
     if kernels.many_registers { &[[8, 3], [6, 4], [4, 6], [4, 5]] } else { &[[4, 3], [6, 2], [2, 5]] }
 }
 
-/// Pixel vectors of the tiles of single channels, pairs and fours.
-fn sparse_pixels(kernels: &Kernels) -> [usize; 3] {
-    if kernels.many_registers { [10, 10, 6] } else { [10, 6, 3] }
+/// Pixel vectors of the tiles of pairs and fours of channels.
+fn sparse_pixels(kernels: &Kernels) -> [usize; 2] {
+    if kernels.many_registers { [10, 6] } else { [6, 3] }
 }
 
 /// Input channels whose part of a tile fits into the first cache.
@@ -68,17 +68,16 @@ pub(crate) fn families(conv: &Conv, density: Density, kernels: &Kernels) -> Vec<
     let short = [Winograd2, Winograd4, WinogradStrided];
     let short = short.into_iter().filter(|&family| winograd_fits(family, conv));
     list.extend(short.map(|family| KernelId::new(family, tile, Pixels, 0)));
-    let [single, pair, quad] = sparse_pixels(kernels);
+    let [pair, quad] = sparse_pixels(kernels);
     if density.taps_of_four < 970 {
         list.push(KernelId::new(Blocks, [4, quad], Pixels, 0));
     }
     if density.weights < 950 {
         let block = sparse_block(conv);
         list.push(KernelId::new(Pair, [2, pair], Pixels, block));
-        if density.weights > 250 {
+        list.push(KernelId::new(Zip, [2, pair], Pixels, block));
+        if density.weights > 400 {
             list.push(KernelId::new(Quad, [4, quad], Pixels, block));
-        } else {
-            list.push(KernelId::new(Single, [1, single], Pixels, block));
         }
     }
     list
@@ -106,7 +105,7 @@ pub(crate) fn variants(of: KernelId, conv: &Conv, kernels: &Kernels) -> Vec<Kern
             ]
         }
         Blocks => vec![KernelId::new(Blocks, [4, 3], Groups, 0)],
-        Pair | Single | Quad => {
+        Pair | Single | Quad | Zip => {
             let in_channels = conv.weight.len() / (conv.out_channels * conv.kernel[0] * conv.kernel[1]);
             let mut list = vec![with(of.pixels, block / 2), with(of.pixels * 4 / 5, block)];
             if block < in_channels {
@@ -120,15 +119,17 @@ pub(crate) fn variants(of: KernelId, conv: &Conv, kernels: &Kernels) -> Vec<Kern
     }
 }
 
-/// The kernel for a convolution of this density where nothing is timed.
-pub(crate) fn heuristic(conv: &Conv, density: Density, kernels: &Kernels) -> KernelId {
-    let [_, pair, quad] = sparse_pixels(kernels);
+/// The kernel for a convolution of this density where nothing is timed; its weights may take `spare` bytes more
+/// than they have.
+pub(crate) fn heuristic(conv: &Conv, density: Density, kernels: &Kernels, spare: usize) -> KernelId {
+    let [pair, quad] = sparse_pixels(kernels);
     if density.is_in_blocks() {
         return KernelId::new(Blocks, [4, quad], Groups, 0);
     }
     let tile = dense_tiles(kernels)[0];
-    if winograd_fits(Winograd2, conv) && density.weights > 400 {
-        return KernelId::new(Winograd2, tile, Pixels, 0);
+    let short = KernelId::new(Winograd2, tile, Pixels, 0);
+    if winograd_fits(Winograd2, conv) && density.weights > 400 && short.extra_bytes(conv) <= spare {
+        return short;
     }
     if density.weights < 850 {
         return KernelId::new(Pair, [2, pair], Pixels, sparse_block(conv));

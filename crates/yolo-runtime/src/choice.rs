@@ -2,7 +2,8 @@
 
 use crate::error::{Result, RuntimeError};
 use crate::kernels::Kernels;
-use crate::kernels::tile::TileKernel;
+use crate::kernels::tile::{BatchKernel, TileKernel};
+use crate::network::Conv;
 pub use crate::pack::Family;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -57,12 +58,13 @@ pub struct ConvReport {
     pub chosen: KernelId,
 }
 
-const FAMILIES: [(Family, &str); 8] = [
+const FAMILIES: [(Family, &str); 9] = [
     (Family::Dense, "dense"),
     (Family::Blocks, "blocks"),
     (Family::Single, "single"),
     (Family::Pair, "pair"),
     (Family::Quad, "quad"),
+    (Family::Zip, "zip"),
     (Family::Winograd2, "winograd2"),
     (Family::Winograd4, "winograd4"),
     (Family::WinogradStrided, "winograds2"),
@@ -119,10 +121,32 @@ impl KernelId {
         matches!(self.family, Family::Winograd2 | Family::Winograd4 | Family::WinogradStrided)
     }
 
+    /// As [`KernelId::tiles`] for the families of short convolutions.
+    pub(crate) fn batches(self, kernels: &'static Kernels) -> Option<&'static [BatchKernel]> {
+        let batches = match self.channels {
+            4 => kernels.batch_4,
+            6 => kernels.batch_6,
+            8 => kernels.batch_8,
+            _ => return None,
+        };
+        let fits = self.is_winograd() && self.block == 0 && self.order == Order::Pixels && self.pixels > 0;
+        if fits { batches.get(..self.pixels) } else { None }
+    }
+
+    /// Bytes by which the transformed weights of short convolutions exceed those of `conv`.
+    pub(crate) fn extra_bytes(self, conv: &Conv) -> usize {
+        let places = match self.family {
+            Family::Winograd2 => 16,
+            Family::Winograd4 => 36,
+            Family::WinogradStrided => 25,
+            _ => return 0,
+        };
+        conv.weight.len() * size_of::<f32>() * (places - 9) / 9
+    }
+
     /// The entry points for 1.. pixel vectors up to this kernel's; `None` where there is no such kernel.
     pub(crate) fn tiles(self, kernels: &'static Kernels) -> Option<&'static [TileKernel]> {
-        let family = if self.is_winograd() { Family::Dense } else { self.family };
-        let tiles = match (family, self.channels) {
+        let tiles = match (self.family, self.channels) {
             (Family::Dense | Family::Blocks | Family::Single, 1) => kernels.full_1,
             (Family::Dense | Family::Blocks, 2) => kernels.full_2,
             (Family::Dense | Family::Blocks, 4) => kernels.full_4,
@@ -130,6 +154,8 @@ impl KernelId {
             (Family::Dense | Family::Blocks, 8) => kernels.full_8,
             (Family::Pair, 2) => kernels.pair,
             (Family::Quad, 4) => kernels.quad,
+            // For the count of its sizes only: its kernels are `Kernels::zip`.
+            (Family::Zip, 2) if self.order == Order::Pixels => kernels.pair,
             _ => return None,
         };
         let fits = self.block == 0 || self.order == Order::Pixels;

@@ -45,8 +45,13 @@ pub fn measure_conv(
 ) -> Result<Vec<LatencyPoint>> {
     let point = |&sparsity: &f64| {
         let network = network(geometry, sparsity);
-        let options =
-            Options { selection: Selection::Measure, choices: Default::default(), ..options.clone() };
+        let options = Options {
+            selection: Selection::Measure,
+            choices: Default::default(),
+            // A layer on its own: there is no network whose weights it could grow.
+            weight_growth: f64::INFINITY,
+            ..options.clone()
+        };
         let plan = Plan::new(network, &options)?;
         let report = &plan.convolutions()[0];
         let fastest = report.candidates.iter().min_by(|a, b| a.1.total_cmp(&b.1));

@@ -1,8 +1,9 @@
 //! Weights in the order in which the kernels read them.
 
-use crate::kernels::tile::{PAIR_MASKS, QUAD_MASKS};
+use crate::kernels::tile::{PAIR_MASKS, QUAD_MASKS, ZipRun};
 use crate::network::Conv;
 use crate::tiling::PlaneLayout;
+use std::ops::Range;
 
 /// How the weights of a group of output channels are listed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -17,6 +18,8 @@ pub enum Family {
     Pair,
     /// Four channels: the taps of each of the 15 sets of channels.
     Quad,
+    /// For every channel its own non-zero taps, channels of like numbers of them two by two.
+    Zip,
     /// Dense, by short convolutions of 2×2 outputs, for 3×3 windows of stride 1.
     Winograd2,
     /// Dense, by short convolutions of 4×4 outputs, for 3×3 windows of stride 1. Rounds about ten times as
@@ -54,6 +57,85 @@ pub(crate) struct Segment {
     pub(crate) weights: usize,
 }
 
+/// Weights for the kernels of zipped lists.
+#[derive(Debug, Default)]
+pub(crate) struct Zipped {
+    pub(crate) runs: Vec<ZipRun>,
+    pub(crate) channels: Vec<[u16; 2]>,
+    pub(crate) taps: Vec<[u32; 2]>,
+    pub(crate) weights: Vec<[f32; 2]>,
+    /// `[parts, blocks]`: one part of the output channels in one block of input channels.
+    pub(crate) parts: Vec<ZipPart>,
+}
+
+/// Where a part's lists lie.
+#[derive(Clone, Debug)]
+pub(crate) struct ZipPart {
+    pub(crate) runs: Range<usize>,
+    pub(crate) channels: Range<usize>,
+    pub(crate) entries: Range<usize>,
+}
+
+impl Zipped {
+    /// Packs for parts of `part` output channels and blocks of `block` input channels.
+    pub(crate) fn new(conv: &Conv, layout: &PlaneLayout, part: usize, block: usize) -> Self {
+        let filter = conv.weight.len() / conv.out_channels;
+        let in_channels = filter / (conv.kernel[0] * conv.kernel[1]);
+        let block = if block == 0 { in_channels } else { block.min(in_channels) };
+        let mut zipped = Self::default();
+        for first in (0..conv.out_channels).step_by(part) {
+            let rows: Vec<&[f32]> = (first..(first + part).min(conv.out_channels))
+                .map(|channel| &conv.weight[channel * filter..][..filter])
+                .collect();
+            for first in (0..in_channels).step_by(block) {
+                zipped.push(&taps(conv, layout, first..(first + block).min(in_channels)), &rows);
+            }
+        }
+        zipped
+    }
+
+    fn push(&mut self, taps: &[Tap], rows: &[&[f32]]) {
+        let starts = [self.runs.len(), self.channels.len(), self.taps.len()];
+        let list = |row: &&[f32]| -> Vec<(u32, f32)> {
+            let entry = |tap: &Tap| (tap.distance, row[tap.at]);
+            taps.iter().map(entry).filter(|(_, weight)| *weight != 0.0).collect()
+        };
+        let mut lists: Vec<(u16, Vec<(u32, f32)>)> = (0..).zip(rows.iter().map(list)).collect();
+        if lists.len() % 2 == 1 {
+            // The partner of the last channel has sums that nobody reads.
+            lists.push((rows.len() as u16, Vec::new()));
+        }
+        lists.sort_by_key(|(_, list)| std::cmp::Reverse(list.len()));
+        for pair in lists.chunks_exact(2) {
+            let [(a, longer), (b, shorter)] = pair else { continue };
+            let count = longer.len() as u32;
+            match self.runs[starts[0]..].last_mut() {
+                Some(run) if run.taps == count => run.pairs += 1,
+                _ => self.runs.push(ZipRun { pairs: 1, taps: count }),
+            }
+            self.channels.push([*a, *b]);
+            for (at, &(tap, weight)) in longer.iter().enumerate() {
+                let (other_tap, other_weight) = shorter.get(at).copied().unwrap_or((tap, 0.0));
+                self.taps.push([tap, other_tap]);
+                self.weights.push([weight, other_weight]);
+            }
+        }
+        self.parts.push(ZipPart {
+            runs: starts[0]..self.runs.len(),
+            channels: starts[1]..self.channels.len(),
+            entries: starts[2]..self.taps.len(),
+        });
+    }
+
+    pub(crate) fn weight_bytes(&self) -> usize {
+        size_of_val(&self.weights[..])
+    }
+
+    pub(crate) fn index_bytes(&self) -> usize {
+        size_of_val(&self.taps[..]) + size_of_val(&self.channels[..]) + size_of_val(&self.runs[..])
+    }
+}
+
 /// One tap: its distance in the input and its place in a filter.
 #[derive(Clone, Copy)]
 struct Tap {
@@ -83,6 +165,10 @@ impl Packed {
             blocks: in_channels.div_ceil(block),
             groups: conv.out_channels.div_ceil(channels),
         };
+        if family == Family::Zip {
+            // Its lists are made when it is known which channels a chunk has: see `Zipped`.
+            return packed;
+        }
         for first in (0..in_channels).step_by(block) {
             let taps = taps(conv, layout, first..(first + block).min(in_channels));
             let shared = packed.taps.len();
@@ -165,7 +251,7 @@ impl Family {
     }
 }
 
-fn taps(conv: &Conv, layout: &PlaneLayout, channels: std::ops::Range<usize>) -> Vec<Tap> {
+fn taps(conv: &Conv, layout: &PlaneLayout, channels: Range<usize>) -> Vec<Tap> {
     let [height, width] = conv.kernel;
     let mut taps = Vec::with_capacity(channels.len() * height * width);
     for channel in channels {

@@ -10,7 +10,7 @@ use crate::error::{Result, RuntimeError};
 use crate::isa::Isa;
 use crate::kernels::Kernels;
 use crate::memory::AlignedBuffer;
-use crate::network::Network;
+use crate::network::{Network, Op};
 use crate::steps::Step;
 use crate::team::Team;
 use crate::tiling::Tiling;
@@ -28,7 +28,7 @@ pub enum Selection {
 }
 
 /// How a plan is made.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Options {
     /// Threads, the caller's included; 0 means as many as there are cores. Not used where `team` is given.
     pub threads: usize,
@@ -41,6 +41,22 @@ pub struct Options {
     pub choices: Choices,
     /// Threads to share with other plans.
     pub team: Option<Arc<Team>>,
+    /// By which share of the network's weights their packed forms may exceed them for the sake of speed: short
+    /// convolutions need more weights than they replace.
+    pub weight_growth: f64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            threads: 0,
+            isa: None,
+            selection: Selection::Heuristic,
+            choices: Choices::new(),
+            team: None,
+            weight_growth: 0.3,
+        }
+    }
 }
 
 /// Bytes that a plan holds.
@@ -105,7 +121,13 @@ impl Plan {
         if options.selection == Selection::Measure {
             fill_with_noise(arena.as_mut_slice());
         }
-        let mut tuner = tune::Tuner::new(kernels, &team, network.batch, arena.as_mut_slice());
+        let mut tuner = tune::Tuner::new(
+            kernels,
+            &team,
+            network.batch,
+            arena.as_mut_slice(),
+            spare_bytes(&network, options.weight_growth),
+        );
         lowering.run(&mut tuner, options)?;
         let border_bytes = lowering.border_bytes();
         let (steps, reports) = (lowering.steps, lowering.reports);
@@ -209,6 +231,12 @@ impl Plan {
     pub fn choices(&self) -> Choices {
         self.reports.iter().map(|report| (report.name.clone(), report.chosen)).collect()
     }
+}
+
+/// How many bytes more than the weights themselves their packed forms may take.
+fn spare_bytes(network: &Network, growth: f64) -> usize {
+    let weights = |op: &Op| if let Op::Conv(conv) = op { conv.weight.len() } else { 0 };
+    (network.ops.iter().map(weights).sum::<usize>() as f64 * size_of::<f32>() as f64 * growth) as usize
 }
 
 fn check_length(what: &'static str, expected: usize, found: usize) -> Result<()> {

@@ -6,7 +6,7 @@ use super::decode::Decode;
 use super::epilogue::Epilogue;
 use super::planes::Plane;
 use super::pool::Pool;
-use super::tile::TileKernel;
+use super::tile::{BatchKernel, TileKernel, ZipKernel};
 use super::winograd;
 use crate::isa::Isa;
 
@@ -30,6 +30,14 @@ pub(crate) struct Kernels {
     pub(crate) pair: &'static [TileKernel],
     /// Four channels with lists of their own, 1.. pixel vectors.
     pub(crate) quad: &'static [TileKernel],
+    /// Two channels with zipped lists, 1.. pixel vectors.
+    pub(crate) zip: &'static [ZipKernel],
+    /// Products of four channels, 1.. patches.
+    pub(crate) batch_4: &'static [BatchKernel],
+    /// Products of six channels, 1.. patches.
+    pub(crate) batch_6: &'static [BatchKernel],
+    /// Products of eight channels, 1.. patches.
+    pub(crate) batch_8: &'static [BatchKernel],
     /// F(2, 3).
     pub(crate) winograd_2: WinogradKernels,
     /// F(4, 3).
@@ -91,6 +99,16 @@ macro_rules! entry_points {
             unsafe fn quad<const NP: usize>(tile: &tile::Tile<'_>) {
                 // SAFETY: as above.
                 unsafe { tile::quad::<Unit, NP>(Unit::assume(), tile) }
+            }
+            $(#[$feature])?
+            unsafe fn zip<const NP: usize>(z: &tile::Zip<'_>) {
+                // SAFETY: as above.
+                unsafe { tile::zip::<Unit, NP>(Unit::assume(), z) }
+            }
+            $(#[$feature])?
+            unsafe fn batch<const NC: usize, const NP: usize>(b: &tile::Batch<'_>) {
+                // SAFETY: as above.
+                unsafe { tile::batch::<Unit, NC, NP>(Unit::assume(), b) }
             }
             $(#[$feature])?
             unsafe fn transform<W: winograd::Scheme>(p: &winograd::Patches<'_>) {
@@ -169,6 +187,15 @@ macro_rules! entry_points {
                     pair::<9>, pair::<10>,
                 ],
                 quad: &[quad::<1>, quad::<2>, quad::<3>, quad::<4>, quad::<5>, quad::<6>],
+                zip: &[
+                    zip::<1>, zip::<2>, zip::<3>, zip::<4>, zip::<5>, zip::<6>, zip::<7>, zip::<8>, zip::<9>,
+                    zip::<10>,
+                ],
+                batch_4: &[
+                    batch::<4, 1>, batch::<4, 2>, batch::<4, 3>, batch::<4, 4>, batch::<4, 5>, batch::<4, 6>,
+                ],
+                batch_6: &[batch::<6, 1>, batch::<6, 2>, batch::<6, 3>, batch::<6, 4>],
+                batch_8: &[batch::<8, 1>, batch::<8, 2>, batch::<8, 3>],
                 winograd_2: WinogradKernels {
                     transform: transform::<winograd::Two>,
                     finish: finish::<winograd::Two>,

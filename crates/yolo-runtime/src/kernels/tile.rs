@@ -111,6 +111,153 @@ pub(crate) unsafe fn full<S: Simd, const NC: usize, const NP: usize>(s: S, tile:
     unsafe { finish(s, tile, sums) };
 }
 
+/// What a kernel for matrix products place by place works on: see [`super::winograd`].
+pub(crate) struct Batch<'a> {
+    /// Transformed patches: `[places, channels, room]` vectors, from the first patch of the tile on.
+    pub(crate) input: Span,
+    /// Places.
+    pub(crate) places: usize,
+    /// Numbers from one channel to the next.
+    pub(crate) room: usize,
+    /// `[places, channels, NC]`.
+    pub(crate) weights: &'a [f32],
+    /// The sums, `[places, NC, NP]` vectors.
+    pub(crate) sums: Span,
+}
+
+/// A kernel for one size of tile.
+///
+/// # Safety
+/// The processor has the instructions; everything lies in its span; nobody else uses `sums`.
+pub(crate) type BatchKernel = unsafe fn(&Batch<'_>);
+
+/// For each place the product of its weights with its `NP` patches.
+///
+/// # Safety
+/// That of [`BatchKernel`].
+#[inline(always)]
+pub(crate) unsafe fn batch<S: Simd, const NC: usize, const NP: usize>(s: S, b: &Batch<'_>) {
+    let weights = b.weights.as_chunks::<NC>().0;
+    let channels = weights.len() / b.places;
+    for place in 0..b.places {
+        let mut sums = [[s.splat(0.0); NP]; NC];
+        // SAFETY: by the contract of the kernel.
+        unsafe {
+            let input = b.input.from(place * channels * b.room);
+            for (channel, weights) in weights[place * channels..][..channels].iter().enumerate() {
+                let mut x = [s.splat(0.0); NP];
+                for p in 0..NP {
+                    x[p] = input.load(s, channel * b.room + p * S::LANES);
+                }
+                for c in 0..NC {
+                    let w = s.splat(weights[c]);
+                    for p in 0..NP {
+                        sums[c][p] = s.mul_add(w, x[p], sums[c][p]);
+                    }
+                }
+            }
+            let to = b.sums.from(place * NC * NP * S::LANES);
+            for c in 0..NC {
+                for p in 0..NP {
+                    to.store(s, (c * NP + p) * S::LANES, sums[c][p]);
+                }
+            }
+        }
+    }
+}
+
+/// What a kernel for zipped lists works on: pairs of channels, each with taps of its own, as many for both.
+pub(crate) struct Zip<'a> {
+    /// The input image.
+    pub(crate) input: Span,
+    /// Where the first tap of each pixel vector lies in the input: `NP` numbers.
+    pub(crate) pixels: &'a [u32],
+    /// Pairs with the same number of taps follow each other, so that the processor foresees the ends of their
+    /// loops.
+    pub(crate) runs: &'a [ZipRun],
+    /// The channels of each pair.
+    pub(crate) channels: &'a [[u16; 2]],
+    /// Distances of the taps of both channels, pair after pair.
+    pub(crate) taps: &'a [[u32; 2]],
+    /// Their weights.
+    pub(crate) weights: &'a [[f32; 2]],
+    /// What the sums start from, one number per channel; `None` to go on from `sums`.
+    pub(crate) bias: Option<&'a [f32]>,
+    /// The sums, `[channels, NP]` vectors.
+    pub(crate) sums: Span,
+    /// Taps that the next tile will read, asked for on the way.
+    pub(crate) next_taps: &'a [u32],
+    /// The pixels of that tile.
+    pub(crate) next_pixels: &'a [u32],
+}
+
+/// Pairs of channels with the same number of taps.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ZipRun {
+    pub(crate) pairs: u32,
+    pub(crate) taps: u32,
+}
+
+/// A kernel for one size of tile.
+///
+/// # Safety
+/// The processor has the instructions; there are `NP` pixels; channels have sums and biases; every tap of every
+/// pixel lies in `input`, which nobody writes to; nobody else uses `sums`.
+pub(crate) type ZipKernel = unsafe fn(&Zip<'_>);
+
+/// Two channels at a time, each with its own taps.
+///
+/// # Safety
+/// That of [`ZipKernel`].
+#[inline(always)]
+pub(crate) unsafe fn zip<S: Simd, const NP: usize>(s: S, z: &Zip<'_>) {
+    let mut pixels = [z.input; NP];
+    for p in 0..NP {
+        // SAFETY: by the contract of the kernel.
+        pixels[p] = unsafe { z.input.from(z.pixels[p] as usize) };
+    }
+    let share = z.next_taps.len().div_ceil(z.channels.len().max(1));
+    let (mut pair, mut entry) = (0, 0);
+    for run in z.runs {
+        let count = run.taps as usize;
+        for _ in 0..run.pairs {
+            let channels = z.channels[pair].map(usize::from);
+            let mut sums = [[s.splat(0.0); NP]; 2];
+            // SAFETY: by the contract of the kernel.
+            unsafe {
+                for c in 0..2 {
+                    for p in 0..NP {
+                        sums[c][p] = match z.bias {
+                            Some(bias) => s.splat(bias[channels[c]]),
+                            None => z.sums.load(s, (channels[c] * NP + p) * S::LANES),
+                        };
+                    }
+                }
+                for (taps, weights) in z.taps[entry..][..count].iter().zip(&z.weights[entry..][..count]) {
+                    for c in 0..2 {
+                        let w = s.splat(weights[c]);
+                        for p in 0..NP {
+                            sums[c][p] = s.mul_add(w, pixels[p].load(s, taps[c] as usize), sums[c][p]);
+                        }
+                    }
+                }
+                for c in 0..2 {
+                    for p in 0..NP {
+                        z.sums.store(s, (channels[c] * NP + p) * S::LANES, sums[c][p]);
+                    }
+                }
+            }
+            for &tap in z.next_taps.iter().skip(pair * share).take(share) {
+                for &pixel in z.next_pixels {
+                    z.input.prefetch((pixel + tap) as usize);
+                }
+            }
+            entry += count;
+            pair += 1;
+        }
+    }
+}
+
 /// The lists that are still to be gone through.
 struct Lists<'a> {
     taps: &'a [u32],

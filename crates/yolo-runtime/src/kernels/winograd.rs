@@ -114,10 +114,8 @@ impl Scheme for Strided {
 pub(crate) struct Patches<'a> {
     /// The input image.
     pub(crate) input: Span,
-    /// Channels.
-    pub(crate) channels: usize,
-    /// Numbers from one plane to the next.
-    pub(crate) plane: usize,
+    /// Where the plane of each channel begins.
+    pub(crate) channels: &'a [u32],
     /// Row and column of each patch in the tile.
     pub(crate) patches: &'a [[u16; 2]],
     /// Where row `i` of patch row `y` lies in a plane: `[y, IN]`.
@@ -137,15 +135,15 @@ pub(crate) struct Patches<'a> {
 /// nobody else uses the transformed ones.
 #[inline(always)]
 pub(crate) unsafe fn transform<S: Simd, W: Scheme>(s: S, p: &Patches<'_>) {
-    let place = p.channels * p.room * S::LANES;
-    for channel in 0..p.channels {
+    let place = p.channels.len() * p.room * S::LANES;
+    for (channel, &plane) in p.channels.iter().enumerate() {
         for (at, &[y, x]) in p.patches.iter().enumerate() {
             let rows = &p.rows[usize::from(y) * W::IN..][..W::IN];
             let columns = &p.columns[usize::from(x) * W::IN..][..W::IN];
             let mut d = [[s.splat(0.0); MOST]; MOST];
             // SAFETY: by the contract of this function.
             unsafe {
-                let plane = p.input.from(channel * p.plane);
+                let plane = p.input.from(plane as usize);
                 for i in 0..W::IN {
                     for j in 0..W::IN {
                         d[i][j] = plane.load(s, (rows[i] + columns[j]) as usize);

@@ -1,10 +1,10 @@
 //! From operations to steps.
 
-use super::values::{Values, pool_chains};
+use super::values::{Values, pool_chains, twins};
 use super::{Options, tune::Tuner};
 use crate::choice::ConvReport;
 use crate::error::Result;
-use crate::network::{Network, Op, Output, ValueId};
+use crate::network::{Conv, Network, Op, Output, ValueId};
 use crate::steps::ConvPlaces;
 use crate::steps::{
     AddStep, BorderStep, ConvStep, CopyStep, DecodeStep, InputStep, MapStep, Outlet, Place, PoolStep, Step,
@@ -35,24 +35,19 @@ impl<'a> Lowering<'a> {
         self.steps.push(Step::Input(InputStep { place: self.place(0), batch }));
         self.fill_border(0);
         let chains = pool_chains(self.network);
+        let twins = twins(self.network);
         for (index, op) in self.network.ops.iter().enumerate() {
             let value = index + 1;
             match op {
-                Op::Conv(conv) => {
-                    let places = ConvPlaces {
-                        input: self.place(conv.input),
-                        output: self.place(value),
-                        residual: conv.residual.map(|value| self.place(value)),
-                    };
-                    let (mut step, report) = tuner.step(conv, &places, options)?;
-                    self.reports.push(report);
-                    let border = self.border(value);
-                    let is_filled = border.as_ref().is_none_or(|border| step.fills_border(border));
-                    self.steps.push(step);
-                    if !is_filled {
-                        self.fill_border(value);
+                Op::Conv(conv) => match twins.iter().find(|pair| pair.contains(&index)) {
+                    Some(&[first, second]) if first == index => {
+                        if let Op::Conv(twin) = &self.network.ops[second] {
+                            self.conv(&joined(conv, twin), value, Some(second + 1), tuner, options)?;
+                        }
                     }
-                }
+                    Some(_) => {}
+                    None => self.conv(conv, value, None, tuner, options)?,
+                },
                 Op::Add { inputs } => {
                     let inputs = inputs.map(|input| self.place(input));
                     let add = AddStep::new(inputs, self.place(value), batch, self.threads);
@@ -72,6 +67,35 @@ impl<'a> Lowering<'a> {
             }
         }
         self.output();
+        Ok(())
+    }
+
+    /// A convolution that makes `value`, and `twin` of its last channels.
+    fn conv(
+        &mut self,
+        conv: &Conv,
+        value: ValueId,
+        twin: Option<ValueId>,
+        tuner: &mut Tuner<'_>,
+        options: &Options,
+    ) -> Result<()> {
+        let places = ConvPlaces {
+            input: self.place(conv.input),
+            output: self.place(value),
+            twin: twin.map(|value| self.place(value)),
+            residual: conv.residual.map(|value| self.place(value)),
+        };
+        let (mut step, report) = tuner.step(conv, &places, options)?;
+        self.reports.push(report);
+        let border = self.border(value).filter(|_| twin.is_none());
+        let is_filled = border.is_some_and(|border| step.fills_border(&border));
+        self.steps.push(step);
+        if !is_filled {
+            self.fill_border(value);
+        }
+        if let Some(twin) = twin {
+            self.fill_border(twin);
+        }
         Ok(())
     }
 
@@ -179,17 +203,29 @@ impl<'a> Lowering<'a> {
     }
 }
 
+/// One convolution that makes the channels of both.
+fn joined(a: &Conv, b: &Conv) -> Conv {
+    Conv {
+        name: format!("{}+{}", a.name, b.name),
+        weight: [&a.weight[..], &b.weight].concat(),
+        bias: [&a.bias[..], &b.bias].concat(),
+        out_channels: a.out_channels + b.out_channels,
+        ..a.clone()
+    }
+}
+
 /// Makes the step of a convolution on a kernel that is known to exist.
 pub(crate) fn conv_step(
-    conv: &crate::network::Conv,
+    conv: &Conv,
     kernel: crate::choice::KernelId,
     places: &ConvPlaces,
     (kernels, batch, threads): (&'static crate::kernels::Kernels, usize, usize),
 ) -> Option<Step> {
-    let tiles = kernel.tiles(kernels)?;
-    if !kernel.is_winograd() {
-        return Some(Step::Conv(Box::new(ConvStep::new(conv, kernel, tiles, places, batch, threads))));
+    if kernel.is_winograd() {
+        let batches = kernel.batches(kernels).filter(|_| winograd_fits(kernel.family, conv))?;
+        let step = WinogradStep::new(conv, kernel, batches, places, batch, threads);
+        return Some(Step::Winograd(Box::new(step)));
     }
-    let step = || Step::Winograd(Box::new(WinogradStep::new(conv, kernel, tiles, places, batch, threads)));
-    winograd_fits(kernel.family, conv).then(step)
+    let step = ConvStep::new(conv, kernel, kernel.tiles(kernels)?, places, batch, threads);
+    Some(Step::Conv(Box::new(step)))
 }

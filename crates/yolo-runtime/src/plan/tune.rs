@@ -6,6 +6,7 @@ use crate::candidates::{Density, families, heuristic, variants};
 use crate::choice::{ConvReport, KernelId};
 use crate::error::{Result, RuntimeError};
 use crate::kernels::Kernels;
+use crate::memory::AlignedBuffer;
 use crate::network::Conv;
 use crate::steps::{ConvPlaces, Step, winograd_fits};
 use crate::team::Team;
@@ -13,8 +14,21 @@ use std::collections::HashMap;
 
 /// A candidate that needs this much longer than the best so far is not run again.
 const HOPELESS: f64 = 1.25;
-/// Seconds that the repeated runs of one candidate may take.
-const SECONDS: f64 = 0.002;
+/// Seconds that the first runs of one candidate may take.
+const SECONDS: f64 = 0.0015;
+
+/// Candidates that are run again when all have been timed, and how often.
+const FINALISTS: usize = 3;
+const ROUNDS: usize = 3;
+
+/// A candidate.
+struct Trial {
+    kernel: KernelId,
+    /// Of its fastest run.
+    seconds: f64,
+    /// The step with its scratch, as long as the candidate is among the fastest.
+    step: Option<(Step, AlignedBuffer)>,
+}
 
 /// Convolutions for which the same kernel is best.
 #[derive(PartialEq, Eq, Hash)]
@@ -22,6 +36,7 @@ struct Case {
     weight: [usize; 4],
     strides: [[usize; 2]; 3],
     layouts: [crate::tiling::PlaneLayout; 2],
+    has_twin: bool,
     has_residual: bool,
     is_activated: bool,
     density: Density,
@@ -34,12 +49,20 @@ pub(crate) struct Tuner<'a> {
     pub(crate) batch: usize,
     /// The arena of the plan in the making; its contents do not matter yet.
     pub(crate) arena: &'a mut [f32],
+    /// Bytes by which the weights of the convolutions to come may grow for the sake of speed.
+    spare: usize,
     known: HashMap<Case, (KernelId, Vec<(KernelId, f64)>)>,
 }
 
 impl<'a> Tuner<'a> {
-    pub(crate) fn new(kernels: &'static Kernels, team: &'a Team, batch: usize, arena: &'a mut [f32]) -> Self {
-        Self { kernels, team, batch, arena, known: HashMap::new() }
+    pub(crate) fn new(
+        kernels: &'static Kernels,
+        team: &'a Team,
+        batch: usize,
+        arena: &'a mut [f32],
+        spare: usize,
+    ) -> Self {
+        Self { kernels, team, batch, arena, spare, known: HashMap::new() }
     }
 
     /// The step of a convolution on the kernel that is best for it.
@@ -53,9 +76,10 @@ impl<'a> Tuner<'a> {
         let chosen = options.choices.get(&conv.name).copied().filter(|kernel| self.exists(*kernel, conv));
         let (chosen, candidates) = match (chosen, options.selection) {
             (Some(kernel), _) => (kernel, Vec::new()),
-            (None, Selection::Heuristic) => (heuristic(conv, density, self.kernels), Vec::new()),
+            (None, Selection::Heuristic) => (self.guess(conv, density), Vec::new()),
             (None, Selection::Measure) => self.measured(conv, density, places)?,
         };
+        self.spare = self.spare.saturating_sub(chosen.extra_bytes(conv));
         let step = self.make(conv, chosen, places)?;
         let [out, [height, width]] = [[conv.out_channels, places.input.channels], conv.kernel];
         let size = places.output.layout.size;
@@ -74,8 +98,16 @@ impl<'a> Tuner<'a> {
         Ok((step, report))
     }
 
+    fn guess(&self, conv: &Conv, density: Density) -> KernelId {
+        heuristic(conv, density, self.kernels, self.spare)
+    }
+
     fn exists(&self, kernel: KernelId, conv: &Conv) -> bool {
-        kernel.tiles(self.kernels).is_some() && (!kernel.is_winograd() || winograd_fits(kernel.family, conv))
+        if kernel.is_winograd() {
+            kernel.batches(self.kernels).is_some() && winograd_fits(kernel.family, conv)
+        } else {
+            kernel.tiles(self.kernels).is_some()
+        }
     }
 
     fn make(&self, conv: &Conv, kernel: KernelId, places: &ConvPlaces) -> Result<Step> {
@@ -94,55 +126,72 @@ impl<'a> Tuner<'a> {
             weight: [conv.out_channels, places.input.channels, conv.kernel[0], conv.kernel[1]],
             strides: [conv.stride, conv.padding, conv.dilation],
             layouts: [places.input.layout.clone(), places.output.layout.clone()],
+            has_twin: places.twin.is_some(),
             has_residual: conv.residual.is_some(),
             is_activated: conv.activation != crate::network::Activation::None,
             density: Density { weights: round(density.weights), taps_of_four: round(density.taps_of_four) },
         };
-        if let Some((kernel, times)) = self.known.get(&case) {
+        if let Some((kernel, times)) = self.known.get(&case)
+            && kernel.extra_bytes(conv) <= self.spare
+        {
             return Ok((*kernel, times.clone()));
         }
-        let mut times = Vec::new();
-        let of_families = families(conv, density, self.kernels);
-        let best = self.try_all(&of_families, conv, places, &mut times)?;
-        let others = variants(best, conv, self.kernels);
-        let best = self.try_all(&others, conv, places, &mut times)?;
+        let mut trials = Vec::new();
+        self.try_all(&families(conv, density, self.kernels), conv, places, &mut trials)?;
+        if let Some(best) = trials.first() {
+            let others = variants(best.kernel, conv, self.kernels);
+            self.try_all(&others, conv, places, &mut trials)?;
+        }
+        self.play_off(&mut trials);
+        let best = trials.first().map_or_else(|| self.guess(conv, density), |trial| trial.kernel);
+        let times: Vec<_> = trials.iter().map(|trial| (trial.kernel, trial.seconds * 1e3)).collect();
         self.known.insert(case, (best, times.clone()));
         Ok((best, times))
     }
 
-    /// Times `kernels`, which are added to `times`; the fastest of all in there.
+    /// Times `kernels`, which are added to `trials`, the fastest first.
     fn try_all(
         &mut self,
         kernels: &[KernelId],
         conv: &Conv,
         places: &ConvPlaces,
-        times: &mut Vec<(KernelId, f64)>,
-    ) -> Result<KernelId> {
-        let fastest = |times: &[(KernelId, f64)]| times.iter().copied().min_by(|a, b| a.1.total_cmp(&b.1));
+        trials: &mut Vec<Trial>,
+    ) -> Result<()> {
         for &kernel in kernels {
-            if !self.exists(kernel, conv) {
+            if !self.exists(kernel, conv) || kernel.extra_bytes(conv) > self.spare {
                 continue;
             }
             let step = self.make(conv, kernel, places)?;
-            let best = fastest(times).map_or(f64::INFINITY, |(_, milliseconds)| milliseconds * 1e-3);
-            times.push((kernel, self.time(&step, best) * 1e3));
+            let scratch = exec::scratch(self.team.threads(), step.scratch(self.kernels.lanes));
+            let mut trial = Trial { kernel, seconds: f64::INFINITY, step: Some((step, scratch)) };
+            let best = trials.iter().map(|trial| trial.seconds).fold(f64::INFINITY, f64::min);
+            // The first run brings weights and pages in.
+            self.run(&mut trial);
+            self.run(&mut trial);
+            let mut runs = 2.0;
+            while runs * trial.seconds < SECONDS && trial.seconds < best * HOPELESS {
+                self.run(&mut trial);
+                runs += 1.0;
+            }
+            trials.push(trial);
+            trials.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
+            trials.iter_mut().skip(FINALISTS).for_each(|trial| trial.step = None);
         }
-        let nothing = || RuntimeError::Network(format!("there is no kernel for {}", conv.name));
-        fastest(times).map(|(kernel, _)| kernel).ok_or_else(nothing)
+        Ok(())
     }
 
-    /// Seconds of the fastest of several runs.
-    fn time(&mut self, step: &Step, best: f64) -> f64 {
-        let mut scratch = exec::scratch(self.team.threads(), step.scratch(self.kernels.lanes));
-        let mut run = || exec::time_step(self.team, self.kernels, self.arena, &mut scratch, step);
-        // The first run brings weights and pages in.
-        let mut fastest = run().min(run());
-        let mut spent = 0.0;
-        while spent < SECONDS && fastest < best * HOPELESS {
-            let time = run();
-            spent += time;
-            fastest = fastest.min(time);
+    /// Runs the fastest few in turn, since what else the machine did may have held one of them up.
+    fn play_off(&mut self, trials: &mut [Trial]) {
+        for _ in 0..ROUNDS {
+            trials.iter_mut().take(FINALISTS).for_each(|trial| self.run(trial));
         }
-        fastest
+        trials.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
+    }
+
+    /// Runs a candidate and keeps its time if that is its best.
+    fn run(&mut self, trial: &mut Trial) {
+        let Some((step, scratch)) = &mut trial.step else { return };
+        let seconds = exec::time_step(self.team, self.kernels, self.arena, scratch, step);
+        trial.seconds = trial.seconds.min(seconds);
     }
 }

@@ -1,6 +1,6 @@
 //! Where values live: which lie inside a concatenation, how wide their borders are, how long they are needed.
 
-use crate::network::{Network, Op, ValueId};
+use crate::network::{Conv, Network, Op, ValueId};
 use crate::steps::Place;
 use crate::tiling::{Halo, PlaneLayout, Tiling};
 
@@ -147,9 +147,12 @@ fn buffers(
         buffer.last = buffer.last.max(time);
     };
     use_at(0, 0);
+    let twins = twins(network);
     for (index, op) in network.ops.iter().enumerate() {
-        use_at(index + 1, index + 1);
-        op.inputs().into_iter().for_each(|input| use_at(input, index + 1));
+        // Of twins both are made by the first.
+        let first = twins.iter().find(|pair| pair[1] == index).map_or(index, |pair| pair[0]);
+        use_at(index + 1, first + 1);
+        op.inputs().into_iter().for_each(|input| use_at(input, first + 1));
     }
     for chain in pool_chains(network) {
         // All pools of a chain write when the first of them runs.
@@ -157,6 +160,31 @@ fn buffers(
     }
     network.output.values().into_iter().for_each(|value| use_at(value, network.ops.len() + 1));
     buffers
+}
+
+/// Pairs of pointwise convolutions that read the same value and end in the same way, by the index of their
+/// operations: they run as one, which reads the value once. The two at the start of a C3 are such.
+pub(crate) fn twins(network: &Network) -> Vec<[usize; 2]> {
+    let mut twins: Vec<[usize; 2]> = Vec::new();
+    for (index, op) in network.ops.iter().enumerate() {
+        let Op::Conv(conv) = op else { continue };
+        let is_twin = |&other: &usize| {
+            let Op::Conv(before) = &network.ops[other] else { return false };
+            let form = |conv: &Conv| (conv.input, conv.kernel, conv.stride, conv.padding, conv.dilation);
+            let is_free = twins.iter().all(|pair| !pair.contains(&other));
+            form(before) == form(conv)
+                && before.activation == conv.activation
+                && before.residual.is_none()
+                && is_free
+        };
+        if conv.kernel == [1, 1]
+            && conv.residual.is_none()
+            && let Some(first) = (0..index).find(is_twin)
+        {
+            twins.push([first, index]);
+        }
+    }
+    twins
 }
 
 /// Max-pools of one size that follow each other directly, by the index of their operations.

@@ -7,9 +7,9 @@ use crate::kernels::border::Border;
 use crate::kernels::epilogue::{Epilogue, Residual};
 use crate::kernels::math::Activate;
 use crate::kernels::span::Span;
-use crate::kernels::tile::{Tile, TileKernel};
+use crate::kernels::tile::{Tile, TileKernel, Zip};
 use crate::network::Conv;
-use crate::pack::Packed;
+use crate::pack::{Family, Packed, Zipped};
 use crate::tiling::BorderTable;
 use std::ops::Range;
 use std::sync::Arc;
@@ -26,6 +26,7 @@ pub(crate) struct ConvStep {
     kernel: KernelId,
     tiles: &'static [TileKernel],
     packed: Packed,
+    zipped: Option<Zipped>,
     /// One per channel of every group, zeros behind the last.
     bias: Vec<f32>,
     out_channels: usize,
@@ -35,9 +36,12 @@ pub(crate) struct ConvStep {
     /// First tap of every pixel vector in an image of the input.
     input_pixels: Vec<u32>,
     output_pixels: Arc<[u32]>,
+    twin_pixels: Arc<[u32]>,
     residual_pixels: Arc<[u32]>,
     /// Distances of the taps that the next pixel in a row of the output does not share with the one before.
     fresh_taps: Vec<u32>,
+    /// The same for all input channels.
+    next_taps: Vec<u32>,
     chunk_pixels: usize,
     chunk_groups: usize,
     /// Filled by the convolution itself where a chunk holds whole planes.
@@ -49,6 +53,8 @@ pub(crate) struct ConvStep {
 pub(crate) struct ConvPlaces {
     pub(crate) input: Place,
     pub(crate) output: Place,
+    /// Where the channels behind those of `output` go.
+    pub(crate) twin: Option<Place>,
     pub(crate) residual: Option<Place>,
 }
 
@@ -81,20 +87,27 @@ impl ConvStep {
             kernel,
             tiles,
             packed,
+            zipped: None,
             bias,
             out_channels: conv.out_channels,
             activate: Activate::of(conv.activation),
             batch,
             input_pixels: first_taps(conv, places),
             output_pixels: pixels(&places.output),
+            twin_pixels: places.twin.as_ref().map_or_else(|| Arc::from([]), pixels),
             residual_pixels: places.residual.as_ref().map_or_else(|| Arc::from([]), pixels),
             places: places.clone(),
             fresh_taps: fresh_taps(conv, places),
+            next_taps: Vec::new(),
             chunk_pixels: 0,
             chunk_groups: 0,
             border: None,
         };
         step.cut(conv, threads);
+        if kernel.family == Family::Zip {
+            step.zipped = Some(Zipped::new(conv, input, step.chunk_groups * kernel.channels, kernel.block));
+            step.next_taps = step.all_fresh_taps();
+        }
         step
     }
 
@@ -127,6 +140,15 @@ impl ConvStep {
         self.chunk_groups = self.packed.groups.div_ceil(group_chunks);
     }
 
+    fn all_fresh_taps(&self) -> Vec<u32> {
+        let input = &self.places.input;
+        let of_channel = |channel| {
+            let plane = (channel * input.layout.plane()) as u32;
+            self.fresh_taps.iter().map(move |tap| plane + tap)
+        };
+        (0..input.channels).flat_map(of_channel).collect()
+    }
+
     fn pixel_chunks(&self) -> usize {
         self.output_pixels.len().div_ceil(self.chunk_pixels)
     }
@@ -140,17 +162,20 @@ impl ConvStep {
     }
 
     pub(crate) fn scratch(&self, lanes: usize) -> usize {
-        let groups = if self.packed.blocks > 1 { self.chunk_groups } else { 1 };
+        let groups = if self.packed.blocks > 1 || self.zipped.is_some() { self.chunk_groups } else { 1 };
         groups * self.kernel.channels * self.kernel.pixels * lanes
     }
 
     pub(crate) fn weight_bytes(&self) -> usize {
-        self.packed.weight_bytes() + self.bias.len() * size_of::<f32>()
+        let zipped = self.zipped.as_ref().map_or(0, Zipped::weight_bytes);
+        zipped + self.packed.weight_bytes() + self.bias.len() * size_of::<f32>()
     }
 
     pub(crate) fn index_bytes(&self) -> usize {
-        let pixels = self.input_pixels.len() + self.output_pixels.len() + self.residual_pixels.len();
-        self.packed.index_bytes() + pixels * size_of::<u32>()
+        let out = self.output_pixels.len() + self.twin_pixels.len() + self.residual_pixels.len();
+        let pixels = self.input_pixels.len() + out;
+        let zipped = self.zipped.as_ref().map_or(0, Zipped::index_bytes);
+        zipped + self.packed.index_bytes() + (pixels + self.next_taps.len()) * size_of::<u32>()
     }
 
     /// Does one chunk.
@@ -171,11 +196,13 @@ impl ConvStep {
                 scratch: context.scratch,
                 input: self.places.input.span(context.arena, image),
                 output: self.places.output.span(context.arena, image),
+                twin: self.places.twin.as_ref().map(|place| place.span(context.arena, image)),
                 residual: self.places.residual.as_ref().map(|place| place.span(context.arena, image)),
             };
-            match self.kernel.order {
-                Order::Groups => job.by_groups(pixels, groups.clone()),
-                Order::Pixels => job.by_pixels(pixels, groups.clone()),
+            match (&self.zipped, self.kernel.order) {
+                (Some(zipped), _) => job.by_zips(zipped, pixels, groups.clone()),
+                (None, Order::Groups) => job.by_groups(pixels, groups.clone()),
+                (None, Order::Pixels) => job.by_pixels(pixels, groups.clone()),
             }
             if let Some(border) = &self.border {
                 job.fill_border(border, groups);
@@ -204,6 +231,17 @@ fn fresh_taps(conv: &Conv, places: &ConvPlaces) -> Vec<u32> {
     fresh(0).flat_map(row).collect()
 }
 
+/// Channels of a convolution that go to one place.
+struct Outlet<'a> {
+    channels: Range<usize>,
+    /// The plane of the first of them.
+    span: Span,
+    /// Numbers from one plane to the next.
+    plane: usize,
+    /// Where each pixel vector lies in a plane.
+    pixels: &'a [u32],
+}
+
 /// A convolution of one image.
 struct Job<'a> {
     step: &'a ConvStep,
@@ -211,6 +249,7 @@ struct Job<'a> {
     scratch: Span,
     input: Span,
     output: Span,
+    twin: Option<Span>,
     residual: Option<Span>,
 }
 
@@ -269,6 +308,38 @@ impl Job<'_> {
         }
     }
 
+    unsafe fn by_zips(&self, zipped: &Zipped, pixels: Range<usize>, groups: Range<usize>) {
+        let step = self.step;
+        let blocks = step.packed.blocks;
+        let part = groups.start / step.chunk_groups;
+        let bias = &step.bias[groups.start * step.kernel.channels..groups.end * step.kernel.channels];
+        let next_share = step.next_taps.len().div_ceil(blocks);
+        let end = pixels.end;
+        for tile in self.tiles(pixels) {
+            let next = tile.end..(tile.end + step.kernel.pixels).min(end);
+            for (block, part) in zipped.parts[part * blocks..][..blocks].iter().enumerate() {
+                let next_taps = block * next_share..((block + 1) * next_share).min(step.next_taps.len());
+                // SAFETY: by the contract of the step; scratch holds a tile of every group.
+                unsafe {
+                    (self.kernels.zip[tile.len() - 1])(&Zip {
+                        input: self.input,
+                        pixels: &step.input_pixels[tile.clone()],
+                        runs: &zipped.runs[part.runs.clone()],
+                        channels: &zipped.channels[part.channels.clone()],
+                        taps: &zipped.taps[part.entries.clone()],
+                        weights: &zipped.weights[part.entries.clone()],
+                        bias: (block == 0).then_some(bias),
+                        sums: self.scratch,
+                        next_taps: step.next_taps.get(next_taps).unwrap_or_default(),
+                        next_pixels: &step.input_pixels[next.clone()],
+                    });
+                }
+            }
+            // SAFETY: by the contract of the step.
+            unsafe { self.finish(groups.clone(), tile) };
+        }
+    }
+
     /// Asks for part `at` of `parts` of what the tile of `pixels` reads that the one before it does not.
     fn fetch_input(&self, at: usize, parts: usize, pixels: Range<usize>) {
         let place = &self.step.places.input;
@@ -285,16 +356,37 @@ impl Job<'_> {
 
     /// Asks for what the tile writes.
     fn fetch_output(&self, group: usize, pixels: Range<usize>) {
+        let channels = self.step.kernel.channels;
         // Where there is more to read than to write, the stores alone keep up.
         if self.step.out_channels <= self.step.places.input.channels {
             return;
         }
-        let channels = self.step.kernel.channels;
-        let plane = self.step.places.output.layout.plane();
-        for channel in group * channels..((group + 1) * channels).min(self.step.out_channels) {
-            for &pixel in &self.step.output_pixels[pixels.clone()] {
-                self.output.prefetch_to_write(channel * plane + pixel as usize);
+        for part in self.outlets(group * channels..(group + 1) * channels) {
+            for channel in 0..part.channels.len() {
+                for &pixel in &part.pixels[pixels.clone()] {
+                    part.span.prefetch_to_write(channel * part.plane + pixel as usize);
+                }
             }
+        }
+    }
+
+    /// Where a range of output channels goes: the part in the output and the part in its twin, either empty.
+    fn outlets(&self, channels: Range<usize>) -> [Outlet<'_>; 2] {
+        let places = &self.step.places;
+        let split = places.output.channels;
+        let outlet = |place: &Place, span: Span, channels: Range<usize>, first: usize, pixels| {
+            let plane = place.layout.plane();
+            let start = channels.start.min(channels.end);
+            // SAFETY: an empty part is never used; any other lies in the place.
+            let span = unsafe { span.from(if channels.is_empty() { 0 } else { (start - first) * plane }) };
+            Outlet { channels: start..channels.end, span, plane, pixels }
+        };
+        let first = channels.start..channels.end.min(split);
+        let second = channels.start.max(split)..channels.end.min(self.step.out_channels);
+        let first = outlet(&places.output, self.output, first, 0, &self.step.output_pixels);
+        match (&places.twin, self.twin) {
+            (Some(place), Some(span)) => [first, outlet(place, span, second, split, &self.step.twin_pixels)],
+            _ => [first, outlet(&places.output, self.output, 0..0, 0, &self.step.output_pixels)],
         }
     }
 
@@ -325,27 +417,31 @@ impl Job<'_> {
     unsafe fn finish(&self, groups: Range<usize>, pixels: Range<usize>) {
         let step = self.step;
         let first = groups.start * step.kernel.channels;
-        let end = (groups.end * step.kernel.channels).min(step.out_channels);
-        let output_plane = step.places.output.layout.plane();
-        // SAFETY: by the contract of the step.
-        unsafe {
-            let residual = match (self.residual, &step.places.residual) {
-                (Some(map), Some(place)) => Some(Residual {
-                    map: map.from(first * place.layout.plane()),
-                    plane: place.layout.plane(),
-                    pixels: &step.residual_pixels[pixels.clone()],
-                }),
-                _ => None,
-            };
-            (self.kernels.epilogue)(&Epilogue {
-                sums: self.scratch,
-                channels: end - first,
-                output: self.output.from(first * output_plane),
-                output_plane,
-                output_pixels: &step.output_pixels[pixels],
-                residual,
-                activate: step.activate,
-            });
+        for part in self.outlets(first..groups.end * step.kernel.channels) {
+            let start = part.channels.start;
+            if part.channels.is_empty() {
+                continue;
+            }
+            // SAFETY: by the contract of the step.
+            unsafe {
+                let residual = match (self.residual, &step.places.residual) {
+                    (Some(map), Some(place)) => Some(Residual {
+                        map: map.from(start * place.layout.plane()),
+                        plane: place.layout.plane(),
+                        pixels: &step.residual_pixels[pixels.clone()],
+                    }),
+                    _ => None,
+                };
+                (self.kernels.epilogue)(&Epilogue {
+                    sums: self.scratch.from((start - first) * pixels.len() * self.kernels.lanes),
+                    channels: part.channels.len(),
+                    output: part.span,
+                    output_plane: part.plane,
+                    output_pixels: &part.pixels[pixels.clone()],
+                    residual,
+                    activate: step.activate,
+                });
+            }
         }
     }
 

@@ -6,7 +6,7 @@ use crate::kernels::Span;
 use crate::kernels::epilogue::Residual;
 use crate::kernels::math::Activate;
 use crate::kernels::table::WinogradKernels;
-use crate::kernels::tile::{Tile, TileKernel};
+use crate::kernels::tile::{Batch, BatchKernel};
 use crate::kernels::winograd::{Four, Patches, Products, Scheme, Strided, Two};
 use crate::network::Conv;
 use std::ops::Range;
@@ -20,20 +20,17 @@ const CHUNKS_PER_THREAD: usize = 4;
 pub(crate) struct WinogradStep {
     pub(crate) name: String,
     kernel: KernelId,
-    tiles: &'static [TileKernel],
+    batches: &'static [BatchKernel],
     sizes: Sizes,
     /// Transformed: `[groups, IN · IN, in_channels, group]`.
     weights: Vec<f32>,
     bias: Vec<f32>,
-    zeros: Vec<f32>,
     activate: Activate,
     batch: usize,
     places: ConvPlaces,
-    /// Where each input channel's patches lie among the transformed ones of one place.
-    taps: Vec<u32>,
-    /// Where each patch lies among them.
-    pixels: Vec<u32>,
     patches: Vec<[u16; 2]>,
+    /// Where the plane of each channel begins; with phases, each channel counts several times.
+    channels: Vec<u32>,
     rows: Vec<u32>,
     columns: Vec<u32>,
     chunk_patches: usize,
@@ -55,10 +52,18 @@ impl Sizes {
     }
 }
 
-/// Whether short convolutions of this family compute the convolution.
+/// Whether short convolutions of this family compute the convolution: one of 3×3 or, with stride 2, of 6×6, which
+/// is one of 3×3 with stride 1 on the four sets of every other row and column.
 pub(crate) fn fits(family: Family, conv: &Conv) -> bool {
-    let stride = if family == Family::WinogradStrided { 2 } else { 1 };
-    conv.kernel == [3, 3] && conv.stride == [stride; 2] && conv.dilation == [1, 1]
+    let is = |kernel: usize, stride: usize| {
+        conv.kernel == [kernel; 2] && conv.stride == [stride; 2] && conv.dilation == [1, 1]
+    };
+    if family == Family::WinogradStrided { is(3, 2) } else { is(3, 1) || is(6, 2) }
+}
+
+/// Rows and columns that make up one of the sets that a window of 3×3 goes over: every `phases`-th.
+pub(crate) fn phases(conv: &Conv) -> usize {
+    conv.kernel[0] / 3
 }
 
 impl std::fmt::Debug for WinogradStep {
@@ -75,7 +80,7 @@ impl WinogradStep {
     pub(crate) fn new(
         conv: &Conv,
         kernel: KernelId,
-        tiles: &'static [TileKernel],
+        batches: &'static [BatchKernel],
         places: &ConvPlaces,
         batch: usize,
         threads: usize,
@@ -89,17 +94,15 @@ impl WinogradStep {
         let mut step = Self {
             name: conv.name.clone(),
             kernel,
-            tiles,
+            batches,
             sizes,
             weights: transformed(conv, kernel.channels, groups, sizes),
             bias: conv.bias.clone(),
-            zeros: vec![0.0; kernel.channels],
             activate: Activate::of(conv.activation),
             batch,
             places: places.clone(),
-            taps: Vec::new(),
-            pixels: Vec::new(),
             patches: Vec::new(),
+            channels: Vec::new(),
             rows: Vec::new(),
             columns: Vec::new(),
             chunk_patches: 0,
@@ -117,15 +120,23 @@ impl WinogradStep {
         let row = |y| (0..counts[1]).map(move |x| [y as u16, x as u16]);
         self.patches = (0..counts[0]).flat_map(row).collect();
         let layout = &self.places.input.layout;
+        let phases = phases(conv);
+        let offset = |y: usize, x: usize| y * layout.row() + x * layout.lanes;
+        let phase = |channel| (0..phases * phases).map(move |at| (channel, at / phases, at % phases));
+        self.channels = (0..self.places.input.channels)
+            .flat_map(phase)
+            .map(|(channel, y, x)| (channel * layout.plane() + offset(y, x)) as u32)
+            .collect();
         let halo = [[layout.halo.top, layout.halo.bottom], [layout.halo.left, layout.halo.right]];
         let [rows, columns] = [0, 1].map(|axis| {
             let unit = if axis == 0 { layout.row() } else { layout.lanes };
-            let last = halo[axis][0] + layout.tile[axis] + halo[axis][1] - 1;
+            let last = halo[axis][0] + layout.tile[axis] + halo[axis][1] - phases;
             let first =
                 |patch: usize| halo[axis][0] + patch * outputs * conv.stride[axis] - conv.padding[axis];
             // What the last patches read beyond the plane reaches no pixel that is written.
-            let place =
-                move |patch: usize| (0..inputs).map(move |i| ((first(patch) + i).min(last) * unit) as u32);
+            let place = move |patch: usize| {
+                (0..inputs).map(move |i| ((first(patch) + i * phases).min(last) * unit) as u32)
+            };
             (0..counts[axis]).flat_map(place).collect::<Vec<u32>>()
         });
         (self.rows, self.columns) = (rows, columns);
@@ -133,7 +144,7 @@ impl WinogradStep {
 
     fn cut(&mut self, threads: usize) {
         let lanes = self.places.input.layout.lanes;
-        let channels = self.places.input.channels;
+        let channels = self.channels.len();
         let places = self.sizes.inputs * self.sizes.inputs;
         let tile = self.kernel.pixels;
         let most = CHUNK_BYTES / (places * channels * lanes * size_of::<f32>());
@@ -144,9 +155,6 @@ impl WinogradStep {
         let patch_chunks = self.patches.len().div_ceil(self.chunk_patches);
         let group_chunks = wanted.div_ceil(patch_chunks).min(self.groups);
         self.chunk_groups = self.groups.div_ceil(group_chunks);
-        let room = self.chunk_patches * lanes;
-        self.taps = (0..channels).map(|channel| (channel * room) as u32).collect();
-        self.pixels = (0..self.chunk_patches).map(|patch| (patch * lanes) as u32).collect();
     }
 
     fn patch_chunks(&self) -> usize {
@@ -163,7 +171,7 @@ impl WinogradStep {
 
     /// Vectors of transformed patches of a chunk.
     fn transformed_vectors(&self) -> usize {
-        self.sizes.inputs * self.sizes.inputs * self.places.input.channels * self.chunk_patches
+        self.sizes.inputs * self.sizes.inputs * self.channels.len() * self.chunk_patches
     }
 
     pub(crate) fn scratch(&self, lanes: usize) -> usize {
@@ -176,9 +184,7 @@ impl WinogradStep {
     }
 
     pub(crate) fn index_bytes(&self) -> usize {
-        let tables =
-            self.taps.len() + self.pixels.len() + self.rows.len() + self.columns.len() + self.patches.len();
-        tables * size_of::<u32>()
+        (self.rows.len() + self.columns.len() + self.patches.len() + self.channels.len()) * size_of::<u32>()
     }
 
     /// Does one chunk.
@@ -202,8 +208,7 @@ impl WinogradStep {
             let transformed = self.transformed_vectors() * context.kernels.lanes;
             (kernels.transform)(&Patches {
                 input,
-                channels: self.places.input.channels,
-                plane: self.places.input.layout.plane(),
+                channels: &self.channels,
                 patches,
                 rows: &self.rows,
                 columns: &self.columns,
@@ -224,25 +229,17 @@ impl WinogradStep {
     /// The products of a group of channels and a few patches, place by place.
     unsafe fn multiply(&self, context: &Context, group: usize, patches: Range<usize>, products: Span) {
         let places = self.sizes.inputs * self.sizes.inputs;
-        let channels = self.places.input.channels;
         let lanes = context.kernels.lanes;
-        let share = channels * self.kernel.channels;
-        let kernel = self.tiles[patches.len() - 1];
-        let count = [channels as u32];
-        for place in 0..places {
-            let tile_sums = place * self.kernel.channels * patches.len() * lanes;
-            // SAFETY: by the contract of the step.
-            unsafe {
-                kernel(&Tile {
-                    input: context.scratch.from(place * channels * self.chunk_patches * lanes),
-                    pixels: &self.pixels[patches.clone()],
-                    taps: &self.taps,
-                    weights: &self.weights[(group * places + place) * share..][..share],
-                    counts: &count,
-                    bias: Some(&self.zeros),
-                    sums: products.from(tile_sums),
-                });
-            }
+        let share = places * self.channels.len() * self.kernel.channels;
+        // SAFETY: by the contract of the step.
+        unsafe {
+            (self.batches[patches.len() - 1])(&Batch {
+                input: context.scratch.from(patches.start * lanes),
+                places,
+                room: self.chunk_patches * lanes,
+                weights: &self.weights[group * share..][..share],
+                sums: products,
+            });
         }
     }
 
@@ -288,16 +285,23 @@ impl WinogradStep {
 /// The weights of every group of channels, transformed in both dimensions.
 fn transformed(conv: &Conv, channels: usize, groups: usize, sizes: Sizes) -> Vec<f32> {
     let inputs = sizes.inputs;
-    let in_channels = conv.weight.len() / (conv.out_channels * 9);
-    let mut weights = vec![0.0; groups * inputs * inputs * in_channels * channels];
+    let phases = phases(conv);
+    let side = 3 * phases;
+    let in_channels = conv.weight.len() / (conv.out_channels * side * side);
+    let all_channels = in_channels * phases * phases;
+    let mut weights = vec![0.0; groups * inputs * inputs * all_channels * channels];
     for out in 0..conv.out_channels {
-        for channel in 0..in_channels {
-            let g = &conv.weight[(out * in_channels + channel) * 9..][..9];
-            let rows = [0, 3, 6].map(|at| (sizes.weight)([g[at], g[at + 1], g[at + 2]].map(f64::from)));
+        for channel in 0..all_channels {
+            let (in_channel, phase) = (channel / (phases * phases), channel % (phases * phases));
+            let window = &conv.weight[(out * in_channels + in_channel) * side * side..][..side * side];
+            let tap = |y: usize, x: usize| {
+                f64::from(window[(y * phases + phase / phases) * side + x * phases + phase % phases])
+            };
+            let rows = [0, 1, 2].map(|y| (sizes.weight)([tap(y, 0), tap(y, 1), tap(y, 2)]));
             for (j, ((&a, &b), &c)) in rows[0].iter().zip(&rows[1]).zip(&rows[2]).enumerate().take(inputs) {
                 for (i, &weight) in (sizes.weight)([a, b, c]).iter().enumerate().take(inputs) {
                     let place = (out / channels * inputs + i) * inputs + j;
-                    weights[(place * in_channels + channel) * channels + out % channels] = weight as f32;
+                    weights[(place * all_channels + channel) * channels + out % channels] = weight as f32;
                 }
             }
         }

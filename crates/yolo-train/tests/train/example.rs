@@ -8,7 +8,7 @@ use yolo_data::demo::{self, DemoOptions};
 use yolo_model::{Architecture, Checkpoint};
 use yolo_train::hyper::Hyperparameters;
 use yolo_train::train::{BatchReport, Observer, Setup, TrainOptions};
-use yolo_train::{ValidationOptions, train};
+use yolo_train::{Detector, ValidationOptions, train};
 
 /// Side of its images in pixels.
 pub(crate) const SIZE: usize = 64;
@@ -45,12 +45,18 @@ impl Example {
             device: &self.device,
             options,
             validation: &self.validation,
+            compile: &on_flex,
             teacher: None,
             pruner: None,
             first_candidate: 0,
             folder: None,
         }
     }
+}
+
+/// Runs on Burn's own back end.
+pub(crate) fn on_flex(checkpoint: &Checkpoint) -> yolo_train::Result<Detector> {
+    Detector::on_device(checkpoint, &Device::flex(), 1)
 }
 
 /// A network of an eighth of the width, with random weights.

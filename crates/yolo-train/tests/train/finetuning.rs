@@ -13,7 +13,7 @@ use yolo_train::masks::Masks;
 use yolo_train::recipe::Recipe;
 use yolo_train::train::{RunFolder, TrainOptions};
 
-use crate::example::{Example, SIZE, network, options, to_the_end};
+use crate::example::{Example, SIZE, network, on_flex, options, to_the_end};
 
 fn run(example: &Example, recipe: &Recipe, options: &TrainOptions, pruned_fitness: f64) -> Finetuned {
     let dense = network();
@@ -27,6 +27,7 @@ fn run(example: &Example, recipe: &Recipe, options: &TrainOptions, pruned_fitnes
         recipe,
         options,
         validation: &example.validation,
+        compile: &on_flex,
         train: &example.train,
         val: &example.val,
         device: &example.device,
