@@ -32,7 +32,7 @@ impl Backend {
         let compiled = match name {
             "" | "cpu" => {
                 let team = Some(Arc::new(Team::new(threads)?));
-                Some(Options { threads, team, selection: Selection::Measure, ..Options::default() })
+                Some(Options { threads, team, ..Options::default() })
             }
             _ => None,
         };
@@ -44,13 +44,30 @@ impl Backend {
         self.compiled.is_some()
     }
 
-    /// A network that is ready to be measured.
+    /// A network that is ready to be measured, on the kernels that are fastest here.
     pub(crate) fn detector(&self, checkpoint: &Checkpoint) -> yolo_train::Result<Detector> {
+        let store = KernelCache::new().map(|cache| Arc::new(cache) as Arc<dyn ChoiceStore>);
+        self.compile(checkpoint, Selection::Measure, store)
+    }
+
+    /// A network whose kernels follow from its weights alone. Kernels differ in the order of their sums, and what
+    /// is chosen by its figures while training must not depend on how busy the machine was.
+    pub(crate) fn steady_detector(&self, checkpoint: &Checkpoint) -> yolo_train::Result<Detector> {
+        self.compile(checkpoint, Selection::Heuristic, None)
+    }
+
+    fn compile(
+        &self,
+        checkpoint: &Checkpoint,
+        selection: Selection,
+        store: Option<Arc<dyn ChoiceStore>>,
+    ) -> yolo_train::Result<Detector> {
         let Some(options) = &self.compiled else {
             return Detector::on_device(checkpoint, &self.device, self.threads);
         };
-        let store = KernelCache::new().map(|cache| Arc::new(cache) as Arc<dyn ChoiceStore>);
-        Ok(Detector::Compiled(yolo_runtime::Detector::new(checkpoint, options.clone(), store)?))
+        let options = Options { selection, ..options.clone() };
+        let detector = yolo_runtime::Detector::new(checkpoint, options, store)?;
+        Ok(Detector::Compiled(detector, self.device.clone()))
     }
 }
 

@@ -13,8 +13,8 @@ use crate::tensor::{images, scaled};
 pub enum Detector {
     /// On a device of Burn.
     Burn(OnDevice),
-    /// Compiled for this processor.
-    Compiled(yolo_runtime::Detector),
+    /// Compiled for this processor; losses are computed on the device.
+    Compiled(yolo_runtime::Detector, Device),
 }
 
 /// A network on a device of Burn.
@@ -57,7 +57,7 @@ impl Detector {
     pub fn architecture(&self) -> &Architecture {
         match self {
             Self::Burn(on_device) => on_device.model.architecture(),
-            Self::Compiled(detector) => detector.architecture(),
+            Self::Compiled(detector, _) => detector.architecture(),
         }
     }
 
@@ -67,7 +67,7 @@ impl Detector {
         let pixels = &batch.pixels[..n * 3 * batch.height * batch.width];
         match self {
             Self::Burn(on_device) => on_device.take(pixels, n, size),
-            Self::Compiled(_) => Ok(Input::Floats { values: scaled(pixels), size }),
+            Self::Compiled(..) => Ok(Input::Floats { values: scaled(pixels), size }),
         }
     }
 
@@ -75,7 +75,7 @@ impl Detector {
     pub(crate) fn run(&self, input: Input, min_objectness: f32, keep_logits: bool) -> Result<Answer> {
         let parts = match (self, input) {
             (Self::Burn(on_device), Input::Tensors(parts)) => on_device.forward(parts)?,
-            (Self::Compiled(detector), Input::Floats { values, size }) => {
+            (Self::Compiled(detector, _), Input::Floats { values, size }) => {
                 vec![compiled(detector, &values, size)?]
             }
             _ => return Err(TrainError::Device("the input is for another kind of network".to_owned())),
@@ -93,14 +93,14 @@ impl Detector {
     /// The logits of several parts of a batch, level by level, as tensors.
     fn joined(&self, parts: Vec<Vec<HostMap>>) -> Vec<Tensor<4>> {
         let device = match self {
-            Self::Burn(on_device) => on_device.device.clone(),
-            Self::Compiled(_) => Device::default(),
+            Self::Burn(on_device) => &on_device.device,
+            Self::Compiled(_, device) => device,
         };
         let mut levels: Vec<Vec<Tensor<4>>> = Vec::new();
         for part in parts {
             levels.resize_with(part.len(), Vec::new);
             for (level, map) in levels.iter_mut().zip(part) {
-                level.push(Tensor::from_data(TensorData::new(map.logits, map.dims), &device));
+                level.push(Tensor::from_data(TensorData::new(map.logits, map.dims), device));
             }
         }
         levels.into_iter().map(|parts| Tensor::cat(parts, 0)).collect()

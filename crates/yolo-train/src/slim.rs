@@ -28,9 +28,10 @@ pub struct SlimOptions {
 }
 
 impl SlimOptions {
-    /// `fraction` of the channels, at most 0.9 of a group, losing at most a tenth of the fitness on the way.
+    /// `fraction` of the channels, at most 0.9 of a group, as long as a tenth of the fitness is left on the way. Most
+    /// of it comes back once the scales are gone.
     pub fn new(fraction: f64) -> Self {
-        Self { fraction, max_fraction: 0.9, tolerance: 0.1, exclude: Vec::new() }
+        Self { fraction, max_fraction: 0.9, tolerance: 0.9, exclude: Vec::new() }
     }
 
     /// The options that leave the convolutions of some layers alone as well.

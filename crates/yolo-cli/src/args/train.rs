@@ -99,8 +99,8 @@ pub(crate) struct TrainArgs {
     /// --channel-criterion bn-scale` can take them (network slimming; the strength is found on the way).
     #[arg(long, value_name = "FRACTION", value_parser = inner_fraction)]
     pub(crate) slim: Option<f64>,
-    /// Fraction of the best fitness that --slim may cost on the way.
-    #[arg(long, value_name = "FRACTION", requires = "slim", default_value_t = 0.1, value_parser = unit)]
+    /// Fraction of the best fitness that --slim may cost on the way; most of it comes back once the scales are gone.
+    #[arg(long, value_name = "FRACTION", requires = "slim", default_value_t = 0.9, value_parser = unit)]
     pub(crate) slim_tolerance: f64,
     /// Decides initial weights, shuffling and augmentation.
     #[arg(long, default_value_t = 0)]

@@ -158,7 +158,7 @@ impl Job {
             recipe: &self.recipe,
             options: &self.options,
             validation: &self.validation,
-            compile: &|checkpoint| self.backend.detector(checkpoint),
+            compile: &|checkpoint| self.backend.steady_detector(checkpoint),
             train: &self.train,
             val: &self.yardstick.dataset,
             device: &self.backend.device,

@@ -290,7 +290,7 @@ impl Job<'_> {
             device: &self.backend.device,
             options,
             validation: &validation,
-            compile: &|checkpoint| self.backend.detector(checkpoint),
+            compile: &|checkpoint| self.backend.steady_detector(checkpoint),
             teacher: None,
             pruner: None,
             first_candidate: 0,
