@@ -9,6 +9,7 @@ mod bad_data;
 mod bad_images;
 mod bad_labels;
 mod bad_models;
+mod bench;
 mod channels;
 mod coco_eval;
 mod demo;

@@ -123,7 +123,7 @@ fn libtorch_in_a_build_without_it_names_the_feature_to_build_with() {
 fn a_device_that_does_not_exist_is_refused_with_those_that_do() {
     let case = Case::with_data();
     for device in ["gpu", "cuda:x", "cpu:1"] {
-        case.run(&format!("{VAL} --device {device}")).fails(&[device, "no device", "use cpu, cuda:0"]);
+        case.run(&format!("{VAL} --device {device}")).fails(&[device, "no device", "use cpu, flex, cuda:0"]);
     }
     case.run(&format!("{VAL} --device cpu")).ok();
 }

@@ -105,7 +105,7 @@ pub(crate) struct ValArgs {
     /// Which split of the data set, or `speed`.
     #[arg(long, value_enum, default_value = "val")]
     pub(crate) task: TaskArg,
-    /// Where to compute: cpu, cuda:0, tch, tch:cuda:0.
+    /// Where to compute: cpu, flex (Burn's own back end for it), cuda:0, tch, tch:cuda:0.
     #[arg(long, default_value = "cpu")]
     pub(crate) device: String,
     /// Threads that decode images [default: one per core, at most 8].
@@ -191,7 +191,7 @@ pub(crate) struct PruneArgs {
     /// Long side of the images that are looked at, in pixels.
     #[arg(long, visible_aliases = ["img", "img-size"], default_value_t = 640, value_parser = clap::value_parser!(u32).range(32..=8192))]
     pub(crate) imgsz: u32,
-    /// Where to compute what the network does on images: cpu, cuda:0, tch, tch:cuda:0.
+    /// Where to compute what the network does on images: cpu, flex (Burn's own back end for it), cuda:0, tch, tch:cuda:0.
     #[arg(long, default_value = "cpu")]
     pub(crate) device: String,
     /// Fold batch normalisation into the convolutions of the written file.

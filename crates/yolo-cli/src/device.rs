@@ -18,15 +18,17 @@ pub(crate) struct Backend {
     compiled: Option<Options>,
     /// Threads that share a batch on the device.
     threads: usize,
+    /// Whether kernels that were measured are kept between runs.
+    keeps_kernels: bool,
 }
 
 impl Backend {
     /// The back end called `name`: as [`parse`], where `cpu` compiles detectors for the processor and `flex` keeps
-    /// them on Burn's own back end.
+    /// them on Burn's own back end. With `no_cache`, nothing is read from the user's cache or written to it.
     ///
     /// # Errors
     /// As [`parse`], or no threads.
-    pub(crate) fn parse(name: &str) -> Result<Self> {
+    pub(crate) fn parse(name: &str, no_cache: bool) -> Result<Self> {
         let device = parse(name)?;
         let threads = if is_cpu(name) { cores() } else { 1 };
         let compiled = match name {
@@ -36,7 +38,7 @@ impl Backend {
             }
             _ => None,
         };
-        Ok(Self { device, compiled, threads })
+        Ok(Self { device, compiled, threads, keeps_kernels: !no_cache })
     }
 
     /// Whether detectors pass over zeros.
@@ -46,7 +48,8 @@ impl Backend {
 
     /// A network that is ready to be measured, on the kernels that are fastest here.
     pub(crate) fn detector(&self, checkpoint: &Checkpoint) -> yolo_train::Result<Detector> {
-        let store = KernelCache::new().map(|cache| Arc::new(cache) as Arc<dyn ChoiceStore>);
+        let cache = if self.keeps_kernels { KernelCache::new() } else { None };
+        let store = cache.map(|cache| Arc::new(cache) as Arc<dyn ChoiceStore>);
         self.compile(checkpoint, Selection::Measure, store)
     }
 
@@ -67,7 +70,7 @@ impl Backend {
         };
         let options = Options { selection, ..options.clone() };
         let detector = yolo_runtime::Detector::new(checkpoint, options, store)?;
-        Ok(Detector::Compiled(detector, self.device.clone()))
+        Ok(Detector::Compiled(Box::new(detector), self.device.clone()))
     }
 }
 

@@ -48,7 +48,13 @@ impl Density {
 
 /// Tile shapes of the dense kernels, the best first.
 fn dense_tiles(kernels: &Kernels) -> &'static [[usize; 2]] {
-    if kernels.many_registers { &[[8, 3], [6, 4], [4, 6], [4, 5]] } else { &[[4, 3], [6, 2], [2, 5]] }
+    // A tile of 4×3 would need all 16 registers, and one accumulator would go through memory.
+    if kernels.many_registers { &[[8, 3], [6, 4], [4, 6], [4, 5]] } else { &[[6, 2], [4, 2], [2, 5]] }
+}
+
+/// The tile for blocks of four channels.
+fn blocks_tile(kernels: &Kernels) -> [usize; 2] {
+    if kernels.many_registers { [4, 6] } else { [4, 2] }
 }
 
 /// Pixel vectors of the tiles of pairs and fours of channels.
@@ -70,7 +76,7 @@ pub(crate) fn families(conv: &Conv, density: Density, kernels: &Kernels) -> Vec<
     list.extend(short.map(|family| KernelId::new(family, tile, Pixels, 0)));
     let [pair, quad] = sparse_pixels(kernels);
     if density.taps_of_four < 970 {
-        list.push(KernelId::new(Blocks, [4, quad], Pixels, 0));
+        list.push(KernelId::new(Blocks, blocks_tile(kernels), Pixels, 0));
     }
     if density.weights < 950 {
         let block = sparse_block(conv);
@@ -104,7 +110,7 @@ pub(crate) fn variants(of: KernelId, conv: &Conv, kernels: &Kernels) -> Vec<Kern
                 KernelId::new(Blocks, [4, 5], Groups, 0),
             ]
         }
-        Blocks => vec![KernelId::new(Blocks, [4, 3], Groups, 0)],
+        Blocks => vec![KernelId::new(Blocks, [4, 2], Groups, 0)],
         Pair | Single | Quad | Zip => {
             let in_channels = conv.weight.len() / (conv.out_channels * conv.kernel[0] * conv.kernel[1]);
             let mut list = vec![with(of.pixels, block / 2), with(of.pixels * 4 / 5, block)];
@@ -122,9 +128,9 @@ pub(crate) fn variants(of: KernelId, conv: &Conv, kernels: &Kernels) -> Vec<Kern
 /// The kernel for a convolution of this density where nothing is timed; its weights may take `spare` bytes more
 /// than they have.
 pub(crate) fn heuristic(conv: &Conv, density: Density, kernels: &Kernels, spare: usize) -> KernelId {
-    let [pair, quad] = sparse_pixels(kernels);
+    let [pair, _] = sparse_pixels(kernels);
     if density.is_in_blocks() {
-        return KernelId::new(Blocks, [4, quad], Groups, 0);
+        return KernelId::new(Blocks, blocks_tile(kernels), Groups, 0);
     }
     let tile = dense_tiles(kernels)[0];
     let short = KernelId::new(Winograd2, tile, Pixels, 0);

@@ -4,10 +4,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use yolo_model::{Architecture, Checkpoint};
 
-use crate::Choices;
+use crate::candidates::Density;
+use crate::choice::Choices;
 use crate::error::{Result, RuntimeError};
 use crate::isa::Isa;
-use crate::network::Network;
+use crate::network::{Network, Op};
 use crate::plan::{Options, Plan, Selection};
 use crate::team::Team;
 
@@ -151,16 +152,10 @@ impl Detector {
         let isa = self.options.isa.map_or("", Isa::name);
         let mut key = format!("{isa} {threads} {:?}", network.input);
         for op in &network.ops {
-            if let crate::Op::Conv(conv) = op {
-                let zeros = conv.weight.iter().filter(|weight| **weight == 0.0).count();
-                key += &format!(
-                    " {} {} {zeros}/{} {:?} {:?}",
-                    conv.name,
-                    conv.out_channels,
-                    conv.weight.len(),
-                    conv.kernel,
-                    conv.stride
-                );
+            if let Op::Conv(conv) = op {
+                let density = Density::of(conv);
+                let weights = conv.weight.len();
+                key += &format!(" {} {weights} {:?} {:?} {density:?}", conv.name, conv.kernel, conv.stride);
             }
         }
         key

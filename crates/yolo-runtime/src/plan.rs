@@ -1,5 +1,6 @@
 //! A network made ready to run: fixed steps, one arena, packed weights.
 
+mod budget;
 mod exec;
 mod lower;
 mod tune;
@@ -54,7 +55,7 @@ impl Default for Options {
             selection: Selection::Heuristic,
             choices: Choices::new(),
             team: None,
-            weight_growth: 0.3,
+            weight_growth: 0.38,
         }
     }
 }
@@ -117,18 +118,17 @@ impl Plan {
         let values = values::Values::new(&network, &shapes, &tiling);
         check_distances(&values)?;
         let mut arena = AlignedBuffer::zeroed(values.arena);
-        let mut lowering = lower::Lowering::new(&network, &values, team.threads());
         if options.selection == Selection::Measure {
             fill_with_noise(arena.as_mut_slice());
         }
-        let mut tuner = tune::Tuner::new(
-            kernels,
-            &team,
-            network.batch,
-            arena.as_mut_slice(),
-            spare_bytes(&network, options.weight_growth),
-        );
+        let limit = weight_bytes(&network) * (1.0 + options.weight_growth);
+        let spare = weight_bytes(&network) * options.weight_growth;
+        let mut tuner = tune::Tuner::new(kernels, &team, network.batch, arena.as_mut_slice(), spare as usize);
+        let mut lowering = lower::Lowering::new(&network, &values, team.threads());
         lowering.run(&mut tuner, options)?;
+        if options.selection == Selection::Measure && budget::keep_within(&mut lowering.reports, limit) {
+            lowering = lowering.again(&mut tuner, options)?;
+        }
         let border_bytes = lowering.border_bytes();
         let (steps, reports) = (lowering.steps, lowering.reports);
         let scratch = steps.iter().map(|step| step.scratch(kernels.lanes)).max().unwrap_or(0);
@@ -233,10 +233,10 @@ impl Plan {
     }
 }
 
-/// How many bytes more than the weights themselves their packed forms may take.
-fn spare_bytes(network: &Network, growth: f64) -> usize {
+/// Bytes of the weights as they are.
+fn weight_bytes(network: &Network) -> f64 {
     let weights = |op: &Op| if let Op::Conv(conv) = op { conv.weight.len() } else { 0 };
-    (network.ops.iter().map(weights).sum::<usize>() as f64 * size_of::<f32>() as f64 * growth) as usize
+    (network.ops.iter().map(weights).sum::<usize>() * size_of::<f32>()) as f64
 }
 
 fn check_length(what: &'static str, expected: usize, found: usize) -> Result<()> {

@@ -14,7 +14,7 @@ pub enum Detector {
     /// On a device of Burn.
     Burn(OnDevice),
     /// Compiled for this processor; losses are computed on the device.
-    Compiled(yolo_runtime::Detector, Device),
+    Compiled(Box<yolo_runtime::Detector>, Device),
 }
 
 /// A network on a device of Burn.

@@ -80,7 +80,7 @@ pub(crate) struct PruneFinetuneArgs {
     /// Decides shuffling and augmentation.
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
-    /// Where to compute: cpu, cuda:0, tch, tch:cuda:0.
+    /// Where to compute: cpu, flex (Burn's own back end for it), cuda:0, tch, tch:cuda:0.
     #[arg(long, default_value = "cpu")]
     pub(crate) device: String,
     /// Threads that decode and augment images [default: one per core, at most 8].

@@ -61,7 +61,7 @@ pub(crate) struct SweepArgs {
     /// COCO annotations, where they are not at annotations/instances_SPLIT.json.
     #[arg(long, value_name = "FILE")]
     pub(crate) annotations: Option<PathBuf>,
-    /// Where to compute: cpu, cuda:0, tch, tch:cuda:0.
+    /// Where to compute: cpu, flex (Burn's own back end for it), cuda:0, tch, tch:cuda:0.
     #[arg(long, default_value = "cpu")]
     pub(crate) device: String,
     /// Threads that decode images [default: one per core, at most 8].

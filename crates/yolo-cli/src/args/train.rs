@@ -108,7 +108,7 @@ pub(crate) struct TrainArgs {
     /// Keep decoded images in memory.
     #[arg(long)]
     pub(crate) cache: bool,
-    /// Where to compute: cpu, cuda:0, tch, tch:cuda:0.
+    /// Where to compute: cpu, flex (Burn's own back end for it), cuda:0, tch, tch:cuda:0.
     #[arg(long, default_value = "cpu")]
     pub(crate) device: String,
     /// Threads that decode and augment images [default: one per core, at most 8].

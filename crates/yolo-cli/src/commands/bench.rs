@@ -7,7 +7,7 @@ mod peer;
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
 use serde::Serialize;
 use yolo_runtime::{Options, Selection, Team};
 
@@ -61,6 +61,14 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     }
     for path in &args.weights {
         let weights = Weights::load(path, args.offline)?;
+        let stride = weights.checkpoint.architecture.max_stride();
+        if let Some(side) = image.iter().find(|side| !side.is_multiple_of(stride)) {
+            let file = weights.path.display();
+            bail!(
+                "{file}: --imgsz {side} is not a multiple of its stride; {} is",
+                side.next_multiple_of(stride)
+            );
+        }
         for &backend in &args.backends {
             for &batch in &args.batch_size {
                 let contender = match backend {
@@ -120,7 +128,7 @@ fn measure(contenders: &mut [Contender], repetitions: usize) -> Result<Vec<Figur
             }
             if interrupt::requested() {
                 bar.finish_and_clear();
-                anyhow::bail!("interrupted");
+                bail!("interrupted");
             }
         }
         bar.set_position(repetition as u64 + 1);

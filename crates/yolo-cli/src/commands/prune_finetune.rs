@@ -76,7 +76,7 @@ struct Job {
 
 impl Job {
     fn new(args: &PruneFinetuneArgs, resumed: Option<&Path>, output: &Output) -> Result<Self> {
-        let backend = Backend::parse(&args.device)?;
+        let backend = Backend::parse(&args.device, args.no_cache)?;
         let recipe = recipe(args)?;
         let mut weights = Weights::load(&args.weights, args.offline)?;
         if weights.checkpoint.architecture.fused {

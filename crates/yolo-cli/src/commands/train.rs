@@ -42,7 +42,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
         None => args.clone(),
     };
     let args = &flags;
-    let backend = Backend::parse(&args.device)?;
+    let backend = Backend::parse(&args.device, args.no_cache)?;
     let config = data_config(&args.data)?;
     let train_set = open_split(&config, Split::Train, args.no_cache)?;
     let val_set = open_split(&config, Split::Val, args.no_cache)?;

@@ -29,7 +29,7 @@ const SHOWN_CLASSES: usize = 50;
 
 /// Validates a checkpoint on a data set and writes `results.json`.
 pub(crate) fn run(args: &ValArgs) -> Result<()> {
-    let backend = Backend::parse(&args.device)?;
+    let backend = Backend::parse(&args.device, args.no_cache)?;
     warn_about_flags(args);
     let output = Output::new(args.json);
     let weights = Weights::load(&args.weights, args.offline)?;

@@ -70,6 +70,17 @@ impl<'a> Lowering<'a> {
         Ok(())
     }
 
+    /// The same with the kernels that the reports say now.
+    pub(crate) fn again(self, tuner: &mut Tuner<'_>, options: &Options) -> Result<Self> {
+        let choices = self.reports.iter().map(|report| (report.name.clone(), report.chosen)).collect();
+        let mut again = Self::new(self.network, self.values, self.threads);
+        again.run(tuner, &Options { choices, ..options.clone() })?;
+        for (report, before) in again.reports.iter_mut().zip(self.reports) {
+            report.candidates = before.candidates;
+        }
+        Ok(again)
+    }
+
     /// A convolution that makes `value`, and `twin` of its last channels.
     fn conv(
         &mut self,

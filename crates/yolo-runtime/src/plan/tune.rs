@@ -49,7 +49,7 @@ pub(crate) struct Tuner<'a> {
     pub(crate) batch: usize,
     /// The arena of the plan in the making; its contents do not matter yet.
     pub(crate) arena: &'a mut [f32],
-    /// Bytes by which the weights of the convolutions to come may grow for the sake of speed.
+    /// Bytes by which the weights of the convolutions to come may grow where kernels are guessed.
     spare: usize,
     known: HashMap<Case, (KernelId, Vec<(KernelId, f64)>)>,
 }
@@ -131,9 +131,7 @@ impl<'a> Tuner<'a> {
             is_activated: conv.activation != crate::network::Activation::None,
             density: Density { weights: round(density.weights), taps_of_four: round(density.taps_of_four) },
         };
-        if let Some((kernel, times)) = self.known.get(&case)
-            && kernel.extra_bytes(conv) <= self.spare
-        {
+        if let Some((kernel, times)) = self.known.get(&case) {
             return Ok((*kernel, times.clone()));
         }
         let mut trials = Vec::new();
@@ -158,7 +156,7 @@ impl<'a> Tuner<'a> {
         trials: &mut Vec<Trial>,
     ) -> Result<()> {
         for &kernel in kernels {
-            if !self.exists(kernel, conv) || kernel.extra_bytes(conv) > self.spare {
+            if !self.exists(kernel, conv) {
                 continue;
             }
             let step = self.make(conv, kernel, places)?;

@@ -9,8 +9,9 @@ use super::contender::Contender;
 pub(super) fn lines(contender: &Contender) -> Vec<String> {
     let Some(plan) = contender.plan() else { return Vec::new() };
     let mut lines = vec![String::new(), format!("{} (batch {})", contender.name, contender.batch)];
+    let width = plan.convolutions().iter().map(|report| report.name.len()).max().unwrap_or(0).max(11);
     lines.push(format!(
-        "{:<20}{:>16}{:>4}{:>10}{:>8}{:>10}{:>10}  {}",
+        "{:<width$}{:>16}{:>4}{:>10}{:>8}{:>10}{:>10}  {}",
         "convolution", "out×in×kernel", "s", "output", "zeros", "dense ms", "sparse ms", "kernel"
     ));
     let mut sums = [0.0; 3];
@@ -19,7 +20,7 @@ pub(super) fn lines(contender: &Contender) -> Vec<String> {
         let time = |best: Option<(KernelId, f64)>| best.map_or("-".to_owned(), |(_, ms)| format!("{ms:.3}"));
         let [out, inputs, height, width] = report.weight;
         lines.push(format!(
-            "{:<20}{:>16}{:>4}{:>10}{:>8}{:>10}{:>10}  {}",
+            "{:<width$}{:>16}{:>4}{:>10}{:>8}{:>10}{:>10}  {}",
             report.name,
             format!("{out}×{inputs}×{height}×{width}"),
             report.stride[0],
@@ -78,6 +79,8 @@ pub(super) fn json(contender: &Contender) -> Option<Value> {
 
 /// The fastest dense, or the fastest sparse, kernel of those that were timed.
 fn fastest(report: &ConvReport, sparse: bool) -> Option<(KernelId, f64)> {
-    let kernels = report.candidates.iter().filter(|(kernel, _)| (kernel.family != Family::Dense) == sparse);
+    use Family::{Blocks, Pair, Quad, Single, Zip};
+    let is_sparse = |kernel: &KernelId| matches!(kernel.family, Blocks | Single | Pair | Quad | Zip);
+    let kernels = report.candidates.iter().filter(|(kernel, _)| is_sparse(kernel) == sparse);
     kernels.min_by(|a, b| a.1.total_cmp(&b.1)).copied()
 }
