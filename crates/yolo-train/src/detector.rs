@@ -61,6 +61,14 @@ impl Detector {
         }
     }
 
+    /// Makes ready for images of `[height, width]`, so that it does not count as their time.
+    pub(crate) fn prepare(&self, size: [usize; 2]) -> Result<()> {
+        if let Self::Compiled(detector, _) = self {
+            detector.plan(1, size)?;
+        }
+        Ok(())
+    }
+
     /// Turns bytes into floats, where the network runs.
     pub(crate) fn take(&self, batch: &Batch) -> Result<Input> {
         let (n, size) = (batch.samples.len(), [batch.height, batch.width]);

@@ -204,6 +204,7 @@ fn detect_batch(
     if batch.samples.is_empty() {
         return Ok(Found::default());
     }
+    detector.prepare([batch.height, batch.width])?;
     let start = Instant::now();
     let input = detector.take(batch)?;
     clock.preprocess += start.elapsed();

@@ -136,18 +136,13 @@ fn time(stages: &[Stage]) -> Row {
         }
         _ => false,
     };
-    let ms = |stage: &Stage| stage.figures.speed_ms.inference;
-    let percent = match (stages.first(), stages.last()) {
-        (Some(first), Some(last)) => relative(ms(first), ms(last)),
-        _ => None,
-    };
     Row {
         group: SPEED.to_owned(),
         label: "ms per image".to_owned(),
-        values: stages.iter().map(|stage| Some(format!("{:.1}", ms(stage)))).collect(),
+        values: stages.iter().map(|stage| Some(format!("{:.1}", stage.figures.speed_ms.inference))).collect(),
+        // Images are loaded on the same cores meanwhile, so a small difference may be noise.
         change: match stages.last().is_some_and(|last| last.skips_zeros) {
-            true => percent.map(|percent| format!("{} %", signed(percent))),
-            // Zeros do not change what this back end computes; a difference would be noise.
+            true => Some("`bench` tells more".to_owned()),
             false => zeros_only.then(|| "zeros: no gain".to_owned()),
         },
         better: None,
