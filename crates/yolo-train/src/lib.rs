@@ -1,7 +1,7 @@
 //! Models meet data here: validation of a detector, its training, and the fine-tuning of what pruning left.
 //!
 //! ```text
-//! Dataset ── plan_batches ── Loader ── images ── Yolo::forward ── decode ── nms ── Validation
+//! Dataset ── plan_batches ── Loader ── images ── Detector ── decode ── nms ── Validation
 //! Dataset ── epoch_plans ── TrainLoader ── images ── Yolo::forward ── DetectionLoss ── gradients
 //!                                                                                        │
 //!      best, last, results.csv ── validation ── Ema ◄── Optimizer ◄── clip ◄── Masks ◄───┘
@@ -14,14 +14,14 @@
 //! ```
 //! use burn::tensor::Device;
 //! use yolo_data::dataset::Dataset;
-//! use yolo_model::{Checkpoint, Yolo};
-//! use yolo_train::{ValidationOptions, validate};
+//! use yolo_model::Checkpoint;
+//! use yolo_train::{Detector, ValidationOptions, validate};
 //!
 //! /// mAP50-95 of a checkpoint at 640 pixels.
 //! fn measure(checkpoint: &Checkpoint, dataset: &Dataset, device: &Device) -> yolo_train::Result<f64> {
-//!     let model = Yolo::from_checkpoint(&checkpoint.fuse()?, device)?;
+//!     let detector = Detector::on_device(&checkpoint.fuse()?, device, 2)?;
 //!     let done = |images| eprintln!("{images} images");
-//!     Ok(validate(&model, dataset, device, &ValidationOptions::new(640), done)?.native.map)
+//!     Ok(validate(&detector, dataset, &ValidationOptions::new(640), done)?.native.map)
 //! }
 //! ```
 
