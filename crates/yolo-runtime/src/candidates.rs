@@ -4,7 +4,7 @@ use crate::choice::{Family, KernelId, Order};
 use crate::kernels::Kernels;
 use crate::network::Conv;
 use crate::steps::winograd_fits;
-use Family::{Blocks, Dense, Pair, Quad, Single, Winograd2, Winograd4, WinogradStrided, Zip};
+use Family::{Blocks, Dense, Pair, Patch, Quad, Winograd2, Winograd4, WinogradStrided, Zip};
 use Order::{Groups, Pixels};
 
 /// What the choice depends on.
@@ -62,6 +62,13 @@ fn sparse_pixels(kernels: &Kernels) -> [usize; 2] {
     if kernels.many_registers { [10, 6] } else { [6, 3] }
 }
 
+/// Output channels and pixel vectors of the tiles of patches.
+fn patches(kernels: &Kernels) -> impl Iterator<Item = [usize; 2]> {
+    let tiles: &[[usize; 2]] =
+        if kernels.many_registers { &[[2, 10], [2, 15], [1, 20]] } else { &[[2, 5], [1, 10], [1, 15]] };
+    tiles.iter().copied()
+}
+
 /// Input channels whose part of a tile fits into the first cache.
 fn sparse_block(conv: &Conv) -> usize {
     if conv.kernel == [1, 1] { 64 } else { (144 / (conv.kernel[0] * conv.kernel[1])).max(4) }
@@ -82,6 +89,7 @@ pub(crate) fn families(conv: &Conv, density: Density, kernels: &Kernels) -> Vec<
         let block = sparse_block(conv);
         list.push(KernelId::new(Pair, [2, pair], Pixels, block));
         list.push(KernelId::new(Zip, [2, pair], Pixels, block));
+        list.extend(patches(kernels).map(|tile| KernelId::new(Patch, tile, Pixels, block)));
         if density.weights > 400 {
             list.push(KernelId::new(Quad, [4, quad], Pixels, block));
         }
@@ -111,9 +119,12 @@ pub(crate) fn variants(of: KernelId, conv: &Conv, kernels: &Kernels) -> Vec<Kern
             ]
         }
         Blocks => vec![KernelId::new(Blocks, [4, 2], Groups, 0)],
-        Pair | Single | Quad | Zip => {
+        Pair | Patch | Quad | Zip => {
             let in_channels = conv.weight.len() / (conv.out_channels * conv.kernel[0] * conv.kernel[1]);
-            let mut list = vec![with(of.pixels, block / 2), with(of.pixels * 4 / 5, block)];
+            let mut list = vec![with(of.pixels, block / 2)];
+            if of.family != Patch {
+                list.push(with(of.pixels * 4 / 5, block));
+            }
             if block < in_channels {
                 list.push(with(of.pixels, block * 2));
             }

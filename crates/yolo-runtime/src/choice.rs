@@ -2,7 +2,7 @@
 
 use crate::error::{Result, RuntimeError};
 use crate::kernels::Kernels;
-use crate::kernels::tile::{BatchKernel, TileKernel};
+use crate::kernels::tile::{BatchKernel, PATCH_WIDTH, TileKernel, ZipKernel};
 use crate::network::Conv;
 pub use crate::pack::Family;
 use std::collections::BTreeMap;
@@ -61,10 +61,10 @@ pub struct ConvReport {
 const FAMILIES: [(Family, &str); 9] = [
     (Family::Dense, "dense"),
     (Family::Blocks, "blocks"),
-    (Family::Single, "single"),
     (Family::Pair, "pair"),
     (Family::Quad, "quad"),
     (Family::Zip, "zip"),
+    (Family::Patch, "patch"),
     (Family::Winograd2, "winograd2"),
     (Family::Winograd4, "winograd4"),
     (Family::WinogradStrided, "winograds2"),
@@ -144,18 +144,35 @@ impl KernelId {
         conv.weight.len() * size_of::<f32>() * (places - 9) / 9
     }
 
+    /// The entry points for 1.. pixel vectors up to this kernel's, or 1.. rows of a patch, of a convolution whose
+    /// columns are `stride` apart; `None` where there is no such kernel with zipped lists.
+    pub(crate) fn zips(self, kernels: &'static Kernels, stride: usize) -> Option<&'static [ZipKernel]> {
+        if self.order != Order::Pixels || self.pixels == 0 {
+            return None;
+        }
+        match self.family {
+            Family::Zip if self.channels == 2 => kernels.zip.get(..self.pixels),
+            Family::Patch if self.pixels.is_multiple_of(PATCH_WIDTH) => {
+                let of_stride = kernels.patch.get(self.channels.checked_sub(1)?)?;
+                of_stride.get(stride.checked_sub(1)?)?.get(..self.pixels / PATCH_WIDTH)
+            }
+            _ => None,
+        }
+    }
+
+    /// Pixel vectors in a row of a tile whose rows are evenly spaced; 1 where any vectors make a tile.
+    pub(crate) fn row(self) -> usize {
+        if self.family == Family::Patch { PATCH_WIDTH } else { 1 }
+    }
+
     /// The entry points for 1.. pixel vectors up to this kernel's; `None` where there is no such kernel.
     pub(crate) fn tiles(self, kernels: &'static Kernels) -> Option<&'static [TileKernel]> {
         let tiles = match (self.family, self.channels) {
-            (Family::Dense | Family::Blocks | Family::Single, 1) => kernels.full_1,
-            (Family::Dense | Family::Blocks, 2) => kernels.full_2,
             (Family::Dense | Family::Blocks, 4) => kernels.full_4,
             (Family::Dense | Family::Blocks, 6) => kernels.full_6,
             (Family::Dense | Family::Blocks, 8) => kernels.full_8,
             (Family::Pair, 2) => kernels.pair,
             (Family::Quad, 4) => kernels.quad,
-            // For the count of its sizes only: its kernels are `Kernels::zip`.
-            (Family::Zip, 2) if self.order == Order::Pixels => kernels.pair,
             _ => return None,
         };
         let fits = self.block == 0 || self.order == Order::Pixels;
@@ -171,7 +188,7 @@ mod tests {
     #[test]
     fn kernels_have_names_that_can_be_read_back() {
         for text in
-            ["dense-8x3-g", "dense-4x6-p", "blocks-4x6-g", "single-1x10-p64", "pair-2x10-p", "quad-4x6-p16"]
+            ["dense-8x3-g", "dense-4x6-p", "blocks-4x6-g", "patch-1x10-p64", "pair-2x10-p", "quad-4x6-p16"]
         {
             assert_eq!(text.parse::<KernelId>().unwrap().to_string(), text);
         }

@@ -12,14 +12,14 @@ pub enum Family {
     Dense,
     /// The taps at which any channel of the group has a weight.
     Blocks,
-    /// For every channel its own non-zero taps.
-    Single,
     /// Two channels: the taps of both, of the first, of the second.
     Pair,
     /// Four channels: the taps of each of the 15 sets of channels.
     Quad,
     /// For every channel its own non-zero taps, channels of like numbers of them two by two.
     Zip,
+    /// The same, or one channel at a time, for patches: rows of 5 vectors.
+    Patch,
     /// Dense, by short convolutions of 2×2 outputs, for 3×3 windows of stride 1.
     Winograd2,
     /// Dense, by short convolutions of 4×4 outputs, for 3×3 windows of stride 1. Rounds about ten times as
@@ -61,9 +61,9 @@ pub(crate) struct Segment {
 #[derive(Debug, Default)]
 pub(crate) struct Zipped {
     pub(crate) runs: Vec<ZipRun>,
-    pub(crate) channels: Vec<[u16; 2]>,
-    pub(crate) taps: Vec<[u32; 2]>,
-    pub(crate) weights: Vec<[f32; 2]>,
+    pub(crate) channels: Vec<u16>,
+    pub(crate) taps: Vec<u32>,
+    pub(crate) weights: Vec<f32>,
     /// `[parts, blocks]`: one part of the output channels in one block of input channels.
     pub(crate) parts: Vec<ZipPart>,
 }
@@ -77,8 +77,8 @@ pub(crate) struct ZipPart {
 }
 
 impl Zipped {
-    /// Packs for parts of `part` output channels and blocks of `block` input channels.
-    pub(crate) fn new(conv: &Conv, layout: &PlaneLayout, part: usize, block: usize) -> Self {
+    /// Packs `set` channels at a time, for parts of `part` output channels and blocks of `block` input channels.
+    pub(crate) fn new(conv: &Conv, layout: &PlaneLayout, set: usize, part: usize, block: usize) -> Self {
         let filter = conv.weight.len() / conv.out_channels;
         let in_channels = filter / (conv.kernel[0] * conv.kernel[1]);
         let block = if block == 0 { in_channels } else { block.min(in_channels) };
@@ -88,36 +88,37 @@ impl Zipped {
                 .map(|channel| &conv.weight[channel * filter..][..filter])
                 .collect();
             for first in (0..in_channels).step_by(block) {
-                zipped.push(&taps(conv, layout, first..(first + block).min(in_channels)), &rows);
+                zipped.push(&taps(conv, layout, first..(first + block).min(in_channels)), &rows, set);
             }
         }
         zipped
     }
 
-    fn push(&mut self, taps: &[Tap], rows: &[&[f32]]) {
+    fn push(&mut self, taps: &[Tap], rows: &[&[f32]], set: usize) {
         let starts = [self.runs.len(), self.channels.len(), self.taps.len()];
         let list = |row: &&[f32]| -> Vec<(u32, f32)> {
             let entry = |tap: &Tap| (tap.distance, row[tap.at]);
             taps.iter().map(entry).filter(|(_, weight)| *weight != 0.0).collect()
         };
         let mut lists: Vec<(u16, Vec<(u32, f32)>)> = (0..).zip(rows.iter().map(list)).collect();
-        if lists.len() % 2 == 1 {
+        while !lists.len().is_multiple_of(set) {
             // The partner of the last channel has sums that nobody reads.
-            lists.push((rows.len() as u16, Vec::new()));
+            lists.push((lists.len() as u16, Vec::new()));
         }
         lists.sort_by_key(|(_, list)| std::cmp::Reverse(list.len()));
-        for pair in lists.chunks_exact(2) {
-            let [(a, longer), (b, shorter)] = pair else { continue };
-            let count = longer.len() as u32;
+        for lists in lists.chunks_exact(set) {
+            let longest = &lists[0].1;
             match self.runs[starts[0]..].last_mut() {
-                Some(run) if run.taps == count => run.pairs += 1,
-                _ => self.runs.push(ZipRun { pairs: 1, taps: count }),
+                Some(run) if run.taps as usize == longest.len() => run.sets += 1,
+                _ => self.runs.push(ZipRun { sets: 1, taps: longest.len() as u32 }),
             }
-            self.channels.push([*a, *b]);
-            for (at, &(tap, weight)) in longer.iter().enumerate() {
-                let (other_tap, other_weight) = shorter.get(at).copied().unwrap_or((tap, 0.0));
-                self.taps.push([tap, other_tap]);
-                self.weights.push([weight, other_weight]);
+            self.channels.extend(lists.iter().map(|(channel, _)| channel));
+            for (at, &(tap, _)) in longest.iter().enumerate() {
+                for (_, list) in lists {
+                    let (tap, weight) = list.get(at).copied().unwrap_or((tap, 0.0));
+                    self.taps.push(tap);
+                    self.weights.push(weight);
+                }
             }
         }
         self.parts.push(ZipPart {
@@ -165,7 +166,7 @@ impl Packed {
             blocks: in_channels.div_ceil(block),
             groups: conv.out_channels.div_ceil(channels),
         };
-        if family == Family::Zip {
+        if family.is_zipped() {
             // Its lists are made when it is known which channels a chunk has: see `Zipped`.
             return packed;
         }
@@ -241,6 +242,16 @@ impl Packed {
 }
 
 impl Family {
+    /// Whether zeros take no time.
+    pub fn skips_zeros(self) -> bool {
+        matches!(self, Self::Blocks | Self::Pair | Self::Quad | Self::Zip | Self::Patch)
+    }
+
+    /// Whether the taps of channels are zipped.
+    pub(crate) fn is_zipped(self) -> bool {
+        matches!(self, Self::Zip | Self::Patch)
+    }
+
     /// The sets of channels that have a list each; `None` for one list of all channels.
     fn masks(self) -> Option<&'static [u32]> {
         match self {

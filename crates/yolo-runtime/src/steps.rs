@@ -6,7 +6,7 @@ mod maps;
 mod output;
 mod winograd;
 
-pub(crate) use conv::{ConvPlaces, ConvStep};
+pub(crate) use conv::{ConvPlaces, ConvStep, Entries};
 pub(crate) use maps::{AddStep, BorderStep, CopyStep, PoolStep};
 pub(crate) use output::{DecodeStep, InputStep, MapStep, Outlet};
 

@@ -16,10 +16,6 @@ pub(crate) struct Kernels {
     pub(crate) lanes: usize,
     /// Whether there are 32 vector registers, not 16.
     pub(crate) many_registers: bool,
-    /// One channel, 1.. pixel vectors.
-    pub(crate) full_1: &'static [TileKernel],
-    /// Two channels, 1.. pixel vectors.
-    pub(crate) full_2: &'static [TileKernel],
     /// Four channels, 1.. pixel vectors.
     pub(crate) full_4: &'static [TileKernel],
     /// Six channels, 1.. pixel vectors.
@@ -32,6 +28,8 @@ pub(crate) struct Kernels {
     pub(crate) quad: &'static [TileKernel],
     /// Two channels with zipped lists, 1.. pixel vectors.
     pub(crate) zip: &'static [ZipKernel],
+    /// One or two channels with zipped lists, for patches of 1.. rows: `[channels − 1][stride − 1]`.
+    pub(crate) patch: [[&'static [ZipKernel]; 2]; 2],
     /// Products of four channels, 1.. patches.
     pub(crate) batch_4: &'static [BatchKernel],
     /// Products of six channels, 1.. patches.
@@ -103,7 +101,12 @@ macro_rules! entry_points {
             $(#[$feature])?
             unsafe fn zip<const NP: usize>(z: &tile::Zip<'_>) {
                 // SAFETY: as above.
-                unsafe { tile::zip::<Unit, NP>(Unit::assume(), z) }
+                unsafe { tile::zip::<Unit, 2, NP, 1, 1>(Unit::assume(), z) }
+            }
+            $(#[$feature])?
+            unsafe fn patch<const C: usize, const R: usize, const STRIDE: usize>(z: &tile::Zip<'_>) {
+                // SAFETY: as above.
+                unsafe { tile::zip::<Unit, C, R, { tile::PATCH_WIDTH }, STRIDE>(Unit::assume(), z) }
             }
             $(#[$feature])?
             unsafe fn batch<const NC: usize, const NP: usize>(b: &tile::Batch<'_>) {
@@ -171,14 +174,6 @@ macro_rules! entry_points {
             pub(in super::super) static KERNELS: Kernels = Kernels {
                 lanes: Unit::LANES,
                 many_registers: $many,
-                full_1: &[
-                    full::<1, 1>, full::<1, 2>, full::<1, 3>, full::<1, 4>, full::<1, 5>, full::<1, 6>,
-                    full::<1, 7>, full::<1, 8>, full::<1, 9>, full::<1, 10>,
-                ],
-                full_2: &[
-                    full::<2, 1>, full::<2, 2>, full::<2, 3>, full::<2, 4>, full::<2, 5>, full::<2, 6>,
-                    full::<2, 7>, full::<2, 8>, full::<2, 9>, full::<2, 10>,
-                ],
                 full_4: &[full::<4, 1>, full::<4, 2>, full::<4, 3>, full::<4, 4>, full::<4, 5>, full::<4, 6>],
                 full_6: &[full::<6, 1>, full::<6, 2>, full::<6, 3>, full::<6, 4>],
                 full_8: &[full::<8, 1>, full::<8, 2>, full::<8, 3>],
@@ -190,6 +185,16 @@ macro_rules! entry_points {
                 zip: &[
                     zip::<1>, zip::<2>, zip::<3>, zip::<4>, zip::<5>, zip::<6>, zip::<7>, zip::<8>, zip::<9>,
                     zip::<10>,
+                ],
+                patch: [
+                    [
+                        &[patch::<1, 1, 1>, patch::<1, 2, 1>, patch::<1, 3, 1>, patch::<1, 4, 1>],
+                        &[patch::<1, 1, 2>, patch::<1, 2, 2>, patch::<1, 3, 2>, patch::<1, 4, 2>],
+                    ],
+                    [
+                        &[patch::<2, 1, 1>, patch::<2, 2, 1>, patch::<2, 3, 1>],
+                        &[patch::<2, 1, 2>, patch::<2, 2, 2>, patch::<2, 3, 2>],
+                    ],
                 ],
                 batch_4: &[
                     batch::<4, 1>, batch::<4, 2>, batch::<4, 3>, batch::<4, 4>, batch::<4, 5>, batch::<4, 6>,

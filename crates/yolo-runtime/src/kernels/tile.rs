@@ -71,7 +71,7 @@ unsafe fn pixel_spans<const NP: usize>(tile: &Tile<'_>) -> [Span; NP] {
     spans
 }
 
-/// All channels share every tap: dense layers, block-sparse layers, single channels.
+/// All channels share every tap: dense and block-sparse layers.
 ///
 /// # Safety
 /// That of [`TileKernel`].
@@ -166,24 +166,25 @@ pub(crate) unsafe fn batch<S: Simd, const NC: usize, const NP: usize>(s: S, b: &
     }
 }
 
-/// What a kernel for zipped lists works on: pairs of channels, each with taps of its own, as many for both.
+/// What a kernel for zipped lists works on: one or two channels at a time, each with taps of its own, as many for
+/// both.
 pub(crate) struct Zip<'a> {
     /// The input image.
     pub(crate) input: Span,
-    /// Where the first tap of each pixel vector lies in the input: `NP` numbers.
+    /// Where the first tap of each pixel vector lies in the input.
     pub(crate) pixels: &'a [u32],
-    /// Pairs with the same number of taps follow each other, so that the processor foresees the ends of their
+    /// Sets with the same number of taps follow each other, so that the processor foresees the ends of their
     /// loops.
     pub(crate) runs: &'a [ZipRun],
-    /// The channels of each pair.
-    pub(crate) channels: &'a [[u16; 2]],
-    /// Distances of the taps of both channels, pair after pair.
-    pub(crate) taps: &'a [[u32; 2]],
+    /// The channels of each set.
+    pub(crate) channels: &'a [u16],
+    /// Distances of the taps of a set's channels, in turn, set after set.
+    pub(crate) taps: &'a [u32],
     /// Their weights.
-    pub(crate) weights: &'a [[f32; 2]],
+    pub(crate) weights: &'a [f32],
     /// What the sums start from, one number per channel; `None` to go on from `sums`.
     pub(crate) bias: Option<&'a [f32]>,
-    /// The sums, `[channels, NP]` vectors.
+    /// The sums, `[channels, pixels]` vectors.
     pub(crate) sums: Span,
     /// Taps that the next tile will read, asked for on the way.
     pub(crate) next_taps: &'a [u32],
@@ -191,69 +192,87 @@ pub(crate) struct Zip<'a> {
     pub(crate) next_pixels: &'a [u32],
 }
 
-/// Pairs of channels with the same number of taps.
+/// Sets of channels with the same number of taps.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ZipRun {
-    pub(crate) pairs: u32,
+    pub(crate) sets: u32,
     pub(crate) taps: u32,
 }
 
 /// A kernel for one size of tile.
 ///
 /// # Safety
-/// The processor has the instructions; there are `NP` pixels; channels have sums and biases; every tap of every
-/// pixel lies in `input`, which nobody writes to; nobody else uses `sums`.
+/// The processor has the instructions; there are as many pixels as the kernel is for, and where it is for rows,
+/// those of a row are evenly spaced; channels have sums and biases; every tap of every pixel lies in `input`,
+/// which nobody writes to; nobody else uses `sums`.
 pub(crate) type ZipKernel = unsafe fn(&Zip<'_>);
 
-/// Two channels at a time, each with its own taps.
+/// Pixel vectors in a row of a patch.
+pub(crate) const PATCH_WIDTH: usize = 5;
+
+/// `C` channels at a time, each with its own taps, for `R` rows of `W` pixel vectors that lie `STRIDE` vectors from
+/// each other. Rows leave the compiler one address for all of their vectors.
 ///
 /// # Safety
 /// That of [`ZipKernel`].
 #[inline(always)]
-pub(crate) unsafe fn zip<S: Simd, const NP: usize>(s: S, z: &Zip<'_>) {
-    let mut pixels = [z.input; NP];
-    for p in 0..NP {
+pub(crate) unsafe fn zip<S: Simd, const C: usize, const R: usize, const W: usize, const STRIDE: usize>(
+    s: S,
+    z: &Zip<'_>,
+) {
+    let mut rows = [z.input; R];
+    for r in 0..R {
         // SAFETY: by the contract of the kernel.
-        pixels[p] = unsafe { z.input.from(z.pixels[p] as usize) };
+        rows[r] = unsafe { z.input.from(z.pixels[r * W] as usize) };
     }
-    let share = z.next_taps.len().div_ceil(z.channels.len().max(1));
-    let (mut pair, mut entry) = (0, 0);
+    let sets = z.channels.as_chunks::<C>().0;
+    let (all_taps, all_weights) = (z.taps.as_chunks::<C>().0, z.weights.as_chunks::<C>().0);
+    let share = z.next_taps.len().div_ceil(sets.len().max(1));
+    let (mut set, mut entry) = (0, 0);
     for run in z.runs {
         let count = run.taps as usize;
-        for _ in 0..run.pairs {
-            let channels = z.channels[pair].map(usize::from);
-            let mut sums = [[s.splat(0.0); NP]; 2];
+        for _ in 0..run.sets {
+            let channels = sets[set].map(usize::from);
+            let mut sums = [[[s.splat(0.0); W]; R]; C];
             // SAFETY: by the contract of the kernel.
             unsafe {
-                for c in 0..2 {
-                    for p in 0..NP {
-                        sums[c][p] = match z.bias {
-                            Some(bias) => s.splat(bias[channels[c]]),
-                            None => z.sums.load(s, (channels[c] * NP + p) * S::LANES),
-                        };
-                    }
-                }
-                for (taps, weights) in z.taps[entry..][..count].iter().zip(&z.weights[entry..][..count]) {
-                    for c in 0..2 {
-                        let w = s.splat(weights[c]);
-                        for p in 0..NP {
-                            sums[c][p] = s.mul_add(w, pixels[p].load(s, taps[c] as usize), sums[c][p]);
+                for c in 0..C {
+                    for r in 0..R {
+                        for w in 0..W {
+                            sums[c][r][w] = match z.bias {
+                                Some(bias) => s.splat(bias[channels[c]]),
+                                None => z.sums.load(s, ((channels[c] * R + r) * W + w) * S::LANES),
+                            };
                         }
                     }
                 }
-                for c in 0..2 {
-                    for p in 0..NP {
-                        z.sums.store(s, (channels[c] * NP + p) * S::LANES, sums[c][p]);
+                for (taps, weights) in all_taps[entry..][..count].iter().zip(&all_weights[entry..][..count]) {
+                    for c in 0..C {
+                        let weight = s.splat(weights[c]);
+                        let tap = taps[c] as usize;
+                        for r in 0..R {
+                            for w in 0..W {
+                                let x = rows[r].load(s, tap + w * STRIDE * S::LANES);
+                                sums[c][r][w] = s.mul_add(weight, x, sums[c][r][w]);
+                            }
+                        }
+                    }
+                }
+                for c in 0..C {
+                    for r in 0..R {
+                        for w in 0..W {
+                            z.sums.store(s, ((channels[c] * R + r) * W + w) * S::LANES, sums[c][r][w]);
+                        }
                     }
                 }
             }
-            for &tap in z.next_taps.iter().skip(pair * share).take(share) {
+            for &tap in z.next_taps.iter().skip(set * share).take(share) {
                 for &pixel in z.next_pixels {
                     z.input.prefetch((pixel + tap) as usize);
                 }
             }
             entry += count;
-            pair += 1;
+            set += 1;
         }
     }
 }

@@ -12,7 +12,7 @@ fn bytes(report: &ConvReport, kernel: KernelId) -> f64 {
         Family::Winograd4 => weights * 36.0 / 9.0,
         Family::WinogradStrided => weights * 25.0 / 9.0,
         // Every weight that is left comes with the place of its tap.
-        Family::Blocks | Family::Single | Family::Pair | Family::Quad | Family::Zip => {
+        Family::Blocks | Family::Pair | Family::Quad | Family::Zip | Family::Patch => {
             2.0 * weights * (1.0 - report.sparsity)
         }
     }

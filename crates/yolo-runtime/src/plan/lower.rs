@@ -7,8 +7,8 @@ use crate::error::Result;
 use crate::network::{Conv, Network, Op, Output, ValueId};
 use crate::steps::ConvPlaces;
 use crate::steps::{
-    AddStep, BorderStep, ConvStep, CopyStep, DecodeStep, InputStep, MapStep, Outlet, Place, PoolStep, Step,
-    WinogradStep, winograd_fits,
+    AddStep, BorderStep, ConvStep, CopyStep, DecodeStep, Entries, InputStep, MapStep, Outlet, Place,
+    PoolStep, Step, WinogradStep, winograd_fits,
 };
 use crate::tiling::{BorderTable, PlaneLayout};
 use std::collections::HashMap;
@@ -225,7 +225,7 @@ fn joined(a: &Conv, b: &Conv) -> Conv {
     }
 }
 
-/// Makes the step of a convolution on a kernel that is known to exist.
+/// The step of a convolution on a kernel, if there is such a kernel and it can do the convolution.
 pub(crate) fn conv_step(
     conv: &Conv,
     kernel: crate::choice::KernelId,
@@ -237,6 +237,7 @@ pub(crate) fn conv_step(
         let step = WinogradStep::new(conv, kernel, batches, places, batch, threads);
         return Some(Step::Winograd(Box::new(step)));
     }
-    let step = ConvStep::new(conv, kernel, kernel.tiles(kernels)?, places, batch, threads);
+    let entries = Entries::of(kernel, conv, places, kernels)?;
+    let step = ConvStep::new(conv, (kernel, entries), places, batch, threads);
     Some(Step::Conv(Box::new(step)))
 }

@@ -8,18 +8,18 @@ use crate::error::{Result, RuntimeError};
 use crate::kernels::Kernels;
 use crate::memory::AlignedBuffer;
 use crate::network::Conv;
-use crate::steps::{ConvPlaces, Step, winograd_fits};
+use crate::steps::{ConvPlaces, Entries, Step, winograd_fits};
 use crate::team::Team;
 use std::collections::HashMap;
 
 /// A candidate that needs this much longer than the best so far is not run again.
 const HOPELESS: f64 = 1.25;
-/// Seconds that the first runs of one candidate may take.
-const SECONDS: f64 = 0.0015;
-
-/// Candidates that are run again when all have been timed, and how often.
+/// How often candidates run in turn: until the fastest has run for `SECONDS`, within these bounds.
+const SECONDS: f64 = 0.002;
+const FEWEST_ROUNDS: u32 = 4;
+const MOST_ROUNDS: u32 = 24;
+/// Candidates that run again, against variants of the fastest.
 const FINALISTS: usize = 3;
-const ROUNDS: usize = 3;
 
 /// A candidate.
 struct Trial {
@@ -73,7 +73,8 @@ impl<'a> Tuner<'a> {
         options: &Options,
     ) -> Result<(Step, ConvReport)> {
         let density = Density::of(conv);
-        let chosen = options.choices.get(&conv.name).copied().filter(|kernel| self.exists(*kernel, conv));
+        let chosen =
+            options.choices.get(&conv.name).copied().filter(|kernel| self.exists(*kernel, conv, places));
         let (chosen, candidates) = match (chosen, options.selection) {
             (Some(kernel), _) => (kernel, Vec::new()),
             (None, Selection::Heuristic) => (self.guess(conv, density), Vec::new()),
@@ -102,11 +103,11 @@ impl<'a> Tuner<'a> {
         heuristic(conv, density, self.kernels, self.spare)
     }
 
-    fn exists(&self, kernel: KernelId, conv: &Conv) -> bool {
+    fn exists(&self, kernel: KernelId, conv: &Conv, places: &ConvPlaces) -> bool {
         if kernel.is_winograd() {
             kernel.batches(self.kernels).is_some() && winograd_fits(kernel.family, conv)
         } else {
-            kernel.tiles(self.kernels).is_some()
+            Entries::of(kernel, conv, places, self.kernels).is_some()
         }
     }
 
@@ -135,20 +136,21 @@ impl<'a> Tuner<'a> {
             return Ok((*kernel, times.clone()));
         }
         let mut trials = Vec::new();
-        self.try_all(&families(conv, density, self.kernels), conv, places, &mut trials)?;
+        self.enter(&families(conv, density, self.kernels), conv, places, &mut trials)?;
+        self.compete(&mut trials);
         if let Some(best) = trials.first() {
             let others = variants(best.kernel, conv, self.kernels);
-            self.try_all(&others, conv, places, &mut trials)?;
+            self.enter(&others, conv, places, &mut trials)?;
+            self.compete(&mut trials);
         }
-        self.play_off(&mut trials);
         let best = trials.first().map_or_else(|| self.guess(conv, density), |trial| trial.kernel);
         let times: Vec<_> = trials.iter().map(|trial| (trial.kernel, trial.seconds * 1e3)).collect();
         self.known.insert(case, (best, times.clone()));
         Ok((best, times))
     }
 
-    /// Times `kernels`, which are added to `trials`, the fastest first.
-    fn try_all(
+    /// Adds `kernels` to `trials` and runs each once, which brings its weights and pages in.
+    fn enter(
         &mut self,
         kernels: &[KernelId],
         conv: &Conv,
@@ -156,34 +158,32 @@ impl<'a> Tuner<'a> {
         trials: &mut Vec<Trial>,
     ) -> Result<()> {
         for &kernel in kernels {
-            if !self.exists(kernel, conv) {
-                continue;
-            }
-            let step = self.make(conv, kernel, places)?;
-            let scratch = exec::scratch(self.team.threads(), step.scratch(self.kernels.lanes));
-            let mut trial = Trial { kernel, seconds: f64::INFINITY, step: Some((step, scratch)) };
-            let best = trials.iter().map(|trial| trial.seconds).fold(f64::INFINITY, f64::min);
-            // The first run brings weights and pages in.
-            self.run(&mut trial);
-            self.run(&mut trial);
-            let mut runs = 2.0;
-            while runs * trial.seconds < SECONDS && trial.seconds < best * HOPELESS {
+            if self.exists(kernel, conv, places) && trials.iter().all(|trial| trial.kernel != kernel) {
+                let step = self.make(conv, kernel, places)?;
+                let scratch = exec::scratch(self.team.threads(), step.scratch(self.kernels.lanes));
+                let mut trial = Trial { kernel, seconds: f64::INFINITY, step: Some((step, scratch)) };
                 self.run(&mut trial);
-                runs += 1.0;
+                trials.push(trial);
             }
-            trials.push(trial);
-            trials.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
-            trials.iter_mut().skip(FINALISTS).for_each(|trial| trial.step = None);
         }
         Ok(())
     }
 
-    /// Runs the fastest few in turn, since what else the machine did may have held one of them up.
-    fn play_off(&mut self, trials: &mut [Trial]) {
-        for _ in 0..ROUNDS {
-            trials.iter_mut().take(FINALISTS).for_each(|trial| self.run(trial));
+    /// Runs all that are not hopeless in turn, so that whatever slows the machine down meanwhile slows all of them,
+    /// and sorts them, the fastest first.
+    fn compete(&mut self, trials: &mut [Trial]) {
+        for round in 0..MOST_ROUNDS {
+            trials.iter_mut().for_each(|trial| self.run(trial));
+            let best = trials.iter().map(|trial| trial.seconds).fold(f64::INFINITY, f64::min);
+            for trial in trials.iter_mut().filter(|trial| trial.seconds > best * HOPELESS) {
+                trial.step = None;
+            }
+            if round + 1 >= FEWEST_ROUNDS && f64::from(round + 1) * best > SECONDS {
+                break;
+            }
         }
         trials.sort_by(|a, b| a.seconds.total_cmp(&b.seconds));
+        trials.iter_mut().skip(FINALISTS).for_each(|trial| trial.step = None);
     }
 
     /// Runs a candidate and keeps its time if that is its best.

@@ -7,9 +7,9 @@ use crate::kernels::border::Border;
 use crate::kernels::epilogue::{Epilogue, Residual};
 use crate::kernels::math::Activate;
 use crate::kernels::span::Span;
-use crate::kernels::tile::{Tile, TileKernel, Zip};
+use crate::kernels::tile::{Tile, TileKernel, Zip, ZipKernel};
 use crate::network::Conv;
-use crate::pack::{Family, Packed, Zipped};
+use crate::pack::{Packed, Zipped};
 use crate::tiling::BorderTable;
 use std::ops::Range;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ pub(crate) struct ConvStep {
     /// Name of the layer.
     pub(crate) name: String,
     kernel: KernelId,
-    tiles: &'static [TileKernel],
+    entries: Entries,
     packed: Packed,
     zipped: Option<Zipped>,
     /// One per channel of every group, zeros behind the last.
@@ -35,17 +35,46 @@ pub(crate) struct ConvStep {
     places: ConvPlaces,
     /// First tap of every pixel vector in an image of the input.
     input_pixels: Vec<u32>,
-    output_pixels: Arc<[u32]>,
-    twin_pixels: Arc<[u32]>,
-    residual_pixels: Arc<[u32]>,
+    output_pixels: Vec<u32>,
+    twin_pixels: Vec<u32>,
+    residual_pixels: Vec<u32>,
     /// Distances of the taps that the next pixel in a row of the output does not share with the one before.
     fresh_taps: Vec<u32>,
     /// The same for all input channels.
     next_taps: Vec<u32>,
-    chunk_pixels: usize,
+    /// Where each tile begins among the pixel vectors, and where the last one ends.
+    tile_starts: Vec<usize>,
+    chunk_tiles: usize,
     chunk_groups: usize,
     /// Filled by the convolution itself where a chunk holds whole planes.
     border: Option<Arc<BorderTable>>,
+}
+
+/// Entry points of a kernel for every size of tile, up to the kernel's own.
+#[derive(Clone, Copy)]
+pub(crate) enum Entries {
+    /// For 1.. pixel vectors.
+    Tiles(&'static [TileKernel]),
+    /// For 1.. rows of [`KernelId::row`] pixel vectors.
+    Zips(&'static [ZipKernel]),
+}
+
+impl Entries {
+    /// Those of `kernel`, if there is such a kernel and it can do `conv`.
+    pub(crate) fn of(
+        kernel: KernelId,
+        conv: &Conv,
+        places: &ConvPlaces,
+        kernels: &'static Kernels,
+    ) -> Option<Self> {
+        if !places.output.layout.tile[1].is_multiple_of(kernel.row()) {
+            return None;
+        }
+        match kernel.zips(kernels, conv.stride[1]) {
+            Some(zips) => Some(Self::Zips(zips)),
+            None => kernel.tiles(kernels).map(Self::Tiles),
+        }
+    }
 }
 
 /// Where a convolution reads and writes.
@@ -68,11 +97,10 @@ impl std::fmt::Debug for ConvStep {
 }
 
 impl ConvStep {
-    /// The step for `conv` on `kernel`, whose entry points are `tiles`, for a team of `threads`.
+    /// The step for `conv` on `kernel`, for a team of `threads`.
     pub(crate) fn new(
         conv: &Conv,
-        kernel: KernelId,
-        tiles: &'static [TileKernel],
+        (kernel, entries): (KernelId, Entries),
         places: &ConvPlaces,
         batch: usize,
         threads: usize,
@@ -81,31 +109,36 @@ impl ConvStep {
         let packed = Packed::new(conv, input, kernel.family, kernel.channels, kernel.block);
         let mut bias = conv.bias.clone();
         bias.resize(packed.groups * kernel.channels, 0.0);
-        let pixels = |place: &Place| Arc::from(place.layout.pixels());
+        let (order, tile_starts) = cut_pixels(places.output.layout.tile, kernel);
+        let ordered = |pixels: Vec<u32>| -> Vec<u32> { order.iter().map(|&at| pixels[at]).collect() };
+        let pixels = |place: &Place| ordered(place.layout.pixels());
+        let maybe = |place: &Option<Place>| place.as_ref().map(pixels).unwrap_or_default();
         let mut step = Self {
             name: conv.name.clone(),
             kernel,
-            tiles,
+            entries,
             packed,
             zipped: None,
             bias,
             out_channels: conv.out_channels,
             activate: Activate::of(conv.activation),
             batch,
-            input_pixels: first_taps(conv, places),
+            input_pixels: ordered(first_taps(conv, places)),
             output_pixels: pixels(&places.output),
-            twin_pixels: places.twin.as_ref().map_or_else(|| Arc::from([]), pixels),
-            residual_pixels: places.residual.as_ref().map_or_else(|| Arc::from([]), pixels),
+            twin_pixels: maybe(&places.twin),
+            residual_pixels: maybe(&places.residual),
             places: places.clone(),
             fresh_taps: fresh_taps(conv, places),
             next_taps: Vec::new(),
-            chunk_pixels: 0,
+            tile_starts,
+            chunk_tiles: 0,
             chunk_groups: 0,
             border: None,
         };
         step.cut(conv, threads);
-        if kernel.family == Family::Zip {
-            step.zipped = Some(Zipped::new(conv, input, step.chunk_groups * kernel.channels, kernel.block));
+        if kernel.family.is_zipped() {
+            let set = kernel.channels;
+            step.zipped = Some(Zipped::new(conv, input, set, step.chunk_groups * set, kernel.block));
             step.next_taps = step.all_fresh_taps();
         }
         step
@@ -113,7 +146,7 @@ impl ConvStep {
 
     /// Has the convolution fill the borders of its output, if its chunks hold whole planes; whether they do.
     pub(crate) fn fills_border(&mut self, border: &Arc<BorderTable>) -> bool {
-        let is_whole = self.chunk_pixels >= self.output_pixels.len();
+        let is_whole = self.chunk_tiles >= self.tiles();
         if is_whole {
             self.border = Some(Arc::clone(border));
         }
@@ -122,22 +155,30 @@ impl ConvStep {
 
     /// Cuts the work into chunks.
     fn cut(&mut self, conv: &Conv, threads: usize) {
-        let pixels = self.output_pixels.len();
+        let tiles = self.tiles();
         let wanted = (threads * CHUNKS_PER_THREAD).div_ceil(self.batch);
         let in_channels = self.places.input.channels;
         let lanes = self.places.input.layout.lanes;
         let vectors_per_pixel = conv.stride[0] * conv.stride[1] * in_channels;
-        let tile = self.kernel.pixels;
-        let most = (CHUNK_BYTES / (vectors_per_pixel * lanes * size_of::<f32>())).max(4 * tile);
-        let mut chunks = pixels.div_ceil(most);
+        let tile_bytes = vectors_per_pixel * lanes * size_of::<f32>() * self.kernel.pixels;
+        let mut chunks = tiles.div_ceil((CHUNK_BYTES / tile_bytes).max(4));
         if self.kernel.order == Order::Pixels {
-            chunks = chunks.max(wanted.min(pixels.div_ceil(2 * tile)));
+            chunks = chunks.max(wanted.min(tiles.div_ceil(2)));
         }
-        // Equal parts, in whole tiles.
-        self.chunk_pixels = pixels.div_ceil(chunks).next_multiple_of(tile);
-        let pixel_chunks = pixels.div_ceil(self.chunk_pixels);
-        let group_chunks = wanted.div_ceil(pixel_chunks).min(self.packed.groups);
+        self.chunk_tiles = tiles.div_ceil(chunks);
+        let group_chunks = wanted.div_ceil(self.pixel_chunks()).min(self.packed.groups);
         self.chunk_groups = self.packed.groups.div_ceil(group_chunks);
+    }
+
+    /// Tiles of an image.
+    fn tiles(&self) -> usize {
+        self.tile_starts.len() - 1
+    }
+
+    /// The pixel vectors of a tile; none behind the last tile.
+    fn tile(&self, tile: usize) -> Range<usize> {
+        let start = |at: usize| self.tile_starts[at.min(self.tiles())];
+        start(tile)..start(tile + 1)
     }
 
     fn all_fresh_taps(&self) -> Vec<u32> {
@@ -150,7 +191,7 @@ impl ConvStep {
     }
 
     fn pixel_chunks(&self) -> usize {
-        self.output_pixels.len().div_ceil(self.chunk_pixels)
+        self.tiles().div_ceil(self.chunk_tiles)
     }
 
     fn group_chunks(&self) -> usize {
@@ -186,7 +227,7 @@ impl ConvStep {
         let (rest, group_chunk) = (chunk / self.group_chunks(), chunk % self.group_chunks());
         let (image, pixel_chunk) = (rest / self.pixel_chunks(), rest % self.pixel_chunks());
         let part = |at: usize, size: usize, end: usize| at * size..((at + 1) * size).min(end);
-        let pixels = part(pixel_chunk, self.chunk_pixels, self.output_pixels.len());
+        let tiles = part(pixel_chunk, self.chunk_tiles, self.tiles());
         let groups = part(group_chunk, self.chunk_groups, self.packed.groups);
         // SAFETY: by contract; the places lie in the arena.
         unsafe {
@@ -199,16 +240,43 @@ impl ConvStep {
                 twin: self.places.twin.as_ref().map(|place| place.span(context.arena, image)),
                 residual: self.places.residual.as_ref().map(|place| place.span(context.arena, image)),
             };
-            match (&self.zipped, self.kernel.order) {
-                (Some(zipped), _) => job.by_zips(zipped, pixels, groups.clone()),
-                (None, Order::Groups) => job.by_groups(pixels, groups.clone()),
-                (None, Order::Pixels) => job.by_pixels(pixels, groups.clone()),
+            match (self.entries, &self.zipped, self.kernel.order) {
+                (Entries::Zips(entries), Some(zipped), _) => {
+                    job.by_zips(entries, zipped, tiles, groups.clone())
+                }
+                (Entries::Zips(_), None, _) => {}
+                (Entries::Tiles(entries), _, Order::Groups) => job.by_groups(entries, tiles, groups.clone()),
+                (Entries::Tiles(entries), _, Order::Pixels) => job.by_pixels(entries, tiles, groups.clone()),
             }
             if let Some(border) = &self.border {
                 job.fill_border(border, groups);
             }
         }
     }
+}
+
+/// The order in which a kernel goes through the pixel vectors of a tile of lanes, and where in it each of its own
+/// tiles begins.
+///
+/// A patch takes neighbouring rows, which read much the same input: it stays in the first cache.
+fn cut_pixels([height, width]: [usize; 2], kernel: KernelId) -> (Vec<usize>, Vec<usize>) {
+    let mut order = Vec::with_capacity(height * width);
+    let mut starts = Vec::new();
+    if kernel.row() == 1 {
+        order.extend(0..height * width);
+        starts.extend((0..height * width).step_by(kernel.pixels));
+    } else {
+        let rows = kernel.pixels / kernel.row();
+        for top in (0..height).step_by(rows) {
+            for left in (0..width).step_by(kernel.row()) {
+                starts.push(order.len());
+                let row = |y: usize| y * width + left..y * width + left + kernel.row();
+                order.extend((top..(top + rows).min(height)).flat_map(row));
+            }
+        }
+    }
+    starts.push(order.len());
+    (order, starts)
 }
 
 /// Where the first tap of every output pixel lies in an image of the input.
@@ -254,44 +322,42 @@ struct Job<'a> {
 }
 
 impl Job<'_> {
-    /// Tiles of `pixels`, the last of them smaller.
-    fn tiles(&self, pixels: Range<usize>) -> impl Iterator<Item = Range<usize>> {
-        let end = pixels.end;
-        let size = self.step.kernel.pixels;
-        pixels.step_by(size).map(move |at| at..(at + size).min(end))
+    /// The pixels of the tile behind `tile`, if it belongs to the same chunk.
+    fn next(&self, tile: usize, tiles: &Range<usize>) -> Range<usize> {
+        if tile + 1 < tiles.end { self.step.tile(tile + 1) } else { 0..0 }
     }
 
-    unsafe fn by_groups(&self, pixels: Range<usize>, groups: Range<usize>) {
+    unsafe fn by_groups(&self, entries: &[TileKernel], tiles: Range<usize>, groups: Range<usize>) {
         let first = groups.start;
         for group in groups {
-            for tile in self.tiles(pixels.clone()) {
+            for tile in tiles.clone() {
                 if group == first {
-                    let next = tile.end..(tile.end + self.step.kernel.pixels).min(pixels.end);
-                    self.fetch_input(0, 1, next);
+                    self.fetch_input(0, 1, self.next(tile, &tiles));
                 }
+                let pixels = self.step.tile(tile);
                 // SAFETY: by the contract of the step; scratch holds one tile.
                 unsafe {
-                    self.sum(group, 0, tile.clone(), self.scratch);
-                    self.finish(group..group + 1, tile);
+                    self.sum(entries, group, 0, pixels.clone(), self.scratch);
+                    self.finish(group..group + 1, pixels);
                 }
             }
         }
     }
 
-    unsafe fn by_pixels(&self, pixels: Range<usize>, groups: Range<usize>) {
+    unsafe fn by_pixels(&self, entries: &[TileKernel], tiles: Range<usize>, groups: Range<usize>) {
         let blocks = self.step.packed.blocks;
-        let end = pixels.end;
-        for tile in self.tiles(pixels) {
-            let next = tile.end..(tile.end + self.step.kernel.pixels).min(end);
-            let sums = self.step.kernel.channels * tile.len() * self.kernels.lanes;
+        for tile in tiles.clone() {
+            let pixels = self.step.tile(tile);
+            let next = self.next(tile, &tiles);
+            let sums = self.step.kernel.channels * pixels.len() * self.kernels.lanes;
             if blocks == 1 {
                 for (at, group) in groups.clone().enumerate() {
                     self.fetch_input(at, groups.len(), next.clone());
-                    self.fetch_output(group, tile.clone());
+                    self.fetch_output(group, pixels.clone());
                     // SAFETY: by the contract of the step; scratch holds one tile.
                     unsafe {
-                        self.sum(group, 0, tile.clone(), self.scratch);
-                        self.finish(group..group + 1, tile.clone());
+                        self.sum(entries, group, 0, pixels.clone(), self.scratch);
+                        self.finish(group..group + 1, pixels.clone());
                     }
                 }
                 continue;
@@ -299,31 +365,39 @@ impl Job<'_> {
             for block in 0..blocks {
                 for (at, group) in groups.clone().enumerate() {
                     self.fetch_input(block * groups.len() + at, blocks * groups.len(), next.clone());
+                    let sums = at * sums;
                     // SAFETY: by the contract of the step; scratch holds a tile of every group.
-                    unsafe { self.sum(group, block, tile.clone(), self.scratch.from(at * sums)) };
+                    unsafe { self.sum(entries, group, block, pixels.clone(), self.scratch.from(sums)) };
                 }
             }
             // SAFETY: by the contract of the step.
-            unsafe { self.finish(groups.clone(), tile) };
+            unsafe { self.finish(groups.clone(), pixels) };
         }
     }
 
-    unsafe fn by_zips(&self, zipped: &Zipped, pixels: Range<usize>, groups: Range<usize>) {
+    unsafe fn by_zips(
+        &self,
+        entries: &[ZipKernel],
+        zipped: &Zipped,
+        tiles: Range<usize>,
+        groups: Range<usize>,
+    ) {
         let step = self.step;
         let blocks = step.packed.blocks;
         let part = groups.start / step.chunk_groups;
         let bias = &step.bias[groups.start * step.kernel.channels..groups.end * step.kernel.channels];
         let next_share = step.next_taps.len().div_ceil(blocks);
-        let end = pixels.end;
-        for tile in self.tiles(pixels) {
-            let next = tile.end..(tile.end + step.kernel.pixels).min(end);
+        for tile in tiles.clone() {
+            let pixels = step.tile(tile);
+            let next = self.next(tile, &tiles);
+            let kernel = entries[pixels.len() / step.kernel.row() - 1];
             for (block, part) in zipped.parts[part * blocks..][..blocks].iter().enumerate() {
                 let next_taps = block * next_share..((block + 1) * next_share).min(step.next_taps.len());
                 // SAFETY: by the contract of the step; scratch holds a tile of every group.
                 unsafe {
-                    (self.kernels.zip[tile.len() - 1])(&Zip {
+                    kernel(&Zip {
                         input: self.input,
-                        pixels: &step.input_pixels[tile.clone()],
+                        pixels: &step.input_pixels[pixels.clone()],
                         runs: &zipped.runs[part.runs.clone()],
                         channels: &zipped.channels[part.channels.clone()],
                         taps: &zipped.taps[part.entries.clone()],
@@ -336,7 +410,7 @@ impl Job<'_> {
                 }
             }
             // SAFETY: by the contract of the step.
-            unsafe { self.finish(groups.clone(), tile) };
+            unsafe { self.finish(groups.clone(), pixels) };
         }
     }
 
@@ -392,13 +466,20 @@ impl Job<'_> {
 
     /// Sums one block of input channels for one tile.
     #[inline]
-    unsafe fn sum(&self, group: usize, block: usize, pixels: Range<usize>, sums: Span) {
+    unsafe fn sum(
+        &self,
+        entries: &[TileKernel],
+        group: usize,
+        block: usize,
+        pixels: Range<usize>,
+        sums: Span,
+    ) {
         let step = self.step;
         let packed = &step.packed;
         let at = block * packed.groups + group;
         let segment = packed.segments[at];
         let channels = step.kernel.channels;
-        let kernel = step.tiles[pixels.len() - 1];
+        let kernel = entries[pixels.len() - 1];
         let tile = Tile {
             input: self.input,
             taps: &packed.taps[segment.first_tap..][..segment.taps],

@@ -1,7 +1,7 @@
 //! What every convolution runs on, and why.
 
 use serde_json::{Value, json};
-use yolo_runtime::{ConvReport, Family, KernelId};
+use yolo_runtime::{ConvReport, KernelId};
 
 use super::contender::Contender;
 
@@ -79,8 +79,6 @@ pub(super) fn json(contender: &Contender) -> Option<Value> {
 
 /// The fastest dense, or the fastest sparse, kernel of those that were timed.
 fn fastest(report: &ConvReport, sparse: bool) -> Option<(KernelId, f64)> {
-    use Family::{Blocks, Pair, Quad, Single, Zip};
-    let is_sparse = |kernel: &KernelId| matches!(kernel.family, Blocks | Single | Pair | Quad | Zip);
-    let kernels = report.candidates.iter().filter(|(kernel, _)| is_sparse(kernel) == sparse);
+    let kernels = report.candidates.iter().filter(|(kernel, _)| kernel.family.skips_zeros() == sparse);
     kernels.min_by(|a, b| a.1.total_cmp(&b.1)).copied()
 }

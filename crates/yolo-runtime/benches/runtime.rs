@@ -1,0 +1,103 @@
+//! Times of single convolutions and of whole networks at several sparsities, on the kernels that were fastest.
+//!
+//!     cargo bench -p yolo-runtime --bench runtime
+#![allow(missing_docs, clippy::expect_used)]
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use rand::rngs::StdRng;
+use rand::{Rng, SeedableRng};
+use std::hint::black_box;
+use yolo_model::{Architecture, Checkpoint};
+use yolo_runtime::{Activation, Conv, Network, Op, Options, Output, Plan, Selection};
+
+/// Zeros in percent.
+const SPARSITIES: [u32; 4] = [0, 50, 70, 80];
+
+/// Convolutions of YOLOv5s at 640 pixels: output channels, input channels, window, stride, side of the input.
+const LAYERS: [[usize; 5]; 6] = [
+    [64, 32, 3, 2, 320],
+    [32, 32, 3, 1, 160],
+    [64, 128, 1, 1, 80],
+    [64, 64, 3, 1, 80],
+    [256, 256, 1, 1, 40],
+    [512, 256, 3, 2, 40],
+];
+
+fn options() -> Options {
+    Options { selection: Selection::Measure, ..Options::default() }
+}
+
+fn strew(weights: &mut [f32], percent: u32, rng: &mut StdRng) {
+    for weight in weights {
+        if rng.random_ratio(percent, 100) {
+            *weight = 0.0;
+        }
+    }
+}
+
+fn layer([out_channels, in_channels, window, stride, side]: [usize; 5], percent: u32) -> Network {
+    let mut rng = StdRng::seed_from_u64(0);
+    let filter = in_channels * window * window;
+    let scale = 1.0 / (filter as f32).sqrt();
+    let mut weight: Vec<f32> = (0..out_channels * filter).map(|_| rng.random_range(-scale..scale)).collect();
+    strew(&mut weight, percent, &mut rng);
+    let conv = Conv {
+        name: "conv".to_owned(),
+        input: 0,
+        weight,
+        bias: vec![0.1; out_channels],
+        out_channels,
+        kernel: [window; 2],
+        stride: [stride; 2],
+        padding: [window / 2; 2],
+        dilation: [1, 1],
+        activation: Activation::Silu,
+        residual: None,
+    };
+    Network {
+        batch: 1,
+        input: [in_channels, side, side],
+        ops: vec![Op::Conv(conv)],
+        output: Output::Maps(vec![1]),
+    }
+}
+
+/// YOLOv5n, all convolutions but the stem and the head with zeros.
+fn yolov5n(percent: u32) -> Option<Network> {
+    let mut rng = StdRng::seed_from_u64(0);
+    let mut checkpoint =
+        Checkpoint::random(Architecture::variant("yolov5n", Some(80)).ok()?, &mut rng).ok()?.fuse().ok()?;
+    for conv in checkpoint.architecture.convs().iter().filter(|conv| !conv.is_head).skip(1) {
+        strew(checkpoint.weights.get_mut(&conv.weight())?.f32s_mut().ok()?, percent, &mut rng);
+    }
+    Network::of(&checkpoint, 1, [640, 640]).ok()
+}
+
+fn run(criterion: &mut Criterion, group: &str, percent: u32, network: Network) {
+    let images = vec![0.5; network.input.iter().product()];
+    let plan = Plan::new(network, &options()).expect("a network that fits together");
+    let mut output = vec![0.0; plan.output_len()];
+    criterion.benchmark_group(group).bench_function(format!("{percent} % zeros"), |bencher| {
+        bencher.iter(|| plan.run(black_box(&images), &mut output));
+    });
+}
+
+fn layers(criterion: &mut Criterion) {
+    for geometry in LAYERS {
+        let [out_channels, in_channels, window, stride, side] = geometry;
+        let group =
+            format!("{out_channels}x{in_channels}x{window}x{window} stride {stride} of {side}x{side}");
+        for percent in SPARSITIES {
+            run(criterion, &group, percent, layer(geometry, percent));
+        }
+    }
+}
+
+fn networks(criterion: &mut Criterion) {
+    for percent in SPARSITIES {
+        run(criterion, "yolov5n at 640", percent, yolov5n(percent).expect("a stock network"));
+    }
+}
+
+criterion_group!(benches, layers, networks);
+criterion_main!(benches);
