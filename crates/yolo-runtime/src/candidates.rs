@@ -49,7 +49,7 @@ impl Density {
 /// Tile shapes of the dense kernels, the best first.
 fn dense_tiles(kernels: &Kernels) -> &'static [[usize; 2]] {
     // A tile of 4×3 would need all 16 registers, and one accumulator would go through memory.
-    if kernels.many_registers { &[[8, 3], [6, 4], [4, 6], [4, 5]] } else { &[[6, 2], [4, 2], [2, 5]] }
+    if kernels.many_registers { &[[8, 3], [6, 4], [4, 6], [4, 5]] } else { &[[6, 2], [4, 2]] }
 }
 
 /// The tile for blocks of four channels.
@@ -109,7 +109,7 @@ pub(crate) fn variants(of: KernelId, conv: &Conv, kernels: &Kernels) -> Vec<Kern
             dense_tiles(kernels).iter().flat_map(both).filter(|&kernel| kernel != of).collect()
         }
         Winograd2 | Winograd4 | WinogradStrided => {
-            dense_tiles(kernels)[1..3].iter().map(|&tile| KernelId::new(of.family, tile, Pixels, 0)).collect()
+            dense_tiles(kernels).iter().skip(1).take(2).map(|&tile| KernelId::new(of.family, tile, Pixels, 0)).collect()
         }
         Blocks if kernels.many_registers => {
             vec![

@@ -5,12 +5,15 @@ use crate::choice::{ConvReport, Family, KernelId};
 /// Bytes of a convolution's weights on `kernel`, roughly.
 fn bytes(report: &ConvReport, kernel: KernelId) -> f64 {
     let [out, input, height, width] = report.weight;
-    let weights = (out * input * height * width * size_of::<f32>()) as f64;
+    let of_channels = |out: usize| (out * input * height * width * size_of::<f32>()) as f64;
+    let weights = of_channels(out);
+    // The last group of channels is filled up with zeros.
+    let padded = of_channels(out.next_multiple_of(kernel.channels));
     match kernel.family {
-        Family::Dense => weights,
-        Family::Winograd2 => weights * 16.0 / 9.0,
-        Family::Winograd4 => weights * 36.0 / 9.0,
-        Family::WinogradStrided => weights * 25.0 / 9.0,
+        Family::Dense => padded,
+        Family::Winograd2 => padded * 16.0 / 9.0,
+        Family::Winograd4 => padded * 36.0 / 9.0,
+        Family::WinogradStrided => padded * 25.0 / 9.0,
         // Every weight that is left comes with the place of its tap.
         Family::Blocks | Family::Pair | Family::Quad | Family::Zip | Family::Patch => {
             2.0 * weights * (1.0 - report.sparsity)
@@ -53,7 +56,7 @@ mod tests {
             let [dense, short] = ["dense-8x3-p", "winograd2-8x3-p"].map(|id| id.parse::<KernelId>().unwrap());
             ConvReport {
                 name: name.to_owned(),
-                weight: [90, 10, 3, 3],
+                weight: [88, 10, 3, 3],
                 stride: [1, 1],
                 size: [8, 8],
                 sparsity: 0.0,
@@ -63,7 +66,7 @@ mod tests {
             }
         };
         let mut reports = [report("a", 1.9), report("b", 1.0)];
-        let weights = 90.0 * 10.0 * 9.0 * 4.0;
+        let weights = 88.0 * 10.0 * 9.0 * 4.0;
         assert!(!keep_within(&mut reports, weights * 4.0));
         assert!(keep_within(&mut reports, weights * 3.0));
         assert_eq!(reports[0].chosen.family, Family::Dense);
