@@ -17,6 +17,11 @@ fn dense_and_pruned_files_stand_side_by_side() {
         "All convolutions:",
         "of memory",
     ]);
+    // Where the kernel stands, from `convolution … kernel` to `All convolutions`.
+    let kernels = |line: &str| line.rfind("  ").map(|at| line[..at].chars().count());
+    let table = outcome.stdout.lines().skip_while(|line| !line.starts_with("convolution "));
+    let columns: Vec<_> = table.take_while(|line| !line.starts_with("All")).map(kernels).collect();
+    assert!(columns.len() > 10 && columns.iter().all(|at| *at == columns[0]), "{}", outcome.stdout);
 
     let json = case.run(&format!("{bench} --backends runtime,flex --explain --json")).ok().json();
     let networks = json["networks"].as_array().unwrap();

@@ -108,9 +108,12 @@ pub(crate) fn variants(of: KernelId, conv: &Conv, kernels: &Kernels) -> Vec<Kern
                 |&tile: &[usize; 2]| [Groups, Pixels].map(|order| KernelId::new(Dense, tile, order, 0));
             dense_tiles(kernels).iter().flat_map(both).filter(|&kernel| kernel != of).collect()
         }
-        Winograd2 | Winograd4 | WinogradStrided => {
-            dense_tiles(kernels).iter().skip(1).take(2).map(|&tile| KernelId::new(of.family, tile, Pixels, 0)).collect()
-        }
+        Winograd2 | Winograd4 | WinogradStrided => dense_tiles(kernels)
+            .iter()
+            .skip(1)
+            .take(2)
+            .map(|&tile| KernelId::new(of.family, tile, Pixels, 0))
+            .collect(),
         Blocks if kernels.many_registers => {
             vec![
                 KernelId::new(Blocks, [4, 6], Groups, 0),

@@ -9,20 +9,20 @@ use super::contender::Contender;
 pub(super) fn lines(contender: &Contender) -> Vec<String> {
     let Some(plan) = contender.plan() else { return Vec::new() };
     let mut lines = vec![String::new(), format!("{} (batch {})", contender.name, contender.batch)];
-    let width = plan.convolutions().iter().map(|report| report.name.len()).max().unwrap_or(0).max(11);
+    let longest = plan.convolutions().iter().map(|report| report.name.len()).max().unwrap_or(0).max(11);
     lines.push(format!(
-        "{:<width$}{:>16}{:>4}{:>10}{:>8}{:>10}{:>10}  {}",
+        "{:<longest$}{:>16}{:>4}{:>10}{:>8}{:>10}{:>10}  {}",
         "convolution", "out×in×kernel", "s", "output", "zeros", "dense ms", "sparse ms", "kernel"
     ));
     let mut sums = [0.0; 3];
     for report in plan.convolutions() {
         let [dense, sparse] = [false, true].map(|sparse| fastest(report, sparse));
         let time = |best: Option<(KernelId, f64)>| best.map_or("-".to_owned(), |(_, ms)| format!("{ms:.3}"));
-        let [out, inputs, height, width] = report.weight;
+        let [out, inputs, rows, columns] = report.weight;
         lines.push(format!(
-            "{:<width$}{:>16}{:>4}{:>10}{:>8}{:>10}{:>10}  {}",
+            "{:<longest$}{:>16}{:>4}{:>10}{:>8}{:>10}{:>10}  {}",
             report.name,
-            format!("{out}×{inputs}×{height}×{width}"),
+            format!("{out}×{inputs}×{rows}×{columns}"),
             report.stride[0],
             format!("{}×{}", report.size[0], report.size[1]),
             format!("{:.1} %", 100.0 * report.sparsity),
