@@ -9,8 +9,7 @@ fn dense_and_pruned_files_stand_side_by_side() {
     let case = Case::with_data();
     case.run("prune --weights in/tiny.safetensors --amount 0.6 --out out.safetensors").ok();
     let bench = BENCH.replace("tiny.safetensors", "tiny.safetensors out.safetensors");
-    let outcome = case.run(&format!("{bench} --batch-size 1,2 --explain")).ok();
-    outcome.shows(&[
+    let outcome = case.run(&format!("{bench} --batch-size 1,2 --explain")).ok().shows(&[
         "64×64 pixels, 2 threads",
         "ms/image",
         "out.safetensors",
