@@ -14,7 +14,7 @@ use yolo_model::weights::FloatFormat;
 use yolo_model::{Architecture, Checkpoint};
 
 /// No run on the tiny model takes longer, nor one on real data.
-const TIMEOUT: Duration = Duration::from_secs(300);
+const TIMEOUT: Duration = Duration::from_secs(600);
 /// Class names of the tiny model and its data.
 pub(crate) const NAMES: [&str; 3] = ["red", "green", "blue"];
 /// Images of the tiny data set, without their extension.
