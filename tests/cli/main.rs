@@ -13,6 +13,7 @@ mod bench;
 mod channels;
 mod coco_eval;
 mod demo;
+mod devices;
 mod downloads;
 mod export;
 mod info;

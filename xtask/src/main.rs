@@ -4,6 +4,7 @@ mod bars;
 mod bench_peers;
 mod ci;
 mod fetch;
+mod gpu_check;
 mod tidy;
 
 use std::path::Path;
@@ -35,6 +36,8 @@ enum Command {
     FetchCoco128(fetch::Coco128Args),
     /// Networks beside ONNX Runtime and PyTorch, in one run
     BenchPeers(bench_peers::BenchPeersArgs),
+    /// Whether a GPU computes what the processor does, and how fast, beside PyTorch
+    GpuCheck(gpu_check::GpuCheckArgs),
     /// Released YOLOv5 weights
     FetchWeights(fetch::WeightsArgs),
 }
@@ -46,6 +49,7 @@ fn main() -> ExitCode {
         Command::FetchCoco(args) => fetch::coco(&args),
         Command::FetchCoco128(args) => fetch::coco128(&args),
         Command::BenchPeers(args) => bench_peers::run(root(), &args),
+        Command::GpuCheck(args) => gpu_check::run(root(), &args),
         Command::FetchWeights(args) => fetch::weights(&args),
     };
     match outcome {

@@ -1,7 +1,9 @@
 //! What can be typed: flags with YOLOv5's names and defaults. No work is done here.
 
+mod amp;
 mod bench;
 mod channels;
+mod device_check;
 mod export;
 mod finetune;
 mod pack;
@@ -13,8 +15,10 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use amp::AmpArg;
 pub(crate) use bench::{BackendArg, BenchArgs};
 pub(crate) use channels::ChannelArgs;
+pub(crate) use device_check::DeviceCheckArgs;
 pub(crate) use export::{ExportArgs, ExportFormat};
 pub(crate) use finetune::PruneFinetuneArgs;
 pub(crate) use pack::PackArgs;
@@ -55,6 +59,8 @@ pub(crate) enum Command {
     CocoEval(CocoEvalArgs),
     /// Time networks side by side, dense and pruned, on one or several back ends.
     Bench(BenchArgs),
+    /// Check that a device computes what the processor does, and measure how fast.
+    DeviceCheck(DeviceCheckArgs),
     /// Show the layers, sizes and zeros of a checkpoint.
     Info(InfoArgs),
     /// Train a detector, or go on with an interrupted run.
@@ -126,7 +132,7 @@ pub(crate) struct ValArgs {
     /// Write the detections in COCO's results format.
     #[arg(long)]
     pub(crate) save_json: bool,
-    /// Half precision, on devices that have it.
+    /// Compute in half precision (fp16): GPUs, tch and flex; slow on a processor.
     #[arg(long)]
     pub(crate) half: bool,
     /// Prune this fraction of the fused network's convolution weights first.

@@ -1,14 +1,23 @@
 //! `--device` → what networks are pruned, trained and measured on. The only place that names a back end.
 
+mod error;
+mod libtorch;
+mod name;
+mod panics;
+
 use std::sync::Arc;
 
-use anyhow::{Result, bail};
+use anyhow::Result;
 use burn::tensor::Device;
-use yolo_model::Checkpoint;
+use yolo_model::{Checkpoint, HalfFormat};
 use yolo_runtime::{ChoiceStore, Options, Selection, Team};
 use yolo_train::Detector;
 
 use crate::kernel_cache::KernelCache;
+
+pub(crate) use error::{DeviceError, first_line, is_out_of_memory};
+pub(crate) use name::DeviceName;
+pub(crate) use panics::{Panic, catching};
 
 /// Where tensors live, and what detectors run on.
 pub(crate) struct Backend {
@@ -18,6 +27,10 @@ pub(crate) struct Backend {
     compiled: Option<Options>,
     /// Threads that share a batch on the device.
     threads: usize,
+    /// The format of detectors on the device, where it is not single precision.
+    half: Option<HalfFormat>,
+    /// What was asked for.
+    name: DeviceName,
     /// Whether kernels that were measured are kept between runs.
     keeps_kernels: bool,
 }
@@ -29,16 +42,32 @@ impl Backend {
     /// # Errors
     /// As [`parse`], or no threads.
     pub(crate) fn parse(name: &str, no_cache: bool) -> Result<Self> {
-        let device = parse(name)?;
-        let threads = if is_cpu(name) { cores() } else { 1 };
+        let name = DeviceName::parse(name)?;
+        let device = open(&name)?;
+        let threads = if name.is_cpu() { cores() } else { 1 };
         let compiled = match name {
-            "" | "cpu" => {
+            DeviceName::Cpu => {
                 let team = Some(Arc::new(Team::new(threads)?));
                 Some(Options { threads, team, ..Options::default() })
             }
             _ => None,
         };
-        Ok(Self { device, compiled, threads, keeps_kernels: !no_cache })
+        Ok(Self { device, compiled, threads, half: None, name, keeps_kernels: !no_cache })
+    }
+
+    /// The same with detectors in half precision, where `half` asks for it. Compiled detectors have single precision
+    /// only, and keep it.
+    ///
+    /// # Errors
+    /// A device that does not compute in half precision.
+    pub(crate) fn with_half(self, half: bool) -> Result<Self> {
+        if !half || self.compiled.is_some() {
+            return Ok(self);
+        }
+        if !self.device.supports_dtype(HalfFormat::Fp16.dtype()) {
+            return Err(DeviceError::NoHalf { device: self.name.to_string() }.into());
+        }
+        Ok(Self { half: Some(HalfFormat::Fp16), ..self })
     }
 
     /// Whether detectors pass over zeros.
@@ -66,7 +95,10 @@ impl Backend {
         store: Option<Arc<dyn ChoiceStore>>,
     ) -> yolo_train::Result<Detector> {
         let Some(options) = &self.compiled else {
-            return Detector::on_device(checkpoint, &self.device, self.threads);
+            return match self.half {
+                Some(format) => Detector::in_half(checkpoint, &self.device, self.threads, format),
+                None => Detector::on_device(checkpoint, &self.device, self.threads),
+            };
         };
         let options = Options { selection, ..options.clone() };
         let detector = yolo_runtime::Detector::new(checkpoint, options, store)?;
@@ -74,30 +106,12 @@ impl Backend {
     }
 }
 
-/// The device called `name`: `cpu`, `flex` (the same), `cuda:0` (or just `0`, as YOLOv5 has it), `tch`, `tch:cuda:0`.
+/// The device called `name`, as [`DeviceName::parse`] reads it.
 ///
 /// # Errors
-/// A name that is not one, or a back end that is not in this binary; the message names the feature to build
-/// with.
+/// A name that is not one, a back end that is not in this binary, or one that does not work here.
 pub(crate) fn parse(name: &str) -> Result<Device> {
-    match name {
-        _ if is_cpu(name) => flex(),
-        "tch" | "tch:cpu" => tch(None),
-        _ => {
-            if let Some(index) = name.strip_prefix("tch:cuda").and_then(index) {
-                return tch(Some(index));
-            }
-            if let Some(index) = index(name).or_else(|| name.strip_prefix("cuda").and_then(index)) {
-                return cuda(index);
-            }
-            bail!("there is no device {name:?}; use cpu, flex, cuda:0, tch or tch:cuda:0")
-        }
-    }
-}
-
-/// Whether `name` means this processor.
-pub(crate) fn is_cpu(name: &str) -> bool {
-    matches!(name, "" | "cpu" | "flex")
+    Ok(open(&DeviceName::parse(name)?)?)
 }
 
 /// Threads that decode images: as many as asked for, or eight, but not more than there are cores.
@@ -109,13 +123,21 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// `""`, `":2"` or `"2"` as an index.
-fn index(text: &str) -> Option<usize> {
-    if text.is_empty() { Some(0) } else { text.strip_prefix(':').unwrap_or(text).parse().ok() }
+/// The device called `name`, ready for work.
+fn open(name: &DeviceName) -> Result<Device, DeviceError> {
+    match name {
+        DeviceName::Cpu | DeviceName::Flex => flex(name),
+        DeviceName::Cuda(indices) => match indices[..] {
+            [index] => cuda(name, index),
+            _ => Err(DeviceError::SeveralGpus { device: name.to_string() }),
+        },
+        DeviceName::TchCpu => tch(name, None),
+        DeviceName::TchCuda(index) => tch(name, Some(*index)),
+    }
 }
 
 #[cfg(feature = "flex")]
-fn flex() -> Result<Device> {
+fn flex(_name: &DeviceName) -> Result<Device, DeviceError> {
     // Tensors of every layer come and go with each batch; giving their pages back in between costs a tenth of
     // the time.
     yolo_model::kernels::keep_freed_memory();
@@ -123,56 +145,141 @@ fn flex() -> Result<Device> {
 }
 
 #[cfg(not(feature = "flex"))]
-fn flex() -> Result<Device> {
-    missing("the CPU", "flex")
+fn flex(name: &DeviceName) -> Result<Device, DeviceError> {
+    missing(name, "the CPU", "flex")
 }
 
 #[cfg(feature = "cuda")]
-fn cuda(index: usize) -> Result<Device> {
-    Ok(Device::cuda(index))
+fn cuda(name: &DeviceName, index: usize) -> Result<Device, DeviceError> {
+    let gpus = Device::enumerate(burn::tensor::DeviceType::Cuda).into_iter().count();
+    is_there(name, index, gpus, driver_state())?;
+    let device = Device::cuda(index);
+    is_working(name, &device)?;
+    Ok(device)
 }
 
 #[cfg(not(feature = "cuda"))]
-fn cuda(_index: usize) -> Result<Device> {
-    missing("CUDA", "cuda")
+fn cuda(name: &DeviceName, _index: usize) -> Result<Device, DeviceError> {
+    missing(name, "CUDA", "cuda")
 }
 
 #[cfg(feature = "tch")]
 #[allow(deprecated)] // Burn 0.22 keeps libtorch as it is, under a deprecation notice.
-fn tch(cuda: Option<usize>) -> Result<Device> {
-    Ok(cuda.map_or_else(Device::libtorch, Device::libtorch_cuda))
+fn tch(name: &DeviceName, cuda: Option<usize>) -> Result<Device, DeviceError> {
+    if let Some((folder, found)) = libtorch::loaded()
+        && !libtorch::fits(&found)
+    {
+        let (device, place) = (name.to_string(), folder.display().to_string());
+        return Err(DeviceError::LibtorchVersion { device, found, place, wanted: libtorch::WANTED });
+    }
+    let Some(index) = cuda else { return Ok(Device::libtorch()) };
+    let gpus = Device::enumerate(burn::tensor::DeviceType::LibTorch).into_iter().count();
+    is_there(name, index, gpus, driver_state())?;
+    let device = Device::libtorch_cuda(index);
+    is_working(name, &device)?;
+    Ok(device)
 }
 
 #[cfg(not(feature = "tch"))]
-fn tch(_cuda: Option<usize>) -> Result<Device> {
-    missing("libtorch", "tch")
+fn tch(name: &DeviceName, _cuda: Option<usize>) -> Result<Device, DeviceError> {
+    missing(name, "libtorch", "tch")
 }
 
 #[allow(dead_code)] // With every back end compiled in, nothing is missing.
-fn missing(what: &str, feature: &str) -> Result<Device> {
-    bail!(
-        "this yolo-cli was built without {what}; build it with `cargo build --release -p yolo-cli --features {feature}`"
-    )
+fn missing(name: &DeviceName, what: &'static str, feature: &'static str) -> Result<Device, DeviceError> {
+    Err(DeviceError::NotCompiled { device: name.to_string(), what, feature })
+}
+
+/// Whether GPU `index` is among the `count` that the back end lists.
+#[allow(dead_code)] // Not needed where no back end for GPUs is compiled in.
+fn is_there(name: &DeviceName, index: usize, count: usize, why_none: &str) -> Result<(), DeviceError> {
+    let device = name.to_string();
+    match count {
+        0 => Err(DeviceError::NoGpu { device, why: why_none.to_owned() }),
+        _ if index >= count => Err(DeviceError::NoSuchGpu { device, index, count }),
+        _ => Ok(()),
+    }
+}
+
+/// What to look at where no GPU is listed.
+#[allow(dead_code)] // As above.
+fn driver_state() -> &'static str {
+    // Windows has no such file, and nvidia-smi says the same there.
+    let is_loaded = std::path::Path::new("/proc/driver/nvidia/version").exists();
+    if cfg!(target_os = "linux") && !is_loaded {
+        return "no NVIDIA driver is loaded; install it, so that `nvidia-smi` lists the GPU";
+    }
+    "the driver is there, but this process sees no GPU; look at `nvidia-smi` and CUDA_VISIBLE_DEVICES, and start a \
+     container with `--gpus all`"
+}
+
+/// Computes something small, which loads what the back end needs besides the driver.
+#[cfg(any(feature = "cuda", feature = "tch"))]
+fn is_working(name: &DeviceName, device: &Device) -> Result<(), DeviceError> {
+    use burn::tensor::Tensor;
+    let outcome = catching(|| {
+        // An exponential needs the compiler's library of functions as well.
+        let sum = Tensor::<1>::zeros([8], device).exp().sum();
+        sum.try_into_data().map_err(|error| error.to_string())
+    });
+    let reason = match outcome {
+        Ok(Ok(_)) => return Ok(()),
+        Ok(Err(reason)) => reason,
+        Err(panic) => panic.message,
+    };
+    Err(DeviceError::Failed { device: name.to_string(), reason: first_line(&reason) })
 }
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
+    fn error(name: &str) -> String {
+        parse(name).err().map(|error| error.to_string()).unwrap_or_default()
+    }
+
     #[test]
-    fn names_of_devices() {
-        assert_eq!(index(""), Some(0));
-        assert_eq!(index(":3"), Some(3));
-        assert_eq!(index("1"), Some(1));
-        assert_eq!(index("x"), None);
-        assert!(parse("cpu").is_ok());
-        let error = |name: &str| parse(name).err().map(|e| e.to_string()).unwrap_or_default();
+    fn the_processor_is_always_there() {
+        for name in ["", "cpu", "flex"] {
+            assert!(parse(name).is_ok(), "{name}");
+        }
         assert!(error("gpu").contains("there is no device"));
+    }
+
+    #[test]
+    fn a_back_end_that_is_missing_names_its_feature() {
         #[cfg(not(feature = "cuda"))]
         for name in ["cuda", "cuda:0", "0"] {
             assert!(error(name).contains("--features cuda"), "{name}: {}", error(name));
         }
         #[cfg(not(feature = "tch"))]
-        assert!(error("tch:cuda:0").contains("--features tch"));
+        for name in ["tch", "tch:cuda:0"] {
+            assert!(error(name).contains("--features tch"), "{name}: {}", error(name));
+        }
+    }
+
+    #[test]
+    fn several_gpus_are_refused() {
+        assert!(error("cuda:0,1").contains("one run uses one GPU"), "{}", error("cuda:0,1"));
+    }
+
+    #[test]
+    fn gpus_are_counted() {
+        let name = DeviceName::Cuda(vec![1]);
+        assert_eq!(is_there(&name, 1, 2, ""), Ok(()));
+        let none = is_there(&name, 1, 0, "no driver").unwrap_err().to_string();
+        assert_eq!(none, "--device cuda:1: no NVIDIA GPU was found: no driver; --device cpu needs none");
+        let other = is_there(&name, 1, 1, "").unwrap_err().to_string();
+        assert_eq!(other, "--device cuda:1: there is no GPU 1; the only one is 0");
+    }
+
+    /// On a machine without a GPU, which CI is.
+    #[cfg(feature = "cuda")]
+    #[test]
+    fn without_a_gpu_there_is_one_clear_line() {
+        if Device::enumerate(burn::tensor::DeviceType::Cuda).into_iter().count() == 0 {
+            assert!(error("cuda:0").contains("no NVIDIA GPU was found"), "{}", error("cuda:0"));
+        }
     }
 }

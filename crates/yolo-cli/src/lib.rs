@@ -7,6 +7,8 @@ mod commands;
 mod comparison;
 mod console;
 mod device;
+mod device_check;
+mod failure;
 mod format;
 mod interrupt;
 mod kernel_cache;
@@ -35,7 +37,8 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     console::init_logging();
     interrupt::catch_ctrl_c();
-    match run(cli) {
+    let outcome = device::catching(|| run(&cli.command));
+    match failure::explained(&cli.command, outcome) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             console::print_error(&error);
@@ -44,18 +47,19 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli) -> anyhow::Result<()> {
-    match cli.command {
-        Command::Val(args) => commands::val::run(&args),
-        Command::Prune(args) => commands::prune::run(&args),
-        Command::Export(args) => commands::export::run(&args),
-        Command::Pack(args) => commands::pack::run(&args),
-        Command::CocoEval(args) => commands::coco_eval::run(&args),
-        Command::Bench(args) => commands::bench::run(&args),
-        Command::Info(args) => commands::info::run(&args),
-        Command::Train(args) => commands::train::run(&args),
-        Command::PruneFinetune(args) => commands::prune_finetune::run(&args),
-        Command::Sweep(args) => commands::sweep::run(&args),
+fn run(command: &Command) -> anyhow::Result<()> {
+    match command {
+        Command::Val(args) => commands::val::run(args),
+        Command::Prune(args) => commands::prune::run(args),
+        Command::Export(args) => commands::export::run(args),
+        Command::Pack(args) => commands::pack::run(args),
+        Command::CocoEval(args) => commands::coco_eval::run(args),
+        Command::Bench(args) => commands::bench::run(args),
+        Command::DeviceCheck(args) => commands::device_check::run(args),
+        Command::Info(args) => commands::info::run(args),
+        Command::Train(args) => commands::train::run(args),
+        Command::PruneFinetune(args) => commands::prune_finetune::run(args),
+        Command::Sweep(args) => commands::sweep::run(args),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What training needs of a running network: gradients and statistics under PyTorch's names, frozen parts.
 
 use burn::module::{Flag, Module, ModuleMapper, ModuleVisitor, Param};
-use burn::tensor::{Gradients, Tensor};
+use burn::tensor::{Gradients, Tensor, TensorData, Transaction};
 
 use crate::blocks::{Conv, Node};
 use crate::error::{ModelError, Result};
@@ -16,10 +16,9 @@ impl Yolo {
     /// # Errors
     /// [`ModelError::Device`] where the device does not return its results.
     pub fn gradients(&self, gradients: &Gradients) -> Result<Vec<NamedValues>> {
-        let mut reader =
-            Reader { path: Vec::new(), wanted: Wanted::Gradients(gradients), found: Ok(Vec::new()) };
+        let mut reader = Reader::new(Wanted::Gradients(gradients));
         self.visit(&mut reader);
-        reader.found
+        reader.read()
     }
 
     /// Running means and variances of every batch normalisation (`….running_mean`, `….running_var`, `[C]`).
@@ -27,10 +26,10 @@ impl Yolo {
     /// # Errors
     /// [`ModelError::Device`] where the device does not return its results.
     pub fn running_statistics(&self) -> Result<Vec<NamedValues>> {
-        let mut reader = Reader { path: Vec::new(), wanted: Wanted::Statistics, found: Ok(Vec::new()) };
+        let mut reader = Reader::new(Wanted::Statistics);
         // A state that was updated hands its value out only after it is synchronised, which `valid` does.
         self.valid().visit(&mut reader);
-        reader.found
+        reader.read()
     }
 }
 
@@ -65,7 +64,7 @@ impl Yolo {
         }
     }
 
-    fn conv_blocks_mut(&mut self) -> Vec<&mut Conv> {
+    pub(crate) fn conv_blocks_mut(&mut self) -> Vec<&mut Conv> {
         let mut blocks = Vec::new();
         for node in &mut self.model {
             match node {
@@ -100,10 +99,21 @@ struct Reader<'a> {
     /// Names of the modules around; `None` for a variant of an enum, which PyTorch's names do not have.
     path: Vec<Option<String>>,
     wanted: Wanted<'a>,
-    found: Result<Vec<NamedValues>>,
+    names: Vec<String>,
+    /// The tensors of these names, which are read back together: a GPU is waited for once instead of hundreds of times.
+    tensors: Transaction,
 }
 
-impl Reader<'_> {
+impl<'a> Reader<'a> {
+    fn new(wanted: Wanted<'a>) -> Self {
+        Self { path: Vec::new(), wanted, names: Vec::new(), tensors: Transaction::default() }
+    }
+
+    fn read(self) -> Result<Vec<NamedValues>> {
+        let data = self.tensors.try_execute().map_err(|error| failed(&error))?;
+        self.names.into_iter().zip(data).map(|(name, data)| Ok((name, floats(data)?))).collect()
+    }
+
     /// `model.0.Conv.bn.gamma` → `model.0.bn.weight`.
     fn name(&self) -> String {
         let mut parts: Vec<&str> = self.path.iter().flatten().map(String::as_str).collect();
@@ -136,11 +146,9 @@ impl ModuleVisitor for Reader<'_> {
             Wanted::Statistics if is_statistic => Some(param.val()),
             _ => None,
         };
-        if let (Some(tensor), Ok(found)) = (tensor, &mut self.found) {
-            match host_values(tensor) {
-                Ok(values) => found.push((name, values)),
-                Err(error) => self.found = Err(error),
-            }
+        if let Some(tensor) = tensor {
+            self.names.push(name);
+            self.tensors = std::mem::take(&mut self.tensors).register(tensor);
         }
     }
 }
@@ -150,7 +158,13 @@ impl ModuleVisitor for Reader<'_> {
 /// # Errors
 /// [`ModelError::Device`] where the device does not return its results.
 pub fn host_values<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> {
-    let failed = |error: String| ModelError::Device { reason: error };
-    let data = tensor.try_into_data().map_err(|error| failed(format!("{error:?}")))?;
-    data.try_into_vec_as::<f32>().map_err(|error| failed(format!("{error:?}")))
+    floats(tensor.try_into_data().map_err(|error| failed(&error))?)
+}
+
+fn floats(data: TensorData) -> Result<Vec<f32>> {
+    data.try_into_vec_as::<f32>().map_err(|error| failed(&error))
+}
+
+fn failed(error: &dyn std::fmt::Debug) -> ModelError {
+    ModelError::Device { reason: format!("{error:?}") }
 }

@@ -1,13 +1,14 @@
 //! A network that is measured: as a module of Burn on one of its devices, or compiled for this processor.
 
-use burn::tensor::{Device, Tensor, TensorData};
+use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 use rayon::prelude::*;
 use yolo_data::loader::Batch;
 use yolo_model::architecture::DetectSpec;
-use yolo_model::{Architecture, Checkpoint, Predictions, RawMap, Yolo, decode, host_values};
+use yolo_model::{Architecture, Checkpoint, HalfFormat, Predictions, RawMap, Yolo, decode, host_values};
 
 use crate::error::{Result, TrainError};
-use crate::tensor::{images, scaled};
+use crate::precision::check_format;
+use crate::tensor::{images_in, scaled};
 
 /// A network that finds boxes in images.
 pub enum Detector {
@@ -21,6 +22,8 @@ pub enum Detector {
 pub struct OnDevice {
     model: Yolo,
     device: Device,
+    /// The format of weights, images and activations.
+    format: FloatDType,
     /// Threads that share the images of a batch. Several pay on a CPU whose element-wise operations use one core
     /// each; a GPU wants 1.
     threads: usize,
@@ -50,7 +53,23 @@ impl Detector {
     /// Tensors that do not fit the architecture.
     pub fn on_device(checkpoint: &Checkpoint, device: &Device, threads: usize) -> Result<Self> {
         let model = Yolo::from_checkpoint(&checkpoint.fuse()?, device)?;
-        Ok(Self::Burn(OnDevice { model, device: device.clone(), threads }))
+        Ok(Self::Burn(OnDevice { model, device: device.clone(), format: FloatDType::F32, threads }))
+    }
+
+    /// [`Detector::on_device`] with weights, images and activations in half precision. Batch normalisation is folded
+    /// into the weights before they are rounded; boxes are decoded and compared in single precision.
+    ///
+    /// # Errors
+    /// As [`Detector::on_device`], or a device that does not compute in `format`.
+    pub fn in_half(
+        checkpoint: &Checkpoint,
+        device: &Device,
+        threads: usize,
+        format: HalfFormat,
+    ) -> Result<Self> {
+        check_format(device, format)?;
+        let model = Yolo::from_checkpoint(&checkpoint.fuse()?, device)?.in_half(format);
+        Ok(Self::Burn(OnDevice { model, device: device.clone(), format: format.dtype(), threads }))
     }
 
     /// What it runs.
@@ -122,9 +141,13 @@ impl OnDevice {
         let per_part = n.div_ceil(self.threads.max(1)).max(1);
         let parts = pixels.chunks(per_part * per_image);
         let tensors =
-            parts.map(|part| images(part, part.len() / per_image, height, width, &self.device)).collect();
+            parts.map(|part| self.images(part, [part.len() / per_image, 3, height, width])).collect();
         self.device.sync().map_err(|error| TrainError::Device(format!("{error:?}")))?;
         Ok(Input::Tensors(tensors))
+    }
+
+    fn images(&self, pixels: &[u8], shape: [usize; 4]) -> Tensor<4> {
+        images_in(self.format, pixels, shape, &self.device)
     }
 
     /// The logits of each part, on a thread of its own where there are several.

@@ -1,6 +1,6 @@
 //! Distillation: the dense network teaches the pruned one, on every image and without labels.
 
-use burn::tensor::{Device, Tensor, activation};
+use burn::tensor::{Device, FloatDType, Tensor, activation};
 use serde::{Deserialize, Serialize};
 use yolo_model::{Architecture, Checkpoint, Yolo};
 
@@ -44,7 +44,8 @@ impl Observed {
         let mut features = Vec::new();
         let maps = model.forward_observed(images, |_, output| {
             if with_features {
-                features.push(output.clone());
+                // In mixed precision they would be in half.
+                features.push(output.clone().cast(FloatDType::F32));
             }
         });
         Self { maps, features }

@@ -95,6 +95,19 @@ pub enum TrainError {
         "the loss is not finite any more; lower the learning rate (lr0) or start from other weights. The last epoch's files are intact"
     )]
     LossNotFinite,
+    /// The device does not compute in that format.
+    #[error(
+        "the device does not compute in {format}; use single precision, without --half and with --amp off"
+    )]
+    Format {
+        /// The format.
+        format: yolo_model::HalfFormat,
+    },
+    /// Gradients are too large for half precision, however the loss is scaled.
+    #[error(
+        "the gradients overflow half precision at any loss scale; train with --amp off, or with a lower learning rate (lr0)"
+    )]
+    Overflow,
     /// A fused network cannot be trained.
     #[error(
         "the network is fused (no batch normalisation left) and cannot be trained; use the weights from before --fuse"

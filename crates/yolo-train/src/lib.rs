@@ -37,6 +37,7 @@ pub mod hyper;
 pub mod loss;
 pub mod masks;
 pub mod optimizer;
+pub mod precision;
 pub mod recipe;
 pub mod schedule;
 pub mod slim;

@@ -31,6 +31,7 @@ use crate::error::{Result, TrainError};
 use crate::loss::{DetectionLoss, LossItems};
 use crate::masks::Masks;
 use crate::optimizer::{accumulate, clip};
+use crate::precision::{LossScaler, check_format};
 use crate::schedule::Schedule;
 use crate::slim::SlimState;
 use crate::validate::{Validation, ValidationOptions, validate};
@@ -254,6 +255,10 @@ impl<'a> Run<'a> {
             (Some(_), None) => return Err(TrainError::Teacher { reason: "there is none".to_owned() }),
             (None, _) => None,
         };
+        if let Some(format) = options.amp {
+            check_format(setup.device, format)?;
+            state.progress.scaler.get_or_insert_with(|| LossScaler::new(format));
+        }
         let items: Arc<[_]> = Arc::from(setup.train.items.as_slice());
         let cache = options.cache.then(|| ImageCache::new(&items, options.image_size as u32));
         let cache = match cache.transpose() {
@@ -289,8 +294,8 @@ impl<'a> Run<'a> {
                 let input =
                     pixels(&batch, options, self.stride, state.progress.batches_seen, self.setup.device);
                 let [.., height, width] = input.dims();
-                let result =
-                    student.run(&state.checkpoint, input, &batch.targets, &loss, self.teacher.as_ref())?;
+                let (teacher, scaler) = (self.teacher.as_ref(), state.progress.scaler.as_mut());
+                let result = student.run(&state.checkpoint, input, &batch.targets, &loss, teacher, scaler)?;
                 loss.rebalance(&result.level_objectness);
                 state.progress.balance = loss.balance().to_vec();
                 self.take_in(state, result, &mut student)?;
@@ -365,13 +370,15 @@ impl<'a> Run<'a> {
         let rates = self.schedule.rates(batch, progress.epoch);
         let since = batch as i64 - progress.last_step.map_or(-1, |step| step as i64);
         if since >= rates.accumulate as i64 {
-            state.masks.apply_to(&mut state.pending);
-            clip(&mut state.pending);
-            state.optimizer.step(&mut state.checkpoint.weights, &state.pending, &rates)?;
-            state.pending.clear();
-            if let Some(slim) = &mut progress.slim {
-                slim.step(&mut state.checkpoint.weights, rates.lr)?;
+            if progress.scaler.as_mut().map_or(Ok(true), LossScaler::take_step)? {
+                state.masks.apply_to(&mut state.pending);
+                clip(&mut state.pending);
+                state.optimizer.step(&mut state.checkpoint.weights, &state.pending, &rates)?;
+                if let Some(slim) = &mut progress.slim {
+                    slim.step(&mut state.checkpoint.weights, rates.lr)?;
+                }
             }
+            state.pending.clear();
             state.ema.update(&state.checkpoint.weights)?;
             progress.last_step = Some(batch);
             student.outdated();

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::verdict::{SiblingMs, sibling_ms};
 
-use super::{ChannelArgs, SelectionArgs, maybe_path, run_name, unit};
+use super::{AmpArg, ChannelArgs, SelectionArgs, maybe_path, run_name, unit};
 
 #[derive(Clone, Debug, Args, Serialize, Deserialize)]
 #[command(after_help = "\
@@ -83,6 +83,10 @@ pub(crate) struct PruneFinetuneArgs {
     /// Where to compute: cpu, flex (Burn's own back end for it), cuda:0, tch, tch:cuda:0.
     #[arg(long, default_value = "cpu")]
     pub(crate) device: String,
+    /// Mixed precision: convolutions and activations in half, the rest in single. Alone, it means fp16.
+    #[arg(long, value_enum, num_args = 0..=1, default_value = "auto", default_missing_value = "fp16")]
+    #[serde(default)]
+    pub(crate) amp: AmpArg,
     /// Threads that decode and augment images [default: one per core, at most 8].
     #[arg(long)]
     pub(crate) workers: Option<usize>,

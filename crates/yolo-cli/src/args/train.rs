@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
-use super::{inner_fraction, maybe_path, run_name, unit};
+use super::{AmpArg, inner_fraction, maybe_path, run_name, unit};
 
 /// Which rule updates the weights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -111,6 +111,10 @@ pub(crate) struct TrainArgs {
     /// Where to compute: cpu, flex (Burn's own back end for it), cuda:0, tch, tch:cuda:0.
     #[arg(long, default_value = "cpu")]
     pub(crate) device: String,
+    /// Mixed precision: convolutions and activations in half, the rest in single. Alone, it means fp16.
+    #[arg(long, value_enum, num_args = 0..=1, default_value = "auto", default_missing_value = "fp16")]
+    #[serde(default)]
+    pub(crate) amp: AmpArg,
     /// Threads that decode and augment images [default: one per core, at most 8].
     #[arg(long)]
     pub(crate) workers: Option<usize>,

@@ -415,6 +415,7 @@ fn train_options(args: &PruneFinetuneArgs, recipe: &Recipe, checkpoint: &Checkpo
         workers: device::loader_threads(args.workers),
         cache: finetune.cache,
         distillation: finetune.distillation,
+        amp: args.amp.format(&args.device),
         ..TrainOptions::new(finetune.epochs, finetune.batch_size, image_size)
     })
 }

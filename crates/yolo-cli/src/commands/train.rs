@@ -259,6 +259,7 @@ fn options(args: &TrainArgs, hyp: yolo_train::hyper::Hyperparameters, image_size
         cache: args.cache,
         save_period: args.save_period as usize,
         validate_every_epoch: !args.noval,
+        amp: args.amp.format(&args.device),
         slim: args
             .slim
             .map(|fraction| SlimOptions { tolerance: args.slim_tolerance, ..SlimOptions::new(fraction) }),

@@ -15,7 +15,7 @@ use super::info::summary_line;
 use super::prune::pruning_line;
 use crate::args::{SelectionArgs, TaskArg, ValArgs};
 use crate::console::Output;
-use crate::device::Backend;
+use crate::device::{Backend, DeviceName};
 use crate::measure::{CocoWishes, Measurement, Yardstick, check_classes, open_split};
 use crate::resolve::{Weights, data_config};
 use crate::results::{ModelFigures, Results};
@@ -29,7 +29,7 @@ const SHOWN_CLASSES: usize = 50;
 
 /// Validates a checkpoint on a data set and writes `results.json`.
 pub(crate) fn run(args: &ValArgs) -> Result<()> {
-    let backend = Backend::parse(&args.device, args.no_cache)?;
+    let backend = Backend::parse(&args.device, args.no_cache)?.with_half(args.half)?;
     warn_about_flags(args);
     let output = Output::new(args.json);
     let weights = Weights::load(&args.weights, args.offline)?;
@@ -83,8 +83,8 @@ fn warn_about_flags(args: &ValArgs) {
             args.conf_thres
         );
     }
-    if args.half && device::is_cpu(&args.device) {
-        tracing::warn!("--half has no effect on the CPU: computing in f32");
+    if args.half && DeviceName::parse(&args.device) == Ok(DeviceName::Cpu) {
+        tracing::warn!("--half has no effect on --device cpu: computing in f32");
     }
 }
 

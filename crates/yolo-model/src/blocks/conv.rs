@@ -4,7 +4,7 @@ use burn::module::{Module, Param, RunningState};
 use burn::nn::conv::Conv2d;
 use burn::nn::{BatchNorm, BatchNormConfig, PaddingConfig2d};
 use burn::tensor::ops::ConvOptions;
-use burn::tensor::{Device, Tensor, TensorData, activation};
+use burn::tensor::{Device, FloatDType, Tensor, TensorData, activation};
 
 use crate::architecture::{Activation, BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, ConvRef, ConvSpec};
 use crate::error::{ModelError, Result};
@@ -20,6 +20,9 @@ pub struct Conv {
     pub bn: Option<BatchNorm>,
     #[module(skip)]
     activation: Activation,
+    /// The format of the convolution and of the output, where it is not that of the weights.
+    #[module(skip)]
+    pub(crate) mixed: Option<FloatDType>,
 }
 
 impl Conv {
@@ -38,7 +41,7 @@ impl Conv {
         let bias = fused.then(|| names.bias());
         let conv = load_conv2d(&names.weight(), bias.as_deref(), spec, weights, device)?;
         let bn = if fused { None } else { Some(load_batch_norm(&names, weights, device)?) };
-        Ok(Self { conv, bn, activation: spec.activation })
+        Ok(Self { conv, bn, activation: spec.activation, mixed: None })
     }
 
     /// `[N, in, H, W]` → `[N, out, H', W']`.
@@ -46,11 +49,34 @@ impl Conv {
     /// On a device with automatic differentiation, and unless the block is frozen, the batch normalisation uses
     /// the statistics of the batch and updates its running ones.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        let then = if self.activation == Activation::Silu { Then::Silu } else { Then::Nothing };
+        let Some(format) = self.mixed else { return self.forward_in_one_format(x) };
+        // Sums over a batch overflow in half precision, so the normalisation keeps to single.
+        let x = convolve_in(format, &self.conv, x).cast(FloatDType::F32);
+        let then = self.then();
+        let x = match &self.bn {
+            Some(bn) => normalise(bn, x, then),
+            None if then == Then::Silu => kernels::silu(x),
+            None => x,
+        };
+        self.activate(x).cast(format)
+    }
+
+    fn forward_in_one_format(&self, x: Tensor<4>) -> Tensor<4> {
+        let then = self.then();
         let x = match &self.bn {
             Some(bn) => normalise(bn, convolve(&self.conv, x, Then::Nothing), then),
             None => convolve(&self.conv, x, then),
         };
+        self.activate(x)
+    }
+
+    /// The part of the activation that kernels do on the way.
+    fn then(&self) -> Then {
+        if self.activation == Activation::Silu { Then::Silu } else { Then::Nothing }
+    }
+
+    /// The part of the activation that they do not.
+    fn activate(&self, x: Tensor<4>) -> Tensor<4> {
         match self.activation {
             Activation::Silu | Activation::Identity => x,
             Activation::Relu => activation::relu(x),
@@ -59,17 +85,27 @@ impl Conv {
     }
 }
 
+/// `conv` in another format than its weights'; gradients pass the change of format, so theirs stays.
+pub(super) fn convolve_in(format: FloatDType, conv: &Conv2d, x: Tensor<4>) -> Tensor<4> {
+    let bias = conv.bias.as_ref().map(|bias| bias.val().cast(format));
+    kernels::conv2d(x.cast(format), conv.weight.val().cast(format), bias, options(conv), Then::Nothing)
+}
+
 /// `conv` by this crate's kernels, then `then`.
 ///
 /// # Panics
 /// If the padding is not explicit, as [`load_conv2d`] makes it.
 pub(super) fn convolve(conv: &Conv2d, x: Tensor<4>, then: Then) -> Tensor<4> {
+    kernels::conv2d(x, conv.weight.val(), conv.bias.as_ref().map(Param::val), options(conv), then)
+}
+
+fn options(conv: &Conv2d) -> ConvOptions<2> {
     let PaddingConfig2d::Explicit(top, left, bottom, right) = conv.padding else {
         panic!("explicit padding instead of {:?}", conv.padding)
     };
     let mut options = ConvOptions::new(conv.stride, [0, 0], conv.dilation, conv.groups);
     options.padding = [(top, bottom), (left, right)];
-    kernels::conv2d(x, conv.weight.val(), conv.bias.as_ref().map(Param::val), options, then)
+    options
 }
 
 /// `bn`, then `then`. Training is what Burn's own forward takes for it: a device with automatic differentiation

@@ -2,9 +2,9 @@
 
 use burn::module::Module;
 use burn::nn::conv::Conv2d;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, FloatDType, Tensor};
 
-use super::conv::{convolve, load_conv2d};
+use super::conv::{convolve, convolve_in, load_conv2d};
 use crate::architecture::DetectSpec;
 use crate::error::Result;
 use crate::kernels::Then;
@@ -15,6 +15,9 @@ use crate::weights::StateDict;
 pub struct Detect {
     /// One convolution per level, finest first.
     pub m: Vec<Conv2d>,
+    /// The format of the convolutions, where it is not that of the weights.
+    #[module(skip)]
+    pub(crate) mixed: Option<FloatDType>,
 }
 
 impl Detect {
@@ -27,11 +30,15 @@ impl Detect {
             let (weight, bias) = (format!("{name}.m.{level}.weight"), format!("{name}.m.{level}.bias"));
             load_conv2d(&weight, Some(&bias), &spec.conv(level), weights, device)
         };
-        Ok(Self { m: (0..spec.in_channels.len()).map(level).collect::<Result<_>>()? })
+        Ok(Self { m: (0..spec.in_channels.len()).map(level).collect::<Result<_>>()?, mixed: None })
     }
 
     /// Per level `[N, C, ny, nx]` → logits `[N, anchors · (5 + num_classes), ny, nx]`.
     pub fn forward(&self, levels: Vec<Tensor<4>>) -> Vec<Tensor<4>> {
-        self.m.iter().zip(levels).map(|(conv, x)| convolve(conv, x, Then::Nothing)).collect()
+        let level = |(conv, x): (&Conv2d, Tensor<4>)| match self.mixed {
+            Some(format) => convolve_in(format, conv, x).cast(FloatDType::F32),
+            None => convolve(conv, x, Then::Nothing),
+        };
+        self.m.iter().zip(levels).map(level).collect()
     }
 }

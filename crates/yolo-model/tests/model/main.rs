@@ -4,6 +4,7 @@
 
 mod architectures;
 mod forward;
+mod precision;
 mod released_weights;
 mod training;
 

@@ -1,6 +1,7 @@
 //! The options of a training run.
 
 use serde::{Deserialize, Serialize};
+use yolo_model::HalfFormat;
 
 use crate::distill::DistillationOptions;
 use crate::hyper::Hyperparameters;
@@ -59,6 +60,10 @@ pub struct TrainOptions {
     pub distillation: Option<DistillationOptions>,
     /// Scales of batch normalisation that are driven to zero.
     pub slim: Option<SlimOptions>,
+    /// Mixed precision: the format of convolutions and activations; weights, batch normalisation and the loss stay in
+    /// single precision.
+    #[serde(default)]
+    pub amp: Option<HalfFormat>,
 }
 
 impl TrainOptions {
@@ -88,6 +93,7 @@ impl TrainOptions {
             validate_every_epoch: true,
             distillation: None,
             slim: None,
+            amp: None,
         }
     }
 }

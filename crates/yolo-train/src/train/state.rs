@@ -13,6 +13,7 @@ use crate::error::{Result, TrainError};
 use crate::loss::LossItems;
 use crate::masks::Masks;
 use crate::optimizer::{Optimizer, PerParameter, Rule};
+use crate::precision::LossScaler;
 use crate::slim::SlimState;
 use crate::train::record::EpochRecord;
 
@@ -68,6 +69,9 @@ pub struct Progress {
     /// How the scales of batch normalisation are driven to zero, if they are.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slim: Option<SlimState>,
+    /// The factor on the loss, in mixed precision.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scaler: Option<LossScaler>,
     /// The epochs that are done.
     pub history: Vec<EpochRecord>,
 }

@@ -4,11 +4,12 @@ use burn::tensor::ops::{InterpolateMode, InterpolateOptions};
 use burn::tensor::{Device, Tensor, module::interpolate};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use yolo_data::train_loader::{Target, TrainBatch};
-use yolo_model::{Checkpoint, NamedValues, Yolo, host_values};
+use yolo_model::{Checkpoint, HalfFormat, NamedValues, Yolo, host_values};
 
 use crate::distill::{Observed, Teacher};
 use crate::error::{Result, TrainError};
 use crate::loss::{DetectionLoss, LossItems};
+use crate::precision::LossScaler;
 use crate::tensor::images;
 use crate::train::options::TrainOptions;
 
@@ -18,6 +19,7 @@ pub(super) struct Student {
     device: Device,
     freeze: Vec<usize>,
     freeze_batch_norm: bool,
+    amp: Option<HalfFormat>,
 }
 
 /// What one batch gave.
@@ -38,6 +40,7 @@ impl Student {
             device: device.clone().autodiff(),
             freeze: options.freeze.clone(),
             freeze_batch_norm: options.freeze_batch_norm,
+            amp: options.amp,
         }
     }
 
@@ -51,13 +54,15 @@ impl Student {
             Some(model) => model,
             None => {
                 let model = Yolo::from_checkpoint(checkpoint, &self.device)?.freeze_layers(&self.freeze);
-                if self.freeze_batch_norm { model.freeze_batch_norm() } else { model }
+                let model = if self.freeze_batch_norm { model.freeze_batch_norm() } else { model };
+                if let Some(format) = self.amp { model.in_mixed_precision(format) } else { model }
             }
         };
         Ok(self.model.insert(model))
     }
 
-    /// Runs `pixels` (`[N, 3, H, W]` in `[0, 1]`, not recorded) through the network and back.
+    /// Runs `pixels` (`[N, 3, H, W]` in `[0, 1]`, not recorded) through the network and back. In mixed precision, the
+    /// loss is scaled on the way back, and the gradients are not.
     pub(super) fn run(
         &mut self,
         checkpoint: &Checkpoint,
@@ -65,6 +70,7 @@ impl Student {
         targets: &[Target],
         loss: &DetectionLoss,
         teacher: Option<&Teacher>,
+        scaler: Option<&mut LossScaler>,
     ) -> Result<BatchResult> {
         let n_images = pixels.dims()[0];
         let model = self.model(checkpoint)?;
@@ -82,7 +88,11 @@ impl Student {
         if !loss.items.is_finite() || !distillation.is_finite() {
             return Err(TrainError::LossNotFinite);
         }
-        let gradients = model.gradients(&total.backward())?;
+        let scale = scaler.as_ref().map_or(1.0, |scaler| scaler.scale());
+        let mut gradients = model.gradients(&total.mul_scalar(scale).backward())?;
+        if let Some(scaler) = scaler {
+            scaler.unscale(&mut gradients);
+        }
         let statistics = model.running_statistics()?;
         Ok(BatchResult {
             items: loss.items,

@@ -1,0 +1,145 @@
+//! Loss and gradients on the device: beside those on the processor, and beside those of a reference.
+
+use std::collections::HashMap;
+
+use anyhow::{Context, Result};
+use burn::tensor::{Device, Tensor, TensorData};
+use yolo_data::Cxcywh;
+use yolo_data::train_loader::Target;
+use yolo_model::weights::read_safetensors;
+use yolo_model::{Checkpoint, HalfFormat, NamedValues, Yolo};
+use yolo_train::hyper::Hyperparameters;
+use yolo_train::loss::DetectionLoss;
+use yolo_train::precision::LossScaler;
+
+use super::{Row, Subject, network, picture_values, relative_error, targets};
+use crate::resolve::Weights;
+
+/// Relative difference of losses in single precision (TF32).
+const LOSS: f64 = 5e-3;
+/// In half.
+const LOSS_HALF: f64 = 2e-2;
+/// Relative difference of all gradients together.
+const GRADIENT: f64 = 2e-2;
+/// In half.
+const GRADIENT_HALF: f64 = 1e-1;
+/// Images of a batch.
+const IMAGES: usize = 2;
+
+/// What a network is trained on once.
+struct Batch {
+    pixels: Vec<f32>,
+    shape: [usize; 4],
+    targets: Vec<Target>,
+}
+
+/// A loss and its gradients.
+struct Step {
+    loss: f64,
+    gradients: Vec<NamedValues>,
+}
+
+/// Beside the processor, in every format.
+pub(super) fn compared(subject: &Subject) -> Result<Vec<Row>> {
+    let checkpoint = network("yolov5n")?;
+    let size = subject.image_size();
+    let batch = Batch {
+        pixels: picture_values(IMAGES, size),
+        shape: [IMAGES, 3, size, size],
+        targets: targets(IMAGES, 80),
+    };
+    let expected = step(&checkpoint, &batch, &subject.reference, None)?;
+    let mut rows =
+        compare("f32", &step(&checkpoint, &batch, &subject.device, None)?, &expected, [LOSS, GRADIENT]);
+    for format in subject.formats() {
+        let got = step(&checkpoint, &batch, &subject.device, Some(format))?;
+        rows.extend(compare(&format!("mixed {format}"), &got, &expected, [LOSS_HALF, GRADIENT_HALF]));
+    }
+    Ok(rows)
+}
+
+fn compare(format: &str, got: &Step, expected: &Step, [loss, gradient]: [f64; 2]) -> Vec<Row> {
+    let all =
+        |step: &Step| -> Vec<f32> { step.gradients.iter().flat_map(|(_, g)| g.iter().copied()).collect() };
+    let error = (got.loss / expected.loss - 1.0).abs();
+    vec![
+        Row::at_most(format!("loss of yolov5n, {format}"), error, loss, ""),
+        Row::at_most(
+            format!("its gradients, {format}"),
+            relative_error(&all(got), &all(expected)),
+            gradient,
+            &format!("{} tensors", got.gradients.len()),
+        ),
+    ]
+}
+
+fn step(checkpoint: &Checkpoint, batch: &Batch, device: &Device, amp: Option<HalfFormat>) -> Result<Step> {
+    let device = device.clone().autodiff();
+    let model = Yolo::from_checkpoint(checkpoint, &device)?;
+    let model = if let Some(format) = amp { model.in_mixed_precision(format) } else { model };
+    let detect = checkpoint.architecture.detect();
+    let options = Hyperparameters::default().loss_options(detect, batch.shape[3], 0.0, false);
+    let loss = DetectionLoss::new(detect, options);
+    let images = Tensor::<4>::from_data(TensorData::new(batch.pixels.clone(), batch.shape), &device);
+    // Bfloat16's factor is 1, which is none.
+    let mut scaler = LossScaler::new(amp.unwrap_or(HalfFormat::Bf16));
+    // As a run does on its way to the first step: an overflow halves the factor.
+    loop {
+        let loss = loss.forward(&model.forward(images.clone()), &batch.targets)?;
+        let mut gradients = model.gradients(&loss.total.mul_scalar(scaler.scale()).backward())?;
+        scaler.unscale(&mut gradients);
+        if scaler.take_step()? {
+            let total = loss.items.bbox + loss.items.objectness + loss.items.class;
+            return Ok(Step { loss: total * batch.shape[0] as f64, gradients });
+        }
+    }
+}
+
+/// Beside the figures of a reference, where there are some.
+pub(super) fn reference(subject: &Subject) -> Result<Vec<Row>> {
+    let Some(folder) = &subject.args.reference else {
+        return Ok(vec![Row::skipped("loss and gradients of a reference", "no --reference")]);
+    };
+    let file = folder.join("loss.json");
+    let text = std::fs::read(&file).with_context(|| file.display().to_string())?;
+    let json: serde_json::Value =
+        serde_json::from_slice(&text).with_context(|| file.display().to_string())?;
+    let (tensors, _) = read_safetensors(folder.join("loss_batch.safetensors"))?;
+    let images = tensors.require("images_u8")?;
+    let target = |row: &[f32]| Target {
+        image: row[0] as usize,
+        class: row[1] as u32,
+        bbox_norm: Cxcywh { cx: row[2], cy: row[3], w: row[4], h: row[5] },
+    };
+    let shape = <[usize; 4]>::try_from(images.shape.clone()).ok().context("images_u8: not [N, 3, H, W]")?;
+    let batch = Batch {
+        pixels: images.i64s()?.iter().map(|&pixel| pixel as f32 / 255.0).collect(),
+        shape,
+        targets: tensors.f32s("targets")?.chunks_exact(6).map(target).collect(),
+    };
+    let checkpoint = Weights::load(&subject.args.weights, subject.args.offline)?.checkpoint;
+    let got = step(&checkpoint, &batch, &subject.device, None)?;
+    let first = &json["steps"][0];
+    let expected = first["loss"].as_f64().context("loss.json: no steps[0].loss")?;
+    let norms: HashMap<String, f64> =
+        serde_json::from_value(first["grad_norms"].clone()).context("loss.json: no steps[0].grad_norms")?;
+    let (worst, error) = worst_norm(&got.gradients, &norms);
+    let loss = (got.loss / expected - 1.0).abs();
+    Ok(vec![
+        Row::at_most("loss of the reference, f32", loss, LOSS, ""),
+        Row::at_most("norms of its gradients, f32", error, 2.5 * GRADIENT, &worst),
+    ])
+}
+
+/// The gradient whose norm is furthest from the reference's, and how far. Norms that are next to nothing do not count.
+fn worst_norm(gradients: &[NamedValues], norms: &HashMap<String, f64>) -> (String, f64) {
+    let largest = norms.values().copied().fold(0.0, f64::max);
+    let error = |(name, gradient): &NamedValues| {
+        let norm = gradient.iter().map(|&g| f64::from(g).powi(2)).sum::<f64>().sqrt();
+        let error = norms
+            .get(name)
+            .map_or(f64::INFINITY, |expected| (norm - expected).abs() / expected.max(1e-4 * largest));
+        (name.clone(), error)
+    };
+    gradients.iter().map(error).max_by(|a, b| a.1.total_cmp(&b.1)).unwrap_or_default()
+}

@@ -1,0 +1,91 @@
+//! Training on the device: the loss has to fall, and pruned weights have to stay zero.
+
+use anyhow::Result;
+use burn::tensor::Tensor;
+use yolo_model::{Checkpoint, HalfFormat, Yolo};
+use yolo_prune::{Method, PruneOptions, apply, plan};
+use yolo_train::hyper::Hyperparameters;
+use yolo_train::loss::DetectionLoss;
+use yolo_train::masks::Masks;
+use yolo_train::optimizer::{Optimizer, PerParameter, Rule, clip};
+use yolo_train::precision::LossScaler;
+use yolo_train::schedule::Rates;
+
+use super::{Row, Subject, network, pictures, targets};
+
+/// Images of the batch that is learnt by heart.
+const IMAGES: usize = 4;
+/// The last losses have to be below this fraction of the first ones.
+const FALL: f64 = 0.7;
+const RATES: Rates = Rates { bias_lr: 0.005, lr: 0.005, momentum: 0.9, accumulate: 1 };
+
+/// Fifty steps in every format, on a network of which half the weights are pruned.
+pub(super) fn check(subject: &Subject) -> Result<Vec<Row>> {
+    let steps = if subject.args.quick { 12 } else { 50 };
+    let formats = [None].into_iter().chain(subject.formats().map(Some));
+    let rows = formats.map(|format| train(subject, steps, format));
+    Ok(rows.collect::<Result<Vec<_>>>()?.concat())
+}
+
+fn train(subject: &Subject, steps: usize, amp: Option<HalfFormat>) -> Result<Vec<Row>> {
+    let dense = network("yolov5n")?;
+    let plan = plan(&dense, &PruneOptions::new(Method::Global, 0.5))?;
+    let masks = Masks::of(&plan);
+    let mut run = Run {
+        checkpoint: apply(&dense, &plan)?,
+        optimizer: Optimizer::new(Rule::Sgd, 5e-4),
+        scaler: LossScaler::new(amp.unwrap_or(HalfFormat::Bf16)),
+        masks,
+        amp,
+    };
+    let size = subject.image_size();
+    let losses = (0..steps).map(|_| run.step(subject, size)).collect::<Result<Vec<_>>>()?;
+    let format = amp.map_or("f32".to_owned(), |format| format!("mixed {format}"));
+    let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
+    let (first, last) = (mean(&losses[..3]), mean(&losses[steps - 3..]));
+    let kept = run.masks.check(&run.checkpoint.weights, "the weights");
+    let zeros = match &kept {
+        Ok(()) => format!("{} zeros, all exact", run.masks.pruned()),
+        Err(error) => error.to_string(),
+    };
+    Ok(vec![
+        Row::holds(
+            format!("{steps} steps of training, {format}"),
+            last < FALL * first,
+            format!("loss {first:.2} → {last:.2}, {} steps left out", run.scaler.skipped()),
+            "falls",
+        ),
+        Row::holds(format!("masks after them, {format}"), kept.is_ok(), zeros, "exact"),
+    ])
+}
+
+struct Run {
+    checkpoint: Checkpoint,
+    optimizer: Optimizer,
+    scaler: LossScaler,
+    masks: Masks,
+    amp: Option<HalfFormat>,
+}
+
+impl Run {
+    /// One step; the loss before it.
+    fn step(&mut self, subject: &Subject, size: usize) -> Result<f64> {
+        let device = subject.device.clone().autodiff();
+        let model = Yolo::from_checkpoint(&self.checkpoint, &device)?;
+        let model = if let Some(format) = self.amp { model.in_mixed_precision(format) } else { model };
+        let images = Tensor::from_inner(pictures(IMAGES, size, &subject.device));
+        let detect = self.checkpoint.architecture.detect();
+        let options = Hyperparameters::default().loss_options(detect, size, 0.0, false);
+        let loss =
+            DetectionLoss::new(detect, options).forward(&model.forward(images), &targets(IMAGES, 80))?;
+        let mut gradients = model.gradients(&loss.total.mul_scalar(self.scaler.scale()).backward())?;
+        self.scaler.unscale(&mut gradients);
+        if self.scaler.take_step()? {
+            let mut gradients: PerParameter = gradients.into_iter().collect();
+            self.masks.apply_to(&mut gradients);
+            clip(&mut gradients);
+            self.optimizer.step(&mut self.checkpoint.weights, &gradients, &RATES)?;
+        }
+        Ok(loss.items.bbox + loss.items.objectness + loss.items.class)
+    }
+}

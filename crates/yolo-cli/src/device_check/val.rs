@@ -1,0 +1,70 @@
+//! The figures of a network that is validated on the device, beside those on the processor.
+
+use anyhow::Result;
+use yolo_data::dataset::Split;
+use yolo_train::ValidationOptions;
+
+use super::{Row, Subject};
+use crate::device::{Backend, loader_threads};
+use crate::measure::{CocoWishes, Measurement, Yardstick, check_classes, open_split};
+use crate::presets::DEMO;
+use crate::resolve::{Weights, data_config};
+
+/// Difference of mAP in single precision.
+const SINGLE: f64 = 0.002;
+/// In half.
+const HALF: f64 = 0.005;
+/// Side of the example's images in pixels.
+const DEMO_SIZE: usize = 256;
+
+/// In single and in half precision.
+pub(super) fn check(subject: &Subject) -> Result<Vec<Row>> {
+    let args = subject.args;
+    let weights = Weights::load(&args.weights, args.offline)?;
+    let dataset = open_split(&data_config(&args.data)?, Split::Val, false)?;
+    check_classes(&weights.checkpoint, &weights.path, &dataset, &args.data, false)?;
+    let images = dataset.items.len();
+    let wishes = CocoWishes { annotations: None, save_json: false, single_cls: false };
+    let yardstick = Yardstick::new(dataset, &wishes)?;
+    let network = weights.checkpoint.fuse()?;
+    let is_demo = args.data.as_os_str() == DEMO;
+    let size = if is_demo { DEMO_SIZE } else { 640 };
+    let options = ValidationOptions {
+        batch_size: 16,
+        workers: loader_threads(None),
+        ..ValidationOptions::new(size.next_multiple_of(network.architecture.max_stride()))
+    };
+    let measure = |device: &str, half: bool| -> Result<[f64; 3]> {
+        let backend = Backend::parse(device, false)?.with_half(half)?;
+        Ok(figures(&yardstick.measure_with(&network, &backend, &options, |_| {})?))
+    };
+    let expected = measure("cpu", false)?;
+    let mut rows =
+        vec![row(args.weights.display(), images, "f32", measure(&args.device, false)?, expected, SINGLE)];
+    if subject.formats().next().is_some() {
+        rows.push(row(args.weights.display(), images, "half", measure(&args.device, true)?, expected, HALF));
+    }
+    Ok(rows)
+}
+
+/// mAP50, mAP50-95 and COCO's AP, which is that again where there are no annotations.
+fn figures(measurement: &Measurement) -> [f64; 3] {
+    let native = &measurement.validation.native;
+    let ap = measurement.coco.as_ref().map_or(native.map, |coco| coco.ap);
+    [native.map50, native.map, ap]
+}
+
+fn row(
+    weights: std::path::Display,
+    images: usize,
+    format: &str,
+    got: [f64; 3],
+    expected: [f64; 3],
+    limit: f64,
+) -> Row {
+    let difference =
+        got.iter().zip(expected).map(|(got, expected)| (got - expected).abs()).fold(0.0, f64::max);
+    let [map50, map, ap] = got;
+    let detail = format!("mAP50 {map50:.4}, mAP {map:.4}, AP {ap:.4}");
+    Row::at_most(format!("figures of {weights} on {images} images, {format}"), difference, limit, &detail)
+}

@@ -1,0 +1,114 @@
+//! What went wrong, in one line: errors as they are, panics of the tensor library as errors of its device.
+
+mod memory;
+
+use anyhow::{Error, Result, anyhow};
+
+use crate::args::Command;
+use crate::device::{self, DeviceError, DeviceName, Panic};
+use memory::Load;
+
+/// What `command` returned or why it panicked, as one result.
+pub(crate) fn explained(command: &Command, outcome: Result<Result<()>, Panic>) -> Result<()> {
+    let message = match &outcome {
+        Ok(Ok(())) => return Ok(()),
+        Ok(Err(error)) => format!("{error:#}"),
+        Err(panic) => panic.message.clone(),
+    };
+    // Messages of files and flags may hold any words; only a device that is not the processor runs out of memory
+    // in a way that can be told.
+    let name = device_name(command).filter(|name| !name.is_cpu());
+    match (name, outcome) {
+        (Some(name), outcome) if device::is_out_of_memory(&message) => {
+            // An error that was explained already is left alone.
+            match outcome {
+                Ok(Err(error)) if error.downcast_ref::<DeviceError>().is_some() => Err(error),
+                _ => Err(out_of_memory(command, &name)),
+            }
+        }
+        (_, Ok(outcome)) => outcome,
+        (Some(name), Err(_)) => {
+            let (device, reason) = (name.to_string(), device::first_line(&message));
+            Err(DeviceError::Failed { device, reason }.into())
+        }
+        (None, Err(panic)) => Err(internal(&panic)),
+    }
+}
+
+fn internal(panic: &Panic) -> Error {
+    let message = device::first_line(&panic.message);
+    anyhow!("internal error at {}: {message}; please report it (YOLO_LOG=debug shows more)", panic.place)
+}
+
+fn out_of_memory(command: &Command, name: &DeviceName) -> Error {
+    let device = name.to_string();
+    let Some(load) = Load::of(command) else {
+        return DeviceError::Failed {
+            device,
+            reason: "out of memory; use a smaller --batch-size".to_owned(),
+        }
+        .into();
+    };
+    tracing::info!("out of memory: looking for the batch size that fits");
+    let fits = memory::largest_fitting(load.batch_size, |n| load.fits(n));
+    DeviceError::OutOfMemory { device, batch_size: load.batch_size, fits }.into()
+}
+
+/// What was typed behind `--device`, where the command has it.
+fn device_name(command: &Command) -> Option<DeviceName> {
+    let name = match command {
+        Command::Val(args) => &args.device,
+        Command::Prune(args) => &args.device,
+        Command::Train(args) => &args.device,
+        Command::PruneFinetune(args) => &args.device,
+        Command::Sweep(args) => &args.device,
+        Command::DeviceCheck(args) => &args.device,
+        Command::Bench(args) if args.backends.contains(&crate::args::BackendArg::Tch) => "tch",
+        _ => return None,
+    };
+    DeviceName::parse(name).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use clap::Parser;
+
+    use super::*;
+    use crate::args::Cli;
+
+    fn command(line: &str) -> Command {
+        Cli::try_parse_from(line.split(' ')).unwrap().command
+    }
+
+    fn panic(message: &str) -> Result<Result<()>, Panic> {
+        Err(Panic { message: message.to_owned(), place: "conv.rs:3:5".to_owned() })
+    }
+
+    #[test]
+    fn a_panic_on_a_gpu_is_an_error_of_the_gpu() {
+        let val = command("yolo-cli val --device cuda:1");
+        let error = explained(&val, panic("Torch(\"no kernel image\\nException\")")).unwrap_err().to_string();
+        assert_eq!(error, "--device cuda:1: no kernel image");
+    }
+
+    #[test]
+    fn a_panic_on_the_processor_is_a_bug() {
+        let val = command("yolo-cli val");
+        let error = explained(&val, panic("index out of bounds")).unwrap_err().to_string();
+        assert!(
+            error.starts_with("internal error at conv.rs:3:5: index out of bounds; please report"),
+            "{error}"
+        );
+        assert!(explained(&val, Ok(Ok(()))).is_ok());
+        let other = explained(&val, Ok(Err(anyhow!("x.pt: out of memory")))).unwrap_err().to_string();
+        assert_eq!(other, "x.pt: out of memory");
+    }
+
+    #[test]
+    fn memory_that_ran_out_says_so() {
+        let val = command("yolo-cli val --weights nowhere.pt --device tch --batch-size 64 --offline");
+        let error = explained(&val, panic("CUDA out of memory.")).unwrap_err().to_string();
+        assert!(error.starts_with("--device tch: out of memory at --batch-size 64; "), "{error}");
+    }
+}

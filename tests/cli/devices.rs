@@ -1,0 +1,77 @@
+//! Devices: half and mixed precision, and the check of a device by the same code on a processor.
+
+use crate::support::{Case, VAL, native_figures};
+use crate::training_support::{TRAIN_TINY, squares, table};
+
+#[test]
+fn several_gpus_in_one_run_are_refused() {
+    let case = Case::with_data();
+    for device in ["cuda:0,1", "0,1"] {
+        case.run(&format!("{VAL} --device {device}")).fails(&[
+            "--device cuda:0,1",
+            "one run uses one GPU",
+            "docs/distributed.md",
+        ]);
+    }
+}
+
+#[test]
+fn half_precision_changes_figures_a_little() {
+    let case = Case::with_annotations();
+    let val = |flags: &str| case.run(&format!("{VAL} --json --device flex {flags}")).ok().json();
+    let (single, half) = (native_figures(&val("")), native_figures(&val("--half")));
+    for (single, half) in single.iter().zip(&half) {
+        assert!((single - half).abs() < 0.05, "{single} {half}");
+    }
+    case.run(&format!("{VAL} --half")).ok().warns(&["--half has no effect on --device cpu"]);
+}
+
+#[test]
+fn a_run_in_mixed_precision_learns() {
+    let case = squares();
+    case.run(&format!("{TRAIN_TINY} --epochs 12 --nominal-batch-size 8 --amp")).ok();
+    let (_, mixed) = table(&case, "runs/train/exp");
+    case.run(&format!("{TRAIN_TINY} --epochs 12 --nominal-batch-size 8 --amp off")).ok();
+    let (_, single) = table(&case, "runs/train/exp2");
+    let (first, last) = (&mixed[0], &mixed[11]);
+    assert!(last[1] < first[1] && last[2] < first[2], "{first:?} {last:?}");
+    // The same run but for its rounding.
+    assert!((last[1] / single[11][1] - 1.0).abs() < 0.15, "{last:?} {:?}", single[11]);
+    assert_ne!(first[1], single[0][1]);
+}
+
+#[test]
+fn the_check_of_a_device_passes_on_flex_and_lists_every_comparison() {
+    let case = Case::empty();
+    let outcome = case.run("device-check --device flex --quick --json").ok();
+    let rows = outcome.json();
+    let rows = rows.as_array().unwrap();
+    let checks: Vec<&str> = rows.iter().map(|row| row["check"].as_str().unwrap()).collect();
+    for part in [
+        "layers of yolov5n, f32",
+        "layers of yolov5n, fp16",
+        "widths odd, bf16",
+        "loss of yolov5n, mixed fp16",
+        "its gradients, f32",
+        "steps of training, mixed bf16",
+        "masks after them, f32",
+        "figures of demo on 120 images, half",
+        "inference of yolov5n",
+        "training of yolov5n",
+    ] {
+        assert!(checks.iter().any(|check| check.contains(part)), "{part}: {checks:?}");
+    }
+    assert!(rows.iter().all(|row| row["outcome"] != "failed"), "{rows:?}");
+}
+
+/// Where the binary has libtorch.
+#[cfg(feature = "tch")]
+#[test]
+fn libtorch_gives_the_figures_of_flex() {
+    let case = Case::with_annotations();
+    let figures =
+        |flags: &str| native_figures(&case.run(&format!("{VAL} --json --device {flags}")).ok().json());
+    for (flex, tch) in figures("flex").iter().zip(figures("tch")) {
+        assert!((flex - tch).abs() < 1e-3, "{flex} {tch}");
+    }
+}
