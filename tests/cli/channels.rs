@@ -203,7 +203,7 @@ fn recipes_of_channels_are_checked() {
         ("{amount: 1.0}", &["prune.channels.amount: 1"]),
         ("{criterion: magic}", &["in/recipe.yaml:2", "magic"]),
         ("{rounds: 0}", &["rounds"]),
-        ("{of: milliseconds}", &["prune.channels.of", "flops"]),
+        ("{of: time}", &["in/recipe.yaml:2", "time"]),
         ("{widths: 3}", &["in/recipe.yaml:2", "widths"]),
         ("{amount: 0.5}\n  gradual_epochs: 2", &["prune.gradual_epochs", "channels"]),
     ];

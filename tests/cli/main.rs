@@ -19,6 +19,7 @@ mod export;
 mod info;
 #[cfg(unix)]
 mod interruption;
+mod milliseconds;
 #[path = "../../crates/yolo-model/tests/onnx/onnxruntime.rs"]
 mod onnxruntime;
 mod pack;

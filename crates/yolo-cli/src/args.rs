@@ -178,11 +178,13 @@ Examples:
   yolo-cli prune --weights yolov5n.pt --pattern 2:4 --calibration images/train --out pruned.safetensors
   yolo-cli prune --weights yolov5n.pt --amount 0.5 --method global --exclude model.24 --out pruned.safetensors
   yolo-cli prune --weights yolov5n.pt --channels 0.5 --calibration images/train --out small.safetensors
+  yolo-cli prune --weights yolov5n.pt --of ms --amount 0.25 --calibration images/train --out faster.safetensors
+  yolo-cli prune --weights yolov5n.pt --channels-at-most-ms 20 --calibration images/train --out small.safetensors
 
 With --calibration, any folder of images, the weights that stay are fitted to what the dense network computes, which
 keeps far more accuracy; no labels are needed. The file keeps batch normalisation, so it can be fine-tuned. Without
 images, the magnitudes that are compared are those of the fused network, the ones that run, so that it has the same
-zeros as `val --prune`.")]
+zeros as `val --prune`. Milliseconds are those of this machine, measured once and kept.")]
 pub(crate) struct PruneArgs {
     /// Checkpoint (.pt or .safetensors), or the name of a released one.
     #[arg(long)]
@@ -209,6 +211,9 @@ pub(crate) struct PruneArgs {
     /// The file to write (.safetensors).
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,
+    /// Measure milliseconds anew instead of using the cache.
+    #[arg(long)]
+    pub(crate) no_cache: bool,
     /// Never download weights.
     #[arg(long)]
     pub(crate) offline: bool,
@@ -272,6 +277,14 @@ fn unit(text: &str) -> Result<f64, String> {
     match text.parse::<f64>() {
         Ok(x) if (0.0..=1.0).contains(&x) => Ok(x),
         _ => Err("it must be a number between 0 and 1".to_owned()),
+    }
+}
+
+/// A time above 0.
+fn milliseconds(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(ms) if ms > 0.0 && ms.is_finite() => Ok(ms),
+        _ => Err("it must be a number of milliseconds above 0, as 20".to_owned()),
     }
 }
 

@@ -2,9 +2,9 @@
 
 use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
-use yolo_model::Checkpoint;
+use yolo_model::{Architecture, Checkpoint};
 use yolo_prune::channels::{
-    ChannelPlan, ChannelScores, ChannelStatistics, Coupling, Criterion, Quantity, Size, compensate,
+    ChannelPlan, ChannelScores, ChannelStatistics, Coupling, Criterion, Latency, Quantity, Size, compensate,
     in_rounds, remove, taylor_scores,
 };
 use yolo_prune::{Calibration, CalibrationImages, PruneError};
@@ -13,17 +13,22 @@ use yolo_train::recipe::ChannelsRecipe;
 use crate::args::ChannelArgs;
 use crate::format::{general, thousands};
 use crate::selection::with_progress;
+use crate::timing::{ChannelTimes, Milliseconds, Stopwatch};
 
 /// Puts the flags on top of `recipe`.
 ///
 /// # Errors
 /// A flag that does nothing, as no channels are to go.
 pub(crate) fn refine(recipe: Option<ChannelsRecipe>, flags: &ChannelArgs) -> Result<Option<ChannelsRecipe>> {
-    let mut recipe = match (recipe, flags.channels, flags.without_channels()) {
-        (None, None, Some(flag)) => bail!("{flag} is about channels; say how much goes, as --channels 0.5"),
-        (None, None, None) => return Ok(None),
+    let mut recipe = match (recipe, flags.is_asked(), flags.without_channels()) {
+        (None, false, Some(flag)) => bail!("{flag} is about channels; say how much goes, as --channels 0.5"),
+        (None, false, None) => return Ok(None),
         (recipe, ..) => recipe.unwrap_or_default(),
     };
+    if flags.channels.is_some() || flags.channels_of.is_some() {
+        recipe.at_most_ms = None;
+    }
+    recipe.at_most_ms = flags.channels_at_most_ms.or(recipe.at_most_ms);
     recipe.amount = flags.channels.unwrap_or(recipe.amount);
     recipe.of = flags.channels_of.map_or(recipe.of, Into::into);
     recipe.criterion = flags.channel_criterion.map_or(recipe.criterion, Into::into);
@@ -51,17 +56,23 @@ pub(crate) struct Narrowed {
     pub(crate) predicted: Size,
     /// What it is.
     pub(crate) reached: Size,
+    /// Milliseconds before and after by measured times, where a time was asked for.
+    predicted_ms: Option<[f64; 2]>,
 }
 
-/// Removes channels; `images` have to be there where the recipe needs them.
+/// Removes channels; `images` have to be there where the recipe needs them, and a stopwatch where it asks for a time.
 pub(crate) fn prune(
     dense: &Checkpoint,
     recipe: &ChannelsRecipe,
     exclude: &[String],
     images: Option<&CalibrationImages>,
     device: &Device,
+    stopwatch: Option<&Stopwatch>,
 ) -> Result<Narrowed> {
     let options = recipe.options(exclude);
+    let times = stopwatch.map(|stopwatch| ChannelTimes::new(stopwatch, dense)).transpose()?;
+    let latency = |architecture: &Architecture| times.as_ref().map_or(0.0, |times| times.of(architecture));
+    let latency: Option<Latency> = times.as_ref().map(|_| &latency as Latency);
     let images_for = |wanted: bool| images.filter(|_| wanted);
     let measured = |network: &Checkpoint, images: &CalibrationImages| {
         with_progress(|progress| {
@@ -88,7 +99,12 @@ pub(crate) fn prune(
         Some(images) => remove(&compensate(network, plan, &measured(network, images)?.means)?, plan),
         None => remove(network, plan),
     };
-    let (mut pruned, plans) = in_rounds(dense, &options, recipe.rounds, None, scores, step)?;
+    let rounds = in_rounds(dense, &options, recipe.rounds, latency, scores, step);
+    let rounds: Result<(Checkpoint, Vec<ChannelPlan>)> = rounds.map_err(Into::into);
+    let (mut pruned, plans) = match &times {
+        Some(times) => times.or_error(rounds)?,
+        None => rounds?,
+    };
     let mut plan = plans
         .iter()
         .skip(1)
@@ -105,7 +121,8 @@ pub(crate) fn prune(
     if predicted != reached {
         bail!("the network is {reached:?}, but {predicted:?} was planned; please report this");
     }
-    Ok(Narrowed { pruned, plan, before, predicted, reached })
+    let predicted_ms = times.map(|times| [dense, &pruned].map(|network| times.of(&network.architecture)));
+    Ok(Narrowed { pruned, plan, before, predicted, reached, predicted_ms })
 }
 
 impl Narrowed {
@@ -137,8 +154,12 @@ impl Narrowed {
             Quantity::Channels => "the channels",
             Quantity::Milliseconds => "the time",
         };
+        let goal = match recipe.at_most_ms {
+            Some(most) => format!("Pruned to at most {most} ms by removing channels"),
+            None => format!("Pruned {}% of {of} by removing channels", general(recipe.amount * 100.0, 6)),
+        };
         vec![
-            format!("Pruned {}% of {of} by removing channels", general(recipe.amount * 100.0, 6)),
+            goal,
             count("Channels", before.channels, reached.channels),
             format!(
                 "{} (planned: {})",
@@ -153,6 +174,16 @@ impl Narrowed {
                 predicted.gflops
             ),
         ]
+    }
+
+    /// What became of the time, where one was asked for.
+    pub(crate) fn milliseconds(
+        &self,
+        dense: &Checkpoint,
+        stopwatch: Option<&Stopwatch>,
+    ) -> Result<Option<Milliseconds>> {
+        let both = self.predicted_ms.zip(stopwatch);
+        both.map(|(predicted, stopwatch)| stopwatch.milliseconds(predicted, dense, &self.pruned)).transpose()
     }
 
     /// The groups for scripts.

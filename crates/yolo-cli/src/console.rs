@@ -126,6 +126,15 @@ fn printed(outcome: std::io::Result<()>) -> anyhow::Result<()> {
     }
 }
 
+/// A count of steps, of which nobody knows how many there will be, on stderr; invisible where stderr is not a terminal.
+pub(crate) fn counter(what: &'static str) -> ProgressBar {
+    let style = ProgressStyle::with_template("{msg:<12} {pos}  {elapsed}");
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
+    bar.set_message(what);
+    bar
+}
+
 /// A bar over `total` steps on stderr; invisible where stderr is not a terminal.
 pub(crate) fn progress_bar(what: &'static str, total: u64) -> ProgressBar {
     let template = "{msg:<12} {bar:32} {pos}/{len}  {per_sec}  {elapsed}<{eta}";

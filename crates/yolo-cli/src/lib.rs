@@ -13,6 +13,7 @@ mod format;
 mod interrupt;
 mod kernel_cache;
 mod labels_txt;
+mod machine_cache;
 mod measure;
 mod presets;
 mod report;
@@ -22,6 +23,7 @@ mod run_dir;
 mod selection;
 mod sweep;
 mod table;
+mod timing;
 mod training_view;
 mod verdict;
 

@@ -7,8 +7,8 @@ use burn::tensor::Device;
 use indicatif::ProgressBar;
 use yolo_model::Checkpoint;
 use yolo_prune::{
-    Calibration, CalibrationImages, Limit, PruneOptions, PrunePlan, Rank, Structure, bytes_per_image,
-    permute, plan, plan_calibrated,
+    Allocation, Calibration, CalibrationImages, LatencyBudget, LatencyTable, Limit, PruneOptions, PrunePlan,
+    Rank, Sparsity, Structure, bytes_per_image, permute, plan, plan_calibrated,
 };
 use yolo_train::calibration::{CalibrationOptions, calibration_from_folder, calibration_images};
 use yolo_train::recipe::PruneRecipe;
@@ -16,6 +16,7 @@ use yolo_train::recipe::PruneRecipe;
 use crate::args::{MethodArg, SelectionArgs};
 use crate::console::progress_bar;
 use crate::format::bytes;
+use crate::timing::{Milliseconds, Stopwatch};
 
 /// What images may take in memory while they run through the network, unless more are asked for.
 const MEMORY: usize = 1_500_000_000;
@@ -37,7 +38,14 @@ pub(crate) fn refine(recipe: &mut PruneRecipe, flags: &SelectionArgs) {
     recipe.repair = repair.map(Into::into).or(recipe.repair);
     recipe.structure = flags.pattern.unwrap_or(recipe.structure);
     recipe.permute |= flags.permute;
-    recipe.unit = flags.of.map(Into::into).unwrap_or(recipe.unit);
+    if let Some(unit) = flags.of {
+        (recipe.unit, recipe.at_most_ms) = (unit.into(), None);
+    }
+    recipe.at_most_ms = flags.at_most_ms.or(recipe.at_most_ms);
+    if flags.asks_for_time() && flags.method.is_none() {
+        // How much error a millisecond is worth differs from one convolution to the next, and is measured.
+        recipe.allocation = recipe.allocation.or(Some(Allocation::Sensitivity));
+    }
     recipe.rank = flags.rank.map(Into::into).unwrap_or(recipe.rank);
     if !flags.exclude.is_empty() {
         recipe.exclude.clone_from(&flags.exclude);
@@ -62,6 +70,11 @@ pub(crate) fn options(flags: &SelectionArgs, amount: f64) -> PruneOptions {
     recipe.options(amount)
 }
 
+/// The amount of `prune`'s flags; 0 where a time is asked for instead.
+pub(crate) fn amount_or_time(given: Option<f64>, flags: &SelectionArgs) -> Result<f64> {
+    if flags.at_most_ms.is_some() { Ok(0.0) } else { amount(given, flags.pattern) }
+}
+
 /// Checks that an amount was given where the pattern does not decide it, and not where it does.
 pub(crate) fn amount(given: Option<f64>, pattern: Option<Structure>) -> Result<f64> {
     match (given, pattern) {
@@ -76,6 +89,49 @@ pub(crate) fn amount(given: Option<f64>, pattern: Option<Structure>) -> Result<f
         }
         (Some(amount), _) => Ok(amount),
         (None, _) => bail!("--amount is missing: the fraction that goes, as 0.3 for 30 %"),
+    }
+}
+
+/// The time that a pruning was asked to meet.
+pub(crate) struct Timed {
+    stopwatch: Stopwatch,
+    pub(crate) table: LatencyTable,
+}
+
+/// With a stopwatch, measures the milliseconds of `checkpoint` and sets what is left to it: `at_most`, or what the
+/// amount leaves of what it takes now.
+pub(crate) fn timed(
+    options: &mut PruneOptions,
+    at_most: Option<f64>,
+    checkpoint: &Checkpoint,
+    stopwatch: Option<Stopwatch>,
+) -> Result<Option<Timed>> {
+    // Other structures are refused by the plan, before which there is nothing to measure.
+    let Some(stopwatch) = stopwatch.filter(|_| options.structure == Structure::Unstructured) else {
+        return Ok(None);
+    };
+    let table = stopwatch.table(checkpoint)?;
+    let now = predicted(&table, checkpoint)?;
+    let most = at_most.unwrap_or(now * (1.0 - options.amount));
+    if let Some(most) = at_most.filter(|most| *most >= now) {
+        tracing::warn!("the network takes {now:.2} ms as it is, so nothing has to go for {most} ms");
+    }
+    options.amount = (1.0 - most / now.max(f64::MIN_POSITIVE)).max(0.0);
+    options.latency = Some(LatencyBudget { table: table.clone(), most });
+    Ok(Some(Timed { stopwatch, table }))
+}
+
+/// Milliseconds of a network by a table of its times.
+fn predicted(table: &LatencyTable, checkpoint: &Checkpoint) -> Result<f64> {
+    let sparsity = Sparsity::of(checkpoint)?;
+    Ok(table.predict(|name| sparsity.of_conv(name)))
+}
+
+impl Timed {
+    /// What became of the time.
+    pub(crate) fn milliseconds(&self, before: &Checkpoint, after: &Checkpoint) -> Result<Milliseconds> {
+        let predicted = [predicted(&self.table, before)?, predicted(&self.table, after)?];
+        self.stopwatch.milliseconds(predicted, before, after)
     }
 }
 
@@ -130,7 +186,15 @@ pub(crate) fn images(
     checkpoint: &Checkpoint,
     image_size: usize,
 ) -> Result<Option<CalibrationImages>> {
-    let Some(folder) = &flags.calibration else { return Ok(None) };
+    let Some(folder) = &flags.calibration else {
+        if flags.asks_for_time() && options.needs_images() {
+            bail!(
+                "milliseconds are divided by measured errors, which takes images: give a folder of them with \
+                 --calibration, or a method that looks at none, as --method global"
+            );
+        }
+        return Ok(None);
+    };
     if !options.needs_images() {
         tracing::warn!("--calibration has no effect: this method looks at no images");
         return Ok(None);

@@ -25,6 +25,7 @@ mod programme;
 mod sensitivity;
 
 pub use competition::{global, lamp};
+pub(crate) use curves::interpolate;
 pub use curves::{Curves, default_grid, geometric_grid};
 pub use error::AllocationError;
 pub use fill::Target;

@@ -78,6 +78,34 @@ pub enum PruneError {
         /// The allocation.
         allocation: Allocation,
     },
+    /// Measured times that are none, or are those of another network.
+    #[error("times: {reason}")]
+    Latency {
+        /// What is wrong with them.
+        reason: String,
+    },
+    /// An amount of milliseconds without a table of measured ones.
+    #[error("milliseconds need measured times of this network; none were given")]
+    NeedsLatency,
+    /// Times are measured with single weights at zero.
+    #[error("milliseconds are measured with single weights at zero, not {structure}; leave the pattern out")]
+    LatencyOfStructure {
+        /// The structure, as text.
+        structure: String,
+    },
+    /// No pruning is fast enough.
+    #[error(
+        "{most:.3} ms are asked for, but {least:.3} are left even where as much goes as may ({dense:.3} without \
+         zeros); ask for less, or change the limits and exclusions"
+    )]
+    TooSlow {
+        /// Milliseconds that were asked for.
+        most: f64,
+        /// The least that can be reached.
+        least: f64,
+        /// Without zeros.
+        dense: f64,
+    },
     /// A structure that is none, or scores that do not fit it.
     #[error(transparent)]
     Structure(#[from] PatternError),

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::allocation::{self, Budget, Curves, Layer, Limit, Target};
+use crate::allocation::{self, AllocationError, Budget, Curves, Layer, Limit, Target};
 use crate::candidates::Candidate;
 use crate::error::{PruneError, Result};
 use crate::mask::Mask;
@@ -10,16 +10,18 @@ use crate::options::{Allocation, PruneOptions, Unit};
 use crate::pattern::{self, Structure};
 use crate::scores::Scores;
 use crate::sensitivity::ErrorCurves;
+use crate::time::TimeBudget;
 
 /// The masks of `candidates`, in their order.
 ///
 /// # Errors
-/// An amount outside `[0, 1)`, limits that do not allow it, an allocation that does not know the unit.
+/// An amount outside `[0, 1)`, limits that do not allow it or the budget, an allocation that does not know the unit.
 pub(crate) fn masks(
     candidates: &[Candidate],
     scores: &Scores,
     options: &PruneOptions,
     curves: Option<&ErrorCurves>,
+    time: Option<&TimeBudget>,
 ) -> Result<Vec<Mask>> {
     let shapes = candidates.iter().map(|candidate| candidate.layer.shape);
     // Means over blocks need magnitudes; single weights are compared without their sign anyway.
@@ -33,13 +35,13 @@ pub(crate) fn masks(
         return Ok(pattern::masks(&scored, options.structure, 0)?);
     }
     let is_free = candidates.iter().all(|candidate| candidate.limit == Limit::default());
-    if options.allocation == Allocation::Global && options.structure != Structure::Unstructured && is_free {
-        check_weights(options)?;
+    let is_competition = options.allocation == Allocation::Global && options.unit == Unit::Weights;
+    if is_competition && options.structure != Structure::Unstructured && is_free {
         let total: usize = candidates.iter().map(Candidate::weights).sum();
         let count = (options.amount * total as f64).round_ties_even() as usize;
         return Ok(pattern::masks(&scored, options.structure, count)?);
     }
-    let counts = counts(candidates, &magnitudes, options, curves)?;
+    let counts = counts(candidates, &magnitudes, options, curves, time)?;
     let each = scored.iter().zip(counts);
     each.map(|(scores, count)| Ok(pattern::mask(*scores, options.structure, count)?)).collect()
 }
@@ -50,49 +52,58 @@ fn counts(
     scores: &[Cow<[f32]>],
     options: &PruneOptions,
     curves: Option<&ErrorCurves>,
+    time: Option<&TimeBudget>,
 ) -> Result<Vec<usize>> {
     let layers: Vec<Layer> = candidates.iter().map(|candidate| candidate.layer).collect();
     let limits: Vec<Limit> = candidates.iter().map(|candidate| candidate.limit).collect();
     let amount = options.amount;
-    let target = match options.unit {
-        Unit::Weights => Target::Weights(amount),
-        Unit::Flops => Target::Flops(amount),
+    if options.allocation == Allocation::Sensitivity {
+        let curves = curves.ok_or(PruneError::NeedsImages)?;
+        let view = Curves { grid: &curves.grid, errors: &curves.errors };
+        let budget = match (time, options.unit) {
+            (Some(time), _) => return time.by_sensitivity(candidates, &layers, &limits, curves),
+            (None, Unit::Flops) => Budget::Flops(amount),
+            (None, Unit::Weights | Unit::Milliseconds) => Budget::Weights(amount),
+        };
+        let counts = allocation::by_sensitivity(&layers, &view, &limits, budget);
+        return counts.map_err(|error| PruneError::allocation(error, candidates));
+    }
+    let scores: Vec<Cow<[f32]>> = match options.allocation {
+        Allocation::Lamp => scores.iter().map(|scores| Cow::Owned(allocation::lamp(scores))).collect(),
+        _ => scores.iter().map(|scores| Cow::Borrowed(scores.as_ref())).collect(),
     };
-    let counted = match (options.allocation, curves) {
-        (Allocation::Layer, _) if options.unit == Unit::Weights => {
-            allocation::uniform(&layers, &limits, amount)
+    let divided = |target: Target| divided(&layers, &limits, &scores, options.allocation, target);
+    match (time, options.unit) {
+        (Some(time), _) => time.by_amount(candidates, |amount| divided(Target::Weights(amount))),
+        (None, Unit::Flops) if matches!(options.allocation, Allocation::Global | Allocation::Lamp) => {
+            // Scores that compete know no FLOPs.
+            Err(PruneError::Unit { allocation: options.allocation })
         }
-        (Allocation::Layer, _) => allocation::even(&layers, &limits, target),
-        (Allocation::Erk, _) => allocation::erk(&layers, &limits, target),
-        (Allocation::Flops, _) => allocation::by_flops(&layers, &limits, target),
-        (Allocation::Global, _) => {
-            check_weights(options)?;
-            let scores: Vec<&[f32]> = scores.iter().map(AsRef::as_ref).collect();
-            allocation::global(&scores, &limits, amount)
+        (None, Unit::Flops) => {
+            divided(Target::Flops(amount)).map_err(|error| PruneError::allocation(error, candidates))
         }
-        (Allocation::Lamp, _) => {
-            check_weights(options)?;
-            let scores: Vec<Vec<f32>> = scores.iter().map(|scores| allocation::lamp(scores)).collect();
-            let scores: Vec<&[f32]> = scores.iter().map(Vec::as_slice).collect();
-            allocation::global(&scores, &limits, amount)
+        (None, Unit::Weights | Unit::Milliseconds) => {
+            divided(Target::Weights(amount)).map_err(|error| PruneError::allocation(error, candidates))
         }
-        (Allocation::Sensitivity, Some(curves)) => {
-            let view = Curves { grid: &curves.grid, errors: &curves.errors };
-            let budget = match options.unit {
-                Unit::Weights => Budget::Weights(amount),
-                Unit::Flops => Budget::Flops(amount),
-            };
-            allocation::by_sensitivity(&layers, &view, &limits, budget)
-        }
-        (Allocation::Sensitivity, None) => return Err(PruneError::NeedsImages),
-    };
-    counted.map_err(|error| PruneError::allocation(error, candidates))
+    }
 }
 
-/// Scores that compete know no FLOPs.
-fn check_weights(options: &PruneOptions) -> Result<()> {
-    match options.unit {
-        Unit::Weights => Ok(()),
-        Unit::Flops => Err(PruneError::Unit { allocation: options.allocation }),
+/// A total divided without looking at errors; `scores` are those of the allocation.
+fn divided(
+    layers: &[Layer],
+    limits: &[Limit],
+    scores: &[Cow<[f32]>],
+    allocation: Allocation,
+    target: Target,
+) -> std::result::Result<Vec<usize>, AllocationError> {
+    match (allocation, target) {
+        (Allocation::Layer, Target::Weights(amount)) => allocation::uniform(layers, limits, amount),
+        (Allocation::Erk, _) => allocation::erk(layers, limits, target),
+        (Allocation::Flops, _) => allocation::by_flops(layers, limits, target),
+        (Allocation::Global | Allocation::Lamp, Target::Weights(amount)) => {
+            let scores: Vec<&[f32]> = scores.iter().map(AsRef::as_ref).collect();
+            allocation::global(&scores, limits, amount)
+        }
+        _ => allocation::even(layers, limits, target),
     }
 }

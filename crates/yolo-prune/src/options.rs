@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::allocation::Limit;
 use crate::exclude::Pattern;
+use crate::latency::LatencyBudget;
 use crate::pattern::Structure;
 
 /// What makes a weight worth keeping.
@@ -157,6 +158,9 @@ pub enum Unit {
     Weights,
     /// The convolutions' multiply-adds, those of zeros not counted.
     Flops,
+    /// The network's milliseconds, by a [`LatencyTable`](crate::LatencyTable).
+    #[serde(alias = "ms")]
+    Milliseconds,
 }
 
 /// What to prune.
@@ -174,6 +178,8 @@ pub struct PruneOptions {
     pub amount: f64,
     /// What it is a fraction of.
     pub unit: Unit,
+    /// What the network may take. For [`Unit::Milliseconds`], it decides in place of the amount.
+    pub latency: Option<LatencyBudget>,
     /// Least and largest fraction of every convolution.
     pub limit: Limit,
     /// Other limits for the convolutions that a pattern matches; the last match counts.
@@ -196,6 +202,7 @@ impl PruneOptions {
             structure: Structure::default(),
             amount,
             unit: Unit::default(),
+            latency: None,
             limit: Limit::default(),
             limits: Vec::new(),
             exclude: Vec::new(),

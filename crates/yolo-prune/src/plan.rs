@@ -14,6 +14,7 @@ use crate::options::{Allocation, Criterion, Method, PruneOptions, Rank, Repair, 
 use crate::pattern::Structure;
 use crate::scores::scores;
 use crate::sensitivity::error_curves;
+use crate::time::TimeBudget;
 
 /// What a pruning does: plain data.
 #[derive(Clone, Debug, PartialEq)]
@@ -105,6 +106,7 @@ fn plan_masks(
     mut calibration: Option<&mut Calibration>,
 ) -> Result<PrunePlan> {
     let (candidates, skipped) = candidates(checkpoint, options)?;
+    let time = TimeBudget::new(checkpoint, &candidates, options)?;
     let folds = options.needs_images() || options.rank == Rank::Fused;
     let folded = folds.then(|| checkpoint.fuse()).transpose()?;
     let fused = folded.as_ref().unwrap_or(checkpoint);
@@ -115,7 +117,7 @@ fn plan_masks(
         }
         _ => None,
     };
-    let masks = masks(&candidates, &scores, options, curves.as_ref())?;
+    let masks = masks(&candidates, &scores, options, curves.as_ref(), time.as_ref())?;
     let total: usize = candidates.iter().map(Candidate::weights).sum();
     let gone: usize = masks.iter().map(Mask::pruned).sum();
     let is_fixed = matches!(options.structure, Structure::NofM { .. });

@@ -73,6 +73,11 @@ impl Sparsity {
         fraction(self.zeros, self.parameters)
     }
 
+    /// Fraction of zeros of the convolution called `name`, 0 where there is none.
+    pub fn of_conv(&self, name: &str) -> f64 {
+        self.layers.iter().find(|layer| layer.name == name).map_or(0.0, LayerSparsity::fraction)
+    }
+
     /// Zeros over the weights of convolutions.
     pub fn conv_sparsity(&self) -> f64 {
         fraction(self.conv_zeros, self.conv_weights)

@@ -1,9 +1,17 @@
-//! How long one convolution takes at several sparsities: the table that a pruning planner works from.
+//! How long convolutions take by their zeros and channels: the tables that a pruning planner works from.
+
+mod geometry;
+mod network;
+mod widths;
 
 use crate::choice::KernelId;
 use crate::error::Result;
 use crate::network::{Activation, Conv, Network, Op, Output};
 use crate::plan::{Options, Plan, Selection};
+
+pub use geometry::geometries;
+pub use network::{NetworkTimes, measure_network, measure_plans};
+pub use widths::WidthTimes;
 
 /// The geometry of a convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -63,21 +71,13 @@ pub fn measure_conv(
 
 fn network(geometry: &ConvGeometry, sparsity: f64) -> Network {
     let [height, width] = geometry.kernel;
-    let mut random = 0x2545_F491_4F6C_DD1D_u64;
-    let mut next = || {
-        random ^= random << 13;
-        random ^= random >> 7;
-        random ^= random << 17;
-        (random >> 40) as f64 / (1_u64 << 24) as f64
-    };
-    let scale = 1.0 / ((geometry.in_channels * height * width) as f64).sqrt();
-    let mut weight = || if next() < sparsity { 0.0 } else { ((next() - 0.5) * scale) as f32 };
+    let inputs = geometry.in_channels * height * width;
+    let mut weight = vec![0.0; geometry.out_channels * inputs];
+    strew(&mut weight, inputs, sparsity, &mut Noise::new());
     let conv = Conv {
         name: "conv".to_owned(),
         input: 0,
-        weight: (0..geometry.out_channels * geometry.in_channels * height * width)
-            .map(|_| weight())
-            .collect(),
+        weight,
         bias: vec![0.1; geometry.out_channels],
         out_channels: geometry.out_channels,
         kernel: geometry.kernel,
@@ -89,4 +89,30 @@ fn network(geometry: &ConvGeometry, sparsity: f64) -> Network {
     };
     let input = [geometry.in_channels, geometry.size[0], geometry.size[1]];
     Network { batch: 1, input, ops: vec![Op::Conv(conv)], output: Output::Maps(vec![1]) }
+}
+
+/// Fills weights with numbers that keep the size of what goes through them, and with zeros among them; `inputs` are
+/// the weights of one output channel.
+fn strew(weight: &mut [f32], inputs: usize, sparsity: f64, noise: &mut Noise) {
+    let scale = 1.0 / (inputs.max(1) as f64).sqrt();
+    for weight in weight {
+        let is_zero = noise.next() < sparsity;
+        *weight = if is_zero { 0.0 } else { ((noise.next() - 0.5) * scale) as f32 };
+    }
+}
+
+/// Numbers from 0 to below 1, the same every time.
+struct Noise(u64);
+
+impl Noise {
+    fn new() -> Self {
+        Self(0x2545_F491_4F6C_DD1D)
+    }
+
+    fn next(&mut self) -> f64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        (self.0 >> 40) as f64 / (1_u64 << 24) as f64
+    }
 }

@@ -49,7 +49,10 @@ pub use choice::{Choices, ConvReport, Family, KernelId, Order};
 pub use detector::{ChoiceStore, Detector, LevelLogits};
 pub use error::{Result, RuntimeError};
 pub use isa::Isa;
-pub use latency::{ConvGeometry, LatencyPoint, measure_conv};
+pub use latency::{
+    ConvGeometry, LatencyPoint, NetworkTimes, WidthTimes, geometries, measure_conv, measure_network,
+    measure_plans,
+};
 pub use network::{Activation, Conv, Level, Network, Op, Output, ValueId};
 pub use plan::{Memory, Options, Plan, Selection};
 pub use team::Team;

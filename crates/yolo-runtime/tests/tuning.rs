@@ -4,7 +4,13 @@
 mod common;
 
 use common::{Random, Zeros, assert_close, conv, naive};
-use yolo_runtime::{ConvGeometry, Network, Op, Options, Output, Plan, Selection, measure_conv};
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use yolo_model::{Architecture, Checkpoint};
+use yolo_runtime::{
+    ConvGeometry, Network, Op, Options, Output, Plan, Selection, geometries, measure_conv, measure_network,
+    measure_plans,
+};
 
 fn network() -> Network {
     let mut random = Random::new(1);
@@ -77,4 +83,46 @@ fn the_latency_table_has_a_time_and_a_kernel_for_every_sparsity() {
     assert!(points.iter().all(|point| point.milliseconds > 0.0 && point.milliseconds < 1e3));
     let impossible = ConvGeometry { kernel: [30, 30], padding: [0, 0], ..geometry };
     assert!(measure_conv(&impossible, &[0.0], &Options::default()).is_err());
+}
+
+#[test]
+fn every_convolution_has_a_time_in_its_network_at_every_sparsity() {
+    let network = network();
+    let mut told = Vec::new();
+    let options = Options { threads: 1, ..Options::default() };
+    let times = measure_network(&network, &[0.0, 0.9], &options, &mut |done| told.push(done)).unwrap();
+    assert_eq!(told, [1, 2]);
+    let names: Vec<&str> = times.convs.keys().map(String::as_str).collect();
+    assert_eq!(names, ["deep", "down", "last", "left", "right"], "twins have a time each");
+    assert_eq!(times.whole.len(), 2);
+    for (at, whole) in times.whole.iter().enumerate() {
+        let sum: f64 = times.convs.values().map(|row| row[at]).sum();
+        assert!(sum > 0.0 && sum < 2.0 * whole, "{sum} of {whole}");
+        // They share one step, by 8 and 9 channels.
+        let [left, right] = ["left", "right"].map(|name| times.convs[name][at]);
+        assert!((left / right - 8.0 / 9.0).abs() < 1e-9, "{left} {right}");
+    }
+    let plan = Plan::new(network, &options).unwrap();
+    let whole = measure_plans(&[&plan, &plan]).unwrap();
+    assert!(whole.len() == 2 && whole.iter().all(|ms| *ms > 0.0 && *ms < 1e3), "{whole:?}");
+}
+
+#[test]
+fn geometries_are_those_of_the_plan() {
+    for (name, image) in [("yolov5n", [64, 96]), ("yolov5n6", [64, 128])] {
+        let architecture = Architecture::variant(name, Some(3)).unwrap();
+        let checkpoint = Checkpoint::random(architecture, &mut StdRng::seed_from_u64(4)).unwrap();
+        let found = geometries(&checkpoint.architecture, image);
+        let plan = Plan::new(Network::of(&checkpoint, 1, image).unwrap(), &Options::default()).unwrap();
+        let reports = plan.convolutions();
+        assert_eq!(found.len(), reports.len(), "{name}");
+        for ((name, geometry), report) in found.iter().zip(reports) {
+            assert_eq!(*name, report.name);
+            let [height, width] = geometry.kernel;
+            assert_eq!([geometry.out_channels, geometry.in_channels, height, width], report.weight, "{name}");
+            assert_eq!(geometry.stride, report.stride, "{name}");
+            let size = [0, 1].map(|axis| geometry.size[axis].div_ceil(geometry.stride[axis]));
+            assert_eq!(size, report.size, "{name}");
+        }
+    }
 }

@@ -39,8 +39,11 @@ pub struct PruneRecipe {
     pub allocation: Option<Allocation>,
     /// Fraction that goes, 0 up to 1.
     pub amount: f64,
-    /// What it is a fraction of.
+    /// What it is a fraction of: weights, flops or milliseconds.
     pub unit: Unit,
+    /// Milliseconds per image that the network may take, in place of an amount.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at_most_ms: Option<f64>,
     /// Which weights go together: unstructured, n:m, or a block such as 4x1.
     pub structure: Structure,
     /// Whether channels are reordered first, so that n:m loses less; the network computes the same.
@@ -113,6 +116,7 @@ impl Default for PruneRecipe {
             allocation: None,
             amount: 0.5,
             unit: Unit::Weights,
+            at_most_ms: None,
             structure: Structure::Unstructured,
             permute: false,
             min_sparsity: 0.0,
@@ -151,6 +155,16 @@ impl Default for FinetuneRecipe {
     }
 }
 
+/// Checks that a time makes sense, where one is given.
+fn check_milliseconds(key: &str, time: Option<f64>) -> std::result::Result<(), String> {
+    match time {
+        Some(ms) if !ms.is_finite() || ms <= 0.0 => {
+            Err(format!("{key}: {ms} is no time; it has to be a number of milliseconds above 0"))
+        }
+        _ => Ok(()),
+    }
+}
+
 impl Recipe {
     /// Parses the text of a recipe; `file` is only used in messages.
     ///
@@ -176,6 +190,7 @@ impl Recipe {
         if !(0.0..1.0).contains(&prune.amount) {
             return Err(format!("prune.amount: {} is not from 0 up to, but not including, 1", prune.amount));
         }
+        prune.check_time()?;
         if let Some(lr0) = finetune.lr0.filter(|lr0| !lr0.is_finite() || *lr0 < 0.0) {
             return Err(format!(
                 "finetune.lr0: {lr0} is not a learning rate; it has to be a number from 0 up"
@@ -203,7 +218,34 @@ impl Recipe {
 }
 
 impl PruneRecipe {
-    /// The pruning, with `amount` in place of the recipe's.
+    /// Whether it takes measured milliseconds to say how much goes.
+    pub fn asks_for_time(&self) -> bool {
+        match &self.channels {
+            Some(channels) => channels.asks_for_time(),
+            None => self.at_most_ms.is_some() || self.unit == Unit::Milliseconds,
+        }
+    }
+
+    /// Checks that what is said about milliseconds can be meant.
+    fn check_time(&self) -> std::result::Result<(), String> {
+        check_milliseconds("prune.at_most_ms", self.at_most_ms)?;
+        if !self.asks_for_time() || self.channels.is_some() {
+            return Ok(());
+        }
+        if self.structure != Structure::Unstructured {
+            let structure = self.structure;
+            return Err(format!(
+                "prune.structure: milliseconds are measured with single weights at zero, not {structure}; leave it out"
+            ));
+        }
+        if self.gradual_epochs > 0 {
+            return Err("prune.gradual_epochs: milliseconds are met at once, before training; leave it out"
+                .to_owned());
+        }
+        Ok(())
+    }
+
+    /// The pruning, with `amount` in place of the recipe's. What the network may take is left to whoever measures it.
     pub fn options(&self, amount: f64) -> PruneOptions {
         let patterns = |texts: &[String]| texts.iter().map(|pattern| Pattern::new(pattern)).collect();
         let usual = PruneOptions::new(self.method, amount);
@@ -213,7 +255,7 @@ impl PruneRecipe {
             allocation: self.allocation.unwrap_or(usual.allocation),
             rank: if self.method == Method::ScaleFree { Rank::Fused } else { self.rank },
             structure: self.structure,
-            unit: self.unit,
+            unit: if self.at_most_ms.is_some() { Unit::Milliseconds } else { self.unit },
             limit: Limit { least: self.min_sparsity, most: self.max_sparsity },
             limits: limits.collect(),
             exclude: patterns(&self.exclude),

@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 use yolo_prune::channels::{Criterion, Quantity, Scope};
 
-use super::unit;
+use super::{milliseconds, unit};
 
 /// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -15,6 +15,8 @@ pub(crate) enum ChannelUnitArg {
     Parameters,
     /// Output channels of all convolutions but the head's.
     Channels,
+    /// Milliseconds of the network on this machine, measured.
+    Ms,
 }
 
 /// What makes a channel worth keeping.
@@ -49,12 +51,19 @@ pub(crate) struct ChannelArgs {
     /// Remove channels until this fraction of the network's FLOPs is gone: a smaller dense network.
     #[arg(long, value_name = "FRACTION", value_parser = unit, conflicts_with_all = [
         "amount", "method", "criterion", "allocation", "pattern", "permute", "of", "rank", "min_sparsity",
-        "max_sparsity", "limit", "repair",
+        "max_sparsity", "limit", "repair", "at_most_ms",
     ])]
     pub(crate) channels: Option<f64>,
     /// What --channels is a fraction of [default: flops].
     #[arg(long, value_enum, value_name = "QUANTITY")]
     pub(crate) channels_of: Option<ChannelUnitArg>,
+    /// Remove channels until the network takes at most so many milliseconds per image on this machine, in place of a
+    /// fraction.
+    #[arg(long, value_name = "MS", value_parser = milliseconds, conflicts_with_all = [
+        "channels", "channels_of", "amount", "method", "criterion", "allocation", "pattern", "permute", "of", "rank",
+        "min_sparsity", "max_sparsity", "limit", "repair", "at_most_ms",
+    ])]
+    pub(crate) channels_at_most_ms: Option<f64>,
     /// What makes a channel worth keeping [default: taylor; l1 where there are no images].
     #[arg(long, value_enum, value_name = "CRITERION")]
     pub(crate) channel_criterion: Option<ChannelCriterionArg>,
@@ -73,6 +82,11 @@ pub(crate) struct ChannelArgs {
 }
 
 impl ChannelArgs {
+    /// Whether channels are to go.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.channels.is_some() || self.channels_at_most_ms.is_some()
+    }
+
     /// The first flag that was given and does nothing without --channels.
     pub(crate) fn without_channels(&self) -> Option<&'static str> {
         let given = [
@@ -93,6 +107,7 @@ impl From<ChannelUnitArg> for Quantity {
             ChannelUnitArg::Flops => Self::Gflops,
             ChannelUnitArg::Parameters => Self::Parameters,
             ChannelUnitArg::Channels => Self::Channels,
+            ChannelUnitArg::Ms => Self::Milliseconds,
         }
     }
 }

@@ -15,6 +15,7 @@ Examples:
   yolo-cli prune-finetune                                   # a small network on drawn shapes, in minutes
   yolo-cli prune-finetune --weights yolov5n.pt --data coco128.yaml --amount 0.5 --epochs 10
   yolo-cli prune-finetune --weights best.pt --data mine.yaml --recipe gradual-70
+  yolo-cli prune-finetune --weights best.pt --data mine.yaml --of ms --amount 0.3
   yolo-cli prune-finetune --channels 0.5                    # a smaller dense network instead of zeros
   yolo-cli prune-finetune --resume runs/prune-finetune/exp2
 

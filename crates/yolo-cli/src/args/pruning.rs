@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 use yolo_prune::{Allocation, Criterion, Method, Rank, Repair, Structure, Unit};
 
-use super::unit;
+use super::{milliseconds, unit};
 
 /// Which weights go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
@@ -94,6 +94,8 @@ pub(crate) enum UnitArg {
     Weights,
     /// Multiply-adds.
     Flops,
+    /// Milliseconds of the network on this machine, measured.
+    Ms,
 }
 
 /// Flags beside the amount.
@@ -119,6 +121,12 @@ pub(crate) struct SelectionArgs {
     /// What the amount is a fraction of.
     #[arg(long, value_enum)]
     pub(crate) of: Option<UnitArg>,
+    /// Milliseconds per image that the network may take on this machine, in place of an amount.
+    #[arg(long, value_name = "MS", value_parser = milliseconds, conflicts_with_all = ["amount", "of"])]
+    pub(crate) at_most_ms: Option<f64>,
+    /// Threads that milliseconds are measured with [default: one per core].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
+    pub(crate) threads: Option<u32>,
     /// Whose magnitudes are compared [default: fused; unfused with images and in recipes].
     #[arg(long, value_enum)]
     pub(crate) rank: Option<RankArg>,
@@ -143,6 +151,13 @@ pub(crate) struct SelectionArgs {
     /// Images to look at, at most [default: as many as fit into 1.5 GB, at most 128].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) calibration_images: Option<u32>,
+}
+
+impl SelectionArgs {
+    /// Whether a time is asked for.
+    pub(crate) fn asks_for_time(&self) -> bool {
+        self.of == Some(UnitArg::Ms) || self.at_most_ms.is_some()
+    }
 }
 
 /// Limits of the convolutions that a pattern matches.
@@ -232,6 +247,7 @@ impl From<UnitArg> for Unit {
         match unit {
             UnitArg::Weights => Self::Weights,
             UnitArg::Flops => Self::Flops,
+            UnitArg::Ms => Self::Milliseconds,
         }
     }
 }

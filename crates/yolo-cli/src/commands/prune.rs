@@ -1,8 +1,9 @@
 //! `prune`: set the smallest weights to zero and write the result.
 
 use anyhow::{Context, Result, bail};
+use yolo_model::Checkpoint;
 use yolo_model::weights::FloatFormat;
-use yolo_prune::{Allocation, PrunePlan, Sparsity, Structure, Unit, apply};
+use yolo_prune::{Allocation, LatencyTable, PrunePlan, Sparsity, Structure, Unit, apply};
 
 use crate::args::PruneArgs;
 use crate::channels;
@@ -12,6 +13,7 @@ use crate::format::{bytes, thousands};
 use crate::resolve::Weights;
 use crate::results::{ModelFigures, SCHEMA};
 use crate::selection::{self, Planned, plan_pruning};
+use crate::timing::Stopwatch;
 use crate::verdict::before_measuring;
 
 /// Prunes a checkpoint, prints what happened to each convolution, and writes it.
@@ -33,32 +35,54 @@ pub(crate) fn run(args: &PruneArgs) -> Result<()> {
     if let Some(recipe) = channels::refine(None, &args.channels)? {
         return super::prune_channels::run(args, &recipe, &dense, &output);
     }
-    let amount = selection::amount(args.amount, args.selection.pattern)?;
-    let options = selection::options(&args.selection, amount);
+    let amount = selection::amount_or_time(args.amount, &args.selection)?;
+    let mut options = selection::options(&args.selection, amount);
     let place = || weights.path.display().to_string();
     let images = selection::images(&args.selection, &options, &dense, args.imgsz as usize)?;
+    let stopwatch = stopwatch(args, options.unit == Unit::Milliseconds, &dense)?;
+    let timed = selection::timed(&mut options, args.selection.at_most_ms, &dense, stopwatch)?;
     let device = device::parse(&args.device)?;
     let Planned { dense, plan } =
         plan_pruning(&dense, &options, args.selection.permute, images.as_ref(), &device)
             .with_context(place)?;
     let pruned = apply(&dense, &plan)?;
+    let times = timed.as_ref().map(|timed| timed.milliseconds(&dense, &pruned)).transpose()?;
     let format = if args.half { FloatFormat::F16 } else { FloatFormat::lossless_for(&pruned.weights) };
     pruned.save(&args.out, format)?;
 
     let sparsity = Sparsity::of(&pruned)?;
-    print_layers(&output, &plan, &sparsity)?;
+    print_layers(&output, &plan, &sparsity, timed.as_ref().map(|timed| &timed.table))?;
     output.line(pruning_line(&plan, &sparsity))?;
+    if let Some(times) = &times {
+        output.line(times.line())?;
+    }
     let size = std::fs::metadata(&args.out)?.len();
     for line in before_measuring(&dense, &ModelFigures::of(&pruned.fuse()?, &args.out, size)?) {
         output.line(line)?;
     }
     output.line(format!("Saved {} ({})", args.out.display(), bytes(size)))?;
-    output.json(&serde_json::json!({
+    let mut account = serde_json::json!({
         "schema": SCHEMA,
         "model": ModelFigures::of(&pruned, &args.out, size)?,
         "layers": layers_json(&sparsity),
         "skipped": plan.skipped.iter().map(|s| serde_json::json!({"tensor": s.tensor, "reason": s.reason})).collect::<Vec<_>>(),
-    }))
+    });
+    if let Some(times) = times {
+        account["milliseconds"] = serde_json::json!(times);
+    }
+    output.json(&account)
+}
+
+/// What times networks on the images that the flags speak of, where a time is asked for.
+pub(super) fn stopwatch(args: &PruneArgs, is_asked: bool, network: &Checkpoint) -> Result<Option<Stopwatch>> {
+    if !is_asked {
+        if args.selection.threads.is_some() {
+            tracing::warn!("--threads has no effect: no milliseconds are asked for");
+        }
+        return Ok(None);
+    }
+    let size = (args.imgsz as usize).next_multiple_of(network.architecture.max_stride());
+    Stopwatch::new(args.selection.threads, size, args.no_cache).map(Some)
 }
 
 /// What was pruned, in one line; sparsity is over all parameters, as the reference counts it.
@@ -66,6 +90,7 @@ pub(crate) fn pruning_line(plan: &PrunePlan, sparsity: &Sparsity) -> String {
     let how = match (plan.structure, plan.allocation, plan.unit) {
         (Structure::NofM { n, m }, _, _) => format!("by {n}:{m}"),
         (_, _, Unit::Flops) => "of the convolutions' FLOPs".to_owned(),
+        (_, _, Unit::Milliseconds) => "of the network's milliseconds".to_owned(),
         (_, Allocation::Layer, _) => "of each convolution".to_owned(),
         _ => "of all convolutions together".to_owned(),
     };
@@ -78,15 +103,28 @@ pub(crate) fn pruning_line(plan: &PrunePlan, sparsity: &Sparsity) -> String {
     )
 }
 
-fn print_layers(output: &Output, plan: &PrunePlan, sparsity: &Sparsity) -> Result<()> {
+fn print_layers(
+    output: &Output,
+    plan: &PrunePlan,
+    sparsity: &Sparsity,
+    times: Option<&LatencyTable>,
+) -> Result<()> {
+    let title = if times.is_some() { format!("{:>10}{:>10}", "ms before", "after") } else { String::new() };
     output.line(format!(
-        "{:<22}{:>18}{:>12}{:>12}{:>10}",
+        "{:<22}{:>18}{:>12}{:>12}{:>10}{title}",
         "convolution", "shape", "weights", "zeros", "sparsity"
     ))?;
     for layer in &sparsity.layers {
         let skipped = plan.skipped.iter().find(|s| s.tensor.starts_with(&format!("{}.", layer.name)));
+        let times = match times {
+            Some(times) => {
+                let [before, after] = [0.0, layer.fraction()].map(|zeros| times.conv(&layer.name, zeros));
+                format!("{:>10.3}{:>10.3}", before?, after?)
+            }
+            None => String::new(),
+        };
         output.line(format!(
-            "{:<22}{:>18}{:>12}{:>12}{:>10.3}{}",
+            "{:<22}{:>18}{:>12}{:>12}{:>10.3}{times}{}",
             layer.name,
             shape(layer.shape),
             thousands(layer.weights),

@@ -7,6 +7,7 @@ use yolo_prune::channels::Criterion;
 use yolo_prune::{PruneError, reestimate_batch_norm};
 use yolo_train::recipe::ChannelsRecipe;
 
+use super::prune::stopwatch;
 use crate::args::PruneArgs;
 use crate::channels::{self, yaml, yaml_path};
 use crate::console::Output;
@@ -38,14 +39,16 @@ pub(crate) fn run(
     let images = folder.map(load).transpose()?;
     let device = device::parse(&args.device)?;
     let exclude = &args.selection.exclude;
-    let mut narrowed =
-        channels::prune(dense, &recipe, exclude, images.as_ref(), &device).with_context(place)?;
+    let stopwatch = stopwatch(args, recipe.asks_for_time(), dense)?;
+    let mut narrowed = channels::prune(dense, &recipe, exclude, images.as_ref(), &device, stopwatch.as_ref())
+        .with_context(place)?;
     if let Some(images) = &images {
         // Compensation keeps means; the variances have changed as well.
         let device = device.clone().autodiff();
         let batches = images.tensors(&device).map(Ok::<_, PruneError>);
         narrowed.pruned = reestimate_batch_norm(&narrowed.pruned, batches, &device).with_context(place)?;
     }
+    let times = narrowed.milliseconds(dense, stopwatch.as_ref())?;
     let pruned = &narrowed.pruned;
     let format = if args.half { FloatFormat::F16 } else { FloatFormat::lossless_for(&pruned.weights) };
     let text = yaml(pruned)?;
@@ -59,6 +62,9 @@ pub(crate) fn run(
     for line in narrowed.table(dense).into_iter().chain(narrowed.lines(&recipe)) {
         output.line(line)?;
     }
+    if let Some(times) = &times {
+        output.line(times.line())?;
+    }
     let file_bytes = std::fs::metadata(&args.out)?.len();
     for line in before_measuring(dense, &ModelFigures::of(&pruned.fuse()?, &args.out, file_bytes)?) {
         output.line(line)?;
@@ -69,11 +75,15 @@ pub(crate) fn run(
         bytes(file_bytes),
         yaml_file.display()
     ))?;
-    output.json(&serde_json::json!({
+    let mut account = serde_json::json!({
         "schema": SCHEMA,
         "model": ModelFigures::of(pruned, &args.out, file_bytes)?,
         "architecture": yaml_file.display().to_string(),
         "channels": { "recipe": recipe, "before": narrowed.before, "planned": narrowed.predicted, "after": narrowed.reached },
         "groups": narrowed.groups_json(dense),
-    }))
+    });
+    if let Some(times) = times {
+        account["milliseconds"] = serde_json::json!(times);
+    }
+    output.json(&account)
 }

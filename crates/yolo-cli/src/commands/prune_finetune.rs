@@ -26,6 +26,7 @@ use crate::resolve::{Weights, absolute, data_config};
 use crate::results::SCHEMA;
 use crate::run_dir::{FLAGS, RunDir, read_flags, resumed_run};
 use crate::selection::refine;
+use crate::timing::{Milliseconds, Stopwatch};
 use crate::training_view::TrainingView;
 use crate::verdict::{Latency, Verdict};
 use crate::{channels, device, interrupt, presets, report as html, table};
@@ -68,6 +69,8 @@ struct Job {
     weights: Weights,
     pruned: Checkpoint,
     pruning: Pruning,
+    /// What a time that was asked for became.
+    times: Option<Milliseconds>,
     train: Dataset,
     yardstick: Yardstick,
     run: RunDir,
@@ -94,9 +97,22 @@ impl Job {
             CocoWishes { annotations: args.annotations.as_deref(), save_json: false, single_cls: false };
         let options = train_options(args, &recipe, &weights.checkpoint)?;
         check(&weights.checkpoint.architecture, &train, &options)?;
+        // Masks of a run that goes on have to be those that it began with, by the times that it measured.
+        let is_anew = args.no_cache && resumed.is_none();
+        let stopwatch = recipe
+            .prune
+            .asks_for_time()
+            .then(|| Stopwatch::new(args.selection.threads, options.image_size, is_anew));
         // Before anything is measured or written: a pattern that matches nothing is refused at once.
-        let Pruned { dense, pruned, pruning } =
-            pruning::prune(args, &recipe, &weights, &train, options.image_size, &backend.device)?;
+        let Pruned { dense, pruned, pruning, times } = pruning::prune(
+            args,
+            &recipe,
+            &weights,
+            &train,
+            options.image_size,
+            &backend.device,
+            stopwatch.transpose()?,
+        )?;
         weights.checkpoint = dense;
         let validation = ValidationOptions {
             batch_size: options.batch_size,
@@ -122,6 +138,7 @@ impl Job {
             weights,
             pruned,
             pruning,
+            times,
             train,
             yardstick,
             run,
@@ -141,7 +158,8 @@ impl Job {
 
         self.stop_if_asked()?;
         let pruned = &self.pruned;
-        for line in self.pruning.lines(pruned)? {
+        for line in self.pruning.lines(pruned)?.into_iter().chain(self.times.as_ref().map(Milliseconds::line))
+        {
             output.line(line)?;
         }
         let pruned_file = self.run.path().join("weights/pruned.safetensors");
@@ -233,7 +251,7 @@ impl Job {
             output.line(line)?;
         }
         let history = &finetuned.state.progress.history;
-        let summary = serde_json::json!({
+        let mut summary = serde_json::json!({
             "schema": SCHEMA,
             "stages": stages,
             "verdict": verdict,
@@ -241,6 +259,9 @@ impl Job {
             "kept": finetuned.choice.to_string(),
             "epochs": history,
         });
+        if let Some(times) = &self.times {
+            summary["milliseconds"] = serde_json::json!(times);
+        }
         self.run.write(SUMMARY, serde_json::to_string_pretty(&summary)?.as_bytes())?;
         let account = self.account(finetuned, verdict);
         let page = html::render(&report(account, stages, rows, history, &self.yardstick.dataset));
@@ -347,20 +368,21 @@ fn portable(args: &PruneFinetuneArgs) -> PruneFinetuneArgs {
 /// The recipe with the flags on top.
 fn recipe(args: &PruneFinetuneArgs) -> Result<Recipe> {
     let is_demo = args.data == Path::new(presets::DEMO);
-    let usual = match (is_demo, args.channels.channels) {
-        (true, Some(_)) => presets::DEMO_CHANNELS,
-        (true, None) => presets::DEMO,
-        (false, Some(_)) => "channels-50",
-        (false, None) => "default",
+    let usual = match (is_demo, args.channels.is_asked()) {
+        (true, true) => presets::DEMO_CHANNELS,
+        (true, false) => presets::DEMO,
+        (false, true) => "channels-50",
+        (false, false) => "default",
     };
     let mut recipe = presets::recipe(args.recipe.as_deref().unwrap_or(usual))?;
     let (prune, finetune) = (&mut recipe.prune, &mut recipe.finetune);
     if let Some(amount) = args.amount {
-        prune.amount = amount;
+        (prune.amount, prune.at_most_ms) = (amount, None);
     }
     refine(prune, &args.selection);
     // Weights are asked for by their amount, whatever the recipe does.
-    let channels = prune.channels.take().filter(|_| args.amount.is_none());
+    let asks_for_weights = args.amount.is_some() || args.selection.at_most_ms.is_some();
+    let channels = prune.channels.take().filter(|_| !asks_for_weights);
     prune.channels = channels::refine(channels, &args.channels)?;
     if let Some(epochs) = args.epochs {
         finetune.epochs = epochs as usize;

@@ -85,7 +85,7 @@ pub(super) fn check_table(
 }
 
 /// The value at `x`, linear between the points of the grid and constant beyond its end.
-pub(super) fn interpolate(grid: &[f64], values: &[f64], x: f64) -> f64 {
+pub(crate) fn interpolate(grid: &[f64], values: &[f64], x: f64) -> f64 {
     let right = grid.partition_point(|point| *point < x);
     match (right.checked_sub(1), grid.get(right)) {
         (Some(left), Some(end)) => {

@@ -182,6 +182,14 @@ mod tests {
         first.iter().filter_map(with).min_by(f64::total_cmp)
     }
 
+    /// The least error of all combinations of points that take no longer than `most`.
+    fn fastest_by_force(points: &[Vec<Point>], time: &dyn Fn(usize, usize) -> f64, most: f64) -> Option<f64> {
+        let Some((first, rest)) = points.split_first() else { return (most >= -1e-9).then_some(0.0) };
+        let next = |layer: usize, count: usize| time(layer + 1, count);
+        let with = |p: &Point| Some(p.error + fastest_by_force(rest, &next, most - time(0, p.count))?);
+        first.iter().filter_map(with).min_by(f64::total_cmp)
+    }
+
     #[test]
     fn milliseconds_by_hand() {
         let layers = [Layer { shape: [10, 10, 1, 1], flops: 100 }; 2];
@@ -273,6 +281,41 @@ mod tests {
                     prop_assert!(error <= best + 1e-9, "{error} {best}");
                 }
                 (Err(AllocationError::Budget { .. } | AllocationError::Unreachable { .. }), None) => {}
+                other => prop_assert!(false, "{other:?}"),
+            }
+        }
+
+        #[test]
+        fn no_combination_of_points_in_time_is_better(
+            (layers, errors) in network(false), falls in prop::collection::vec(0.0..3.0f64, 5 * 5), share in 0.0..1.1f64,
+        ) {
+            let row = |falls: &[f64]| -> Vec<f64> {
+                // Falling times: what is left of the sum of the steps.
+                (0..GRID.len()).map(|point| falls[point..].iter().sum()).collect()
+            };
+            let table: Vec<Vec<f64>> = falls.chunks(5).take(layers.len()).map(row).collect();
+            let most = share * table.iter().map(|row| row[0]).sum::<f64>();
+            let curves = Curves { grid: &GRID, errors: &errors };
+            let limits = vec![Limit::default(); layers.len()];
+            let weights = weights(&layers);
+            let points = curves.points(&weights, &bounds(&weights, &limits).unwrap()).unwrap();
+            let time = |layer: usize, count: usize| {
+                interpolate(&GRID, &table[layer], count as f64 / weights[layer] as f64)
+            };
+            let best = fastest_by_force(&points, &time, most);
+            let budget = Budget::Milliseconds { table: &table, most };
+            match (by_sensitivity(&layers, &curves, &limits, budget), best) {
+                (Ok(counts), Some(best)) => {
+                    let taken: f64 = counts.iter().enumerate().map(|(layer, count)| time(layer, *count)).sum();
+                    prop_assert!(taken <= most + 1e-9, "{taken} {most}");
+                    let error = error_of(&layers, &errors, &counts);
+                    prop_assert!((error - best).abs() < 1e-9, "{error} {best}");
+                }
+                (Err(AllocationError::Budget { least, .. }), None) => {
+                    let last = |(layer, points): (usize, &Vec<Point>)| time(layer, points[points.len() - 1].count);
+                    let expected: f64 = points.iter().enumerate().map(last).sum();
+                    prop_assert!((least - expected).abs() < 1e-9 && least > most);
+                }
                 other => prop_assert!(false, "{other:?}"),
             }
         }

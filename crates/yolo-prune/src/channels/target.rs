@@ -20,6 +20,7 @@ pub enum Quantity {
     #[serde(alias = "flops")]
     Gflops,
     /// Milliseconds, by a [`Latency`].
+    #[serde(alias = "ms")]
     Milliseconds,
 }
 

@@ -3,8 +3,8 @@
 use yolo_model::{Architecture, Checkpoint};
 use yolo_prune::pattern::holds;
 use yolo_prune::{
-    Allocation, Criterion, Limit, Method, Pattern, PruneOptions, PrunePlan, Repair, Sparsity, Structure,
-    Unit, apply, nonzero_gflops, plan,
+    Allocation, Criterion, LatencyBudget, LatencyTable, Limit, Method, Pattern, PruneError, PruneOptions,
+    PrunePlan, Repair, Sparsity, Structure, Unit, apply, nonzero_gflops, plan,
 };
 
 use crate::networks::{pixels, random, raw_batches, tiny};
@@ -209,6 +209,67 @@ fn an_amount_of_flops_is_reached() {
                 - nonzero_gflops(&pruned.architecture, &Sparsity::of(&pruned).unwrap());
             assert!((counted * 1e9 - gone).abs() < 1e-6 * gone, "{counted} {gone}");
         }
+    }
+}
+
+/// Times that were made up: a convolution takes a thousandth of its weights, and falls to a tenth.
+fn made_up_times(dense: &Checkpoint, rest: f64) -> LatencyTable {
+    let time = |conv: &yolo_model::architecture::ConvRef| {
+        let whole = conv.spec.weight_shape().iter().product::<usize>() as f64 / 1000.0;
+        (conv.name.clone(), vec![whole, 0.8 * whole, 0.1 * whole])
+    };
+    let convs: std::collections::BTreeMap<_, _> = dense.architecture.convs().iter().map(time).collect();
+    let whole = rest + convs.values().map(|row| row[0]).sum::<f64>();
+    LatencyTable::new(vec![0.0, 0.4, 0.9], convs, whole).unwrap()
+}
+
+#[test]
+fn an_amount_of_milliseconds_is_reached() {
+    let dense = narrow();
+    let table = made_up_times(&dense, 3.0);
+    let whole = table.dense();
+    for allocation in [
+        Allocation::Layer,
+        Allocation::Global,
+        Allocation::Erk,
+        Allocation::Lamp,
+        Allocation::Flops,
+        Allocation::Sensitivity,
+    ] {
+        let with = |most: f64| PruneOptions {
+            allocation,
+            unit: Unit::Milliseconds,
+            latency: Some(LatencyBudget { table: table.clone(), most }),
+            exclude: vec![Pattern::new("model.24")],
+            ..PruneOptions::new(Method::Layer, 0.5)
+        };
+        for most in [2.0 * whole, 0.7 * whole] {
+            let plan = planned(&dense, &with(most), &small_batch());
+            let pruned = Sparsity::of(&apply(&dense, &plan).unwrap()).unwrap();
+            let time = table.predict(|name| pruned.of_conv(name));
+            assert!(time <= most * (1.0 + 1e-9), "{allocation:?}: {time} of {most}");
+            assert!(time >= most.min(whole) * 0.99, "{allocation:?}: only {time} of {most}");
+        }
+        let images = allocation == Allocation::Sensitivity;
+        let refused = |options: &PruneOptions| {
+            let plan =
+                if images { calibrated(&dense, options, &small_batch()) } else { plan(&dense, options) };
+            plan.unwrap_err()
+        };
+        // The head stays, and a tenth of everything else.
+        let PruneError::TooSlow { most, least, dense: before } = refused(&with(1.0)) else { panic!() };
+        let head = table.conv("model.24.m.0", 0.0).unwrap();
+        assert!(
+            most == 1.0 && before == whole && least > 3.0 + head && least < 0.3 * whole,
+            "{least} of {whole}"
+        );
+        let without = PruneOptions { latency: None, ..with(1.0) };
+        assert!(matches!(refused(&without), PruneError::NeedsLatency));
+        let blocks = PruneOptions { structure: "4x1".parse().unwrap(), ..with(1.0) };
+        assert!(matches!(refused(&blocks), PruneError::LatencyOfStructure { .. }));
+        let other = LatencyTable::new(vec![0.0], Default::default(), 5.0).unwrap();
+        let other = PruneOptions { latency: Some(LatencyBudget { table: other, most: 1.0 }), ..with(1.0) };
+        assert!(refused(&other).to_string().contains("no times of model.0"));
     }
 }
 

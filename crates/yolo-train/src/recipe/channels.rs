@@ -4,14 +4,19 @@ use serde::{Deserialize, Serialize};
 use yolo_prune::Pattern;
 use yolo_prune::channels::{ChannelOptions, Criterion, Quantity, Scope, Target};
 
+use super::check_milliseconds;
+
 /// Which channels go. What is left is a smaller dense network.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ChannelsRecipe {
     /// Fraction of `of` that goes, 0 up to 1.
     pub amount: f64,
-    /// What it is a fraction of: flops, parameters or channels.
+    /// What it is a fraction of: flops, parameters, channels or milliseconds.
     pub of: Quantity,
+    /// Milliseconds per image that the network may take, in place of `amount` and `of`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at_most_ms: Option<f64>,
     /// What makes a channel worth keeping.
     pub criterion: Criterion,
     /// Whether channels of the whole network compete, or every group loses the same fraction.
@@ -31,6 +36,7 @@ impl Default for ChannelsRecipe {
         Self {
             amount: 0.5,
             of: Quantity::Gflops,
+            at_most_ms: None,
             criterion: Criterion::Taylor,
             scope: Scope::Global,
             round_to: 8,
@@ -49,8 +55,21 @@ impl ChannelsRecipe {
             round_to: self.round_to,
             max_fraction: self.max_fraction,
             exclude: exclude.iter().map(|pattern| Pattern::new(pattern)).collect(),
-            ..ChannelOptions::new(Target::less(self.of, self.amount))
+            ..ChannelOptions::new(self.target())
         }
+    }
+
+    /// How small the network is to become.
+    pub fn target(&self) -> Target {
+        match self.at_most_ms {
+            Some(limit) => Target::AtMost { of: Quantity::Milliseconds, limit },
+            None => Target::less(self.of, self.amount),
+        }
+    }
+
+    /// Whether it takes measured milliseconds to say how much goes.
+    pub fn asks_for_time(&self) -> bool {
+        self.target().quantity() == Quantity::Milliseconds
     }
 
     /// Whether images have to be looked at to score the channels.
@@ -83,12 +102,6 @@ impl ChannelsRecipe {
         if self.round_to == 0 || self.rounds == 0 {
             return Err("prune.channels.round_to and prune.channels.rounds have to be above 0".to_owned());
         }
-        match self.of {
-            Quantity::Milliseconds => Err(
-                "prune.channels.of: milliseconds need a table of latencies, which a recipe does not have; use flops"
-                    .to_owned(),
-            ),
-            _ => Ok(()),
-        }
+        check_milliseconds("prune.channels.at_most_ms", self.at_most_ms)
     }
 }

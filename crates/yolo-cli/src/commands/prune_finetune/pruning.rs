@@ -7,7 +7,7 @@ use burn::tensor::Device;
 use yolo_data::dataset::Dataset;
 use yolo_model::Checkpoint;
 use yolo_prune::channels::Size;
-use yolo_prune::{CalibrationImages, PrunePlan, Sparsity, apply};
+use yolo_prune::{CalibrationImages, PrunePlan, Sparsity, Unit, apply};
 use yolo_train::finetune::Finetuned;
 use yolo_train::masks::Masks;
 use yolo_train::recipe::{ChannelsRecipe, Recipe};
@@ -17,7 +17,8 @@ use crate::args::PruneFinetuneArgs;
 use crate::channels::{self, Narrowed};
 use crate::format::{general, thousands};
 use crate::resolve::Weights;
-use crate::selection::{ImageSource, Planned, load_images, plan_pruning};
+use crate::selection::{ImageSource, Planned, load_images, plan_pruning, timed};
+use crate::timing::{Milliseconds, Stopwatch};
 
 /// What was pruned.
 pub(super) enum Pruning {
@@ -33,9 +34,12 @@ pub(super) struct Pruned {
     pub(super) dense: Checkpoint,
     pub(super) pruned: Checkpoint,
     pub(super) pruning: Pruning,
+    /// What a time that was asked for became.
+    pub(super) times: Option<Milliseconds>,
 }
 
-/// Prunes as the recipe says; it looks at training images unless others are named.
+/// Prunes as the recipe says; it looks at training images unless others are named. A recipe that asks for a time takes
+/// a stopwatch.
 pub(super) fn prune(
     args: &PruneFinetuneArgs,
     recipe: &Recipe,
@@ -43,6 +47,7 @@ pub(super) fn prune(
     train: &Dataset,
     image_size: usize,
     device: &Device,
+    stopwatch: Option<Stopwatch>,
 ) -> Result<Pruned> {
     let (dense, prune) = (&weights.checkpoint, &recipe.prune);
     let images = |wanted: bool| -> Result<Option<CalibrationImages>> {
@@ -56,21 +61,22 @@ pub(super) fn prune(
     let place = || weights.path.display().to_string();
     if let Some(channels) = &prune.channels {
         let images = images(channels.needs_images())?;
-        let narrowed = channels::prune(dense, channels, &prune.exclude, images.as_ref(), device);
+        let stopwatch = stopwatch.as_ref();
+        let narrowed = channels::prune(dense, channels, &prune.exclude, images.as_ref(), device, stopwatch);
         let narrowed = narrowed.with_context(place)?;
+        let times = narrowed.milliseconds(dense, stopwatch)?;
         let (dense, pruned) = (dense.clone(), narrowed.pruned.clone());
-        return Ok(Pruned {
-            dense,
-            pruned,
-            pruning: Pruning::Channels(Box::new(narrowed), channels.clone()),
-        });
+        let pruning = Pruning::Channels(Box::new(narrowed), channels.clone());
+        return Ok(Pruned { dense, pruned, pruning, times });
     }
-    let options = prune.options(prune.amount);
+    let mut options = prune.options(prune.amount);
     let images = images(options.needs_images())?;
+    let timed = timed(&mut options, prune.at_most_ms, dense, stopwatch)?;
     let Planned { dense, plan } =
         plan_pruning(dense, &options, prune.permute, images.as_ref(), device).with_context(place)?;
     let pruned = apply(&dense, &plan)?;
-    Ok(Pruned { dense, pruned, pruning: Pruning::Weights(plan) })
+    let times = timed.map(|timed| timed.milliseconds(&dense, &pruned)).transpose()?;
+    Ok(Pruned { dense, pruned, pruning: Pruning::Weights(plan), times })
 }
 
 impl Pruning {
@@ -93,10 +99,16 @@ impl Pruning {
     /// How much was asked for: `50 % pruned`.
     pub(super) fn title(&self) -> String {
         match self {
-            Self::Weights(plan) => format!("{} % pruned", general(plan.amount * 100.0, 4)),
-            Self::Channels(_, channels) => {
-                format!("{} % of the {} pruned", general(channels.amount * 100.0, 4), channels.of.unit())
+            Self::Weights(plan) if plan.unit == Unit::Milliseconds => {
+                format!("{} % of the ms pruned", general(plan.amount * 100.0, 4))
             }
+            Self::Weights(plan) => format!("{} % pruned", general(plan.amount * 100.0, 4)),
+            Self::Channels(_, channels) => match channels.at_most_ms {
+                Some(most) => format!("pruned to {most} ms"),
+                None => {
+                    format!("{} % of the {} pruned", general(channels.amount * 100.0, 4), channels.of.unit())
+                }
+            },
         }
     }
 

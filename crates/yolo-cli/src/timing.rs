@@ -1,0 +1,130 @@
+//! Milliseconds of networks on this machine: what a pruning that is asked for them goes by, and what came of it.
+
+mod channels;
+mod table;
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use yolo_model::Checkpoint;
+use yolo_runtime::{Isa, Network, Options, Plan, Selection, Team, measure_plans};
+
+use crate::machine_cache::MachineCache;
+
+pub(crate) use channels::ChannelTimes;
+
+/// Times networks with the runtime, one image at a time.
+pub(crate) struct Stopwatch {
+    options: Options,
+    image: [usize; 2],
+    cache: Option<MachineCache>,
+    /// Whether times that were kept count.
+    is_anew: bool,
+}
+
+impl Stopwatch {
+    /// Runs on `threads`, or one per core, on images of `image_size` pixels. Times are kept in the user's cache; with
+    /// `is_anew`, those that are there do not count.
+    ///
+    /// # Errors
+    /// No threads.
+    pub(crate) fn new(threads: Option<u32>, image_size: usize, is_anew: bool) -> Result<Self> {
+        let team = Arc::new(Team::new(threads.map_or(0, |threads| threads as usize))?);
+        let options = Options {
+            threads: team.threads(),
+            isa: Some(Isa::detect()),
+            selection: Selection::Measure,
+            team: Some(team),
+            ..Options::default()
+        };
+        Ok(Self { options, image: [image_size; 2], cache: MachineCache::new("times"), is_anew })
+    }
+
+    /// What was kept under a key.
+    fn load<T: DeserializeOwned>(&self, key: &str) -> Option<T> {
+        self.cache.as_ref().filter(|_| !self.is_anew)?.load(key)
+    }
+
+    /// Keeps what was measured.
+    fn save(&self, key: &str, value: &impl Serialize) {
+        if let Some(cache) = &self.cache {
+            cache.save(key, value);
+        }
+    }
+
+    /// What times depend on beside the network and the machine.
+    fn key(&self, what: &str) -> String {
+        let isa = self.options.isa.map_or("", Isa::name);
+        format!("{what} {isa} {} {:?}", self.options.threads, self.image)
+    }
+
+    /// The network as `bench` runs it, from pixels to boxes.
+    fn network(&self, checkpoint: &Checkpoint) -> Result<Network> {
+        Ok(Network::of(checkpoint, 1, self.image)?.decoded(checkpoint))
+    }
+
+    /// Milliseconds of whole runs of the network before and after, which take turns.
+    pub(crate) fn whole(&self, before: &Checkpoint, after: &Checkpoint) -> Result<[f64; 2]> {
+        let plan = |checkpoint| -> Result<Plan> { Ok(Plan::new(self.network(checkpoint)?, &self.options)?) };
+        let plans = [plan(before)?, plan(after)?];
+        let times = measure_plans(&[&plans[0], &plans[1]])?;
+        Ok([times[0], times[1]])
+    }
+
+    /// The figures of a network before and after pruning, `predicted` by measured times of its parts.
+    pub(crate) fn milliseconds(
+        &self,
+        predicted: [f64; 2],
+        before: &Checkpoint,
+        after: &Checkpoint,
+    ) -> Result<Milliseconds> {
+        let measured = self.whole(before, after)?;
+        Ok(Milliseconds { predicted, measured, threads: self.options.threads, imgsz: self.image[0] })
+    }
+}
+
+/// What a network takes for one image, before and after pruning.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Milliseconds {
+    /// By the times of its convolutions.
+    pub(crate) predicted: [f64; 2],
+    /// Of the whole network.
+    pub(crate) measured: [f64; 2],
+    pub(crate) threads: usize,
+    pub(crate) imgsz: usize,
+}
+
+impl Milliseconds {
+    /// Both in one line.
+    pub(crate) fn line(&self) -> String {
+        let change = |[before, after]: [f64; 2]| {
+            let percent = (after / before.max(f64::MIN_POSITIVE) - 1.0) * 100.0;
+            format!("{before:.2} → {after:.2} ({percent:+.1} %)")
+        };
+        let threads =
+            if self.threads == 1 { "1 thread".to_owned() } else { format!("{} threads", self.threads) };
+        format!(
+            "Milliseconds: {} by the times of its convolutions, {} measured as a whole ({threads}, {} px)",
+            change(self.predicted),
+            change(self.measured),
+            self.imgsz
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_promised_and_what_came_is_said() {
+        let times = Milliseconds { predicted: [12.0, 9.0], measured: [12.5, 10.0], threads: 1, imgsz: 64 };
+        assert_eq!(
+            times.line(),
+            "Milliseconds: 12.00 → 9.00 (-25.0 %) by the times of its convolutions, 12.50 → 10.00 (-20.0 %) measured as \
+             a whole (1 thread, 64 px)"
+        );
+    }
+}
