@@ -51,7 +51,7 @@ fn the_check_of_a_device_passes_on_flex_and_lists_every_comparison() {
         "layers of yolov5n, f32",
         "layers of yolov5n, fp16",
         "widths odd, bf16",
-        "loss of yolov5n, mixed fp16",
+        "loss, mixed fp16",
         "its gradients, f32",
         "steps of training, mixed bf16",
         "masks after them, f32",

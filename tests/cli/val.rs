@@ -96,7 +96,7 @@ fn an_image_size_that_does_not_fit_the_stride_is_rounded_up_with_a_warning() {
 fn thresholds_that_spoil_the_metric_are_warned_of() {
     let case = Case::with_data();
     case.run(&format!("{VAL} --conf 0.25")).ok().warns(&["--conf-thres 0.25", "above 0.001"]);
-    case.run(&format!("{VAL} --half")).ok().warns(&["--half", "no effect on the CPU"]);
+    case.run(&format!("{VAL} --half")).ok().warns(&["--half", "no effect on --device cpu"]);
 }
 
 #[test]

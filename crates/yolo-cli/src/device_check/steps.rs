@@ -11,7 +11,7 @@ use yolo_train::optimizer::{Optimizer, PerParameter, Rule, clip};
 use yolo_train::precision::LossScaler;
 use yolo_train::schedule::Rates;
 
-use super::{Row, Subject, network, pictures, targets};
+use super::{Row, Subject, pictures, targets, untrained};
 
 /// Images of the batch that is learnt by heart.
 const IMAGES: usize = 4;
@@ -28,7 +28,7 @@ pub(super) fn check(subject: &Subject) -> Result<Vec<Row>> {
 }
 
 fn train(subject: &Subject, steps: usize, amp: Option<HalfFormat>) -> Result<Vec<Row>> {
-    let dense = network("yolov5n")?;
+    let dense = untrained("yolov5n")?;
     let plan = plan(&dense, &PruneOptions::new(Method::Global, 0.5))?;
     let masks = Masks::of(&plan);
     let mut run = Run {

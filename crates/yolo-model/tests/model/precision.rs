@@ -58,20 +58,44 @@ fn a_network_in_half_computes_nearly_the_same() {
     assert_eq!(single.forward(images(&device))[0].dtype(), DType::F32);
 }
 
-/// Logits, gradients of their sum of squares, and running statistics.
+/// Deep networks with random weights multiply every rounding: a shallow one shows what the formats do.
+const SHALLOW: &str = "
+nc: 3
+depth_multiple: 1.0
+width_multiple: 1.0
+anchors:
+  - [16, 16]
+backbone:
+  - [-1, 1, Conv, [8, 3, 2]]
+  - [-1, 1, Conv, [16, 3, 2]]
+  - [-1, 1, C3, [16]]
+  - [-1, 1, Conv, [24, 3, 2]]
+head:
+  - [-1, 1, C3, [24, False]]
+  - [[4], 1, Detect, [nc, anchors]]
+";
+
+/// A factor that keeps gradients within the range of half precision, as loss scaling does.
+const SCALE: f32 = 256.0;
+
+/// Logits, gradients of their sum of squares times `SCALE`, and running statistics.
 fn trained(model: &Yolo, device: &Device) -> (Vec<f32>, Vec<NamedValues>, Vec<NamedValues>) {
     let maps = model.forward(images(device));
     assert!(maps.iter().all(|map| map.dtype() == DType::F32), "logits are in single precision");
     let logits = maps.iter().flat_map(|map| host_values(map.clone()).unwrap()).collect();
     let loss = maps.into_iter().map(|map| map.square().mean()).reduce(|a, b| a + b).unwrap();
-    let gradients = model.gradients(&loss.backward()).unwrap();
+    let gradients = model.gradients(&loss.mul_scalar(SCALE).backward()).unwrap();
     (logits, gradients, model.running_statistics().unwrap())
 }
 
 #[test]
 fn mixed_precision_trains_weights_in_single_precision() {
     let device = Device::flex().autodiff();
-    let network = || Yolo::from_checkpoint(&checkpoint(), &device).unwrap();
+    let shallow = {
+        let architecture = Architecture::from_yaml(SHALLOW, None).unwrap();
+        Checkpoint::random(architecture, &mut rand::rngs::StdRng::seed_from_u64(4)).unwrap()
+    };
+    let network = || Yolo::from_checkpoint(&shallow, &device).unwrap();
     let (logits, gradients, statistics) = trained(&network(), &device);
     for (format, limit) in [(HalfFormat::Fp16, 2.0 * FP16), (HalfFormat::Bf16, 2.0 * BF16)] {
         let mixed = network().in_mixed_precision(format);
