@@ -68,7 +68,7 @@ fn the_check_of_a_device_passes_on_flex_and_lists_every_comparison() {
         "its gradients, f32",
         "steps of training, mixed bf16",
         "masks after them, f32",
-        "figures of demo on 120 images, half",
+        "figures of demo on 120 images, f32",
         "inference of yolov5n",
         "training of yolov5n",
     ] {
