@@ -100,17 +100,11 @@ impl Subject<'_> {
     }
 }
 
-/// A stock network with random weights, the same every time, to be trained.
-fn untrained(name: &str) -> Result<Checkpoint> {
-    let architecture = Architecture::variant(name, Some(80)).with_context(|| name.to_owned())?;
-    Ok(Checkpoint::random(architecture, &mut StdRng::seed_from_u64(0))?)
-}
-
-/// The same for inference.
+/// A stock network with random weights, the same every time.
 fn network(name: &str) -> Result<Checkpoint> {
-    let mut checkpoint = untrained(name)?;
+    let architecture = Architecture::variant(name, Some(80)).with_context(|| name.to_owned())?;
+    let mut checkpoint = Checkpoint::random(architecture, &mut StdRng::seed_from_u64(0))?;
     // With scales of 1 and statistics of no data, a random network lets the signal fade until nothing is compared.
-    // In training, where batches are normalised, such scales would make gradients explode.
     for conv in checkpoint.architecture.convs().iter().filter(|conv| !conv.is_head) {
         if let Some(scales) = checkpoint.weights.get_mut(&conv.bn("weight")) {
             scales.f32s_mut()?.fill(2.5);

@@ -153,8 +153,8 @@ impl OnDevice {
     /// The logits of each part, on a thread of its own where there are several.
     fn forward(&self, mut parts: Vec<Tensor<4>>) -> Result<Vec<Vec<HostMap>>> {
         let last = parts.pop();
-        let forward =
-            |part| self.model.forward(part).into_iter().map(HostMap::read).collect::<Result<Vec<_>>>();
+        let read = |map| HostMap::read(map).map_err(|error| self.in_this_format(error));
+        let forward = |part| self.model.forward(part).into_iter().map(read).collect::<Result<Vec<_>>>();
         std::thread::scope(|scope| {
             let others: Vec<_> = parts.into_iter().map(|part| scope.spawn(move || forward(part))).collect();
             let last = last.map(forward);
@@ -163,6 +163,14 @@ impl OnDevice {
                 others.into_iter().map(|o| o.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
             joined.chain(last).collect()
         })
+    }
+
+    /// What is not finite need not be the fault of the weights where numbers above 65504 are infinite.
+    fn in_this_format(&self, error: TrainError) -> TrainError {
+        match (error, self.format) {
+            (TrainError::NotFinite, FloatDType::F16) => TrainError::NotFiniteInHalf,
+            (error, _) => error,
+        }
     }
 }
 

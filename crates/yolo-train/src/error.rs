@@ -33,6 +33,9 @@ pub enum TrainError {
         "the network's output is not finite; its weights are damaged (NaN or infinite), so load them again"
     )]
     NotFinite,
+    /// The network returned something that is not a number while it computed in half precision.
+    #[error("the network's output is not finite in half precision; leave --half out")]
+    NotFiniteInHalf,
     /// The image size does not fit the network.
     #[error("the image size {size} is not a multiple of the largest stride {stride}")]
     ImageSize {

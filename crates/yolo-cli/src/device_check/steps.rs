@@ -11,7 +11,8 @@ use yolo_train::optimizer::{Optimizer, PerParameter, Rule, clip};
 use yolo_train::precision::LossScaler;
 use yolo_train::schedule::Rates;
 
-use super::{Row, Subject, pictures, targets, untrained};
+use super::{Row, Subject, pictures, targets};
+use crate::resolve::Weights;
 
 /// Images of the batch that is learnt by heart.
 const IMAGES: usize = 4;
@@ -28,7 +29,7 @@ pub(super) fn check(subject: &Subject) -> Result<Vec<Row>> {
 }
 
 fn train(subject: &Subject, steps: usize, amp: Option<HalfFormat>) -> Result<Vec<Row>> {
-    let dense = untrained("yolov5n")?;
+    let dense = Weights::load(&subject.args.weights, subject.args.offline)?.checkpoint;
     let plan = plan(&dense, &PruneOptions::new(Method::Global, 0.5))?;
     let masks = Masks::of(&plan);
     let mut run = Run {
@@ -76,8 +77,8 @@ impl Run {
         let images = Tensor::from_inner(pictures(IMAGES, size, &subject.device));
         let detect = self.checkpoint.architecture.detect();
         let options = Hyperparameters::default().loss_options(detect, size, 0.0, false);
-        let loss =
-            DetectionLoss::new(detect, options).forward(&model.forward(images), &targets(IMAGES, 80))?;
+        let loss = DetectionLoss::new(detect, options)
+            .forward(&model.forward(images), &targets(IMAGES, detect.num_classes))?;
         let mut gradients = model.gradients(&loss.total.mul_scalar(self.scaler.scale()).backward())?;
         self.scaler.unscale(&mut gradients);
         if self.scaler.take_step()? {
