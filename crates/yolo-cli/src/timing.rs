@@ -65,7 +65,7 @@ impl Stopwatch {
         Ok(Network::of(checkpoint, 1, self.image)?.decoded(checkpoint))
     }
 
-    /// Milliseconds of whole runs of the network before and after, which take turns.
+    /// Milliseconds of the fastest whole run of the network before and after, which take turns.
     pub(crate) fn whole(&self, before: &Checkpoint, after: &Checkpoint) -> Result<[f64; 2]> {
         let plan = |checkpoint| -> Result<Plan> { Ok(Plan::new(self.network(checkpoint)?, &self.options)?) };
         let plans = [plan(before)?, plan(after)?];

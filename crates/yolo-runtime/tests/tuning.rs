@@ -97,7 +97,7 @@ fn every_convolution_has_a_time_in_its_network_at_every_sparsity() {
     assert_eq!(times.whole.len(), 2);
     for (at, whole) in times.whole.iter().enumerate() {
         let sum: f64 = times.convs.values().map(|row| row[at]).sum();
-        assert!(sum > 0.0 && sum < 2.0 * whole, "{sum} of {whole}");
+        assert!(sum > 0.0 && sum < whole + 1e-9, "{sum} of {whole}");
         // They share one step, by 8 and 9 channels.
         let [left, right] = ["left", "right"].map(|name| times.convs[name][at]);
         assert!((left / right - 8.0 / 9.0).abs() < 1e-9, "{left} {right}");

@@ -4,33 +4,31 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::{Noise, strew};
+use crate::choice::Family;
 use crate::error::Result;
 use crate::network::{Network, Op};
 use crate::plan::{Options, Plan, Selection};
 
-/// Runs before the clock counts.
-const WARM_UP: usize = 3;
 /// Runs of a plan, at least and at most, and the seconds that they should take.
-const RUNS: [usize; 2] = [9, 41];
-const SECONDS: f64 = 0.8;
+const RUNS: [usize; 2] = [15, 60];
+const SECONDS: f64 = 1.5;
 
 /// Milliseconds of a network, measured.
 #[derive(Clone, Debug, PartialEq)]
 pub struct NetworkTimes {
-    /// Of a whole run at each sparsity, the same for all convolutions.
+    /// Of all steps of a run at each sparsity, the same for all convolutions.
     pub whole: Vec<f64>,
     /// Of every convolution by its name, at each sparsity.
     pub convs: BTreeMap<String, Vec<f64>>,
 }
 
-/// Times the network and each of its convolutions with the share `sparsities[i]` of all weights at zero, strewn at
-/// random; the weights that `network` has do not matter. Kernels are chosen anew for every sparsity, and runs are those
-/// of the whole network, so that caches are as they are in use. Convolutions that run as one share their time by their
-/// channels. `progress` hears how many sparsities are done.
+/// Times the convolutions of a network with the share `sparsities[i]` of all weights at zero, strewn at random; the
+/// weights that `network` has do not matter. Kernels are chosen anew for every sparsity, and times are those of steps in
+/// runs of the whole network, so that caches are as they are in use. Convolutions that run as one share their time by
+/// their channels. `progress` hears how many sparsities are done.
 ///
-/// Every run takes turns with one of the dense network, and its times count as multiples of that one's: what else the
-/// machine does slows both alike. Medians of these multiples are turned into milliseconds by the dense network's time
-/// when the machine was least busy.
+/// Whatever else the machine does makes a step slower, never faster, so of many runs its fastest counts; and where the
+/// best kernel is one that computes with zeros as with other numbers, its time counts for every sparsity.
 ///
 /// Threads, vector unit and limits are those of `options`; its selection and choices are not used.
 ///
@@ -43,99 +41,79 @@ pub fn measure_network(
     progress: &mut dyn FnMut(usize),
 ) -> Result<NetworkTimes> {
     let options = Options { selection: Selection::Measure, choices: Default::default(), ..options.clone() };
-    let dense = Plan::new(with_zeros(network, 0.0), &options)?;
-    let mut fastest = f64::INFINITY;
     let mut times = NetworkTimes { whole: Vec::new(), convs: BTreeMap::new() };
+    // Fastest time of a convolution whose zeros did not matter.
+    let mut dense: BTreeMap<String, f64> = BTreeMap::new();
     for (index, &sparsity) in sparsities.iter().enumerate() {
-        let sparse = match sparsity {
-            0.0 => None,
-            _ => Some(Plan::new(with_zeros(network, sparsity), &options)?),
-        };
-        let plan = sparse.as_ref().unwrap_or(&dense);
-        let turns = turns(&dense, plan)?;
-        fastest = fastest.min(turns.dense);
-        times.whole.push(turns.whole);
-        for (name, share, step) in shares(network, plan) {
-            let multiple = turns.steps.get(&step).copied().unwrap_or(0.0);
-            times.convs.entry(name).or_default().push(multiple * share);
+        let plan = Plan::new(with_zeros(network, sparsity), &options)?;
+        let steps = fastest_steps(&plan)?;
+        times.whole.push(steps.iter().map(|(_, ms)| ms).sum());
+        for share in shares(network, &plan) {
+            let step = steps.iter().find(|(name, _)| *name == share.step);
+            let time = share.of_step * step.map_or(0.0, |(_, ms)| *ms);
+            if share.is_dense {
+                let fastest = dense.entry(share.conv.clone()).or_insert(f64::INFINITY);
+                *fastest = fastest.min(time);
+            }
+            times.convs.entry(share.conv).or_default().push(time);
         }
         progress(index + 1);
     }
-    times.whole.iter_mut().chain(times.convs.values_mut().flatten()).for_each(|time| *time *= fastest);
+    for (conv, row) in &mut times.convs {
+        let most = dense.get(conv).copied().unwrap_or(f64::INFINITY);
+        for (time, whole) in row.iter_mut().zip(&mut times.whole) {
+            *whole -= *time - time.min(most);
+            *time = time.min(most);
+        }
+    }
     Ok(times)
 }
 
-/// What came of runs that took turns.
-struct Turns {
-    /// Median milliseconds of the first plan.
-    dense: f64,
-    /// Runs of the second plan, in runs of the first.
-    whole: f64,
-    /// Its steps by name, in runs of the first plan.
-    steps: BTreeMap<String, f64>,
-}
-
-fn turns(first: &Plan, second: &Plan) -> Result<Turns> {
-    let (mut first_buffers, mut buffers) = (buffers(first), buffers(second));
-    let (mut dense, mut whole) = (Vec::new(), Vec::new());
-    let mut steps: BTreeMap<String, Vec<f64>> = BTreeMap::new();
-    let start = Instant::now();
-    let mut runs = 0;
-    while more(runs, start) {
-        let reference = timed(|| first.run(&first_buffers.0, &mut first_buffers.1))?.1;
-        let (profile, milliseconds) = timed(|| second.profile(&buffers.0, &mut buffers.1))?;
-        runs += 1;
-        if runs <= WARM_UP {
-            continue;
-        }
-        dense.push(reference);
-        whole.push(milliseconds / reference);
-        for (name, seconds) in profile {
-            steps.entry(name).or_default().push(seconds * 1e3 / reference);
-        }
-    }
-    let steps = steps.into_iter().map(|(name, times)| (name, median(times))).collect();
-    Ok(Turns { dense: median(dense), whole: median(whole), steps })
-}
-
-/// Median milliseconds of whole runs of each plan on noise; the plans take turns.
+/// Milliseconds of the fastest whole run of each plan on noise; the plans take turns.
 ///
 /// # Errors
 /// As for [`Plan::run`].
 pub fn measure_plans(plans: &[&Plan]) -> Result<Vec<f64>> {
     let mut buffers: Vec<_> = plans.iter().map(|plan| buffers(plan)).collect();
-    let mut times = vec![Vec::new(); plans.len()];
-    let start = Instant::now();
-    while more(times.first().map_or(RUNS[1], Vec::len), start) {
-        // In turns, so that a busy machine slows all of them alike.
-        for ((plan, (input, output)), times) in plans.iter().zip(&mut buffers).zip(&mut times) {
-            times.push(timed(|| plan.run(input, output))?.1);
+    let mut fastest = vec![f64::INFINITY; plans.len()];
+    let (start, mut runs) = (Instant::now(), 0);
+    while more(runs, start) {
+        for ((plan, (input, output)), fastest) in plans.iter().zip(&mut buffers).zip(&mut fastest) {
+            let start = Instant::now();
+            plan.run(input, output)?;
+            *fastest = fastest.min(start.elapsed().as_secs_f64() * 1e3);
         }
+        runs += 1;
     }
-    Ok(times.into_iter().map(|times| median(times.get(WARM_UP..).unwrap_or_default().to_vec())).collect())
+    Ok(fastest)
 }
 
-/// What some work gives, and its milliseconds.
-fn timed<T>(work: impl FnOnce() -> Result<T>) -> Result<(T, f64)> {
-    let start = Instant::now();
-    let result = work()?;
-    Ok((result, start.elapsed().as_secs_f64() * 1e3))
+/// The steps of a plan with the milliseconds of their fastest runs.
+fn fastest_steps(plan: &Plan) -> Result<Vec<(String, f64)>> {
+    let (input, mut output) = buffers(plan);
+    let mut steps: Vec<(String, f64)> = Vec::new();
+    let (start, mut runs) = (Instant::now(), 0);
+    while more(runs, start) {
+        let profile = plan.profile(&input, &mut output)?;
+        if steps.is_empty() {
+            steps = profile.iter().map(|(name, _)| (name.clone(), f64::INFINITY)).collect();
+        }
+        for ((_, fastest), (_, seconds)) in steps.iter_mut().zip(profile) {
+            *fastest = fastest.min(seconds * 1e3);
+        }
+        runs += 1;
+    }
+    Ok(steps)
 }
 
 /// Whether another run is worth its time.
 fn more(runs: usize, start: Instant) -> bool {
-    runs < WARM_UP + RUNS[0] || (runs < WARM_UP + RUNS[1] && start.elapsed().as_secs_f64() < SECONDS)
+    runs < RUNS[0] || (runs < RUNS[1] && start.elapsed().as_secs_f64() < SECONDS)
 }
 
 fn buffers(plan: &Plan) -> (Vec<f32>, Vec<f32>) {
     let mut noise = Noise::new();
     ((0..plan.input_len()).map(|_| noise.next() as f32).collect(), vec![0.0; plan.output_len()])
-}
-
-/// The middle one; 0 of none.
-fn median(mut values: Vec<f64>) -> f64 {
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(0.0)
 }
 
 /// The network with other weights.
@@ -151,8 +129,17 @@ fn with_zeros(network: &Network, sparsity: f64) -> Network {
     network
 }
 
-/// Every convolution by name, with its step and its share of it: convolutions that run as one have joined names.
-fn shares(network: &Network, plan: &Plan) -> Vec<(String, f64, String)> {
+/// A convolution's part of a step.
+struct Share {
+    conv: String,
+    step: String,
+    of_step: f64,
+    /// Whether the step computes with zeros as with other numbers.
+    is_dense: bool,
+}
+
+/// The step of every convolution: those that run as one have joined names.
+fn shares(network: &Network, plan: &Plan) -> Vec<Share> {
     let mut channels: BTreeMap<&str, usize> = BTreeMap::new();
     for op in &network.ops {
         if let Op::Conv(conv) = op {
@@ -163,8 +150,12 @@ fn shares(network: &Network, plan: &Plan) -> Vec<(String, f64, String)> {
     let mut shares = Vec::new();
     for report in plan.convolutions() {
         let whole: usize = report.name.split('+').map(of).sum();
-        let share = |name: &str| of(name) as f64 / whole.max(1) as f64;
-        shares.extend(report.name.split('+').map(|name| (name.to_owned(), share(name), report.name.clone())));
+        shares.extend(report.name.split('+').map(|name| Share {
+            conv: name.to_owned(),
+            step: report.name.clone(),
+            of_step: of(name) as f64 / whole.max(1) as f64,
+            is_dense: report.chosen.family == Family::Dense || report.chosen.is_winograd(),
+        }));
     }
     shares
 }
