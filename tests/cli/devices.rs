@@ -81,13 +81,9 @@ fn the_check_of_a_device_passes_on_flex_and_lists_every_comparison() {
             assert!(row["measured"].as_str().unwrap().starts_with("0.00e0"), "{row}");
         }
     }
-    let fine = ["layers of", "loss of", "masks after", "figures of"];
-    let has_to_pass =
-        |row: &&serde_json::Value| fine.iter().any(|part| row["check"].as_str().unwrap().starts_with(part));
-    assert!(
-        rows.iter().filter(has_to_pass).all(|row| row["outcome"] == "ok" || row["outcome"] == "skipped"),
-        "{rows:?}"
-    );
+    let failed: Vec<_> = rows.iter().filter(|row| row["outcome"] == "failed").collect();
+    assert!(failed.is_empty(), "{failed:#?}");
+    outcome.ok();
 }
 
 /// Where the binary has libtorch.

@@ -17,8 +17,8 @@ use crate::resolve::Weights;
 /// Images of the batch that is learnt by heart.
 const IMAGES: usize = 4;
 /// The last losses have to be below this fraction of the first ones.
-const FALL: f64 = 0.7;
-const RATES: Rates = Rates { bias_lr: 0.005, lr: 0.005, momentum: 0.9, accumulate: 1 };
+const FALL: f64 = 0.85;
+const RATES: Rates = Rates { bias_lr: 2e-3, lr: 2e-3, momentum: 0.9, accumulate: 1 };
 
 /// Fifty steps in every format, on a network of which half the weights are pruned.
 pub(super) fn check(subject: &Subject) -> Result<Vec<Row>> {
@@ -34,7 +34,7 @@ fn train(subject: &Subject, steps: usize, amp: Option<HalfFormat>) -> Result<Vec
     let masks = Masks::of(&plan);
     let mut run = Run {
         checkpoint: apply(&dense, &plan)?,
-        optimizer: Optimizer::new(Rule::Sgd, 5e-4),
+        optimizer: Optimizer::new(Rule::AdamW, 5e-4),
         scaler: LossScaler::new(amp.unwrap_or(HalfFormat::Bf16)),
         masks,
         amp,

@@ -27,8 +27,10 @@ pub struct NetworkTimes {
 /// runs of the whole network, so that caches are as they are in use. Convolutions that run as one share their time by
 /// their channels. `progress` hears how many sparsities are done.
 ///
-/// Whatever else the machine does makes a step slower, never faster, so of many runs its fastest counts; and where the
-/// best kernel is one that computes with zeros as with other numbers, its time counts for every sparsity.
+/// Whatever else the machine does makes a step slower, never faster, so of many runs its fastest counts. What is left of
+/// the noise would still mislead a planner, which looks for the shortest times: the fastest run of a kernel that
+/// computes with zeros as with other numbers counts for every sparsity, and times of kernels that skip zeros, which grow
+/// with the number of weights, are replaced by the straight line through them.
 ///
 /// Threads, vector unit and limits are those of `options`; its selection and choices are not used.
 ///
@@ -41,32 +43,62 @@ pub fn measure_network(
     progress: &mut dyn FnMut(usize),
 ) -> Result<NetworkTimes> {
     let options = Options { selection: Selection::Measure, choices: Default::default(), ..options.clone() };
-    let mut times = NetworkTimes { whole: Vec::new(), convs: BTreeMap::new() };
-    // Fastest time of a convolution whose zeros did not matter.
-    let mut dense: BTreeMap<String, f64> = BTreeMap::new();
+    let mut whole = Vec::new();
+    let mut rows: BTreeMap<String, Vec<Measured>> = BTreeMap::new();
     for (index, &sparsity) in sparsities.iter().enumerate() {
         let plan = Plan::new(with_zeros(network, sparsity), &options)?;
         let steps = fastest_steps(&plan)?;
-        times.whole.push(steps.iter().map(|(_, ms)| ms).sum());
+        whole.push(steps.iter().map(|(_, ms)| ms).sum::<f64>());
         for share in shares(network, &plan) {
             let step = steps.iter().find(|(name, _)| *name == share.step);
-            let time = share.of_step * step.map_or(0.0, |(_, ms)| *ms);
-            if share.is_dense {
-                let fastest = dense.entry(share.conv.clone()).or_insert(f64::INFINITY);
-                *fastest = fastest.min(time);
-            }
-            times.convs.entry(share.conv).or_default().push(time);
+            let ms = share.of_step * step.map_or(0.0, |(_, ms)| *ms);
+            let measured = Measured { density: 1.0 - sparsity, ms, is_dense: share.is_dense };
+            rows.entry(share.conv).or_default().push(measured);
         }
         progress(index + 1);
     }
-    for (conv, row) in &mut times.convs {
-        let most = dense.get(conv).copied().unwrap_or(f64::INFINITY);
-        for (time, whole) in row.iter_mut().zip(&mut times.whole) {
-            *whole -= *time - time.min(most);
-            *time = time.min(most);
+    let mut convs = BTreeMap::new();
+    for (conv, row) in rows {
+        let smooth = smooth(&row);
+        for ((whole, measured), smooth) in whole.iter_mut().zip(&row).zip(&smooth) {
+            *whole += smooth - measured.ms;
         }
+        convs.insert(conv, smooth);
     }
-    Ok(times)
+    Ok(NetworkTimes { whole, convs })
+}
+
+/// A convolution's time at one density.
+#[derive(Clone, Copy)]
+struct Measured {
+    density: f64,
+    ms: f64,
+    /// Whether its kernel computes with zeros as with other numbers.
+    is_dense: bool,
+}
+
+/// The times without what noise put on them.
+fn smooth(row: &[Measured]) -> Vec<f64> {
+    let dense = row.iter().filter(|m| m.is_dense).fold(f64::INFINITY, |least, m| least.min(m.ms));
+    let sparse: Vec<(f64, f64)> = row.iter().filter(|m| !m.is_dense).map(|m| (m.density, m.ms)).collect();
+    let [offset, slope] = line(&sparse);
+    let time = |m: &Measured| if m.is_dense { dense } else { (offset + slope * m.density).clamp(0.0, dense) };
+    row.iter().map(time).collect()
+}
+
+/// Offset and slope, which is not negative, of the line through points of which less than a third may be far off: the
+/// median of the slopes between any two (Theil 1950, Sen 1968).
+fn line(points: &[(f64, f64)]) -> [f64; 2] {
+    let pairs = points.iter().enumerate().flat_map(|(i, a)| points[..i].iter().map(move |b| (a, b)));
+    let slopes = pairs.map(|(a, b)| (a.1 - b.1) / (a.0 - b.0)).filter(|slope| slope.is_finite());
+    let slope = median(slopes.collect()).max(0.0);
+    [median(points.iter().map(|(x, y)| y - slope * x).collect()), slope]
+}
+
+/// The middle one; 0 of none.
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(0.0)
 }
 
 /// Milliseconds of the fastest whole run of each plan on noise; the plans take turns.
@@ -158,4 +190,27 @@ fn shares(network: &Network, plan: &Plan) -> Vec<Share> {
         }));
     }
     shares
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_slow_measurement_moves_no_line() {
+        let [offset, slope] = line(&[(0.1, 1.2), (0.2, 1.4), (0.3, 9.0), (0.4, 1.8), (0.5, 2.0)]);
+        assert!((offset - 1.0).abs() < 1e-9 && (slope - 2.0).abs() < 1e-9, "{offset} {slope}");
+        assert_eq!(line(&[(0.5, 3.0)]), [3.0, 0.0]);
+        // Fewer weights are never slower.
+        assert_eq!(line(&[(0.1, 3.0), (0.2, 2.0)])[1], 0.0);
+    }
+
+    #[test]
+    fn dense_kernels_count_with_their_fastest_run_and_bound_the_others() {
+        let row = [(1.0, 5.0, true), (0.9, 4.0, true), (0.5, 4.5, false), (0.3, 2.5, false), (0.1, 0.5, false)];
+        let row = row.map(|(density, ms, is_dense)| Measured { density, ms, is_dense });
+        let times = smooth(&row);
+        let expected = [4.0, 4.0, 4.0, 2.5, 0.5];
+        assert!(times.iter().zip(expected).all(|(time, expected)| (time - expected).abs() < 1e-9), "{times:?}");
+    }
 }
