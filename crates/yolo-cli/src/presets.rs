@@ -17,22 +17,22 @@ pub(crate) const DEMO: &str = "demo";
 pub(crate) const DEMO_CHANNELS: &str = "demo-channels";
 
 const HYPS: [(&str, &str); 6] = [
-    ("scratch-low", include_str!("../../../configs/hyps/scratch-low.yaml")),
-    ("scratch-med", include_str!("../../../configs/hyps/scratch-med.yaml")),
-    ("scratch-high", include_str!("../../../configs/hyps/scratch-high.yaml")),
-    ("VOC", include_str!("../../../configs/hyps/VOC.yaml")),
-    ("finetune", include_str!("../../../configs/hyps/finetune.yaml")),
-    ("demo", include_str!("../../../configs/hyps/demo.yaml")),
+    ("scratch-low", include_str!("../configs/hyps/scratch-low.yaml")),
+    ("scratch-med", include_str!("../configs/hyps/scratch-med.yaml")),
+    ("scratch-high", include_str!("../configs/hyps/scratch-high.yaml")),
+    ("VOC", include_str!("../configs/hyps/VOC.yaml")),
+    ("finetune", include_str!("../configs/hyps/finetune.yaml")),
+    ("demo", include_str!("../configs/hyps/demo.yaml")),
 ];
 
 const RECIPES: [(&str, &str); 7] = [
-    ("default", include_str!("../../../configs/recipes/default.yaml")),
-    ("tutorial-30", include_str!("../../../configs/recipes/tutorial-30.yaml")),
-    ("gradual-70", include_str!("../../../configs/recipes/gradual-70.yaml")),
-    ("channels-50", include_str!("../../../configs/recipes/channels-50.yaml")),
-    (DEMO_CHANNELS, include_str!("../../../configs/recipes/demo-channels.yaml")),
-    ("two-four", include_str!("../../../configs/recipes/two-four.yaml")),
-    (DEMO, include_str!("../../../configs/recipes/demo.yaml")),
+    ("default", include_str!("../configs/recipes/default.yaml")),
+    ("tutorial-30", include_str!("../configs/recipes/tutorial-30.yaml")),
+    ("gradual-70", include_str!("../configs/recipes/gradual-70.yaml")),
+    ("channels-50", include_str!("../configs/recipes/channels-50.yaml")),
+    (DEMO_CHANNELS, include_str!("../configs/recipes/demo-channels.yaml")),
+    ("two-four", include_str!("../configs/recipes/two-four.yaml")),
+    (DEMO, include_str!("../configs/recipes/demo.yaml")),
 ];
 
 /// The hyper-parameters of a file or a known name; YOLOv5's `hyp.scratch-low.yaml` is one, too.

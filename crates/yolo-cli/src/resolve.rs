@@ -13,8 +13,8 @@ use crate::presets::{DEMO, demo_data, demo_weights};
 
 /// Data sets known by name, and their yaml.
 const KNOWN_DATA: [(&str, &str); 2] = [
-    ("coco", include_str!("../../../configs/data/coco.yaml")),
-    ("coco128", include_str!("../../../configs/data/coco128.yaml")),
+    ("coco", include_str!("../configs/data/coco.yaml")),
+    ("coco128", include_str!("../configs/data/coco128.yaml")),
 ];
 
 /// A checkpoint with the file it came from.

@@ -7,7 +7,7 @@ macro_rules! variants {
     ($($name:literal),*) => {
         /// Names and yaml texts of the ten sizes, smallest first.
         pub const VARIANTS: &[(&str, &str)] =
-            &[$(($name, include_str!(concat!("../../../../configs/models/", $name, ".yaml")))),*];
+            &[$(($name, include_str!(concat!("../../configs/", $name, ".yaml")))),*];
     };
 }
 

@@ -86,7 +86,7 @@ fn smooth(row: &[Measured]) -> Vec<f64> {
     row.iter().map(time).collect()
 }
 
-/// Offset and slope, which is not negative, of the line through points of which less than a third may be far off: the
+/// Offset and slope, which is not negative, of the line through points of which less than a quarter may be far off: the
 /// median of the slopes between any two (Theil 1950, Sen 1968).
 fn line(points: &[(f64, f64)]) -> [f64; 2] {
     let pairs = points.iter().enumerate().flat_map(|(i, a)| points[..i].iter().map(move |b| (a, b)));
