@@ -120,6 +120,9 @@ pub(crate) struct ValArgs {
     /// Treat all classes as one.
     #[arg(long)]
     pub(crate) single_cls: bool,
+    /// Look at every image three times: as it is, smaller and mirrored, and smaller still. More mAP for twice the time.
+    #[arg(long)]
+    pub(crate) augment: bool,
     /// Show every class in the table.
     #[arg(long)]
     pub(crate) verbose: bool,

@@ -122,7 +122,6 @@ fn validation_options(args: &ValArgs, network: &Checkpoint) -> ValidationOptions
     let (conf, iou) = if speed { (0.25, 0.45) } else { (args.conf_thres, args.iou_thres) };
     ValidationOptions {
         batch_size: args.batch_size as usize,
-        image_size,
         rect: !speed,
         nms: NmsOptions {
             score_threshold: conf as f32,
@@ -133,7 +132,8 @@ fn validation_options(args: &ValArgs, network: &Checkpoint) -> ValidationOptions
         },
         workers: device::loader_threads(args.workers),
         single_class: args.single_cls,
-        loss: None,
+        augment: args.augment,
+        ..ValidationOptions::new(image_size)
     }
 }
 
