@@ -229,9 +229,18 @@ impl Case {
         }
         assert_eq!(inputs.len(), inputs_after.len(), "{args:?} wrote into in/");
         let is_output = |path: &Path| {
-            let kept =
-                ["", "in", "cache", "runs", "runs/val", "runs/train", "runs/prune-finetune", "runs/sweep"]
-                    .map(Path::new);
+            let kept = [
+                "",
+                "in",
+                "cache",
+                "runs",
+                "runs/val",
+                "runs/detect",
+                "runs/train",
+                "runs/prune-finetune",
+                "runs/sweep",
+            ]
+            .map(Path::new);
             !kept.contains(&path) && !path.starts_with("in") && !path.starts_with("cache")
         };
         let changed = |path: &PathBuf| {

@@ -3,6 +3,7 @@
 mod amp;
 mod bench;
 mod channels;
+mod detect;
 mod device_check;
 mod export;
 mod finetune;
@@ -18,6 +19,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use amp::AmpArg;
 pub(crate) use bench::{BackendArg, BenchArgs};
 pub(crate) use channels::ChannelArgs;
+pub(crate) use detect::{DetectArgs, SaveFormatArg};
 pub(crate) use device_check::DeviceCheckArgs;
 pub(crate) use export::{ExportArgs, ExportFormat};
 pub(crate) use finetune::PruneFinetuneArgs;
@@ -33,6 +35,7 @@ pub(crate) use train::{OptimizerArg, TrainArgs};
 Examples:
   yolo-cli prune-finetune                                  # everything, on an example
   yolo-cli prune-finetune --weights yolov5n.pt --data coco128.yaml --amount 0.5
+  yolo-cli detect --weights yolov5n.pt --source photos/
   yolo-cli val --weights yolov5n.pt --data coco128.yaml
   yolo-cli val --weights yolov5n.pt --data coco128.yaml --prune 0.3
   yolo-cli prune --weights yolov5n.pt --amount 0.3 --out pruned.safetensors
@@ -49,6 +52,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Measure a detector on a data set: YOLOv5's own metrics and COCO's twelve figures.
     Val(ValArgs),
+    /// Find objects in images, videos and streams, and draw them.
+    Detect(Box<DetectArgs>),
     /// Set the smallest weights of a detector to zero and write it as .safetensors.
     Prune(PruneArgs),
     /// Write a detector as .onnx, which other runtimes read.

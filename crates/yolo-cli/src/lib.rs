@@ -6,6 +6,7 @@ mod channels;
 mod commands;
 mod comparison;
 mod console;
+mod detect;
 mod device;
 mod device_check;
 mod failure;
@@ -52,6 +53,7 @@ pub fn main() -> ExitCode {
 fn run(command: &Command) -> anyhow::Result<()> {
     match command {
         Command::Val(args) => commands::val::run(args),
+        Command::Detect(args) => commands::detect::run(args),
         Command::Prune(args) => commands::prune::run(args),
         Command::Export(args) => commands::export::run(args),
         Command::Pack(args) => commands::pack::run(args),
