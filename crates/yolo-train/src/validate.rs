@@ -109,6 +109,16 @@ pub struct SpeedMs {
     pub shape: [usize; 4],
 }
 
+/// A batch that was measured, while its pixels are at hand.
+pub struct SeenBatch<'a> {
+    /// Position among the batches, from 0.
+    pub index: usize,
+    /// Its pixels, and where each image lies in them.
+    pub batch: &'a Batch,
+    /// Detections of every sample of the batch, best first, in pixels of the network's input.
+    pub detections: &'a [Vec<ScoredBox>],
+}
+
 /// Measures `detector` on `dataset`. `progress` hears the number of images done after every batch.
 ///
 /// # Errors
@@ -118,7 +128,21 @@ pub fn validate(
     detector: &Detector,
     dataset: &Dataset,
     options: &ValidationOptions,
+    progress: impl FnMut(usize),
+) -> Result<Validation> {
+    validate_watched(detector, dataset, options, progress, |_| {})
+}
+
+/// [`validate`] with a look at every batch, which does not count as its time.
+///
+/// # Errors
+/// As [`validate`].
+pub fn validate_watched(
+    detector: &Detector,
+    dataset: &Dataset,
+    options: &ValidationOptions,
     mut progress: impl FnMut(usize),
+    mut watch: impl FnMut(&SeenBatch),
 ) -> Result<Validation> {
     check(detector, dataset, options)?;
     let mut native = NativeMetrics::new();
@@ -129,6 +153,7 @@ pub fn validate(
     let mut clock = Clock::default();
     let mut losses = (0, LossItems::default());
     let mut loader = batches(detector, dataset, options);
+    let mut index = 0;
     while let Some(batch) = loader.next() {
         let batch = batch?;
         skipped.extend(
@@ -139,6 +164,8 @@ pub fn validate(
         if let Some(items) = found.loss {
             losses = (losses.0 + 1, losses.1.running_mean(losses.0, items));
         }
+        watch(&SeenBatch { index, batch: &batch, detections: &found.boxes });
+        index += 1;
         for (sample, found) in batch.samples.iter().zip(found.boxes) {
             let found: Vec<ScoredBox> = found
                 .into_iter()
