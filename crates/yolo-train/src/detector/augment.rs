@@ -27,7 +27,7 @@ pub(crate) struct Pass {
     kept: Kept,
 }
 
-/// Which rows of a pass count: small images say little of large objects' neighbours, and large ones of small objects.
+/// Which rows of a pass count: the largest image leaves large objects to the others, and the smallest small ones.
 #[derive(Clone, Copy, Debug)]
 enum Kept {
     All,
