@@ -2,6 +2,7 @@
 
 pub(crate) mod bench;
 pub(crate) mod coco_eval;
+pub(crate) mod detect;
 pub(crate) mod device_check;
 pub(crate) mod export;
 pub(crate) mod info;
