@@ -36,8 +36,9 @@ pub(crate) const COCO_KEYS: [&str; 12] = [
     "ar_medium",
     "ar_large",
 ];
-/// A validation of the tiny model on the tiny data set.
-pub(crate) const VAL: &str = "val --weights in/tiny.safetensors --data in/data/data.yaml --imgsz 64";
+/// A validation of the tiny model on the tiny data set, without plots.
+pub(crate) const VAL: &str =
+    "val --weights in/tiny.safetensors --data in/data/data.yaml --imgsz 64 --no-plots";
 
 /// One level of stride 8 with one anchor.
 const TINY_YAML: &str = "

@@ -10,6 +10,8 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
+use crate::json_layout::pretty;
+
 /// Log lines go to stderr, plain; `YOLO_LOG=debug` shows more of them.
 pub(crate) fn init_logging() {
     let debug = std::env::var("YOLO_LOG").is_ok_and(|level| level.eq_ignore_ascii_case("debug"));
@@ -110,7 +112,7 @@ impl Output {
     /// The object that scripts read, where they asked for it.
     pub(crate) fn json(&self, value: &impl serde::Serialize) -> anyhow::Result<()> {
         if self.json {
-            printed(writeln!(std::io::stdout(), "{}", serde_json::to_string_pretty(value)?))?;
+            printed(writeln!(std::io::stdout(), "{}", pretty(value)?))?;
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use yolo_data::loader::{Batch, Sample};
 use yolo_data::metrics::ScoredBox;
 use yolo_model::{NmsOptions, Predictions, nms};
 
-use crate::detector::Detector;
+use crate::detector::{Detector, Look};
 use crate::error::{Result, TrainError};
 use crate::validate::SpeedMs;
 
@@ -24,12 +24,14 @@ pub struct DetectOptions {
     pub nms: NmsOptions,
     /// The classes that are looked for; all if there are none.
     pub classes: Vec<usize>,
+    /// Test-time augmentation: the image is also looked at smaller and mirrored.
+    pub augment: bool,
 }
 
 impl DetectOptions {
     /// What `detect.py` does by default.
     pub fn new(image_size: (u32, u32)) -> Self {
-        Self { image_size, full: false, nms: NmsOptions::detection(), classes: Vec::new() }
+        Self { image_size, full: false, nms: NmsOptions::detection(), classes: Vec::new(), augment: false }
     }
 }
 
@@ -47,14 +49,16 @@ pub struct Detected {
 /// # Errors
 /// An image without pixels, an image size that is no multiple of the largest stride, or weights that produce NaN.
 pub fn detect(detector: &Detector, image: &RgbImage, options: &DetectOptions) -> Result<Detected> {
-    let batch = letterboxed(detector.architecture().max_stride(), image, options)?;
-    detector.prepare([batch.height, batch.width])?;
+    let batch = letterboxed(detector.max_stride(), image, options)?;
+    detector.prepare([batch.height, batch.width], options.augment)?;
     let start = Instant::now();
     let input = detector.take(&batch)?;
     let preprocess = milliseconds(start);
 
     let start = Instant::now();
-    let answer = detector.run(input, options.nms.score_threshold, false)?;
+    let look =
+        Look { min_objectness: options.nms.score_threshold, keep_logits: false, augment: options.augment };
+    let answer = detector.run(&input, look)?;
     let inference = milliseconds(start);
 
     let start = Instant::now();

@@ -51,4 +51,7 @@ pub use detect::{DetectOptions, Detected, detect};
 pub use detector::{Compile, Detector};
 pub use error::{Result, TrainError};
 pub use tensor::images;
-pub use validate::{ImageDetections, SkippedImage, SpeedMs, Validation, ValidationOptions, validate};
+pub use validate::{
+    ImageDetections, SeenBatch, SkippedImage, SpeedMs, Validation, ValidationOptions, validate,
+    validate_watched,
+};
