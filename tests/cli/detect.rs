@@ -218,6 +218,18 @@ fn without_flags_it_looks_at_the_example() {
     assert!(case.path("runs/detect/exp").read_dir().unwrap().count() == 8);
 }
 
+#[test]
+fn several_looks_and_several_networks_go_into_one_suppression() {
+    let case = Case::with_data();
+    let count = |more: &str| {
+        let found = case.run(&format!("{DETECT} --nosave --json {more}")).ok().json();
+        found["results"].as_array().unwrap().iter().map(|result| detections(result).len()).sum::<usize>()
+    };
+    // The same boxes twice suppress each other.
+    assert_eq!(count("--weights in/tiny.safetensors"), count(""));
+    assert_ne!(count("--augment"), count(""));
+}
+
 /// The reference letterboxed to the whole square, where its boxes are in `nms.json`.
 #[test]
 fn boxes_of_the_real_network_are_the_references() {
