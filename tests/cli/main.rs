@@ -13,6 +13,8 @@ mod bench;
 mod channels;
 mod coco_eval;
 mod demo;
+mod detect;
+mod detect_video;
 mod devices;
 mod downloads;
 mod export;

@@ -29,9 +29,10 @@ Examples:
 Images are jpg, png, bmp, webp and tif; they are written in the format they came in. Videos and streams are read and
 written by ffmpeg, which has to be installed.")]
 pub(crate) struct DetectArgs {
-    /// Checkpoint (.pt or .safetensors), or the name of a released one [default: yolov5s; the example's for the example].
-    #[arg(long)]
-    pub(crate) weights: Option<PathBuf>,
+    /// Checkpoint (.pt or .safetensors), or the name of a released one; several are an ensemble [default: yolov5s; the
+    /// example's for the example].
+    #[arg(long, num_args = 1..)]
+    pub(crate) weights: Vec<PathBuf>,
     /// Image, video, folder, 'pattern*.jpg', list file (.txt), stream (rtsp://…), number of a webcam, or demo
     /// [default: data/images, or the example where neither it nor --weights is there].
     #[arg(long)]
@@ -64,6 +65,9 @@ pub(crate) struct DetectArgs {
     /// Boxes of different classes suppress each other.
     #[arg(long)]
     pub(crate) agnostic_nms: bool,
+    /// Look at every image three times: as it is, smaller and mirrored, and smaller still. Finds more in twice the time.
+    #[arg(long)]
+    pub(crate) augment: bool,
     /// Write the detections of each image to labels/*.txt.
     #[arg(long)]
     pub(crate) save_txt: bool,

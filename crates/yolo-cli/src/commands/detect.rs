@@ -37,15 +37,12 @@ pub(crate) fn run(args: &DetectArgs) -> Result<()> {
     let output = Output::new(args.json);
     let (weights, source) = subject(args)?;
     let sources = if source == DEMO { example()? } else { sources::find(&source)? };
-    let weights = Weights::load(&weights, args.offline)?;
-    let network = weights.checkpoint.fuse()?;
-    output.line(summary_line(&network))?;
-    let names = class_names(args, &network, &weights.path)?;
-    let options = options(args, &network, &names)?;
-    let named = || weights.path.display().to_string();
-    let detector = backend.detector(&network).with_context(named)?;
+    let networks = Networks::load(&weights, args.offline, &output)?;
+    let names = networks.class_names(args.data.as_deref())?;
+    let detector = networks.detector(&backend)?;
+    let options = options(args, detector.max_stride() as u32, &names)?;
     let run = RunDir::create(&args.project, &args.name, args.exist_ok)?;
-    let account = Account::new(named(), source, options.image_size);
+    let account = Account::new(networks.name(), source, options.image_size);
     let mut session = Session {
         args,
         output: &output,
@@ -65,8 +62,8 @@ pub(crate) fn run(args: &DetectArgs) -> Result<()> {
         }
         let place = format!("{}/{}", index + 1, sources.len());
         match source {
-            Source::Image(path) => session.image(&place, path).with_context(named)?,
-            Source::Video(input) => session.video(&place, input).with_context(named)?,
+            Source::Image(path) => session.image(&place, path).with_context(|| networks.name())?,
+            Source::Video(input) => session.video(&place, input).with_context(|| networks.name())?,
         }
     }
     drop(graceful);
@@ -74,15 +71,16 @@ pub(crate) fn run(args: &DetectArgs) -> Result<()> {
 }
 
 /// The weights and the source, where they were not named: YOLOv5's usual ones, or the example.
-fn subject(args: &DetectArgs) -> Result<(PathBuf, String)> {
+fn subject(args: &DetectArgs) -> Result<(Vec<PathBuf>, String)> {
     let source = match &args.source {
         Some(source) => source.clone(),
         None if Path::new(USUAL_SOURCE).is_dir() => USUAL_SOURCE.to_owned(),
-        None if args.weights.as_deref().is_none_or(|weights| weights == Path::new(DEMO)) => DEMO.to_owned(),
+        None if args.weights.iter().all(|weights| weights == Path::new(DEMO)) => DEMO.to_owned(),
         None => bail!("nothing to look at: name an image, a folder or a video with --source"),
     };
     let usual = if source == DEMO { DEMO } else { USUAL_WEIGHTS };
-    Ok((args.weights.clone().unwrap_or_else(|| usual.into()), source))
+    let weights = if args.weights.is_empty() { vec![usual.into()] } else { args.weights.clone() };
+    Ok((weights, source))
 }
 
 /// Some images of the example.
@@ -94,22 +92,59 @@ fn example() -> Result<Vec<Source>> {
     Ok(sources)
 }
 
-fn class_names(args: &DetectArgs, network: &Checkpoint, weights: &Path) -> Result<Vec<String>> {
-    let Some(data) = &args.data else { return Ok(network.class_names.clone()) };
-    let names = data_config(data)?.class_names;
-    let (model, classes) = (network.architecture.num_classes(), names.len());
-    if model != classes {
-        bail!(
-            "{} has {model} classes, {} has {classes}; use the weights and the data yaml that belong together",
-            weights.display(),
-            data.display()
-        );
-    }
-    Ok(names)
+/// The network that looks, or several whose boxes go into one suppression.
+struct Networks {
+    /// Where they come from, and fused.
+    members: Vec<(PathBuf, Checkpoint)>,
 }
 
-fn options(args: &DetectArgs, network: &Checkpoint, names: &[String]) -> Result<DetectOptions> {
-    let stride = network.architecture.max_stride() as u32;
+impl Networks {
+    /// Reads `files`, and says what is in each.
+    fn load(files: &[PathBuf], offline: bool, output: &Output) -> Result<Self> {
+        let mut members = Vec::new();
+        for file in files {
+            let weights = Weights::load(file, offline)?;
+            let network = weights.checkpoint.fuse()?;
+            output.line(summary_line(&network))?;
+            members.push((weights.path, network));
+        }
+        Ok(Self { members })
+    }
+
+    fn name(&self) -> String {
+        self.members.iter().map(|(path, _)| path.display().to_string()).collect::<Vec<_>>().join(" + ")
+    }
+
+    /// The names in the data set yaml, or else in the first network.
+    fn class_names(&self, data: Option<&Path>) -> Result<Vec<String>> {
+        let (_, network) = self.members.first().context("no weights; name a checkpoint with --weights")?;
+        let Some(data) = data else { return Ok(network.class_names.clone()) };
+        let names = data_config(data)?.class_names;
+        let (model, classes) = (network.architecture.num_classes(), names.len());
+        if model != classes {
+            bail!(
+                "{} has {model} classes, {} has {classes}; use the weights and the data yaml that belong together",
+                self.name(),
+                data.display()
+            );
+        }
+        Ok(names)
+    }
+
+    fn detector(&self, backend: &Backend) -> Result<Detector> {
+        let compile = |(path, network): &(PathBuf, Checkpoint)| {
+            backend.detector(network).with_context(|| path.display().to_string())
+        };
+        let mut detectors = self.members.iter().map(compile).collect::<Result<Vec<_>>>()?;
+        if detectors.is_empty() {
+            bail!("no weights; name a checkpoint with --weights");
+        }
+        let first = detectors.remove(0);
+        Detector::ensemble(first, detectors).with_context(|| self.name())
+    }
+}
+
+fn options(args: &DetectArgs, stride: u32, names: &[String]) -> Result<DetectOptions> {
     let sides: Vec<u32> = args.imgsz.iter().map(|side| side.next_multiple_of(stride)).collect();
     if sides != args.imgsz {
         tracing::warn!("--imgsz {:?} is not a multiple of the stride {stride}: using {sides:?}", args.imgsz);
@@ -124,7 +159,8 @@ fn options(args: &DetectArgs, network: &Checkpoint, names: &[String]) -> Result<
         ..NmsOptions::detection()
     };
     let classes = args.classes.iter().map(|class| class_index(class, names)).collect::<Result<_>>()?;
-    Ok(DetectOptions { full: args.square, nms, classes, ..DetectOptions::new((height, width)) })
+    let options = DetectOptions::new((height, width));
+    Ok(DetectOptions { full: args.square, nms, classes, augment: args.augment, ..options })
 }
 
 /// A class by its number or name.
