@@ -12,6 +12,7 @@ mod bad_models;
 mod bench;
 mod channels;
 mod coco_eval;
+mod data;
 mod demo;
 mod devices;
 mod downloads;
@@ -26,8 +27,10 @@ mod pack;
 mod prune;
 mod prune_finetune;
 mod real;
+mod report;
 #[cfg(unix)]
 mod resume;
+mod shell;
 mod support;
 mod sweep;
 mod terminal;

@@ -4,11 +4,11 @@
 mod base64;
 mod detections;
 mod history;
-mod html;
+pub(crate) mod html;
 mod layers;
-mod page;
-mod pr_chart;
-mod svg;
+pub(crate) mod page;
+pub(crate) mod pr_chart;
+pub(crate) mod svg;
 mod sweep;
 mod table;
 #[cfg(test)]
