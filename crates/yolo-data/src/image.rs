@@ -12,7 +12,7 @@ mod jpeg;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
-pub use encode::encode_jpeg;
+pub use encode::{Encoding, JPEG_QUALITY, encode, encode_jpeg};
 
 use crate::{DataError, Result};
 
