@@ -226,3 +226,17 @@ fn cocos_labels_are_those_of_its_json_and_come_back() {
     let far: Vec<_> = far.collect();
     assert!(far.is_empty(), "{far:?}");
 }
+
+#[test]
+fn a_picture_shows_images_with_their_boxes() {
+    let case = split_data();
+    let outcome = case.run(&format!("{CHECK} --mosaic look/train.png")).ok();
+    assert_eq!(outcome.written, ["look", "look/train.png"]);
+    let picture = image::load_from_memory(&case.read("look/train.png")).unwrap().to_rgb8();
+    assert!(picture.width() >= 640 && picture.height() >= 640, "{:?}", picture.dimensions());
+    // The colours of YOLOv5's first two classes, which are not in the images.
+    for colour in [[0xff, 0x38, 0x38], [0xff, 0x9d, 0x97]] {
+        assert!(picture.pixels().filter(|pixel| pixel.0 == colour).count() > 500, "{colour:?}");
+    }
+    case.run(&format!("{CHECK} --mosaic look.txt")).fails(&["look.txt: not the name of a picture", ".jpg"]);
+}

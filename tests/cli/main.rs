@@ -31,6 +31,7 @@ mod report;
 #[cfg(unix)]
 mod resume;
 mod shell;
+mod snapshots;
 mod support;
 mod sweep;
 mod terminal;

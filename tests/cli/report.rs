@@ -120,9 +120,9 @@ fn bad_files_are_named_with_what_is_missing() {
         ("newer.json", newer.to_string(), &["layout is number 9", "knows 1"]),
     ];
     for (name, content, parts) in cases {
-        case.write(&format!("in/{name}"), content);
-        case.run(&format!("report runs/val/exp in/{name}"))
-            .fails(&[&[&format!("in/{name}")], parts].concat());
+        let file = format!("in/{name}");
+        case.write(&file, content);
+        case.run(&format!("report runs/val/exp {file}")).fails(&[&[file.as_str()], parts].concat());
     }
     case.run("report in/data").fails(&["in/data: neither it nor a folder in it has results.json"]);
     case.run("report runs/val/ex")

@@ -317,6 +317,9 @@ fn inner_fraction(text: &str) -> Result<f64, String> {
 }
 
 #[cfg(test)]
+mod documented;
+
+#[cfg(test)]
 mod tests {
     use clap::CommandFactory;
 

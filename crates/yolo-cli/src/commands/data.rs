@@ -3,6 +3,7 @@
 mod check;
 mod check_lines;
 mod convert;
+mod mosaic;
 
 use anyhow::Result;
 

@@ -7,6 +7,7 @@ use yolo_data::dataset::check::{Finding, Level, findings};
 use yolo_data::dataset::{Dataset, Problem, Split, Statistics};
 
 use super::check_lines::{self, Part};
+use super::mosaic;
 use crate::args::{DataCheckArgs, SplitArg};
 use crate::console::Output;
 use crate::measure::scan_split;
@@ -19,6 +20,8 @@ const SHOWN_PROBLEMS: usize = 10;
 /// Opens every split, prints counts and problems, and fails where training would.
 pub(crate) fn run(args: &DataCheckArgs) -> Result<()> {
     let output = Output::new(args.json);
+    // Before anything is scanned: a name that is none is refused at once.
+    args.mosaic.as_deref().map(mosaic::encoding).transpose()?;
     let config = data_config(&args.data)?;
     let mut found = Vec::new();
     let mut opened: Vec<(Split, Dataset)> = Vec::new();
@@ -48,6 +51,10 @@ pub(crate) fn run(args: &DataCheckArgs) -> Result<()> {
     for finding in &found {
         let name = if finding.level == Level::Error { "error" } else { "warning" };
         output.line(format!("{name:<8} {}", finding.reason))?;
+    }
+    if let (Some(file), Some(first)) = (&args.mosaic, parts.first()) {
+        mosaic::write(first.dataset, file)?;
+        output.line(format!("Picture of {}: {}", first.split, file.display()))?;
     }
     let errors = found.iter().filter(|finding| finding.level == Level::Error).count();
     let json = as_json(&config.file, &parts, &found);
