@@ -255,7 +255,7 @@ fn boxes_of_the_real_network_are_the_references() {
         let (height, width) = (number(&image["shape"][0]), number(&image["shape"][1]));
         for (found, expected) in found.iter().zip(expected) {
             let edge = |i: usize| {
-                let (pad, limit) = if i % 2 == 0 { (0, width) } else { (1, height) };
+                let (pad, limit) = if i.is_multiple_of(2) { (0, width) } else { (1, height) };
                 let original =
                     (number(&expected[i]) - number(&image["pad"][pad])) / number(&image["ratio"][pad]);
                 original.clamp(0.0, limit).round_ties_even()

@@ -61,7 +61,8 @@ fn three_stages_are_measured_and_compared() {
         for key in ["model", "data", "native", "coco", "speed_ms"] {
             assert!(stage.get(key).is_some(), "{name} has no {key}");
         }
-        assert_eq!(keys(&stage["native"]), ["map", "map50", "per_class", "precision", "recall"]);
+        let native = ["map", "map50", "per_class", "precision", "precision_at_recall", "recall"];
+        assert_eq!(keys(&stage["native"]), native);
         assert_eq!((&stage["data"]["images"], &stage["data"]["imgsz"]), (&12.into(), &64.into()));
         assert!(stage["coco"].is_null(), "there are no annotations");
         assert_eq!(stage["model"]["parameters"], baseline["model"]["parameters"]);

@@ -26,7 +26,8 @@ fn results_have_exactly_the_keys_that_scripts_rely_on() {
     ];
     assert_eq!(keys(&results["model"]), model);
     assert_eq!(keys(&results["data"]), ["images", "imgsz", "instances"]);
-    assert_eq!(keys(&results["native"]), ["map", "map50", "per_class", "precision", "recall"]);
+    let native = ["map", "map50", "per_class", "precision", "precision_at_recall", "recall"];
+    assert_eq!(keys(&results["native"]), native);
     let class = ["instances", "map", "map50", "name", "precision", "recall"];
     assert_eq!(results["native"]["per_class"].as_array().unwrap().len(), 3);
     for found in results["native"]["per_class"].as_array().unwrap() {

@@ -3,13 +3,16 @@
 mod amp;
 mod bench;
 mod channels;
+mod data;
 mod detect;
 mod device_check;
 mod export;
 mod finetune;
 mod pack;
 mod pruning;
+mod report;
 mod sweep;
+mod terminal;
 mod train;
 mod val;
 
@@ -20,19 +23,24 @@ use clap::{Args, Parser, Subcommand};
 pub(crate) use amp::AmpArg;
 pub(crate) use bench::{BackendArg, BenchArgs};
 pub(crate) use channels::ChannelArgs;
+pub(crate) use data::{
+    CategoryIdsArg, DataArgs, DataCheckArgs, DataCommand, DataConvertArgs, LayoutArg, PlacementArg, SplitArg,
+};
 pub(crate) use detect::{DetectArgs, SaveFormatArg};
 pub(crate) use device_check::DeviceCheckArgs;
 pub(crate) use export::{ExportArgs, ExportFormat};
 pub(crate) use finetune::PruneFinetuneArgs;
 pub(crate) use pack::PackArgs;
 pub(crate) use pruning::{MethodArg, RankArg, RepairArg, SelectionArgs};
+pub(crate) use report::ReportArgs;
 pub(crate) use sweep::SweepArgs;
+pub(crate) use terminal::{CompletionsArgs, DoctorArgs, LogFormat, ManArgs, TerminalArgs};
 pub(crate) use train::{OptimizerArg, TrainArgs};
 pub(crate) use val::{TaskArg, ValArgs};
 
 /// Prune YOLOv5 detectors, measure what it costs on COCO's own metric, and keep what is left.
 #[derive(Debug, Parser)]
-#[command(name = "yolo-cli", version, about, max_term_width = 110)]
+#[command(name = "yolo-cli", version, long_version = crate::version::long(), about, max_term_width = 110)]
 #[command(after_help = "\
 Examples:
   yolo-cli prune-finetune                                  # everything, on an example
@@ -48,6 +56,8 @@ Exit codes: 0 done, 1 failed (one line says what and what to do), 2 bad argument
 pub(crate) struct Cli {
     #[command(subcommand)]
     pub(crate) command: Command,
+    #[command(flatten)]
+    pub(crate) terminal: TerminalArgs,
 }
 
 #[derive(Debug, Subcommand)]
@@ -76,6 +86,16 @@ pub(crate) enum Command {
     PruneFinetune(Box<PruneFinetuneArgs>),
     /// Measure a network at many amounts of pruning, by one or several methods: the curves, as CSV and as a page.
     Sweep(Box<SweepArgs>),
+    /// Compare runs of any time on one page: table, curves, mAP over file size and time.
+    Report(ReportArgs),
+    /// Check a data set, or convert it between YOLO's labels and COCO's JSON.
+    Data(DataArgs),
+    /// Show what is here and what is missing: back ends, GPUs, vector units, caches, ffmpeg.
+    Doctor(DoctorArgs),
+    /// Print a script that completes commands and flags in a shell.
+    Completions(CompletionsArgs),
+    /// Write man pages.
+    Man(ManArgs),
 }
 
 #[derive(Debug, Args)]
@@ -203,6 +223,9 @@ fn inner_fraction(text: &str) -> Result<f64, String> {
         _ => Err("it must be a number above 0 and below 1, as 0.5 for half".to_owned()),
     }
 }
+
+#[cfg(test)]
+mod documented;
 
 #[cfg(test)]
 mod tests {

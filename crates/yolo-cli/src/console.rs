@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::io::{IsTerminal, Write};
+use std::sync::OnceLock;
 
 use anyhow::Context;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
@@ -10,17 +11,40 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
+use crate::args::{LogFormat, TerminalArgs};
 use crate::json_layout::pretty;
 
-/// Log lines go to stderr, plain; `YOLO_LOG=debug` shows more of them.
-pub(crate) fn init_logging() {
+/// Columns of a line where nobody says how wide the terminal is.
+const USUAL_WIDTH: usize = 80;
+
+/// How the terminal is talked to, as flags and environment want it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Manners {
+    quiet: bool,
+    json: bool,
+}
+
+static MANNERS: OnceLock<Manners> = OnceLock::new();
+
+fn manners() -> Manners {
+    MANNERS.get().copied().unwrap_or_default()
+}
+
+/// Log lines go to stderr; `YOLO_LOG=debug` shows more of them, `--quiet` fewer.
+pub(crate) fn init_logging(args: TerminalArgs) {
+    let manners = Manners { quiet: args.quiet, json: args.log_format == LogFormat::Json };
+    let _ = MANNERS.set(manners);
     let debug = std::env::var("YOLO_LOG").is_ok_and(|level| level.eq_ignore_ascii_case("debug"));
-    let level = if debug { Level::DEBUG } else { Level::INFO };
+    let level = match (debug, manners.quiet) {
+        (true, _) => Level::DEBUG,
+        (false, true) => Level::WARN,
+        (false, false) => Level::INFO,
+    };
     tracing_subscriber::fmt()
         .with_max_level(level)
         .with_writer(std::io::stderr)
         .with_ansi(colour_on_stderr())
-        .event_format(PlainLines)
+        .event_format(LogLines)
         .init();
 }
 
@@ -28,10 +52,23 @@ fn colour_on_stderr() -> bool {
     std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-/// A line per event: its message, behind `warning:` where it is one.
-struct PlainLines;
+/// Columns of the terminal that stdout is; elsewhere those of `COLUMNS`, or 80.
+pub(crate) fn width() -> usize {
+    let terminal = terminal_size::terminal_size_of(std::io::stdout()).map(|(width, _)| usize::from(width.0));
+    let told = || std::env::var("COLUMNS").ok()?.parse().ok();
+    terminal.or_else(told).filter(|width| *width > 0).unwrap_or(USUAL_WIDTH)
+}
 
-impl<S, N> FormatEvent<S, N> for PlainLines
+/// An object for scripts that read stderr line by line.
+fn json_line(level: &str, message: &str) -> String {
+    let time = crate::format::utc_seconds();
+    serde_json::json!({"time": time, "level": level, "message": message}).to_string()
+}
+
+/// A line per event: its message, behind `warning:` where it is one; or an object.
+struct LogLines;
+
+impl<S, N> FormatEvent<S, N> for LogLines
 where
     S: Subscriber + for<'a> LookupSpan<'a>,
     N: for<'a> FormatFields<'a> + 'static,
@@ -42,6 +79,15 @@ where
         mut writer: Writer<'_>,
         event: &Event<'_>,
     ) -> std::fmt::Result {
+        let mut message = String::new();
+        context.field_format().format_fields(Writer::new(&mut message), event)?;
+        if manners().json {
+            let level = match *event.metadata().level() {
+                Level::WARN => "warning".to_owned(),
+                level => level.as_str().to_lowercase(),
+            };
+            return writeln!(writer, "{}", json_line(&level, &message));
+        }
         let (name, colour) = match *event.metadata().level() {
             Level::ERROR => ("error: ", "\x1b[1;31m"),
             Level::WARN => ("warning: ", "\x1b[1;33m"),
@@ -53,8 +99,6 @@ where
         } else {
             write!(writer, "{name}")?;
         }
-        let mut message = String::new();
-        context.field_format().format_fields(Writer::new(&mut message), event)?;
         writeln!(writer, "{}", printable(&message))
     }
 }
@@ -63,6 +107,10 @@ where
 pub(crate) fn print_error(error: &anyhow::Error) {
     let (start, end) = if colour_on_stderr() { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
     let line = one_line(error);
+    if manners().json {
+        let _ = writeln!(std::io::stderr(), "{}", json_line("error", &line));
+        return;
+    }
     // Nobody is left to tell when stderr is closed.
     let _ = writeln!(std::io::stderr(), "{start}error:{end} {line}");
 }
@@ -103,7 +151,13 @@ impl Output {
     pub(crate) fn line(&self, line: impl AsRef<str>) -> anyhow::Result<()> {
         let line = printable(line.as_ref());
         if self.json {
-            printed(writeln!(std::io::stderr(), "{line}"))
+            match manners() {
+                Manners { quiet: true, .. } => Ok(()),
+                Manners { json: true, .. } => {
+                    printed(writeln!(std::io::stderr(), "{}", json_line("info", &line)))
+                }
+                _ => printed(writeln!(std::io::stderr(), "{line}")),
+            }
         } else {
             printed(writeln!(std::io::stdout(), "{line}"))
         }
@@ -128,10 +182,16 @@ fn printed(outcome: std::io::Result<()>) -> anyhow::Result<()> {
     }
 }
 
+/// Where progress is drawn: nowhere, if it would disturb.
+fn target() -> ProgressDrawTarget {
+    let Manners { quiet, json } = manners();
+    if quiet || json { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() }
+}
+
 /// A count of steps, of which nobody knows how many there will be, on stderr; invisible where stderr is not a terminal.
 pub(crate) fn counter(what: &'static str) -> ProgressBar {
     let style = ProgressStyle::with_template("{msg:<12} {pos}  {elapsed}");
-    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    let bar = ProgressBar::with_draw_target(None, target());
     bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_spinner()));
     bar.set_message(what);
     bar
@@ -141,7 +201,7 @@ pub(crate) fn counter(what: &'static str) -> ProgressBar {
 pub(crate) fn progress_bar(what: &'static str, total: u64) -> ProgressBar {
     let template = "{msg:<12} {bar:32} {pos}/{len}  {per_sec}  {elapsed}<{eta}";
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());
-    let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
+    let bar = ProgressBar::with_draw_target(Some(total), target());
     bar.set_style(style);
     bar.set_message(what);
     bar

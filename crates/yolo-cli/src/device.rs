@@ -1,6 +1,7 @@
 //! `--device` → what networks are pruned, trained and measured on. The only place that names a back end.
 
 mod error;
+mod gpus;
 mod libtorch;
 mod name;
 mod panics;
@@ -16,6 +17,7 @@ use yolo_train::Detector;
 use crate::kernel_cache::KernelCache;
 
 pub(crate) use error::{DeviceError, first_line, is_out_of_memory};
+pub(crate) use gpus::Gpus;
 pub(crate) use name::DeviceName;
 pub(crate) use panics::{Panic, catching};
 

@@ -49,6 +49,17 @@ pub(crate) fn utc_now() -> String {
     utc(since_1970.map_or(0, |since| since.as_secs()))
 }
 
+/// The time now, to the second, as RFC 3339 has it: `2026-11-25T01:20:07Z`.
+pub(crate) fn utc_seconds() -> String {
+    let since_1970 = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    rfc_3339(since_1970.map_or(0, |since| since.as_secs()))
+}
+
+fn rfc_3339(seconds: u64) -> String {
+    let minutes = utc(seconds).replace(" UTC", "").replace(' ', "T");
+    format!("{minutes}:{:02}Z", seconds % 60)
+}
+
 /// Seconds since 1970 as a date and time, by the Gregorian calendar.
 fn utc(seconds: u64) -> String {
     let (days, of_day) = (seconds / 86_400, seconds % 86_400);
@@ -102,6 +113,7 @@ mod tests {
         for (seconds, expected) in cases {
             assert_eq!(utc(seconds), expected);
         }
+        assert_eq!(rfc_3339(951_782_399), "2000-02-28T23:59:59Z");
     }
 
     #[test]

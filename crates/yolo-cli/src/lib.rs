@@ -17,6 +17,8 @@ mod kernel_cache;
 mod labels_txt;
 mod machine_cache;
 mod measure;
+mod nearby;
+mod overview;
 mod plots;
 mod presets;
 mod report;
@@ -29,6 +31,7 @@ mod table;
 mod timing;
 mod training_view;
 mod verdict;
+mod version;
 
 use std::process::ExitCode;
 
@@ -40,7 +43,7 @@ use args::{Cli, Command};
 /// on bad arguments.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    console::init_logging();
+    console::init_logging(cli.terminal);
     interrupt::catch_ctrl_c();
     let outcome = device::catching(|| run(&cli.command));
     match failure::explained(&cli.command, outcome) {
@@ -66,6 +69,11 @@ fn run(command: &Command) -> anyhow::Result<()> {
         Command::Train(args) => commands::train::run(args),
         Command::PruneFinetune(args) => commands::prune_finetune::run(args),
         Command::Sweep(args) => commands::sweep::run(args),
+        Command::Report(args) => commands::report::run(args),
+        Command::Data(args) => commands::data::run(args),
+        Command::Doctor(args) => commands::doctor::run(args),
+        Command::Completions(args) => commands::completions::run(args),
+        Command::Man(args) => commands::completions::man(args),
     }
 }
 

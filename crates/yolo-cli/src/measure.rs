@@ -20,8 +20,8 @@ use crate::device::Backend;
 /// Problems of a data set that are shown one by one.
 const SHOWN_PROBLEMS: usize = 10;
 
-/// Lists a split, checks its images and labels, and says what is wrong with them.
-pub(crate) fn open_split(config: &DatasetConfig, split: Split, no_cache: bool) -> Result<Dataset> {
+/// Lists a split and checks its images and labels.
+pub(crate) fn scan_split(config: &DatasetConfig, split: Split, no_cache: bool) -> Result<Dataset> {
     let scan = ScanOptions {
         cache_dir: if no_cache { None } else { default_cache_dir() },
         single_class: false,
@@ -34,7 +34,12 @@ pub(crate) fn open_split(config: &DatasetConfig, split: Split, no_cache: bool) -
     if let Some(bar) = bar.get() {
         bar.finish_and_clear();
     }
-    let dataset = dataset?;
+    Ok(dataset?)
+}
+
+/// The same, and says what is wrong with them.
+pub(crate) fn open_split(config: &DatasetConfig, split: Split, no_cache: bool) -> Result<Dataset> {
+    let dataset = scan_split(config, split, no_cache)?;
     tracing::info!("{}: {}", dataset.source, dataset.report);
     for problem in dataset.report.problems.iter().take(SHOWN_PROBLEMS) {
         tracing::warn!("{problem}");

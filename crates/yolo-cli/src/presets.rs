@@ -9,6 +9,7 @@ use yolo_train::hyper::Hyperparameters;
 use yolo_train::recipe::Recipe;
 
 use crate::console::progress_bar;
+use crate::nearby::suggestion;
 
 /// Name of the example: drawn shapes, and a small network trained on them.
 pub(crate) const DEMO: &str = "demo";
@@ -61,7 +62,11 @@ fn text(name: &str, flag: &str, prefix: &str, known: &[(&str, &str)]) -> Result<
         Some((_, text)) => Ok(((*text).to_owned(), path.to_owned())),
         None => {
             let names: Vec<&str> = known.iter().map(|(known, _)| *known).collect();
-            bail!("{name}: no such file; check {flag} (known names: {})", names.join(", "))
+            bail!(
+                "{name}: no such file; check {flag} (known names: {}){}",
+                names.join(", "),
+                suggestion(path)
+            )
         }
     }
 }

@@ -9,6 +9,7 @@ use yolo_model::Checkpoint;
 use yolo_model::architecture::variant_yaml;
 
 use crate::console::progress_bar;
+use crate::nearby::suggestion;
 use crate::presets::{DEMO, demo_data, demo_weights};
 
 /// Data sets known by name, and their yaml.
@@ -48,7 +49,7 @@ fn weights_path(weights: &Path, offline: bool) -> Result<PathBuf> {
     let stem = weights.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
     let is_name = weights.parent().is_none_or(|parent| parent.as_os_str().is_empty());
     if !is_name || variant_yaml(stem).is_none() {
-        bail!("{}: no such file; check --weights", weights.display());
+        bail!("{}: no such file; check --weights{}", weights.display(), suggestion(weights));
     }
     let file = format!("{stem}.pt");
     let mut places = vec![Path::new("weights").join(&file)];
@@ -94,6 +95,14 @@ pub(crate) fn absolute(path: &Path) -> PathBuf {
     }
 }
 
+/// Fails with a suggestion where there is no file `path`, which `flag` named.
+pub(crate) fn check_exists(path: &Path, flag: &str) -> Result<()> {
+    if path.exists() {
+        return Ok(());
+    }
+    bail!("{}: no such file; check {flag}{}", path.display(), suggestion(path))
+}
+
 /// Reads the data set yaml `data`, or the one of a known name.
 pub(crate) fn data_config(data: &Path) -> Result<DatasetConfig> {
     if data.is_dir() {
@@ -107,7 +116,11 @@ pub(crate) fn data_config(data: &Path) -> Result<DatasetConfig> {
         return Ok(DatasetConfig::read(&demo_data()?)?);
     }
     let Some((_, yaml)) = KNOWN_DATA.iter().find(|(known, _)| *known == name) else {
-        bail!("{}: no such file; check --data (known names: coco, coco128, demo)", data.display());
+        bail!(
+            "{}: no such file; check --data (known names: coco, coco128, demo){}",
+            data.display(),
+            suggestion(data)
+        );
     };
     let here = std::env::current_dir().context("the current folder is not readable")?;
     Ok(DatasetConfig::parse(yaml, &here.join(format!("{name}.yaml")))?)

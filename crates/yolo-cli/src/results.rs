@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use yolo_data::coco::Summary;
-use yolo_data::metrics::{ConfusionMatrix, NativeReport};
+use yolo_data::metrics::{ConfusionMatrix, Curves, NativeReport};
 use yolo_model::Checkpoint;
 use yolo_prune::{Sparsity, nonzero_gflops};
 use yolo_train::{SpeedMs, Validation};
@@ -64,6 +64,8 @@ pub(crate) struct NativeFigures {
     pub(crate) map50: f64,
     pub(crate) map: f64,
     per_class: Vec<ClassFigures>,
+    /// Precision at recall 0, 0.01, … 1, at IoU 0.5, averaged over classes; to four decimals.
+    pub(crate) precision_at_recall: Vec<f64>,
 }
 
 #[derive(Debug, Serialize)]
@@ -178,5 +180,20 @@ fn native_figures(report: &NativeReport, class_names: &[String]) -> NativeFigure
         map50: report.map50,
         map: report.map,
         per_class: report.per_class.iter().map(class).collect(),
+        precision_at_recall: precision_at_recall(&report.curves),
     }
+}
+
+/// The mean curve at every hundredth of recall: enough for a plot, and short in a file.
+fn precision_at_recall(curves: &Curves) -> Vec<f64> {
+    let (classes, last) = (curves.per_class.len(), curves.x.len().saturating_sub(1));
+    if classes == 0 {
+        return Vec::new();
+    }
+    let mean = |hundredth: usize| {
+        let at = (hundredth * last + 50) / 100;
+        let of_class = curves.per_class.iter().filter_map(|class| class.precision_at_recall.get(at));
+        (of_class.sum::<f64>() / classes as f64 * 1e4).round() / 1e4
+    };
+    (0..=100).map(mean).collect()
 }

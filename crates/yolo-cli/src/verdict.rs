@@ -80,7 +80,7 @@ pub(crate) fn dense_of_cost(gflops: f64) -> Place {
 }
 
 /// The line through `points` (cost, mAP, name) by rising cost, of which there are two at least.
-fn place(points: &[(f64, f64, &'static str)], cost: f64) -> Place {
+pub(crate) fn place(points: &[(f64, f64, &'static str)], cost: f64) -> Place {
     let above = points.iter().position(|point| point.0 >= cost).unwrap_or(points.len() - 1);
     let (left, right) = (points[above.max(1) - 1], points[above.max(1)]);
     let share = (cost.max(f64::MIN_POSITIVE) / left.0).ln() / (right.0 / left.0).ln();

@@ -1,9 +1,11 @@
-//! Files that appear whole or not at all.
+//! Files and folders that appear whole or not at all.
 
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use tempfile::NamedTempFile;
+
+use crate::{DataError, Result};
 
 /// Writes a file beside its final place and moves it there, so that neither a full disk nor an interruption
 /// leaves a half. Missing folders are made. A file that was there stays until the new one is complete.
@@ -19,6 +21,41 @@ pub fn write(path: &Path, write: impl FnOnce(&mut dyn Write) -> std::io::Result<
     file.as_file().sync_all()?;
     file.persist(path).map_err(|error| error.error)?;
     Ok(())
+}
+
+/// Makes the folder `path`: `fill` gets a folder beside it, which is moved there once it is complete. Missing folders
+/// above it are made.
+///
+/// # Errors
+/// `path` exists, or what `fill` or the file system says; nothing is left behind then.
+pub fn write_folder(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
+    let exists = || DataError::invalid(path, "it exists already; choose another folder, or remove this one");
+    if path.symlink_metadata().is_ok() {
+        return Err(exists());
+    }
+    let above = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    std::fs::create_dir_all(above).map_err(|e| DataError::io(above, e))?;
+    let partial = temporary_folder(above).map_err(|e| DataError::io(above, e))?;
+    fill(partial.path())?;
+    std::fs::rename(partial.path(), path).map_err(|error| match path.exists() {
+        true => exists(),
+        false => DataError::io(path, error),
+    })?;
+    // It is where it belongs, so there is nothing to remove.
+    let _ = partial.keep();
+    Ok(())
+}
+
+fn temporary_folder(above: &Path) -> std::io::Result<tempfile::TempDir> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".partial-");
+    #[cfg(unix)]
+    {
+        // As an ordinary new folder (the umask still applies), not only for its owner.
+        use std::os::unix::fs::PermissionsExt;
+        builder.permissions(std::fs::Permissions::from_mode(0o777));
+    }
+    builder.tempdir_in(above)
 }
 
 fn temporary_file(folder: &Path) -> std::io::Result<NamedTempFile> {

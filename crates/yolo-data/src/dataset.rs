@@ -4,6 +4,7 @@
 //! parses every label. Nothing here writes to the data set's own folders.
 
 pub mod cache;
+pub mod check;
 pub mod coco_classes;
 pub mod coco_json;
 pub mod config;
@@ -11,6 +12,7 @@ pub mod labels;
 pub mod list;
 mod probe;
 pub mod scan;
+pub mod statistics;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -20,6 +22,7 @@ use serde::{Deserialize, Serialize};
 pub use coco_classes::{category_ids, image_id};
 pub use config::{DatasetConfig, Split};
 pub use scan::{Dataset, ScanOptions, ScanReport};
+pub use statistics::Statistics;
 
 use crate::Cxcywh;
 

@@ -33,6 +33,7 @@ pub mod atomic;
 pub mod augment;
 pub mod boxes;
 pub mod coco;
+pub mod convert;
 pub mod dataset;
 pub mod demo;
 pub mod error;
@@ -42,6 +43,7 @@ pub mod loader;
 pub mod metrics;
 pub mod rect;
 pub mod resize;
+pub mod spelling;
 pub mod train_loader;
 
 pub use boxes::{Cxcywh, Ltwh, Xyxy};

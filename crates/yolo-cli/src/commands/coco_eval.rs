@@ -5,10 +5,13 @@ use yolo_data::coco::{Detections, GroundTruth, Params, evaluate};
 
 use crate::args::CocoEvalArgs;
 use crate::console::Output;
+use crate::resolve::check_exists;
 
 /// Evaluates a file of detections and prints the twelve figures.
 pub(crate) fn run(args: &CocoEvalArgs) -> Result<()> {
     let output = Output::new(args.json);
+    check_exists(&args.annotations, "--annotations")?;
+    check_exists(&args.predictions, "--predictions")?;
     let annotations = GroundTruth::read(&args.annotations)?;
     let detections = Detections::read(&args.predictions)?.into_vec();
     warn_missing_areas(&annotations);

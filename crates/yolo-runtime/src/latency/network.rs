@@ -207,10 +207,14 @@ mod tests {
 
     #[test]
     fn dense_kernels_count_with_their_fastest_run_and_bound_the_others() {
-        let row = [(1.0, 5.0, true), (0.9, 4.0, true), (0.5, 4.5, false), (0.3, 2.5, false), (0.1, 0.5, false)];
+        let row =
+            [(1.0, 5.0, true), (0.9, 4.0, true), (0.5, 4.5, false), (0.3, 2.5, false), (0.1, 0.5, false)];
         let row = row.map(|(density, ms, is_dense)| Measured { density, ms, is_dense });
         let times = smooth(&row);
         let expected = [4.0, 4.0, 4.0, 2.5, 0.5];
-        assert!(times.iter().zip(expected).all(|(time, expected)| (time - expected).abs() < 1e-9), "{times:?}");
+        assert!(
+            times.iter().zip(expected).all(|(time, expected)| (time - expected).abs() < 1e-9),
+            "{times:?}"
+        );
     }
 }

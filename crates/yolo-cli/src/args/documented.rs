@@ -1,0 +1,97 @@
+//! What documents and help texts tell a reader to type is understood.
+#![allow(clippy::unwrap_used)]
+
+use std::path::{Path, PathBuf};
+
+use clap::{CommandFactory, Parser};
+
+use super::Cli;
+
+/// Ways to start the program.
+const STARTS: [&str; 3] = ["yolo-cli ", "target/release/yolo-cli ", "cargo run --release -p yolo-cli -- "];
+
+/// The commands in the console blocks of README and docs, each with its file and line.
+fn of_documents() -> Vec<(String, String)> {
+    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
+    let mut files: Vec<PathBuf> =
+        std::fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "md"));
+    files.push(root.join("README.md"));
+    files.sort();
+    let commands = files.iter().flat_map(|file| {
+        let name = file.file_name().unwrap().to_string_lossy().into_owned();
+        let text = std::fs::read_to_string(file).unwrap();
+        of_text(&text).into_iter().map(move |(line, typed)| (format!("{name}:{line}"), typed))
+    });
+    commands.collect()
+}
+
+/// What is typed behind a prompt in console blocks, with the number of its line.
+fn of_text(text: &str) -> Vec<(usize, String)> {
+    let mut found = Vec::new();
+    let mut console = false;
+    let mut lines = text.lines().zip(1..);
+    while let Some((line, number)) = lines.next() {
+        if line.starts_with("```") {
+            console = line.trim_end() == "```console";
+        }
+        let Some(typed) = line.strip_prefix("$ ").filter(|_| console) else { continue };
+        let mut typed = typed.to_owned();
+        // A command goes on behind a backslash.
+        while let Some(start) = typed.trim_end().strip_suffix('\\') {
+            let next = lines.next().map_or("", |(line, _)| line);
+            typed = format!("{start} {}", next.trim_start_matches('>').trim());
+        }
+        found.push((number, typed));
+    }
+    found
+}
+
+/// The examples in the help of `command` and those below it.
+fn of_help(command: &clap::Command) -> Vec<(String, String)> {
+    let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+    let lines =
+        help.lines().filter_map(|line| line.strip_prefix("  ")).filter(|line| line.starts_with("yolo-cli"));
+    let own = lines.map(|line| (format!("{} --help", command.get_name()), line.to_owned()));
+    own.chain(command.get_subcommands().flat_map(of_help)).collect()
+}
+
+/// The program's words in a typed line, up to a comment, a pipe or a redirection; none for other programs.
+fn words(typed: &str) -> Option<Vec<String>> {
+    let rest = STARTS.iter().find_map(|start| typed.strip_prefix(start))?;
+    let ends = |word: &&str| ["|", ">", "2>", "&&", ";", "&"].contains(word) || word.starts_with('#');
+    let words = rest.split_whitespace().take_while(|word| !ends(word));
+    let words = words.map(|word| word.trim_matches(['\'', '"']).to_owned());
+    Some(std::iter::once("yolo-cli".to_owned()).chain(words).collect())
+}
+
+#[test]
+fn every_command_that_is_shown_is_understood() {
+    let mut shown = of_documents();
+    shown.extend(of_help(&Cli::command()));
+    let mut checked = 0;
+    for (place, typed) in shown {
+        let Some(words) = words(&typed) else { continue };
+        checked += 1;
+        if let Err(error) = Cli::try_parse_from(&words)
+            && !matches!(
+                error.kind(),
+                clap::error::ErrorKind::DisplayHelp | clap::error::ErrorKind::DisplayVersion
+            )
+        {
+            panic!("{place}: {typed}\n{error}");
+        }
+    }
+    assert!(checked > 60, "only {checked} commands were found");
+}
+
+#[test]
+fn commands_are_cut_out_of_text() {
+    let text =
+        "$ no\n```console\n$ yolo-cli val --data 'a' \\\n    --prune 0.3 # why\nval\n$ ls\n```\n$ no\n";
+    let found = of_text(text);
+    assert_eq!(found.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [3, 6]);
+    let expected = ["yolo-cli", "val", "--data", "a", "--prune", "0.3"].map(str::to_owned);
+    assert_eq!(words(&found[0].1), Some(expected.to_vec()));
+    assert_eq!(words(&found[1].1), None);
+}

@@ -1,0 +1,119 @@
+//! `data check`: what is in a data set, and whether it can be trained on.
+
+use anyhow::{Result, bail};
+use serde_json::{Value, json};
+use yolo_data::convert::splits_of;
+use yolo_data::dataset::check::{Finding, Level, findings};
+use yolo_data::dataset::{Dataset, Problem, Split, Statistics};
+
+use super::check_lines::{self, Part};
+use super::mosaic;
+use crate::args::{DataCheckArgs, SplitArg};
+use crate::console::Output;
+use crate::measure::scan_split;
+use crate::resolve::data_config;
+use crate::results::SCHEMA;
+
+/// Problems that are shown one by one without `--verbose`.
+const SHOWN_PROBLEMS: usize = 10;
+
+/// Opens every split, prints counts and problems, and fails where training would.
+pub(crate) fn run(args: &DataCheckArgs) -> Result<()> {
+    let output = Output::new(args.json);
+    // Before anything is scanned: a name that is none is refused at once.
+    args.mosaic.as_deref().map(mosaic::encoding).transpose()?;
+    let config = data_config(&args.data)?;
+    let mut found = Vec::new();
+    let mut opened: Vec<(Split, Dataset)> = Vec::new();
+    for split in wanted(args, splits_of(&config)) {
+        match scan_split(&config, split, args.no_cache) {
+            Ok(dataset) => opened.push((split, dataset)),
+            Err(error) => found.push(Finding::error(format!("{split}: {error:#}"))),
+        }
+    }
+    let counted = opened.iter().map(|(_, dataset)| Statistics::of(dataset, args.imgsz as usize));
+    let counted: Vec<Statistics> = counted.collect();
+    let parts: Vec<Part> = opened
+        .iter()
+        .zip(&counted)
+        .map(|((split, dataset), statistics)| Part { split: *split, dataset, statistics })
+        .collect();
+    let triples: Vec<_> = parts.iter().map(|part| (part.split, part.dataset, part.statistics)).collect();
+    found.extend(findings(&triples, args.imgsz as usize));
+
+    output.line(format!("{}: {} classes", config.file.display(), config.num_classes()))?;
+    for line in
+        check_lines::counts(&parts, args.imgsz).into_iter().chain(check_lines::classes(&parts, args.verbose))
+    {
+        output.line(line)?;
+    }
+    problems(&parts, args.verbose, &output)?;
+    for finding in &found {
+        let name = if finding.level == Level::Error { "error" } else { "warning" };
+        output.line(format!("{name:<8} {}", finding.reason))?;
+    }
+    if let (Some(file), Some(first)) = (&args.mosaic, parts.first()) {
+        mosaic::write(first.dataset, file)?;
+        output.line(format!("Picture of {}: {}", first.split, file.display()))?;
+    }
+    let errors = found.iter().filter(|finding| finding.level == Level::Error).count();
+    let json = as_json(&config.file, &parts, &found);
+    output.json(&json)?;
+    match errors {
+        0 => output.line("Ready to train."),
+        _ => bail!(
+            "{}: {errors} of these would stop training; correct what is marked `error`",
+            args.data.display()
+        ),
+    }
+}
+
+/// The splits that were asked for, or those that there are.
+fn wanted(args: &DataCheckArgs, all: Vec<Split>) -> Vec<Split> {
+    let asked = args.split.iter().map(|split| match split {
+        SplitArg::Train => Split::Train,
+        SplitArg::Val => Split::Val,
+        SplitArg::Test => Split::Test,
+    });
+    if args.split.is_empty() { all } else { asked.collect() }
+}
+
+/// The problems of all splits with their files and lines, images that were left out first.
+fn problems(parts: &[Part], verbose: bool, output: &Output) -> Result<()> {
+    let mut all: Vec<&Problem> = parts.iter().flat_map(|part| &part.dataset.report.problems).collect();
+    if all.is_empty() {
+        return output.line("No problems in files.");
+    }
+    all.sort_by_key(|problem| std::cmp::Reverse(problem.severity));
+    output.line(format!("Problems in files: {}", all.len()))?;
+    let shown = if verbose { all.len() } else { SHOWN_PROBLEMS.min(all.len()) };
+    for problem in &all[..shown] {
+        output.line(format!("  {problem}"))?;
+    }
+    if shown < all.len() {
+        output.line(format!("  and {} more; --verbose shows all", all.len() - shown))?;
+    }
+    output.line("")
+}
+
+fn as_json(file: &std::path::Path, parts: &[Part], found: &[Finding]) -> Value {
+    let part = |part: &Part| {
+        let report = &part.dataset.report;
+        let value = json!({
+            "source": part.dataset.source,
+            "labelled": report.found,
+            "without_label_file": report.missing,
+            "empty": report.empty,
+            "corrupt": report.corrupt,
+            "statistics": part.statistics,
+            "problems": report.problems,
+        });
+        (part.split.key().to_owned(), value)
+    };
+    json!({
+        "schema": SCHEMA,
+        "data": file,
+        "splits": parts.iter().map(part).collect::<serde_json::Map<_, _>>(),
+        "findings": found,
+    })
+}

@@ -1,0 +1,33 @@
+//! YOLO's label files.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use super::Place;
+use crate::dataset::{Dataset, Label};
+use crate::{Cxcywh, Result};
+
+/// Writes the label file of one image below `folder`; an empty one where nothing is on it, which says that somebody
+/// looked.
+pub(super) fn write(dataset: &Dataset, place: &Place, folder: &Path) -> Result<()> {
+    let path = folder.join(Path::new(&place.name).with_extension("txt"));
+    super::write(&path, text(&dataset.items[place.item].labels))
+}
+
+/// A line per object: a box, or an outline where there is one.
+pub(super) fn text(labels: &[Label]) -> String {
+    let mut text = String::new();
+    for label in labels {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{}", label.class);
+        let Cxcywh { cx, cy, w, h } = label.bbox_norm;
+        let outline = label.polygon_norm.iter().flatten().copied();
+        let values: Vec<f32> =
+            if label.polygon_norm.is_empty() { vec![cx, cy, w, h] } else { outline.collect() };
+        for value in values {
+            let _ = write!(text, " {value:.6}");
+        }
+        text.push('\n');
+    }
+    text
+}

@@ -1,0 +1,43 @@
+//! Measures a checkpoint on the validation images of a data set, class by class:
+//!
+//!     cargo run --release --example validate -- yolov5n.pt coco128.yaml
+
+use std::error::Error;
+use std::path::Path;
+
+use burn::tensor::Device;
+use yolo_data::dataset::{Dataset, DatasetConfig, ScanOptions, Split};
+use yolo_model::Checkpoint;
+use yolo_runtime::Options;
+use yolo_train::{Detector, ValidationOptions, validate};
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [weights, data] = arguments.as_slice() else {
+        return Err("usage: validate WEIGHTS DATA.yaml".into());
+    };
+    let network = Checkpoint::load(Path::new(weights))?.fuse()?;
+    let dataset = Dataset::open(
+        &DatasetConfig::read(Path::new(data))?,
+        Split::Val,
+        &ScanOptions::default(),
+        &|_, _| {},
+    )?;
+    let compiled = yolo_runtime::Detector::new(&network, Options::default(), None)?;
+    // The device would compute losses, which are not asked for here.
+    let detector = Detector::Compiled(Box::new(compiled), Device::flex());
+    let total = dataset.items.len();
+    let measured =
+        validate(&detector, &dataset, &ValidationOptions::new(640), |done| eprint!("\r{done}/{total}"))?;
+    eprintln!();
+    println!("{:<24}{:>8}{:>8}{:>8}", "class", "objects", "mAP50", "mAP");
+    for class in &measured.native.per_class {
+        let name = dataset.class_names.get(class.class as usize).map_or("?", String::as_str);
+        println!("{name:<24}{:>8}{:>8.3}{:>8.3}", class.instances, class.map50, class.map);
+    }
+    println!(
+        "{:<24}{:>8}{:>8.3}{:>8.3}",
+        "all", measured.instances, measured.native.map50, measured.native.map
+    );
+    Ok(())
+}

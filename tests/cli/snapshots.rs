@@ -1,0 +1,123 @@
+//! What a terminal shows, to the letter: `snapshots/NAME.txt`.
+//!
+//! `YOLO_SNAPSHOTS=write cargo nextest run -E 'test(snapshots)'` writes them anew; look at the difference before it is
+//! committed.
+
+use std::path::{Path, PathBuf};
+
+use crate::support::{Case, Outcome, VAL};
+
+/// Narrow and wide terminals.
+const WIDTHS: [&str; 2] = ["80", "200"];
+
+fn file(name: &str) -> PathBuf {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/cli/snapshots")).join(format!("{name}.txt"))
+}
+
+/// Asserts that `text` is that of the file, or writes the file where it was asked for.
+fn assert_snapshot(name: &str, text: &str) {
+    let file = file(name);
+    if std::env::var("YOLO_SNAPSHOTS").is_ok_and(|wish| wish == "write") {
+        std::fs::create_dir_all(file.parent().unwrap()).unwrap();
+        std::fs::write(&file, text).unwrap();
+    }
+    let expected = std::fs::read_to_string(&file).unwrap_or_default();
+    let first = expected.lines().zip(text.lines()).find(|(expected, found)| expected != found);
+    assert!(
+        expected == text,
+        "{} is no longer what is shown (first difference: {first:?}); YOLO_SNAPSHOTS=write updates it.\n{text}",
+        file.display()
+    );
+}
+
+fn run(case: &Case, args: &str, width: &str, colour: bool) -> Outcome {
+    let args: Vec<&str> = args.split_whitespace().collect();
+    let mut variables = vec![("COLUMNS", width.to_owned())];
+    if !colour {
+        variables.push(("NO_COLOR", "1".to_owned()));
+    }
+    case.run_with(&args, &variables)
+}
+
+/// Both streams, with what differs from run to run replaced: the folder of the test, and times.
+fn shown(case: &Case, outcome: &Outcome) -> String {
+    let folder = case.path("").display().to_string();
+    let folder = folder.trim_end_matches('/');
+    let text = format!("{}--- stderr\n{}", outcome.stdout, outcome.stderr);
+    let lines = text.lines().map(|line| without_times(&line.replace(folder, "…")));
+    lines.map(|line| line + "\n").collect()
+}
+
+/// `12.3ms` becomes `#ms`.
+fn without_times(line: &str) -> String {
+    let mut parts = line.split("ms ");
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        out.truncate(out.trim_end_matches(|c: char| c.is_ascii_digit() || c == '.').len());
+        out += &format!("#ms {part}");
+    }
+    out
+}
+
+/// Runs at both widths; lines are no wider than the terminal, and colour changes nothing where none is watching.
+fn assert_shown(case: &Case, name: &str, args: &str) {
+    for width in WIDTHS {
+        let outcome = run(case, args, width, true);
+        let text = shown(case, &outcome);
+        assert!(!text.contains('\u{1b}') && !text.contains('\r'), "{args}: colour or bars in a pipe: {text}");
+        assert_snapshot(&format!("{name}-{width}"), &text);
+    }
+}
+
+#[test]
+fn help_of_every_command() {
+    let case = Case::empty();
+    let commands = [
+        "",
+        "val",
+        "prune",
+        "export",
+        "pack",
+        "coco-eval",
+        "bench",
+        "device-check",
+        "info",
+        "train",
+        "prune-finetune",
+        "sweep",
+        "report",
+        "data",
+        "data check",
+        "data convert",
+        "doctor",
+        "completions",
+        "man",
+    ];
+    for command in commands {
+        let name = format!("help {command}").trim().replace(' ', "-");
+        assert_shown(&case, &name, &format!("{command} --help"));
+        let narrow = run(&case, &format!("{command} --help"), "80", true).stdout;
+        // Examples are to be copied, so they are not wrapped.
+        let wide =
+            narrow.lines().take_while(|line| !line.starts_with("Example")).find(|l| l.chars().count() > 80);
+        assert_eq!(wide, None, "{command}");
+        assert_eq!(
+            run(&case, &format!("{command} --help"), "80", false).stdout,
+            narrow,
+            "NO_COLOR: {command}"
+        );
+    }
+}
+
+#[test]
+fn tables_and_errors() {
+    let case = Case::with_annotations();
+    case.write("in/data/labels/val/000002.txt", "1 0.5 0.5 0.25 0.25\n1 0.5 0.5 0.25 0.25\n");
+    case.write("in/data/labels/val/000003.txt", "0 0.5 0.5 1.25 0.25\n");
+    assert_shown(&case, "data-check", "data check in/data/data.yaml");
+    assert_shown(&case, "info", "info --weights in/tiny.safetensors");
+    assert_shown(&case, "val", &format!("{VAL} --exist-ok"));
+    assert_shown(&case, "error-file", "info --weights in/tiny.pt");
+    assert_shown(&case, "error-flag", "val --weigths in/tiny.safetensors");
+    assert_shown(&case, "error-command", "vall");
+}
