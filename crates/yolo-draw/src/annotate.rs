@@ -27,15 +27,12 @@ pub struct Style {
     pub cap_height: f32,
 }
 
-/// Height of a capital per pixel of line width.
-const CAP_PER_LINE: f32 = 7.0;
+/// Height of a capital of the mean side: that of YOLOv5's letters where it draws with an outline font.
+const CAP_OF_SIDE: f64 = 0.025;
 /// Edges farther out than this are drawn there, where nobody sees them.
 const FARTHEST: f32 = 1e9;
 /// Below this many pixels, letters cannot be read.
 const MIN_CAP: f32 = 7.0;
-/// Height of a capital on small images, at most, of the mean side.
-const MAX_CAP: f32 = 0.05;
-
 impl Style {
     /// YOLOv5's look for images of this size: lines of 0.3 % of the mean side, but two pixels at least.
     pub fn for_size(width: u32, height: u32) -> Self {
@@ -44,12 +41,11 @@ impl Style {
         Self::with_line_width(width, height, (line.round_ties_even() as u32).max(2))
     }
 
-    /// The look with lines of `line_width` pixels, at least 1. Letters grow with it, unless the image is small.
+    /// The same with lines of `line_width` pixels, at least 1.
     pub fn with_line_width(width: u32, height: u32, line_width: u32) -> Self {
-        let line_width = line_width.max(1);
-        let mean_side = (f64::from(width) + f64::from(height)) as f32 / 2.0;
-        let most = (mean_side * MAX_CAP).max(MIN_CAP);
-        Self { line_width, cap_height: (line_width as f32 * CAP_PER_LINE).min(most) }
+        let mean_side = (f64::from(width) + f64::from(height)) / 2.0;
+        let cap_height = ((mean_side * CAP_OF_SIDE) as f32).max(MIN_CAP);
+        Self { line_width: line_width.max(1), cap_height }
     }
 }
 
@@ -140,7 +136,7 @@ mod tests {
     fn letters_can_be_read_and_do_not_cover_small_images() {
         assert_eq!(Style::for_size(640, 480).cap_height, 14.0);
         assert_eq!(Style::for_size(64, 64).cap_height, 7.0);
-        assert_eq!(Style::with_line_width(640, 480, 1).cap_height, 7.0);
+        assert_eq!(Style::with_line_width(4000, 3000, 1).cap_height, 87.5);
     }
 
     #[test]

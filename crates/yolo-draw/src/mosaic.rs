@@ -82,7 +82,7 @@ impl Mosaic {
             let Xyxy { x1, y1, x2, y2 } = of.bbox;
             BoxAnnotation { bbox: Xyxy::new(x1 * fx, y1 * fy, x2 * fx, y2 * fy), ..of.clone() }
         };
-        let style = Style::with_line_width(shown.width, shown.height, line_width(self.cell));
+        let style = style(self.cell);
         annotate(&mut shown, &boxes.iter().map(scaled).collect::<Vec<_>>(), &style);
         let cell_left = i64::from(self.cell.0) * across as i64;
         let cell_top = i64::from(self.cell.1) * down as i64;
@@ -106,9 +106,13 @@ impl Mosaic {
     }
 }
 
-/// Lines in a cell: thinner than in an image on its own, since many boxes share little room.
-fn line_width(cell: (u32, u32)) -> u32 {
-    (((cell.0 + cell.1) as f32 / 2.0 * 0.003).round() as u32).max(1)
+/// Thinner and smaller than in an image on its own, since many boxes share little room.
+fn style((width, height): (u32, u32)) -> Style {
+    let mean_side = (width + height) as f32 / 2.0;
+    Style {
+        line_width: ((mean_side * 0.003).round() as u32).max(1),
+        cap_height: (mean_side * 0.016).max(7.0),
+    }
 }
 
 /// `image` as large as it fits into `(width, height)`.

@@ -53,6 +53,7 @@ pub(crate) fn run(args: &DetectArgs) -> Result<()> {
         files: Files::new(args, &run, &names),
         account,
         totals: Totals::default(),
+        is_only: sources.len() == 1,
         ffmpeg: None,
     };
     let graceful = interrupt::graceful();
@@ -192,6 +193,8 @@ struct Session<'a> {
     files: Files<'a>,
     account: Account,
     totals: Totals,
+    /// Whether there is one source: what is wrong with it is the error of the run.
+    is_only: bool,
     /// Looked for with the first video.
     ffmpeg: Option<Ffmpeg>,
 }
@@ -315,7 +318,9 @@ impl Session<'_> {
     }
 
     fn skip(&mut self, source: String, error: String) {
-        tracing::warn!("left out: {error}");
+        if !self.is_only {
+            tracing::warn!("left out: {error}");
+        }
         self.account.skipped.push(Skipped { source, error });
     }
 
