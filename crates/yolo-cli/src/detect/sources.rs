@@ -120,7 +120,7 @@ fn in_folder(folder: &Path) -> Result<Vec<Source>> {
 }
 
 fn matching(pattern: &str) -> Result<Vec<Source>> {
-    let as_the_shell = glob::MatchOptions { require_literal_leading_dot: true, ..Default::default() };
+    let as_the_shell = glob::MatchOptions { require_literal_leading_dot: true, ..glob::MatchOptions::new() };
     let paths = glob::glob_with(pattern, as_the_shell)
         .with_context(|| format!("{pattern}: not a pattern of file names; check --source"))?;
     // Folders on the way that may not be read are passed over, as the shell does.
