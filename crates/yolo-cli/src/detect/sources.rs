@@ -37,7 +37,7 @@ pub(crate) fn find(source: &str) -> Result<Vec<Source>> {
         in_folder(Path::new(source))?
     } else if is_file_with(source, &["txt"]) {
         in_list(Path::new(source))?
-    } else if source.contains(['*', '?', '[']) && !Path::new(source).exists() {
+    } else if source.contains(['*', '?', '[']) && !source.contains("://") && !Path::new(source).exists() {
         matching(source)?
     } else {
         vec![single(source)?]
@@ -120,7 +120,8 @@ fn in_folder(folder: &Path) -> Result<Vec<Source>> {
 }
 
 fn matching(pattern: &str) -> Result<Vec<Source>> {
-    let paths = glob::glob(pattern)
+    let as_the_shell = glob::MatchOptions { require_literal_leading_dot: true, ..glob::MatchOptions::new() };
+    let paths = glob::glob_with(pattern, as_the_shell)
         .with_context(|| format!("{pattern}: not a pattern of file names; check --source"))?;
     // Folders on the way that may not be read are passed over, as the shell does.
     let mut paths: Vec<PathBuf> = paths.flatten().filter(|path| path.is_file()).collect();
