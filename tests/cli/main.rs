@@ -38,5 +38,8 @@ mod terminal;
 mod train;
 mod training_support;
 mod val;
+mod val_ensemble;
 mod val_outputs;
+mod val_plots;
+mod val_study;
 mod verdict;

@@ -79,6 +79,20 @@ fn the_tutorials_pruning_has_the_references_figures() {
     assert_figures(&outcome.json(), &reference, "layer", 0.3, PRUNED);
 }
 
+/// Looking three times at every image brings what it brings the reference, on the processor and on Burn.
+#[test]
+fn test_time_augmentation_has_the_references_figures() {
+    let Some((weights, data, _)) = inputs() else { return };
+    let case = Case::empty();
+    for device in ["cpu", "flex"] {
+        let args = val_args(&weights, &data, &["--augment", "--device", device]);
+        let [_, _, map50, map] = native_figures(&case.run_args(&args).ok().json())[..] else {
+            unreachable!()
+        };
+        assert!((map50 - 0.493).abs() < 0.002 && (map - 0.337).abs() < 0.002, "{device}: {map50} {map}");
+    }
+}
+
 #[test]
 fn global_pruning_has_the_references_figures() {
     let Some((weights, data, reference)) = inputs() else { return };

@@ -105,6 +105,6 @@ fn tables_and_errors() {
     assert_shown(&case, "data-check", "data check in/data/data.yaml");
     assert_shown(&case, "info", "info --weights in/tiny.safetensors");
     assert_shown(&case, "error-file", "info --weights in/tiny.pt");
-    assert_shown(&case, "error-flag", "val --weigths in/tiny.safetensors");
+    assert_shown(&case, "error-flag", "info --weigths in/tiny.safetensors");
     assert_shown(&case, "error-command", "vall");
 }

@@ -36,8 +36,9 @@ pub(crate) const COCO_KEYS: [&str; 12] = [
     "ar_medium",
     "ar_large",
 ];
-/// A validation of the tiny model on the tiny data set.
-pub(crate) const VAL: &str = "val --weights in/tiny.safetensors --data in/data/data.yaml --imgsz 64";
+/// A validation of the tiny model on the tiny data set, without plots.
+pub(crate) const VAL: &str =
+    "val --weights in/tiny.safetensors --data in/data/data.yaml --imgsz 64 --no-plots";
 
 /// One level of stride 8 with one anchor.
 const TINY_YAML: &str = "
@@ -229,9 +230,18 @@ impl Case {
         }
         assert_eq!(inputs.len(), inputs_after.len(), "{args:?} wrote into in/");
         let is_output = |path: &Path| {
-            let kept =
-                ["", "in", "cache", "runs", "runs/val", "runs/train", "runs/prune-finetune", "runs/sweep"]
-                    .map(Path::new);
+            let kept = [
+                "",
+                "in",
+                "cache",
+                "runs",
+                "runs/val",
+                "runs/detect",
+                "runs/train",
+                "runs/prune-finetune",
+                "runs/sweep",
+            ]
+            .map(Path::new);
             !kept.contains(&path) && !path.starts_with("in") && !path.starts_with("cache")
         };
         let changed = |path: &PathBuf| {

@@ -9,7 +9,7 @@ fn results_have_exactly_the_keys_that_scripts_rely_on() {
     let case = Case::with_annotations();
     case.run(VAL).ok();
     let results = case.results();
-    assert_eq!(keys(&results), ["coco", "data", "model", "native", "schema", "speed_ms"]);
+    assert_eq!(keys(&results), ["coco", "confusion_matrix", "data", "model", "native", "schema", "speed_ms"]);
     assert_eq!(results["schema"], 1);
     let model = [
         "conv_sparsity",

@@ -4,6 +4,7 @@ mod amp;
 mod bench;
 mod channels;
 mod data;
+mod detect;
 mod device_check;
 mod export;
 mod finetune;
@@ -13,10 +14,11 @@ mod report;
 mod sweep;
 mod terminal;
 mod train;
+mod val;
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap::{Args, Parser, Subcommand};
 
 pub(crate) use amp::AmpArg;
 pub(crate) use bench::{BackendArg, BenchArgs};
@@ -24,6 +26,7 @@ pub(crate) use channels::ChannelArgs;
 pub(crate) use data::{
     CategoryIdsArg, DataArgs, DataCheckArgs, DataCommand, DataConvertArgs, LayoutArg, PlacementArg, SplitArg,
 };
+pub(crate) use detect::{DetectArgs, SaveFormatArg};
 pub(crate) use device_check::DeviceCheckArgs;
 pub(crate) use export::{ExportArgs, ExportFormat};
 pub(crate) use finetune::PruneFinetuneArgs;
@@ -33,6 +36,7 @@ pub(crate) use report::ReportArgs;
 pub(crate) use sweep::SweepArgs;
 pub(crate) use terminal::{CompletionsArgs, DoctorArgs, LogFormat, ManArgs, TerminalArgs};
 pub(crate) use train::{OptimizerArg, TrainArgs};
+pub(crate) use val::{TaskArg, ValArgs};
 
 /// Prune YOLOv5 detectors, measure what it costs on COCO's own metric, and keep what is left.
 #[derive(Debug, Parser)]
@@ -41,6 +45,7 @@ pub(crate) use train::{OptimizerArg, TrainArgs};
 Examples:
   yolo-cli prune-finetune                                  # everything, on an example
   yolo-cli prune-finetune --weights yolov5n.pt --data coco128.yaml --amount 0.5
+  yolo-cli detect --weights yolov5n.pt --source photos/
   yolo-cli val --weights yolov5n.pt --data coco128.yaml
   yolo-cli val --weights yolov5n.pt --data coco128.yaml --prune 0.3
   yolo-cli prune --weights yolov5n.pt --amount 0.3 --out pruned.safetensors
@@ -59,6 +64,8 @@ pub(crate) struct Cli {
 pub(crate) enum Command {
     /// Measure a detector on a data set: YOLOv5's own metrics and COCO's twelve figures.
     Val(ValArgs),
+    /// Find objects in images, videos and streams, and draw them.
+    Detect(Box<DetectArgs>),
     /// Set the smallest weights of a detector to zero and write it as .safetensors.
     Prune(PruneArgs),
     /// Write a detector as .onnx, which other runtimes read.
@@ -89,105 +96,6 @@ pub(crate) enum Command {
     Completions(CompletionsArgs),
     /// Write man pages.
     Man(ManArgs),
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum TaskArg {
-    Train,
-    Val,
-    Test,
-    /// Times at conf 0.25, IoU 0.45, square images.
-    Speed,
-}
-
-#[derive(Debug, Args)]
-#[command(after_help = "\
-Examples:
-  yolo-cli val --weights yolov5n.pt --data coco.yaml --iou-thres 0.65
-  yolo-cli val --weights yolov5n.pt --data coco.yaml --prune 0.3         # the tutorial's edit of val.py
-  yolo-cli val --weights best.pt --data mine.yaml --task test --json > test.json")]
-pub(crate) struct ValArgs {
-    /// Checkpoint (.pt or .safetensors), or the name of a released one: yolov5n, yolov5s, …
-    #[arg(long, default_value = "yolov5s.pt")]
-    pub(crate) weights: PathBuf,
-    /// Data set yaml, or a known name: coco, coco128, demo.
-    #[arg(long, default_value = "coco128.yaml")]
-    pub(crate) data: PathBuf,
-    /// Images per batch.
-    #[arg(long, visible_alias = "batch", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=4096))]
-    pub(crate) batch_size: u32,
-    /// Long side of the images in pixels.
-    #[arg(long, visible_aliases = ["img", "img-size"], default_value_t = 640, value_parser = clap::value_parser!(u32).range(32..=8192))]
-    pub(crate) imgsz: u32,
-    /// Detections need a score above this.
-    #[arg(long, visible_alias = "conf", default_value_t = 0.001, value_parser = unit)]
-    pub(crate) conf_thres: f64,
-    /// Overlap above which the weaker of two boxes goes.
-    #[arg(long, visible_alias = "iou", default_value_t = 0.6, value_parser = unit)]
-    pub(crate) iou_thres: f64,
-    /// Detections per image at most.
-    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=30000))]
-    pub(crate) max_det: u32,
-    /// Which split of the data set, or `speed`.
-    #[arg(long, value_enum, default_value = "val")]
-    pub(crate) task: TaskArg,
-    /// Where to compute: cpu, flex (Burn's own back end for it), cuda:0, tch, tch:cuda:0.
-    #[arg(long, default_value = "cpu")]
-    pub(crate) device: String,
-    /// Threads that decode images [default: one per core, at most 8].
-    #[arg(long)]
-    pub(crate) workers: Option<usize>,
-    /// Treat all classes as one.
-    #[arg(long)]
-    pub(crate) single_cls: bool,
-    /// Show every class in the table.
-    #[arg(long)]
-    pub(crate) verbose: bool,
-    /// Write the detections of each image to labels/*.txt.
-    #[arg(long)]
-    pub(crate) save_txt: bool,
-    /// Add the score to --save-txt lines.
-    #[arg(long)]
-    pub(crate) save_conf: bool,
-    /// Write the detections in COCO's results format.
-    #[arg(long)]
-    pub(crate) save_json: bool,
-    /// Compute in half precision (fp16): GPUs, tch and flex; slow on a processor.
-    #[arg(long)]
-    pub(crate) half: bool,
-    /// Prune this fraction of the fused network's convolution weights first.
-    #[arg(long, value_name = "AMOUNT", value_parser = unit)]
-    pub(crate) prune: Option<f64>,
-    /// Which weights go.
-    #[arg(long, value_enum, requires = "prune")]
-    pub(crate) prune_method: Option<MethodArg>,
-    /// Convolutions to leave alone, by name: model.24 (with all below it), '*.cv1'. Repeatable.
-    #[arg(long, value_name = "PATTERN", requires = "prune")]
-    pub(crate) exclude: Vec<String>,
-    /// Images for methods that look at some; no labels are read.
-    #[arg(long, value_name = "IMAGE_DIR", requires = "prune")]
-    pub(crate) calibration: Option<PathBuf>,
-    /// COCO annotations, where they are not at annotations/instances_SPLIT.json.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) annotations: Option<PathBuf>,
-    /// Never download weights.
-    #[arg(long)]
-    pub(crate) offline: bool,
-    /// Read every label again instead of using the cache.
-    #[arg(long)]
-    pub(crate) no_cache: bool,
-    /// Folder of the runs.
-    #[arg(long, default_value = "runs/val")]
-    pub(crate) project: PathBuf,
-    /// Name of this run; numbered when it exists: exp, exp2, …
-    #[arg(long, default_value = "exp", value_parser = run_name)]
-    pub(crate) name: String,
-    /// Write into an existing run.
-    #[arg(long)]
-    pub(crate) exist_ok: bool,
-    /// Print results.json, alone, on stdout.
-    #[arg(long)]
-    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]

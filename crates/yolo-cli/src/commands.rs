@@ -4,6 +4,7 @@ pub(crate) mod bench;
 pub(crate) mod coco_eval;
 pub(crate) mod completions;
 pub(crate) mod data;
+pub(crate) mod detect;
 pub(crate) mod device_check;
 pub(crate) mod doctor;
 pub(crate) mod export;

@@ -12,6 +12,7 @@ use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
 use crate::args::{LogFormat, TerminalArgs};
+use crate::json_layout::pretty;
 
 /// Columns of a line where nobody says how wide the terminal is.
 const USUAL_WIDTH: usize = 80;
@@ -165,7 +166,7 @@ impl Output {
     /// The object that scripts read, where they asked for it.
     pub(crate) fn json(&self, value: &impl serde::Serialize) -> anyhow::Result<()> {
         if self.json {
-            printed(writeln!(std::io::stdout(), "{}", serde_json::to_string_pretty(value)?))?;
+            printed(writeln!(std::io::stdout(), "{}", pretty(value)?))?;
         }
         Ok(())
     }

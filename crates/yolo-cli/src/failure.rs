@@ -58,6 +58,7 @@ fn out_of_memory(command: &Command, name: &DeviceName) -> Error {
 fn device_name(command: &Command) -> Option<DeviceName> {
     let name = match command {
         Command::Val(args) => &args.device,
+        Command::Detect(args) => &args.device,
         Command::Prune(args) => &args.device,
         Command::Train(args) => &args.device,
         Command::PruneFinetune(args) => &args.device,

@@ -6,17 +6,20 @@ mod channels;
 mod commands;
 mod comparison;
 mod console;
+mod detect;
 mod device;
 mod device_check;
 mod failure;
 mod format;
 mod interrupt;
+mod json_layout;
 mod kernel_cache;
 mod labels_txt;
 mod machine_cache;
 mod measure;
 mod nearby;
 mod overview;
+mod plots;
 mod presets;
 mod report;
 mod resolve;
@@ -55,6 +58,7 @@ pub fn main() -> ExitCode {
 fn run(command: &Command) -> anyhow::Result<()> {
     match command {
         Command::Val(args) => commands::val::run(args),
+        Command::Detect(args) => commands::detect::run(args),
         Command::Prune(args) => commands::prune::run(args),
         Command::Export(args) => commands::export::run(args),
         Command::Pack(args) => commands::pack::run(args),

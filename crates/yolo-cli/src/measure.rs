@@ -9,7 +9,9 @@ use yolo_data::coco::{Detection, GroundTruth, ImageId, Summary};
 use yolo_data::dataset::cache::default_cache_dir;
 use yolo_data::dataset::{Dataset, DatasetConfig, ScanOptions, Split};
 use yolo_model::Checkpoint;
-use yolo_train::{CocoTask, Validation, ValidationOptions, coco_evaluation, validate};
+use yolo_train::{
+    CocoTask, Detector, SeenBatch, Validation, ValidationOptions, coco_evaluation, validate_watched,
+};
 
 use crate::commands::coco_eval::{warn_missing_areas, warn_unknown_categories};
 use crate::console::progress_bar;
@@ -92,8 +94,20 @@ impl Yardstick {
         backend: &Backend,
         options: &ValidationOptions,
     ) -> Result<Measurement> {
+        self.measure_detector(&backend.detector(network)?, backend, options, |_| {})
+    }
+
+    /// The same for a detector of `backend`; `watch` sees every batch.
+    pub(crate) fn measure_detector(
+        &self,
+        detector: &Detector,
+        backend: &Backend,
+        options: &ValidationOptions,
+        watch: impl FnMut(&SeenBatch),
+    ) -> Result<Measurement> {
         let bar = progress_bar("Validating", self.dataset.items.len() as u64);
-        let measurement = self.measure_with(network, backend, options, |done| bar.set_position(done as u64));
+        let progress = |done| bar.set_position(done as u64);
+        let measurement = self.run(detector, backend, options, progress, watch);
         bar.finish_and_clear();
         let measurement = measurement?;
         self.report_skipped(&measurement.validation);
@@ -108,7 +122,18 @@ impl Yardstick {
         options: &ValidationOptions,
         progress: impl FnMut(usize),
     ) -> Result<Measurement> {
-        let validation = validate(&backend.detector(network)?, &self.dataset, options, progress)?;
+        self.run(&backend.detector(network)?, backend, options, progress, |_| {})
+    }
+
+    fn run(
+        &self,
+        detector: &Detector,
+        backend: &Backend,
+        options: &ValidationOptions,
+        progress: impl FnMut(usize),
+        watch: impl FnMut(&SeenBatch),
+    ) -> Result<Measurement> {
+        let validation = validate_watched(detector, &self.dataset, options, progress, watch)?;
         let wanted = self.task.as_ref().filter(|_| self.annotations.is_some() || self.save_json);
         let results = wanted.map(|task| task.results(&validation.detections)).unwrap_or_default();
         let coco = self.coco(&validation, &results)?;

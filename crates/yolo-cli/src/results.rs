@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use yolo_data::coco::Summary;
-use yolo_data::metrics::{Curves, NativeReport};
+use yolo_data::metrics::{ConfusionMatrix, Curves, NativeReport};
 use yolo_model::Checkpoint;
 use yolo_prune::{Sparsity, nonzero_gflops};
 use yolo_train::{SpeedMs, Validation};
@@ -20,6 +20,17 @@ pub(crate) struct Results {
     /// Null where the data set has no COCO annotations.
     pub(crate) coco: Option<Summary>,
     pub(crate) speed_ms: SpeedFigures,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    confusion_matrix: Option<ConfusionFigures>,
+}
+
+/// Which classes are taken for which, of detections with a score above 0.25 and an IoU above 0.45.
+#[derive(Debug, Serialize)]
+struct ConfusionFigures {
+    /// Names of rows and columns; the last is the background.
+    classes: Vec<String>,
+    /// A row per predicted class, a column per true one.
+    counts: Vec<Vec<u64>>,
 }
 
 /// Size and zeros of a network.
@@ -97,6 +108,27 @@ impl ModelFigures {
             file_bytes,
         })
     }
+
+    /// Two networks that run as one.
+    pub(crate) fn with(&self, other: &Self) -> Self {
+        let share = |zeros: usize, all: usize| if all == 0 { 0.0 } else { zeros as f64 / all as f64 };
+        let (parameters, zeros) = (self.parameters + other.parameters, self.zeros + other.zeros);
+        let conv_weights = self.conv_weights + other.conv_weights;
+        let conv_zeros = self.conv_zeros + other.conv_zeros;
+        Self {
+            weights: format!("{}, {}", self.weights, other.weights),
+            parameters,
+            zeros,
+            sparsity: share(zeros, parameters),
+            conv_weights,
+            conv_zeros,
+            conv_sparsity: share(conv_zeros, conv_weights),
+            layers: self.layers + other.layers,
+            gflops: self.gflops + other.gflops,
+            gflops_nonzero: self.gflops_nonzero + other.gflops_nonzero,
+            file_bytes: self.file_bytes + other.file_bytes,
+        }
+    }
 }
 
 impl Results {
@@ -120,7 +152,16 @@ impl Results {
             native: native_figures(&validation.native, class_names),
             coco,
             speed_ms: SpeedFigures { preprocess, inference, nms, shape },
+            confusion_matrix: None,
         }
+    }
+
+    /// The same with the confusion matrix.
+    pub(crate) fn with_confusion(self, matrix: &ConfusionMatrix, class_names: &[String]) -> Self {
+        let name = |class: usize| class_names.get(class).cloned().unwrap_or_else(|| class.to_string());
+        let classes = (0..matrix.num_classes()).map(name).chain(["background".to_owned()]).collect();
+        let counts = matrix.rows().map(<[u64]>::to_vec).collect();
+        Self { confusion_matrix: Some(ConfusionFigures { classes, counts }), ..self }
     }
 }
 

@@ -86,8 +86,10 @@ fn draw_label(
 ) {
     let cap = style.cap_height;
     let pad = (cap * 0.25).ceil();
+    // Accents of capitals need more than the sides do.
+    let above = (cap * 0.38).ceil();
     let width = (text_width(text, cap) + 2.0 * pad).ceil() as i64;
-    let height = (cap * (1.0 + DESCENT) + 1.5 * pad).ceil() as i64;
+    let height = (above + cap * (1.0 + DESCENT)).ceil() as i64;
     // Flush with the outside of the frame.
     let outside = i64::from(style.line_width / 2);
     let (frame_left, frame_top) = (rect.left - outside, rect.top - outside);
@@ -96,7 +98,7 @@ fn draw_label(
     let top = if frame_top - height >= 0 { frame_top - height } else { frame_top.max(0) };
     let top = top.min((image_height - height).max(0));
     canvas.fill(PixelRect { left, top, right: left + width, bottom: top + height }, color, 1.0);
-    let baseline = top as f32 + pad + cap.round();
+    let baseline = top as f32 + above + cap.round();
     canvas.text(text, left as f32 + pad, baseline, cap, text_color(color));
 }
 

@@ -1,5 +1,7 @@
 //! From the head's logits to boxes and scores.
 
+use std::ops::Range;
+
 use crate::architecture::DetectSpec;
 
 /// The logits of one level for one image: `[anchors · (5 + num_classes), height, width]`, contiguous.
@@ -39,14 +41,29 @@ impl Predictions {
 /// # Panics
 /// If a map does not have `anchors · (5 + num_classes) · height · width` values.
 pub fn decode(maps: &[RawMap<'_>], detect: &DetectSpec, min_objectness: f32) -> Predictions {
+    decode_rows(maps, detect, min_objectness, 0..usize::MAX)
+}
+
+/// [`decode`] without the rows that lie outside `rows`, counted over all rows of the image, weak ones too.
+///
+/// # Panics
+/// As [`decode`].
+pub fn decode_rows(
+    maps: &[RawMap<'_>],
+    detect: &DetectSpec,
+    min_objectness: f32,
+    rows: Range<usize>,
+) -> Predictions {
     let n_outputs = detect.n_outputs();
     let mut values = Vec::new();
+    let mut first_row = 0;
     for (level, map) in maps.iter().enumerate() {
         let cells = map.height * map.width;
         assert_eq!(map.logits.len(), detect.n_anchors() * n_outputs * cells, "logits of level {level}");
         let stride = detect.strides[level] as f32;
         for (anchor, planes) in detect.anchors[level].iter().zip(map.logits.chunks_exact(n_outputs * cells)) {
-            for cell in 0..cells {
+            let cell_of = |row: usize| row.saturating_sub(first_row).min(cells);
+            for cell in cell_of(rows.start)..cell_of(rows.end) {
                 let objectness = sigmoid(planes[4 * cells + cell]);
                 if objectness <= min_objectness {
                     continue;
@@ -59,6 +76,7 @@ pub fn decode(maps: &[RawMap<'_>], detect: &DetectSpec, min_objectness: f32) -> 
                 values.push(objectness);
                 values.extend((5..n_outputs).map(y));
             }
+            first_row += cells;
         }
     }
     Predictions { n_outputs, values }
@@ -95,5 +113,26 @@ mod tests {
         let all = decode(&[RawMap { logits: &logits, height, width }], &detect, -1.0);
         assert_eq!(all.rows().count(), 63);
         assert_eq!(all.rows().nth(5 * 7 + 3), Some(&rows.values[..]));
+    }
+
+    /// Any range of rows is that range of all rows, across anchors and levels.
+    #[test]
+    fn rows_are_cut_where_the_range_says() {
+        let detect = DetectSpec {
+            num_classes: 1,
+            in_channels: vec![1, 1],
+            anchors: vec![vec![[10.0, 13.0], [4.0, 6.0]], vec![[20.0, 30.0], [7.0, 9.0]]],
+            strides: vec![8, 16],
+        };
+        let logits: Vec<f32> = (0..2 * 6 * 12).map(|i| (i as f32 * 0.37).sin()).collect();
+        let fine = RawMap { logits: &logits, height: 3, width: 4 };
+        let coarse = RawMap { logits: &logits[..2 * 6 * 2], height: 1, width: 2 };
+        let all = decode(&[fine, coarse], &detect, -1.0);
+        assert_eq!(all.rows().count(), 2 * 12 + 2 * 2);
+        for range in [0..28, 0..24, 24..28, 5..17, 11..25, 27..90, 9..9] {
+            let cut = decode_rows(&[fine, coarse], &detect, -1.0, range.clone());
+            let expected: Vec<&[f32]> = all.rows().skip(range.start).take(range.len()).collect();
+            assert_eq!(cut.rows().collect::<Vec<_>>(), expected, "{range:?}");
+        }
     }
 }

@@ -40,7 +40,7 @@ mod yolo;
 
 pub use architecture::Architecture;
 pub use checkpoint::Checkpoint;
-pub use decode::{Predictions, RawMap, decode};
+pub use decode::{Predictions, RawMap, decode, decode_rows};
 pub use error::{ModelError, Result};
 pub use nms::{Detection, NmsOptions, nms};
 pub use precision::HalfFormat;

@@ -12,7 +12,7 @@ use crate::network::{Network, Op};
 use crate::plan::{Options, Plan, Selection};
 use crate::team::Team;
 
-/// Plans that are kept. Batches come ordered by shape, so that a shape which was left seldom comes back.
+/// Plans that are kept unless more are asked for. Batches come ordered by shape, so that a shape which was left seldom comes back.
 const KEPT_PLANS: usize = 2;
 
 /// Where measured kernels are kept between runs, by a key that says what they were measured for.
@@ -31,12 +31,13 @@ pub struct Detector {
     state: Mutex<State>,
 }
 
-#[derive(Default)]
 struct State {
     /// Kernels that were measured for the first shape, by layer; `None` before.
     choices: Option<Choices>,
     /// Most recently used last.
     plans: Vec<([usize; 3], Arc<Plan>)>,
+    /// Plans that are kept at most.
+    kept: usize,
 }
 
 /// The logits of one level, `[batch, anchors · (5 + classes), height, width]`.
@@ -67,7 +68,15 @@ impl Detector {
         if options.team.is_none() {
             options.team = Some(Arc::new(Team::new(options.threads)?));
         }
-        Ok(Self { checkpoint, options, store, state: Mutex::default() })
+        let state = State { choices: None, plans: Vec::new(), kept: KEPT_PLANS };
+        Ok(Self { checkpoint, options, store, state: Mutex::new(state) })
+    }
+
+    /// Keeps the plans of at least `count` shapes, for callers that go back and forth between so many. Each costs the
+    /// memory of the packed weights.
+    pub fn keep_plans(&self, count: usize) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.kept = state.kept.max(count);
     }
 
     /// What it runs.
@@ -102,7 +111,7 @@ impl Detector {
         };
         let options = Options { choices, selection: Selection::Heuristic, ..self.options.clone() };
         let plan = Arc::new(Plan::new(Network::of(&self.checkpoint, batch, image)?, &options)?);
-        if state.plans.len() >= KEPT_PLANS {
+        if state.plans.len() >= state.kept {
             state.plans.remove(0);
         }
         state.plans.push((shape, Arc::clone(&plan)));

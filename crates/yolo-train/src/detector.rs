@@ -1,10 +1,16 @@
-//! A network that is measured: as a module of Burn on one of its devices, or compiled for this processor.
+//! A network that is measured: as a module of Burn on one of its devices, or compiled for this processor. Or several
+//! networks as one.
+
+mod augment;
 
 use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 use rayon::prelude::*;
 use yolo_data::loader::Batch;
-use yolo_model::architecture::DetectSpec;
-use yolo_model::{Architecture, Checkpoint, HalfFormat, Predictions, RawMap, Yolo, decode, host_values};
+use yolo_model::{
+    Architecture, Checkpoint, HalfFormat, Predictions, RawMap, Yolo, decode, decode_rows, host_values,
+};
+
+use augment::{PASSES, Pass};
 
 use crate::error::{Result, TrainError};
 use crate::precision::check_format;
@@ -16,6 +22,8 @@ pub enum Detector {
     Burn(OnDevice),
     /// Compiled for this processor; losses are computed on the device.
     Compiled(Box<yolo_runtime::Detector>, Device),
+    /// Several networks of the same classes on the same kind of device: the boxes of all go into one suppression.
+    Ensemble(Box<Detector>, Vec<Detector>),
 }
 
 /// A network on a device of Burn.
@@ -32,6 +40,17 @@ pub struct OnDevice {
 /// Makes a detector from a checkpoint, fused or not.
 pub type Compile<'a> = dyn Fn(&Checkpoint) -> Result<Detector> + 'a;
 
+/// How a batch is looked at.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Look {
+    /// Boxes need an objectness above this.
+    pub(crate) min_objectness: f32,
+    /// Whether the logits are kept; of an ensemble, those of the first network.
+    pub(crate) keep_logits: bool,
+    /// Three passes over the images instead of one ([`augment`]).
+    pub(crate) augment: bool,
+}
+
 /// The images of a batch, where and as the network wants them.
 pub(crate) enum Input {
     Tensors(Vec<Tensor<4>>),
@@ -39,6 +58,7 @@ pub(crate) enum Input {
 }
 
 /// What a network says of a batch.
+#[derive(Default)]
 pub(crate) struct Answer {
     /// Decoded rows of every image.
     pub(crate) predictions: Vec<Predictions>,
@@ -72,18 +92,55 @@ impl Detector {
         Ok(Self::Burn(OnDevice { model, device: device.clone(), format: format.dtype(), threads }))
     }
 
-    /// What it runs.
+    /// Several networks as one: the boxes of all are put together before suppression. All are of one back end.
+    ///
+    /// # Errors
+    /// Different numbers of classes.
+    pub fn ensemble(first: Self, others: Vec<Self>) -> Result<Self> {
+        let classes = first.architecture().num_classes();
+        let other = others.iter().map(|other| other.architecture().num_classes()).find(|&n| n != classes);
+        match other {
+            Some(other) => Err(TrainError::EnsembleClasses { first: classes, other }),
+            None if others.is_empty() => Ok(first),
+            None => Ok(Self::Ensemble(Box::new(first), others)),
+        }
+    }
+
+    /// What it runs; of an ensemble, the first network.
     pub fn architecture(&self) -> &Architecture {
         match self {
             Self::Burn(on_device) => on_device.model.architecture(),
             Self::Compiled(detector, _) => detector.architecture(),
+            Self::Ensemble(first, _) => first.architecture(),
+        }
+    }
+
+    /// The stride of the coarsest level, in pixels: sides of images are multiples of it.
+    pub fn max_stride(&self) -> usize {
+        match self {
+            Self::Ensemble(first, others) => {
+                others.iter().map(Self::max_stride).fold(first.max_stride(), usize::max)
+            }
+            _ => self.architecture().max_stride(),
         }
     }
 
     /// Makes ready for images of `[height, width]`, so that it does not count as their time.
-    pub(crate) fn prepare(&self, size: [usize; 2]) -> Result<()> {
-        if let Self::Compiled(detector, _) = self {
-            detector.plan(1, size)?;
+    pub(crate) fn prepare(&self, size: [usize; 2], augment: bool) -> Result<()> {
+        match self {
+            Self::Burn(_) => {}
+            Self::Compiled(detector, _) if augment => {
+                detector.keep_plans(PASSES.len());
+                for pass in PASSES {
+                    let [_, padded] = pass.sizes(size, self.max_stride());
+                    detector.plan(1, padded)?;
+                }
+            }
+            Self::Compiled(detector, _) => drop(detector.plan(1, size)?),
+            Self::Ensemble(first, others) => {
+                first.prepare(size, augment)?;
+                others.iter().try_for_each(|other| other.prepare(size, augment))?;
+            }
         }
         Ok(())
     }
@@ -95,26 +152,64 @@ impl Detector {
         match self {
             Self::Burn(on_device) => on_device.take(pixels, n, size),
             Self::Compiled(..) => Ok(Input::Floats { values: scaled(pixels), size }),
+            Self::Ensemble(first, _) => first.take(batch),
         }
     }
 
-    /// Forward pass and decoding of boxes with an objectness above `min_objectness`.
-    pub(crate) fn run(&self, input: Input, min_objectness: f32, keep_logits: bool) -> Result<Answer> {
-        let parts = match (self, input) {
-            (Self::Burn(on_device), Input::Tensors(parts)) => on_device.forward(parts)?,
-            (Self::Compiled(detector, _), Input::Floats { values, size }) => {
-                vec![compiled(detector, &values, size)?]
+    /// Forward pass and decoding of boxes.
+    pub(crate) fn run(&self, input: &Input, look: Look) -> Result<Answer> {
+        if let Self::Ensemble(first, others) = self {
+            let mut answer = first.run(input, look)?;
+            for other in others {
+                let more = other.run(input, Look { keep_logits: false, ..look })?;
+                answer.append(more.predictions);
             }
-            _ => return Err(TrainError::Device("the input is for another kind of network".to_owned())),
-        };
+            return Ok(answer);
+        }
+        if !look.augment {
+            return self.answer(self.forward(input)?, None, look);
+        }
+        let (mut answer, stride) = (Answer::default(), self.max_stride());
+        for pass in PASSES {
+            let maps = self.forward(&input.as_seen_by(&pass, stride))?;
+            let mut seen = self.answer(maps, Some(&pass), look)?;
+            let width = input.width();
+            seen.predictions.par_iter_mut().for_each(|rows| pass.undo(rows, width));
+            if answer.logits.is_empty() {
+                // The first pass sees the images as they are, so its logits are theirs.
+                answer.logits = seen.logits;
+            }
+            answer.append(seen.predictions);
+        }
+        Ok(answer)
+    }
+
+    /// The logits of a batch, in parts.
+    fn forward(&self, input: &Input) -> Result<Vec<Vec<HostMap>>> {
+        match (self, input) {
+            (Self::Burn(on_device), Input::Tensors(parts)) => on_device.forward(parts.clone()),
+            (Self::Compiled(detector, _), Input::Floats { values, size }) => {
+                Ok(vec![compiled(detector, values, *size)?])
+            }
+            _ => Err(TrainError::Device("the input is for another kind of network".to_owned())),
+        }
+    }
+
+    /// Decodes the logits of a batch; `pass` says which rows count, if it is not all.
+    fn answer(&self, parts: Vec<Vec<HostMap>>, pass: Option<&Pass>, look: Look) -> Result<Answer> {
         let detect = self.architecture().detect();
         let images: Vec<(&[HostMap], usize)> = parts
             .iter()
             .flat_map(|maps| (0..n_images(maps)).map(move |image| (maps.as_slice(), image)))
             .collect();
-        let decode = |(maps, image): &(&[HostMap], usize)| decode_image(maps, *image, detect, min_objectness);
+        let decode = |(maps, image): &(&[HostMap], usize)| {
+            let maps: Vec<RawMap> = maps.iter().map(|map| map.image(*image)).collect();
+            let Some(pass) = pass else { return decode(&maps, detect, look.min_objectness) };
+            let n_rows = maps.iter().map(|map| map.height * map.width * detect.n_anchors()).sum();
+            decode_rows(&maps, detect, look.min_objectness, pass.rows(n_rows, maps.len()))
+        };
         let predictions = images.par_iter().map(decode).collect();
-        Ok(Answer { predictions, logits: if keep_logits { self.joined(parts) } else { Vec::new() } })
+        Ok(Answer { predictions, logits: if look.keep_logits { self.joined(parts) } else { Vec::new() } })
     }
 
     /// The logits of several parts of a batch, level by level, as tensors.
@@ -122,6 +217,7 @@ impl Detector {
         let device = match self {
             Self::Burn(on_device) => &on_device.device,
             Self::Compiled(_, device) => device,
+            Self::Ensemble(first, _) => return first.joined(parts),
         };
         let mut levels: Vec<Vec<Tensor<4>>> = Vec::new();
         for part in parts {
@@ -131,6 +227,41 @@ impl Detector {
             }
         }
         levels.into_iter().map(|parts| Tensor::cat(parts, 0)).collect()
+    }
+}
+
+impl Input {
+    fn as_seen_by(&self, pass: &Pass, stride: usize) -> Self {
+        match self {
+            Self::Tensors(parts) => {
+                Self::Tensors(parts.iter().map(|part| pass.of_tensor(part.clone(), stride)).collect())
+            }
+            Self::Floats { values, size } => {
+                let [_, padded] = pass.sizes(*size, stride);
+                Self::Floats { values: pass.of_floats(values, *size, stride), size: padded }
+            }
+        }
+    }
+
+    /// In pixels.
+    fn width(&self) -> usize {
+        match self {
+            Self::Tensors(parts) => parts.first().map_or(0, |part| part.dims()[3]),
+            Self::Floats { size, .. } => size[1],
+        }
+    }
+}
+
+impl Answer {
+    /// More rows of every image, behind those that are there.
+    fn append(&mut self, more: Vec<Predictions>) {
+        if self.predictions.is_empty() {
+            self.predictions = more;
+            return;
+        }
+        for (rows, more) in self.predictions.iter_mut().zip(more) {
+            rows.values.extend(more.values);
+        }
     }
 }
 
@@ -231,9 +362,4 @@ impl HostMap {
         let length = channels * height * width;
         RawMap { logits: &self.logits[image * length..(image + 1) * length], height, width }
     }
-}
-
-fn decode_image(maps: &[HostMap], image: usize, detect: &DetectSpec, min_objectness: f32) -> Predictions {
-    let maps: Vec<RawMap> = maps.iter().map(|map| map.image(image)).collect();
-    decode(&maps, detect, min_objectness)
 }

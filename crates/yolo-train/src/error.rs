@@ -20,6 +20,14 @@ pub enum TrainError {
         /// Classes of the data set.
         data: usize,
     },
+    /// Networks of an ensemble do not have the same classes.
+    #[error("the networks of an ensemble need the same classes; the first has {first}, another {other}")]
+    EnsembleClasses {
+        /// Classes of the first network.
+        first: usize,
+        /// Classes of another.
+        other: usize,
+    },
     /// Every image failed to decode.
     #[error("none of the {count} images could be decoded; the first: {first}")]
     NoImages {

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! [`validate`] is YOLOv5's `val.py` as a function, [`train::train`] its `train.py`; [`finetune::finetune`] picks the
-//! best of a pruned network, its re-estimated twin and every epoch of training. They print nothing; training
+//! best of a pruned network, its re-estimated twin and every epoch of training; [`detect`] finds objects in one image. They print nothing; training
 //! tells an [`train::Observer`]. [`coco_evaluation`] turns detections into COCO's twelve figures.
 //!
 //! ```
@@ -28,6 +28,7 @@
 pub mod batch_norm;
 pub mod calibration;
 mod coco;
+mod detect;
 mod detector;
 pub mod distill;
 pub mod ema;
@@ -46,7 +47,11 @@ pub mod train;
 mod validate;
 
 pub use coco::{CocoTask, coco_evaluation};
+pub use detect::{DetectOptions, Detected, detect};
 pub use detector::{Compile, Detector};
 pub use error::{Result, TrainError};
 pub use tensor::images;
-pub use validate::{ImageDetections, SkippedImage, SpeedMs, Validation, ValidationOptions, validate};
+pub use validate::{
+    ImageDetections, SeenBatch, SkippedImage, SpeedMs, Validation, ValidationOptions, validate,
+    validate_watched,
+};

@@ -10,9 +10,9 @@ use yolo_data::loader::{Batch, Loader, LoaderOptions};
 use yolo_data::metrics::{ConfusionMatrix, LabelledBox, NativeMetrics, NativeReport, ScoredBox};
 use yolo_data::rect::{BatchOptions, plan_batches};
 use yolo_data::train_loader::Target;
-use yolo_model::{Architecture, Detection, NmsOptions, nms};
+use yolo_model::{Detection, NmsOptions, Predictions, nms};
 
-use crate::detector::{Answer, Detector};
+use crate::detector::{Answer, Detector, Look};
 use crate::error::{Result, TrainError};
 use crate::loss::{DetectionLoss, LossItems};
 
@@ -33,13 +33,27 @@ pub struct ValidationOptions {
     pub single_class: bool,
     /// Measures the loss as well.
     pub loss: Option<DetectionLoss>,
+    /// Test-time augmentation: images are also looked at smaller and mirrored. Twice to three times as slow.
+    pub augment: bool,
+    /// Labels join the detections, with a score of 1, before suppression. The figures are then flattered; it is for
+    /// labels that a network completes.
+    pub hybrid: bool,
 }
 
 impl ValidationOptions {
     /// What `val.py` does by default.
     pub fn new(image_size: usize) -> Self {
-        let nms = NmsOptions::validation();
-        Self { batch_size: 32, image_size, rect: true, nms, workers: 2, single_class: false, loss: None }
+        Self {
+            batch_size: 32,
+            image_size,
+            rect: true,
+            nms: NmsOptions::validation(),
+            workers: 2,
+            single_class: false,
+            loss: None,
+            augment: false,
+            hybrid: false,
+        }
     }
 }
 
@@ -95,6 +109,16 @@ pub struct SpeedMs {
     pub shape: [usize; 4],
 }
 
+/// A batch that was measured, while its pixels are at hand.
+pub struct SeenBatch<'a> {
+    /// Position among the batches, from 0.
+    pub index: usize,
+    /// Its pixels, and where each image lies in them.
+    pub batch: &'a Batch,
+    /// Detections of every sample of the batch, best first, in pixels of the network's input.
+    pub detections: &'a [Vec<ScoredBox>],
+}
+
 /// Measures `detector` on `dataset`. `progress` hears the number of images done after every batch.
 ///
 /// # Errors
@@ -104,9 +128,23 @@ pub fn validate(
     detector: &Detector,
     dataset: &Dataset,
     options: &ValidationOptions,
-    mut progress: impl FnMut(usize),
+    progress: impl FnMut(usize),
 ) -> Result<Validation> {
-    check(detector.architecture(), dataset, options)?;
+    validate_watched(detector, dataset, options, progress, |_| {})
+}
+
+/// [`validate`] with a look at every batch, which does not count as its time.
+///
+/// # Errors
+/// As [`validate`].
+pub fn validate_watched(
+    detector: &Detector,
+    dataset: &Dataset,
+    options: &ValidationOptions,
+    mut progress: impl FnMut(usize),
+    mut watch: impl FnMut(&SeenBatch),
+) -> Result<Validation> {
+    check(detector, dataset, options)?;
     let mut native = NativeMetrics::new();
     let num_classes = if options.single_class { 1 } else { dataset.class_names.len() };
     let mut confusion = ConfusionMatrix::new(num_classes);
@@ -114,7 +152,8 @@ pub fn validate(
     let mut instances = 0;
     let mut clock = Clock::default();
     let mut losses = (0, LossItems::default());
-    let mut loader = batches(detector.architecture(), dataset, options);
+    let mut loader = batches(detector, dataset, options);
+    let mut index = 0;
     while let Some(batch) = loader.next() {
         let batch = batch?;
         skipped.extend(
@@ -125,6 +164,8 @@ pub fn validate(
         if let Some(items) = found.loss {
             losses = (losses.0 + 1, losses.1.running_mean(losses.0, items));
         }
+        watch(&SeenBatch { index, batch: &batch, detections: &found.boxes });
+        index += 1;
         for (sample, found) in batch.samples.iter().zip(found.boxes) {
             let found: Vec<ScoredBox> = found
                 .into_iter()
@@ -156,12 +197,12 @@ pub fn validate(
     })
 }
 
-fn check(model: &Architecture, dataset: &Dataset, options: &ValidationOptions) -> Result<()> {
-    let (model_classes, data_classes) = (model.num_classes(), dataset.class_names.len());
+fn check(detector: &Detector, dataset: &Dataset, options: &ValidationOptions) -> Result<()> {
+    let (model_classes, data_classes) = (detector.architecture().num_classes(), dataset.class_names.len());
     if model_classes != data_classes && !options.single_class {
         return Err(TrainError::Classes { model: model_classes, data: data_classes });
     }
-    let (size, stride) = (options.image_size, model.max_stride());
+    let (size, stride) = (options.image_size, detector.max_stride());
     if size == 0 || !size.is_multiple_of(stride) {
         return Err(TrainError::ImageSize { size, stride });
     }
@@ -169,7 +210,7 @@ fn check(model: &Architecture, dataset: &Dataset, options: &ValidationOptions) -
 }
 
 /// The batches of the data set, decoded and scaled in the background.
-fn batches(model: &Architecture, dataset: &Dataset, options: &ValidationOptions) -> Loader {
+fn batches(detector: &Detector, dataset: &Dataset, options: &ValidationOptions) -> Loader {
     let sizes: Vec<(u32, u32)> = dataset.items.iter().map(|item| (item.width, item.height)).collect();
     let image_size = options.image_size as u32;
     let plans = plan_batches(
@@ -177,7 +218,7 @@ fn batches(model: &Architecture, dataset: &Dataset, options: &ValidationOptions)
         &BatchOptions {
             image_size,
             batch_size: options.batch_size,
-            stride: model.max_stride() as u32,
+            stride: detector.max_stride() as u32,
             pad: if options.rect { 0.5 } else { 0.0 },
             rect: options.rect,
         },
@@ -204,22 +245,48 @@ fn detect_batch(
     if batch.samples.is_empty() {
         return Ok(Found::default());
     }
-    detector.prepare([batch.height, batch.width])?;
+    detector.prepare([batch.height, batch.width], options.augment)?;
     let start = Instant::now();
     let input = detector.take(batch)?;
     clock.preprocess += start.elapsed();
 
     let start = Instant::now();
-    let Answer { predictions, logits } =
-        detector.run(input, options.nms.score_threshold, options.loss.is_some())?;
+    let look = Look {
+        min_objectness: options.nms.score_threshold,
+        keep_logits: options.loss.is_some(),
+        augment: options.augment,
+    };
+    let Answer { mut predictions, logits } = detector.run(&input, look)?;
     clock.inference += start.elapsed();
 
+    if options.hybrid {
+        add_labels(&mut predictions, batch, dataset, options);
+    }
     let start = Instant::now();
     let boxes = predictions.par_iter().map(|p| scored(nms(p, &options.nms), options)).collect();
     clock.nms += start.elapsed();
     let loss = options.loss.as_ref();
     let loss = loss.map(|loss| loss.forward(&logits, &targets(batch, dataset, options))).transpose()?;
     Ok(Found { boxes, loss: loss.map(|loss| loss.items) })
+}
+
+/// Appends the labels of every image as rows of certain boxes.
+fn add_labels(
+    predictions: &mut [Predictions],
+    batch: &Batch,
+    dataset: &Dataset,
+    options: &ValidationOptions,
+) {
+    for target in targets(batch, dataset, options) {
+        let (bbox, rows) = (target.bbox_norm, &mut predictions[target.image]);
+        let (width, height) = (batch.width as f32, batch.height as f32);
+        let mut row = vec![0.0; rows.n_outputs];
+        row[..5].copy_from_slice(&[bbox.cx * width, bbox.cy * height, bbox.w * width, bbox.h * height, 1.0]);
+        if let Some(score) = row.get_mut(5 + target.class as usize) {
+            *score = 1.0;
+        }
+        rows.values.extend(row);
+    }
 }
 
 /// The objects of a batch, as the loss takes them.

@@ -1,46 +1,47 @@
 //! `val`: YOLOv5's `val.py`, with the tutorial's pruning as a flag.
 
-use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+mod files;
+mod networks;
+mod study;
 
 use anyhow::{Context, Result};
-use burn::tensor::Device;
-use yolo_data::coco::{Detection, ImageId, Summary, write_results};
-use yolo_data::dataset::{Dataset, Split};
-use yolo_model::{Checkpoint, NmsOptions};
-use yolo_prune::{Sparsity, apply};
-use yolo_train::{Validation, ValidationOptions};
+use serde::Serialize;
+use yolo_data::coco::{Detection, ImageId, Summary};
+use yolo_data::dataset::Split;
+use yolo_model::NmsOptions;
+use yolo_train::{SeenBatch, Validation, ValidationOptions};
 
-use super::info::summary_line;
-use super::prune::pruning_line;
-use crate::args::{SelectionArgs, TaskArg, ValArgs};
+use crate::args::{TaskArg, ValArgs};
 use crate::console::Output;
 use crate::device::{Backend, DeviceName};
-use crate::measure::{CocoWishes, Measurement, Yardstick, check_classes, open_split};
-use crate::resolve::{Weights, data_config};
-use crate::results::{ModelFigures, Results};
+use crate::json_layout::pretty;
+use crate::measure::{CocoWishes, Measurement, Yardstick, open_split};
+use crate::plots::{BatchSheets, write_plots};
+use crate::resolve::data_config;
+use crate::results::{Results, SCHEMA};
 use crate::run_dir::RunDir;
-use crate::selection::{self, Planned, plan_pruning};
-use crate::verdict::before_measuring;
-use crate::{device, labels_txt, table};
+use crate::{device, table};
+use networks::Networks;
 
 /// Most classes for which the table has a line each without `--verbose`.
 const SHOWN_CLASSES: usize = 50;
 
-/// Validates a checkpoint on a data set and writes `results.json`.
+/// Validates checkpoints on a data set and writes `results.json`.
 pub(crate) fn run(args: &ValArgs) -> Result<()> {
     let backend = Backend::parse(&args.device, args.no_cache)?.with_half(args.half)?;
     warn_about_flags(args);
     let output = Output::new(args.json);
-    let weights = Weights::load(&args.weights, args.offline)?;
-    let network = network(args, &weights, &backend.device, &output)?;
+    let is_ensemble = !matches!(args.task, TaskArg::Speed | TaskArg::Study);
+    let groups = args.weights.chunks(if is_ensemble { args.weights.len().max(1) } else { 1 });
+    let groups = groups.map(|files| Networks::load(args, files, &backend, &output));
+    let groups = groups.collect::<Result<Vec<_>>>()?;
     let split = match args.task {
         TaskArg::Train => Split::Train,
-        TaskArg::Val | TaskArg::Speed => Split::Val,
+        TaskArg::Val | TaskArg::Speed | TaskArg::Study => Split::Val,
         TaskArg::Test => Split::Test,
     };
     let dataset = open_split(&data_config(&args.data)?, split, args.no_cache)?;
-    check_classes(&weights.checkpoint, &weights.path, &dataset, &args.data, args.single_cls)?;
+    groups.iter().try_for_each(|networks| networks.check_classes(args, &dataset))?;
     let wishes = CocoWishes {
         annotations: args.annotations.as_deref(),
         save_json: args.save_json,
@@ -48,32 +49,12 @@ pub(crate) fn run(args: &ValArgs) -> Result<()> {
     };
     let yardstick = Yardstick::new(dataset, &wishes)?;
     let run = RunDir::create(&args.project, &args.name, args.exist_ok)?;
-
-    let options = validation_options(args, &network);
-    let Measurement { validation, results, coco, .. } = yardstick
-        .measure(&network, &backend, &options)
-        .with_context(|| weights.path.display().to_string())?;
-    let names = class_names(&network, args);
-    let every_class = args.verbose || names.len() < SHOWN_CLASSES;
-    for line in table::class_table(&validation, &names, every_class && names.len() > 1) {
-        output.line(line)?;
+    let session = Session { args, backend, output, yardstick, run };
+    match (args.task, groups.as_slice()) {
+        (TaskArg::Study, groups) => study::run(&session, groups),
+        (_, [networks]) => session.validate(networks),
+        (_, groups) => session.speed(groups),
     }
-    output.line(table::speed_line(&validation.speed))?;
-
-    for line in coco.iter().flat_map(Summary::lines) {
-        output.line(line)?;
-    }
-    save(args, &run, &weights.path, &yardstick.dataset, &validation, &results)?;
-    let model = ModelFigures::of(&network, &weights.path, weights.file_bytes)?;
-    let figures = Results::new(model, &validation, &names, options.image_size, coco);
-    run.write("results.json", serde_json::to_string_pretty(&figures)?.as_bytes())?;
-    if args.prune.is_some() {
-        for line in before_measuring(&weights.checkpoint, &figures.model) {
-            output.line(line)?;
-        }
-    }
-    output.line(format!("Results saved to {}", run.path().display()))?;
-    output.json(&figures)
 }
 
 fn warn_about_flags(args: &ValArgs) {
@@ -86,43 +67,134 @@ fn warn_about_flags(args: &ValArgs) {
     if args.half && DeviceName::parse(&args.device) == Ok(DeviceName::Cpu) {
         tracing::warn!("--half has no effect on --device cpu: computing in f32");
     }
-}
-
-/// The network that is measured: fused, and pruned where asked.
-fn network(args: &ValArgs, weights: &Weights, device: &Device, output: &Output) -> Result<Checkpoint> {
-    let fused = weights.checkpoint.fuse()?;
-    output.line(summary_line(&fused))?;
-    let Some(amount) = args.prune else { return Ok(fused) };
-    let flags = SelectionArgs {
-        method: args.prune_method,
-        exclude: args.exclude.clone(),
-        calibration: args.calibration.clone(),
-        ..SelectionArgs::default()
-    };
-    let options = selection::options(&flags, selection::amount(Some(amount), None)?);
-    let dense = &weights.checkpoint;
-    let images = selection::images(&flags, &options, dense, args.imgsz as usize)?;
-    let Planned { dense, plan } = plan_pruning(dense, &options, false, images.as_ref(), device)
-        .with_context(|| weights.path.display().to_string())?;
-    let pruned = apply(&dense, &plan)?.fuse()?;
-    output.line(pruning_line(&plan, &Sparsity::of(&pruned)?))?;
-    for skipped in &plan.skipped {
-        tracing::info!("{} was not pruned: {}", skipped.tensor, skipped.reason);
+    if args.save_hybrid {
+        tracing::warn!("--save-hybrid counts the labels as detections, so all figures are too good");
     }
-    Ok(pruned)
+    if args.save_conf && !args.save_txt && !args.save_hybrid {
+        tracing::warn!("--save-conf has no effect without --save-txt");
+    }
+    if !args.study_sizes.is_empty() && args.task != TaskArg::Study {
+        tracing::warn!("--study-sizes has no effect without --task study");
+    }
 }
 
-fn validation_options(args: &ValArgs, network: &Checkpoint) -> ValidationOptions {
-    let stride = network.architecture.max_stride();
-    let image_size = (args.imgsz as usize).next_multiple_of(stride);
-    if image_size != args.imgsz as usize {
-        tracing::warn!("--imgsz {} is not a multiple of the stride {stride}: using {image_size}", args.imgsz);
+/// What all measurements of a call share.
+struct Session<'a> {
+    args: &'a ValArgs,
+    backend: Backend,
+    output: Output,
+    yardstick: Yardstick,
+    run: RunDir,
+}
+
+/// What a measurement found, after it was printed.
+struct Measured {
+    validation: Validation,
+    /// Detections in COCO's format, where they are needed.
+    detections: Vec<(ImageId, Detection)>,
+    figures: Results,
+}
+
+/// The figures of networks that were measured one after the other.
+#[derive(Serialize)]
+struct Runs {
+    schema: u32,
+    runs: Vec<Results>,
+}
+
+impl Session<'_> {
+    /// Measures one network, or several as one, and writes all that was asked for.
+    fn validate(&self, networks: &Networks) -> Result<()> {
+        let args = self.args;
+        let names = networks.class_names(args);
+        let has_plots = !args.no_plots && args.task != TaskArg::Speed;
+        let mut sheets = BatchSheets::new(&self.yardstick.dataset, &names, args.single_cls);
+        let mut drawn = Ok(());
+        let watch = |seen: &SeenBatch| {
+            if has_plots && drawn.is_ok() {
+                drawn = sheets.add(seen);
+            }
+        };
+        let options = options(args, networks.max_stride(), args.imgsz);
+        let Measured { validation, detections, figures } = self.measure(networks, &options, watch)?;
+        drawn?;
+        if has_plots {
+            sheets.write(&self.run)?;
+            write_plots(&self.run, &validation, &names)?;
+        }
+        if args.save_txt || args.save_hybrid {
+            files::save_txt(&self.run, &self.yardstick.dataset, &validation, args.save_conf)?;
+        }
+        if args.save_json || (is_coco_yaml(args) && !detections.is_empty()) {
+            files::save_json(&self.run, &networks.stem(), &detections)?;
+        }
+        self.run.write("results.json", pretty(&figures)?.as_bytes())?;
+        for line in networks.advice(args, &figures.model) {
+            self.output.line(line)?;
+        }
+        self.output.line(format!("Results saved to {}", self.run.path().display()))?;
+        self.output.json(&figures)
+    }
+
+    /// Measures each network on its own.
+    fn speed(&self, groups: &[Networks]) -> Result<()> {
+        let mut runs = Vec::new();
+        for networks in groups {
+            self.output.line(format!("{}:", networks.name()))?;
+            let options = options(self.args, networks.max_stride(), self.args.imgsz);
+            runs.push(self.measure(networks, &options, |_| {})?.figures);
+        }
+        let runs = Runs { schema: SCHEMA, runs };
+        self.run.write("results.json", pretty(&runs)?.as_bytes())?;
+        self.output.line(format!("Results saved to {}", self.run.path().display()))?;
+        self.output.json(&runs)
+    }
+
+    /// Measures, and prints the tables.
+    fn measure(
+        &self,
+        networks: &Networks,
+        options: &ValidationOptions,
+        watch: impl FnMut(&SeenBatch),
+    ) -> Result<Measured> {
+        let args = self.args;
+        let detector = networks.detector(&self.backend)?;
+        let Measurement { validation, results: detections, coco, .. } = self
+            .yardstick
+            .measure_detector(&detector, &self.backend, options, watch)
+            .with_context(|| networks.name())?;
+        let names = networks.class_names(args);
+        let every_class = args.verbose || names.len() < SHOWN_CLASSES;
+        for line in table::class_table(&validation, &names, every_class && names.len() > 1) {
+            self.output.line(line)?;
+        }
+        self.output.line(table::speed_line(&validation.speed))?;
+        for line in coco.iter().flat_map(Summary::lines) {
+            self.output.line(line)?;
+        }
+        let model = networks.figures()?;
+        let figures = Results::new(model, &validation, &names, options.image_size, coco)
+            .with_confusion(&validation.confusion, &names);
+        Ok(Measured { validation, detections, figures })
+    }
+}
+
+/// Whether YOLOv5 would write the detections in COCO's format without being asked.
+fn is_coco_yaml(args: &ValArgs) -> bool {
+    let name = args.data.to_string_lossy();
+    !args.single_cls && args.task != TaskArg::Speed && (name.ends_with("coco.yaml") || name == "coco")
+}
+
+/// How to validate at `asked` pixels a network of this largest stride.
+fn options(args: &ValArgs, stride: usize, asked: u32) -> ValidationOptions {
+    let image_size = (asked as usize).next_multiple_of(stride);
+    if image_size != asked as usize {
+        tracing::warn!("--imgsz {asked} is not a multiple of the stride {stride}: using {image_size}");
     }
     let speed = args.task == TaskArg::Speed;
     let (conf, iou) = if speed { (0.25, 0.45) } else { (args.conf_thres, args.iou_thres) };
     ValidationOptions {
         batch_size: args.batch_size as usize,
-        image_size,
         rect: !speed,
         nms: NmsOptions {
             score_threshold: conf as f32,
@@ -133,50 +205,8 @@ fn validation_options(args: &ValArgs, network: &Checkpoint) -> ValidationOptions
         },
         workers: device::loader_threads(args.workers),
         single_class: args.single_cls,
-        loss: None,
+        augment: args.augment,
+        hybrid: args.save_hybrid,
+        ..ValidationOptions::new(image_size)
     }
-}
-
-fn class_names(network: &Checkpoint, args: &ValArgs) -> Vec<String> {
-    if args.single_cls { vec!["item".to_owned()] } else { network.class_names.clone() }
-}
-
-/// The files that were asked for.
-fn save(
-    args: &ValArgs,
-    run: &RunDir,
-    weights: &Path,
-    dataset: &Dataset,
-    validation: &Validation,
-    results: &[(ImageId, Detection)],
-) -> Result<()> {
-    if args.save_txt {
-        save_txt(run, dataset, validation, args.save_conf)?;
-    }
-    if args.save_json {
-        let stem = weights.file_stem().unwrap_or_default().to_string_lossy();
-        let path: PathBuf = run.path().join(format!("{stem}_predictions.json"));
-        write_results(&path, results)?;
-        tracing::info!("{} detections in {}", results.len(), path.display());
-    }
-    Ok(())
-}
-
-/// A label file per image. Images of the same name in several folders share one file; the last stays.
-fn save_txt(run: &RunDir, dataset: &Dataset, validation: &Validation, with_score: bool) -> Result<()> {
-    let mut written: HashMap<String, &Path> = HashMap::new();
-    for image in &validation.detections {
-        let item = &dataset.items[image.item_idx];
-        let stem = item.image.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let text = labels_txt::lines(&image.detections, item, with_score);
-        run.write(&format!("labels/{stem}.txt"), text.as_bytes())?;
-        if let Some(other) = written.insert(stem.clone(), &item.image) {
-            tracing::warn!(
-                "{} and {} have the same name, so labels/{stem}.txt holds the detections of the former only",
-                item.image.display(),
-                other.display()
-            );
-        }
-    }
-    Ok(())
 }

@@ -23,7 +23,7 @@ impl<'a> Load<'a> {
     /// The load of `command`, where its flags tell it.
     pub(super) fn of(command: &'a Command) -> Option<Self> {
         let (device, weights, batch_size, image_size, trains) = match command {
-            Command::Val(args) => (&args.device, &args.weights, args.batch_size, args.imgsz, false),
+            Command::Val(args) => (&args.device, args.weights.first()?, args.batch_size, args.imgsz, false),
             Command::Sweep(args) => {
                 (&args.device, &args.weights, args.batch_size, args.imgsz.unwrap_or(640), false)
             }

@@ -192,7 +192,7 @@ fn round_step(step: f64) -> f64 {
 }
 
 /// As many decimals as tell the ticks apart.
-fn tick_labels(ticks: &[f64]) -> Vec<String> {
+pub(crate) fn tick_labels(ticks: &[f64]) -> Vec<String> {
     let step = ticks.windows(2).map(|pair| pair[1] - pair[0]).fold(f64::INFINITY, f64::min);
     let decimals =
         if step.is_finite() && step > 0.0 { (-step.log10() - 1e-6).ceil().clamp(0.0, 6.0) } else { 0.0 };

@@ -1,0 +1,115 @@
+//! What can be typed after `detect`.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+/// How boxes are written in text files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum SaveFormatArg {
+    /// Centre x, centre y, width, height: YOLO's labels.
+    #[value(name = "0", alias = "xywh")]
+    Xywh,
+    /// Left, top, right, bottom.
+    #[value(name = "1", alias = "xyxy")]
+    Xyxy,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  yolo-cli detect                                                # on drawn shapes that come with the program
+  yolo-cli detect --weights yolov5s --source bus.jpg             # downloads the weights
+  yolo-cli detect --weights pruned.safetensors --source photos/ --classes person dog --save-crop
+  yolo-cli detect --weights best.pt --source 'photos/*.png' --save-txt --save-conf --nosave
+  yolo-cli detect --weights best.pt --source clip.mp4 --vid-stride 2
+  yolo-cli detect --weights best.pt --source rtsp://camera/1     # until Ctrl-C; 0 is the first webcam
+  yolo-cli detect --weights best.pt --source photos/ --json > found.json
+
+Images are jpg, png, bmp, webp and tif; they are written in the format they came in. Videos and streams are read and
+written by ffmpeg, which has to be installed.")]
+pub(crate) struct DetectArgs {
+    /// Checkpoint (.pt or .safetensors), or the name of a released one [default: yolov5s; the example's for the example].
+    #[arg(long)]
+    pub(crate) weights: Option<PathBuf>,
+    /// Image, video, folder, 'pattern*.jpg', list file (.txt), stream (rtsp://…), number of a webcam, or demo
+    /// [default: data/images, or the example where neither it nor --weights is there].
+    #[arg(long)]
+    pub(crate) source: Option<String>,
+    /// Data set yaml whose class names are shown instead of those in the checkpoint.
+    #[arg(long)]
+    pub(crate) data: Option<PathBuf>,
+    /// Long side of the images in pixels, or height and width.
+    #[arg(long, visible_aliases = ["img", "img-size"], num_args = 1..=2, default_value = "640",
+        value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(32..=8192))]
+    pub(crate) imgsz: Vec<u32>,
+    /// Pad images to the whole of --imgsz instead of as little as the network's strides allow.
+    #[arg(long)]
+    pub(crate) square: bool,
+    /// Detections need a score above this.
+    #[arg(long, visible_alias = "conf", default_value_t = 0.25, value_parser = super::unit)]
+    pub(crate) conf_thres: f64,
+    /// Overlap above which the weaker of two boxes goes.
+    #[arg(long, visible_alias = "iou", default_value_t = 0.45, value_parser = super::unit)]
+    pub(crate) iou_thres: f64,
+    /// Detections per image at most.
+    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=30000))]
+    pub(crate) max_det: u32,
+    /// Where to compute: cpu, flex (Burn's own back end for it), cuda:0, tch, tch:cuda:0.
+    #[arg(long, default_value = "cpu")]
+    pub(crate) device: String,
+    /// Only these classes, by number or name.
+    #[arg(long, num_args = 1.., value_name = "CLASS")]
+    pub(crate) classes: Vec<String>,
+    /// Boxes of different classes suppress each other.
+    #[arg(long)]
+    pub(crate) agnostic_nms: bool,
+    /// Write the detections of each image to labels/*.txt.
+    #[arg(long)]
+    pub(crate) save_txt: bool,
+    /// How --save-txt writes boxes, as fractions of the image.
+    #[arg(long, value_enum, default_value = "0", requires = "save_txt")]
+    pub(crate) save_format: SaveFormatArg,
+    /// Add the score to --save-txt lines.
+    #[arg(long)]
+    pub(crate) save_conf: bool,
+    /// Cut every detection out, into crops/CLASS/*.jpg.
+    #[arg(long)]
+    pub(crate) save_crop: bool,
+    /// Write all detections to predictions.csv.
+    #[arg(long)]
+    pub(crate) save_csv: bool,
+    /// Do not write images and videos with boxes.
+    #[arg(long)]
+    pub(crate) nosave: bool,
+    /// Pixels across the lines of boxes [default: 3, more on large images].
+    #[arg(long, value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(1..=100))]
+    pub(crate) line_thickness: Option<u32>,
+    /// Draw boxes without labels.
+    #[arg(long)]
+    pub(crate) hide_labels: bool,
+    /// Labels without scores.
+    #[arg(long)]
+    pub(crate) hide_conf: bool,
+    /// Look at every n-th frame of videos; what is written has the frames that were looked at.
+    #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10000))]
+    pub(crate) vid_stride: u32,
+    /// Compute in half precision (fp16): GPUs, tch and flex; slow on a processor.
+    #[arg(long)]
+    pub(crate) half: bool,
+    /// Never download weights.
+    #[arg(long)]
+    pub(crate) offline: bool,
+    /// Folder of the runs.
+    #[arg(long, default_value = "runs/detect")]
+    pub(crate) project: PathBuf,
+    /// Name of this run; numbered when it exists: exp, exp2, …
+    #[arg(long, default_value = "exp", value_parser = super::run_name)]
+    pub(crate) name: String,
+    /// Write into an existing run.
+    #[arg(long)]
+    pub(crate) exist_ok: bool,
+    /// Print all detections as JSON, alone, on stdout.
+    #[arg(long)]
+    pub(crate) json: bool,
+}

@@ -1,0 +1,123 @@
+//! The flags of `val`.
+
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use super::{MethodArg, run_name, unit};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum TaskArg {
+    Train,
+    Val,
+    Test,
+    /// Times at conf 0.25, IoU 0.45, square images; each of several weights on its own.
+    Speed,
+    /// mAP and time at many image sizes, of each of several weights.
+    Study,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  yolo-cli val --weights yolov5n.pt --data coco.yaml --iou-thres 0.65
+  yolo-cli val --weights yolov5n.pt --data coco.yaml --prune 0.3         # the tutorial's edit of val.py
+  yolo-cli val --weights yolov5n.pt --data coco.yaml --augment           # look three times at every image
+  yolo-cli val --weights a.pt b.pt --data coco.yaml                      # an ensemble
+  yolo-cli val --weights yolov5n.pt yolov5s.pt --data coco.yaml --task study --iou-thres 0.7
+  yolo-cli val --weights best.pt --data mine.yaml --task test --json > test.json")]
+pub(crate) struct ValArgs {
+    /// Checkpoint (.pt or .safetensors), or the name of a released one: yolov5n, yolov5s, … Several run as an ensemble.
+    #[arg(long, num_args = 1.., default_value = "yolov5s.pt")]
+    pub(crate) weights: Vec<PathBuf>,
+    /// Data set yaml, or a known name: coco, coco128, demo.
+    #[arg(long, default_value = "coco128.yaml")]
+    pub(crate) data: PathBuf,
+    /// Images per batch.
+    #[arg(long, visible_alias = "batch", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    pub(crate) batch_size: u32,
+    /// Long side of the images in pixels.
+    #[arg(long, visible_aliases = ["img", "img-size"], default_value_t = 640, value_parser = clap::value_parser!(u32).range(32..=8192))]
+    pub(crate) imgsz: u32,
+    /// Detections need a score above this.
+    #[arg(long, visible_alias = "conf", default_value_t = 0.001, value_parser = unit)]
+    pub(crate) conf_thres: f64,
+    /// Overlap above which the weaker of two boxes goes.
+    #[arg(long, visible_alias = "iou", default_value_t = 0.6, value_parser = unit)]
+    pub(crate) iou_thres: f64,
+    /// Detections per image at most.
+    #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=30000))]
+    pub(crate) max_det: u32,
+    /// Which split of the data set, or `speed`, or `study`.
+    #[arg(long, value_enum, default_value = "val")]
+    pub(crate) task: TaskArg,
+    /// Image sizes of --task study [default: 256 384 … 1536].
+    #[arg(long, value_name = "PIXELS", num_args = 1.., value_delimiter = ',', value_parser = clap::value_parser!(u32).range(32..=8192))]
+    pub(crate) study_sizes: Vec<u32>,
+    /// Where to compute: cpu, flex (Burn's own back end for it), cuda:0, tch, tch:cuda:0.
+    #[arg(long, default_value = "cpu")]
+    pub(crate) device: String,
+    /// Threads that decode images [default: one per core, at most 8].
+    #[arg(long)]
+    pub(crate) workers: Option<usize>,
+    /// Treat all classes as one.
+    #[arg(long)]
+    pub(crate) single_cls: bool,
+    /// Look at every image three times: as it is, smaller and mirrored, and smaller still. More mAP for twice the time.
+    #[arg(long)]
+    pub(crate) augment: bool,
+    /// Show every class in the table.
+    #[arg(long)]
+    pub(crate) verbose: bool,
+    /// Write the detections of each image to labels/*.txt.
+    #[arg(long)]
+    pub(crate) save_txt: bool,
+    /// Let the labels join the detections in --save-txt files, which it implies. The figures are flattered then.
+    #[arg(long)]
+    pub(crate) save_hybrid: bool,
+    /// Add the score to --save-txt lines.
+    #[arg(long)]
+    pub(crate) save_conf: bool,
+    /// Write the detections in COCO's results format.
+    #[arg(long)]
+    pub(crate) save_json: bool,
+    /// Draw no curves, no confusion matrix and no images with boxes.
+    #[arg(long)]
+    pub(crate) no_plots: bool,
+    /// Compute in half precision (fp16): GPUs, tch and flex; slow on a processor.
+    #[arg(long)]
+    pub(crate) half: bool,
+    /// Prune this fraction of the fused network's convolution weights first.
+    #[arg(long, value_name = "AMOUNT", value_parser = unit)]
+    pub(crate) prune: Option<f64>,
+    /// Which weights go.
+    #[arg(long, value_enum, requires = "prune")]
+    pub(crate) prune_method: Option<MethodArg>,
+    /// Convolutions to leave alone, by name: model.24 (with all below it), '*.cv1'. Repeatable.
+    #[arg(long, value_name = "PATTERN", requires = "prune")]
+    pub(crate) exclude: Vec<String>,
+    /// Images for methods that look at some; no labels are read.
+    #[arg(long, value_name = "IMAGE_DIR", requires = "prune")]
+    pub(crate) calibration: Option<PathBuf>,
+    /// COCO annotations, where they are not at annotations/instances_SPLIT.json.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) annotations: Option<PathBuf>,
+    /// Never download weights.
+    #[arg(long)]
+    pub(crate) offline: bool,
+    /// Read every label again instead of using the cache.
+    #[arg(long)]
+    pub(crate) no_cache: bool,
+    /// Folder of the runs.
+    #[arg(long, default_value = "runs/val")]
+    pub(crate) project: PathBuf,
+    /// Name of this run; numbered when it exists: exp, exp2, …
+    #[arg(long, default_value = "exp", value_parser = run_name)]
+    pub(crate) name: String,
+    /// Write into an existing run.
+    #[arg(long)]
+    pub(crate) exist_ok: bool,
+    /// Print results.json, alone, on stdout.
+    #[arg(long)]
+    pub(crate) json: bool,
+}

@@ -1,0 +1,7 @@
+//! The parts of `detect`: what it looks at, what it says, what it writes, and videos.
+
+pub(crate) mod account;
+pub(crate) mod ffmpeg;
+pub(crate) mod live;
+pub(crate) mod output;
+pub(crate) mod sources;

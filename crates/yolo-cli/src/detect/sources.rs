@@ -1,0 +1,253 @@
+//! `--source` → images and videos, in order.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use yolo_data::dataset::list::IMAGE_EXTENSIONS;
+
+/// File name extensions taken as videos.
+const VIDEO_EXTENSIONS: [&str; 12] =
+    ["asf", "avi", "gif", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "ts", "webm", "wmv"];
+
+/// One thing to look at.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Source {
+    Image(PathBuf),
+    Video(Input),
+}
+
+/// What ffmpeg reads.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Input {
+    /// What messages call it.
+    pub(crate) name: String,
+    /// What files made from it are called, without extension.
+    pub(crate) stem: String,
+    /// ffmpeg's arguments that open it, up to and with `-i`.
+    pub(crate) args: Vec<OsString>,
+    /// Whether it goes on while we compute: then only the latest picture counts.
+    pub(crate) is_live: bool,
+}
+
+/// Everything that `source` means: images first, then videos.
+pub(crate) fn find(source: &str) -> Result<Vec<Source>> {
+    let mut found = if Path::new(source).is_dir() {
+        in_folder(Path::new(source))?
+    } else if is_file_with(source, &["txt"]) {
+        in_list(Path::new(source))?
+    } else if source.contains(['*', '?', '[']) && !Path::new(source).exists() {
+        matching(source)?
+    } else {
+        vec![single(source)?]
+    };
+    // Stable, so names stay in order.
+    found.sort_by_key(|source| matches!(source, Source::Video(_)));
+    Ok(found)
+}
+
+/// A file, a webcam or a stream.
+fn single(source: &str) -> Result<Source> {
+    if !source.is_empty() && source.bytes().all(|byte| byte.is_ascii_digit()) && !Path::new(source).exists() {
+        return webcam(source);
+    }
+    if let Some((scheme, rest)) = source.split_once("://") {
+        return stream(source, scheme, rest);
+    }
+    let path = Path::new(source);
+    if !path.exists() {
+        bail!("{source}: no such file or folder; check --source");
+    }
+    classified(path).with_context(|| {
+        format!("{source}: not an image or a video by its name ({}); check --source", extensions())
+    })
+}
+
+fn webcam(number: &str) -> Result<Source> {
+    let args = if cfg!(target_os = "linux") {
+        ["-f".to_owned(), "v4l2".to_owned(), "-i".to_owned(), format!("/dev/video{number}")]
+    } else if cfg!(target_os = "macos") {
+        ["-f".to_owned(), "avfoundation".to_owned(), "-i".to_owned(), number.to_owned()]
+    } else {
+        bail!("--source {number}: webcams by number are for Linux and macOS; name a stream or a file");
+    };
+    let (name, stem) = (format!("webcam {number}"), format!("webcam{number}"));
+    Ok(Source::Video(Input { name, stem, args: args.map(OsString::from).to_vec(), is_live: true }))
+}
+
+fn stream(url: &str, scheme: &str, rest: &str) -> Result<Source> {
+    let path = rest.split(['?', '#']).next().unwrap_or_default();
+    let file = Path::new(path);
+    if !["http", "https", "rtmp", "rtmps", "rtp", "rtsp", "rtsps", "tcp", "udp"].contains(&scheme) {
+        bail!("{url}: {scheme}:// is no stream that can be read; use rtsp, rtmp, http, tcp or udp");
+    }
+    if has_extension(file, &IMAGE_EXTENSIONS) {
+        bail!("{url}: images are read from files; download it first");
+    }
+    let letters = |c: char| if c.is_alphanumeric() || c == '-' || c == '.' { c } else { '_' };
+    let is_file = scheme.starts_with("http") && has_extension(file, &VIDEO_EXTENSIONS);
+    let stem = match file.file_stem().and_then(|stem| stem.to_str()) {
+        Some(stem) if is_file => stem.chars().map(letters).collect(),
+        _ => without_password(path).chars().map(letters).collect::<String>().trim_matches('_').to_owned(),
+    };
+    let name = format!("{scheme}://{}", without_password(rest));
+    let args = ["-i", url].map(OsString::from).to_vec();
+    Ok(Source::Video(Input { name, stem, args, is_live: !is_file }))
+}
+
+/// `user:password@host/path` without what nobody else should read.
+fn without_password(rest: &str) -> &str {
+    let host_end = rest.find('/').unwrap_or(rest.len());
+    rest[..host_end].rfind('@').map_or(rest, |at| &rest[at + 1..])
+}
+
+fn in_folder(folder: &Path) -> Result<Vec<Source>> {
+    let unreadable = || format!("{}: the folder cannot be read", folder.display());
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(folder).with_context(unreadable)? {
+        let entry = entry.with_context(unreadable)?;
+        if !entry.file_name().as_encoded_bytes().starts_with(b".") && entry.path().is_file() {
+            paths.push(entry.path());
+        }
+    }
+    paths.sort();
+    let found: Vec<Source> = paths.iter().filter_map(|path| classified(path)).collect();
+    if found.is_empty() {
+        bail!("{}: no image or video in this folder ({}); check --source", folder.display(), extensions());
+    }
+    Ok(found)
+}
+
+fn matching(pattern: &str) -> Result<Vec<Source>> {
+    let paths = glob::glob(pattern)
+        .with_context(|| format!("{pattern}: not a pattern of file names; check --source"))?;
+    // Folders on the way that may not be read are passed over, as the shell does.
+    let mut paths: Vec<PathBuf> = paths.flatten().filter(|path| path.is_file()).collect();
+    paths.sort();
+    let found: Vec<Source> = paths.iter().filter_map(|path| classified(path)).collect();
+    if found.is_empty() {
+        bail!("{pattern}: no image or video matches ({}); check --source", extensions());
+    }
+    Ok(found)
+}
+
+/// A file or stream per line. Paths are relative to the list's folder or to the current one.
+fn in_list(list: &Path) -> Result<Vec<Source>> {
+    let text = std::fs::read_to_string(list)
+        .with_context(|| format!("{}: cannot be read as text, one path per line", list.display()))?;
+    let mut found = Vec::new();
+    for (number, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let beside = list.parent().unwrap_or(Path::new("")).join(line);
+        let line = if beside.is_file() { beside.to_string_lossy().into_owned() } else { line.to_owned() };
+        match single(&line) {
+            Ok(source) => found.push(source),
+            Err(error) => tracing::warn!("{}:{}: left out: {error}", list.display(), number + 1),
+        }
+    }
+    if found.is_empty() {
+        bail!("{}: no line of it names an image or a video that is there; check --source", list.display());
+    }
+    Ok(found)
+}
+
+/// What a file is by its extension.
+fn classified(path: &Path) -> Option<Source> {
+    if has_extension(path, &IMAGE_EXTENSIONS) {
+        return Some(Source::Image(path.to_owned()));
+    }
+    if !has_extension(path, &VIDEO_EXTENSIONS) {
+        return None;
+    }
+    // With the scheme, a name with a colon in it is no stream and one with a dash no flag.
+    let mut file = OsString::from("file:");
+    file.push(path);
+    Some(Source::Video(Input {
+        name: path.display().to_string(),
+        stem: path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
+        args: vec!["-i".into(), file],
+        is_live: false,
+    }))
+}
+
+fn is_file_with(source: &str, extensions: &[&str]) -> bool {
+    Path::new(source).is_file() && has_extension(Path::new(source), extensions)
+}
+
+fn has_extension(path: &Path, extensions: &[&str]) -> bool {
+    let extension = path.extension().and_then(|extension| extension.to_str()).map(str::to_lowercase);
+    extension.is_some_and(|extension| extensions.contains(&extension.as_str()))
+}
+
+fn extensions() -> String {
+    format!("{}; {}", IMAGE_EXTENSIONS.join(", "), VIDEO_EXTENSIONS.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn names(source: &str, folder: &Path) -> Vec<String> {
+        let found = find(source).unwrap();
+        let prefix = format!("{}/", folder.display());
+        let name = |source: &Source| match source {
+            Source::Image(path) => path.display().to_string(),
+            Source::Video(input) => input.name.clone(),
+        };
+        found.iter().map(|source| name(source).trim_start_matches(&prefix).to_owned()).collect()
+    }
+
+    fn folder() -> tempfile::TempDir {
+        let temp = tempfile::tempdir().unwrap();
+        for name in ["b.jpg", "a.mp4", "c.PNG", "notes.md", ".hidden.jpg", "x/deep.jpg", "list.txt"] {
+            let path = temp.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, b"x").unwrap();
+        }
+        temp
+    }
+
+    #[test]
+    fn folders_give_their_images_and_then_their_videos() {
+        let temp = folder();
+        let at = |name: &str| temp.path().join(name).display().to_string();
+        assert_eq!(names(&at(""), temp.path()), ["b.jpg", "c.PNG", "a.mp4"]);
+        assert_eq!(names(&at("*.??g"), temp.path()), ["b.jpg"]);
+        assert_eq!(names(&at("**/*.jpg"), temp.path()), ["b.jpg", "x/deep.jpg"]);
+        assert!(find(&at("*.bmp")).unwrap_err().to_string().contains("matches"));
+        assert!(find(&at("notes.md")).unwrap_err().to_string().contains("not an image"));
+        assert!(find(&at("none.jpg")).unwrap_err().to_string().contains("no such file"));
+    }
+
+    #[test]
+    fn lists_name_files_beside_them_and_streams() {
+        let temp = folder();
+        let list = temp.path().join("list.txt");
+        std::fs::write(&list, "\u{feff}# two\nx/deep.jpg\n\nnone.jpg\nrtsp://camera/1\n").unwrap();
+        assert_eq!(names(list.to_str().unwrap(), temp.path()), ["x/deep.jpg", "rtsp://camera/1"]);
+        std::fs::write(&list, "none.jpg\n").unwrap();
+        assert!(find(list.to_str().unwrap()).unwrap_err().to_string().contains("no line"));
+    }
+
+    #[test]
+    fn streams_are_live_and_files_on_servers_are_not() {
+        let input = |source: &str| match find(source).unwrap().remove(0) {
+            Source::Video(input) => (input.name, input.stem, input.is_live),
+            Source::Image(_) => panic!("{source}"),
+        };
+        let camera = input("rtsp://me:secret@10.0.0.1:554/live/1");
+        assert_eq!(camera, ("rtsp://10.0.0.1:554/live/1".to_owned(), "10.0.0.1_554_live_1".to_owned(), true));
+        let file = input("https://host/a/clip.mp4?key=1");
+        assert_eq!((file.1.as_str(), file.2), ("clip", false));
+        assert!(find("http://host/a.jpg").unwrap_err().to_string().contains("download it"));
+        assert!(find("file:///etc/passwd").is_err());
+        if cfg!(target_os = "linux") {
+            assert_eq!(input("0"), ("webcam 0".to_owned(), "webcam0".to_owned(), true));
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! The first batches as the network saw them, once with their labels and once with what was found.
+
+use anyhow::Result;
+use yolo_data::Xyxy;
+use yolo_data::dataset::Dataset;
+use yolo_data::image::{Encoding, JPEG_QUALITY, RgbImage, encode};
+use yolo_data::loader::Batch;
+use yolo_draw::{BoxAnnotation, Mosaic, MosaicOptions};
+use yolo_train::SeenBatch;
+
+use crate::run_dir::RunDir;
+
+/// Batches that are drawn.
+const DRAWN: usize = 3;
+/// Detections are drawn if they are surer than this.
+const SURE: f32 = 0.25;
+
+/// Grids of images, encoded, until the run is over.
+pub(crate) struct BatchSheets<'a> {
+    dataset: &'a Dataset,
+    class_names: &'a [String],
+    /// All classes count as one.
+    single_class: bool,
+    files: Vec<(String, Vec<u8>)>,
+}
+
+impl<'a> BatchSheets<'a> {
+    /// Nothing drawn yet.
+    pub(crate) fn new(dataset: &'a Dataset, class_names: &'a [String], single_class: bool) -> Self {
+        Self { dataset, class_names, single_class, files: Vec::new() }
+    }
+
+    /// Draws one of the first batches; later ones are left out.
+    pub(crate) fn add(&mut self, seen: &SeenBatch) -> Result<()> {
+        if seen.index >= DRAWN || seen.batch.samples.is_empty() {
+            return Ok(());
+        }
+        let (index, batch) = (seen.index, seen.batch);
+        let labels = self.sheet(batch, &|sample| self.labels(batch, sample))?;
+        self.files.push((format!("val_batch{index}_labels.jpg"), labels));
+        let found = self.sheet(batch, &|sample| {
+            let sure = seen.detections[sample].iter().filter(|found| found.score > SURE);
+            let drawn = |found: &yolo_data::metrics::ScoredBox| {
+                let name = self.name(found.class as usize);
+                let label = format!("{name} {:.1}", found.score);
+                BoxAnnotation { bbox: found.bbox, class: found.class as usize, label }
+            };
+            // The surest on top.
+            sure.rev().map(drawn).collect()
+        })?;
+        self.files.push((format!("val_batch{index}_pred.jpg"), found));
+        Ok(())
+    }
+
+    /// Writes what was drawn.
+    pub(crate) fn write(&self, run: &RunDir) -> Result<()> {
+        self.files.iter().try_for_each(|(name, bytes)| run.write(name, bytes).map(drop))
+    }
+
+    /// The images of a batch with the boxes of each, as JPEG.
+    fn sheet(&self, batch: &Batch, boxes: &dyn Fn(usize) -> Vec<BoxAnnotation>) -> Result<Vec<u8>> {
+        let size = (batch.width as u32, batch.height as u32);
+        let mut mosaic = Mosaic::new(batch.samples.len(), size, &MosaicOptions::default());
+        for (i, sample) in batch.samples.iter().enumerate() {
+            if mosaic.is_full() {
+                break;
+            }
+            let file = self.dataset.items[sample.item_idx].image.file_name().unwrap_or_default();
+            mosaic.add(&image(batch, i), &boxes(i), &file.to_string_lossy());
+        }
+        Ok(encode(&mosaic.finish(), Encoding::Jpeg(JPEG_QUALITY))?)
+    }
+
+    fn labels(&self, batch: &Batch, sample: usize) -> Vec<BoxAnnotation> {
+        let sample = &batch.samples[sample];
+        let labels = &self.dataset.items[sample.item_idx].labels;
+        let boxes = sample.geometry.labels_to_network(labels);
+        let (width, height) = (batch.width as f32, batch.height as f32);
+        let drawn = |(label, bbox): (&yolo_data::dataset::Label, yolo_data::Cxcywh)| {
+            let Xyxy { x1, y1, x2, y2 } = Xyxy::from(bbox);
+            let class = if self.single_class { 0 } else { label.class as usize };
+            BoxAnnotation {
+                bbox: Xyxy::new(x1 * width, y1 * height, x2 * width, y2 * height),
+                class,
+                label: self.name(class),
+            }
+        };
+        labels.iter().zip(boxes).map(drawn).collect()
+    }
+
+    fn name(&self, class: usize) -> String {
+        self.class_names.get(class).cloned().unwrap_or_else(|| class.to_string())
+    }
+}
+
+/// One image of a batch, its planes as pixels.
+fn image(batch: &Batch, sample: usize) -> RgbImage {
+    let area = batch.width * batch.height;
+    let planes = &batch.pixels[sample * 3 * area..(sample + 1) * 3 * area];
+    let (red, rest) = planes.split_at(area);
+    let (green, blue) = rest.split_at(area);
+    let pixels = red.iter().zip(green).zip(blue).flat_map(|((&r, &g), &b)| [r, g, b]).collect();
+    RgbImage { width: batch.width as u32, height: batch.height as u32, pixels }
+}
