@@ -80,8 +80,8 @@ fn annotations_of_unknown_images_or_categories_are_refused() {
 fn files_that_are_not_there_are_named() {
     let case = case(&annotations().to_string(), &detections().to_string());
     let run = |gt: &str, dt: &str| case.run(&format!("coco-eval --annotations {gt} --predictions {dt}"));
-    run("in/gone.json", "in/dt.json").fails(&["in/gone.json", "No such file"]);
-    run("in/gt.json", "in/gone.json").fails(&["in/gone.json", "No such file"]);
+    run("in/gone.json", "in/dt.json").fails(&["in/gone.json", "no such file"]);
+    run("in/gt.json", "in/gone.json").fails(&["in/gone.json", "no such file"]);
     run("in", "in/dt.json").fails(&["in:"]);
 }
 

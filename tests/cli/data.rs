@@ -99,8 +99,11 @@ fn what_would_stop_training_fails() {
     case.run(&format!("{CHECK} --split val")).fails(&["would stop training"]);
 }
 
+/// Class and box of a label, in ten-thousandths.
+type Row = (u32, [i64; 4]);
+
 /// A data set's images by file name with their rounded labels.
-fn labels(folder: &Path, split: &str) -> Vec<(String, Vec<(u32, [i64; 4])>)> {
+fn labels(folder: &Path, split: &str) -> Vec<(String, Vec<Row>)> {
     let mut files: Vec<_> =
         std::fs::read_dir(folder.join(split)).unwrap().map(|entry| entry.unwrap().path()).collect();
     files.sort();
@@ -236,7 +239,7 @@ fn a_picture_shows_images_with_their_boxes() {
     assert!(picture.width() >= 640 && picture.height() >= 640, "{:?}", picture.dimensions());
     // The colours of YOLOv5's first two classes, which are not in the images.
     for colour in [[0xff, 0x38, 0x38], [0xff, 0x9d, 0x97]] {
-        assert!(picture.pixels().filter(|pixel| pixel.0 == colour).count() > 500, "{colour:?}");
+        assert!(picture.pixels().filter(|pixel| pixel.0 == colour).count() > 100, "{colour:?}");
     }
     case.run(&format!("{CHECK} --mosaic look.txt")).fails(&["look.txt: not the name of a picture", ".jpg"]);
 }

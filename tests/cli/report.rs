@@ -128,5 +128,5 @@ fn bad_files_are_named_with_what_is_missing() {
     case.run("report runs/val/ex")
         .fails(&["runs/val/ex: no such file or folder; did you mean runs/val/exp?"]);
     case.run("report").bad_arguments(&["RUN_OR_RESULTS"]);
-    case.run("report runs/val/exp --out in/data").fails(&["in/data: cannot be written", "--out"]);
+    case.run("report runs/val/exp --out runs/val").fails(&["runs/val: cannot be written", "--out"]);
 }

@@ -21,7 +21,7 @@ fn bash_takes_the_script() {
     let case = Case::empty();
     let script = case.write("in/yolo-cli.bash", case.run("completions bash").ok().stdout);
     let check = format!(
-        "source {} && COMP_WORDS=(yolo-cli pru) COMP_CWORD=1 && _yolo-cli yolo-cli pru yolo-cli \
+        "source {} && COMP_WORDS=(yolo-cli pru) COMP_CWORD=1 && _yolo__cli yolo-cli pru yolo-cli \
                          && echo ${{COMPREPLY[@]}}",
         script.display()
     );

@@ -1,5 +1,7 @@
 //! `data check`: what is in a data set, and whether it can be trained on.
 
+use std::collections::HashSet;
+
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
 use yolo_data::convert::splits_of;
@@ -80,7 +82,11 @@ fn wanted(args: &DataCheckArgs, all: Vec<Split>) -> Vec<Split> {
 
 /// The problems of all splits with their files and lines, images that were left out first.
 fn problems(parts: &[Part], verbose: bool, output: &Output) -> Result<()> {
-    let mut all: Vec<&Problem> = parts.iter().flat_map(|part| &part.dataset.report.problems).collect();
+    let mut all: Vec<&Problem> = Vec::new();
+    // Splits may share files.
+    let mut seen = HashSet::new();
+    let of_parts = parts.iter().flat_map(|part| &part.dataset.report.problems);
+    all.extend(of_parts.filter(|problem| seen.insert((&problem.path, problem.line, &problem.reason))));
     if all.is_empty() {
         return output.line("No problems in files.");
     }
