@@ -7,6 +7,8 @@ use anyhow::{Context, Result, bail};
 
 use yolo_data::dataset::list::IMAGE_EXTENSIONS;
 
+use crate::nearby::suggestion;
+
 /// File name extensions taken as videos.
 const VIDEO_EXTENSIONS: [&str; 12] =
     ["asf", "avi", "gif", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "ts", "webm", "wmv"];
@@ -57,7 +59,7 @@ fn single(source: &str) -> Result<Source> {
     }
     let path = Path::new(source);
     if !path.exists() {
-        bail!("{source}: no such file or folder; check --source");
+        bail!("{source}: no such file or folder; check --source{}", suggestion(Path::new(source)));
     }
     classified(path).with_context(|| {
         format!("{source}: not an image or a video by its name ({}); check --source", extensions())
