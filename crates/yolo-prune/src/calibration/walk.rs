@@ -99,7 +99,7 @@ pub(crate) fn walk_observed(
     Ok(())
 }
 
-/// Bytes that [`walk`] holds of an image of `[height, width]` at the widest cut through the network, for both
+/// Bytes that calibration holds of an image of `[height, width]` at the widest cut through the network, for both
 /// streams.
 pub fn bytes_per_image(architecture: &Architecture, size: [usize; 2]) -> usize {
     let operations = architecture.operations();
