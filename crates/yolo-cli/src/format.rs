@@ -1,4 +1,4 @@
-//! Numbers as YOLOv5's console shows them.
+//! Numbers and names as YOLOv5's console shows them.
 
 /// C's `%.{digits}g`: significant digits, no trailing zeros, an exponent for very large and small numbers.
 pub(crate) fn general(value: f64, digits: usize) -> String {
@@ -41,6 +41,11 @@ pub(crate) fn bytes(count: u64) -> String {
         _ => (count as f64 / 1e9, "GB"),
     };
     format!("{value:.1} {unit}")
+}
+
+/// The name of a class, or `?` where there is none.
+pub(crate) fn class_name(names: &[String], class: u32) -> &str {
+    names.get(class as usize).map_or("?", String::as_str)
 }
 
 /// The time now: `2026-11-25 01:20 UTC`.

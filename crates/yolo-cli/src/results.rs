@@ -86,6 +86,20 @@ pub(crate) struct SpeedFigures {
     shape: [usize; 4],
 }
 
+/// Milliseconds per image.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+pub(crate) struct Times {
+    pub(crate) preprocess: f64,
+    pub(crate) inference: f64,
+    pub(crate) nms: f64,
+}
+
+impl From<&SpeedMs> for Times {
+    fn from(speed: &SpeedMs) -> Self {
+        Self { preprocess: speed.preprocess, inference: speed.inference, nms: speed.nms }
+    }
+}
+
 impl ModelFigures {
     /// Counts `checkpoint`, which came from the file `weights` of `file_bytes` bytes.
     pub(crate) fn of(
@@ -186,14 +200,11 @@ fn native_figures(report: &NativeReport, class_names: &[String]) -> NativeFigure
 
 /// The mean curve at every hundredth of recall: enough for a plot, and short in a file.
 fn precision_at_recall(curves: &Curves) -> Vec<f64> {
-    let (classes, last) = (curves.per_class.len(), curves.x.len().saturating_sub(1));
-    if classes == 0 {
+    if curves.per_class.is_empty() {
         return Vec::new();
     }
-    let mean = |hundredth: usize| {
-        let at = (hundredth * last + 50) / 100;
-        let of_class = curves.per_class.iter().filter_map(|class| class.precision_at_recall.get(at));
-        (of_class.sum::<f64>() / classes as f64 * 1e4).round() / 1e4
-    };
-    (0..=100).map(mean).collect()
+    let mean = curves.mean(|class| &class.precision_at_recall);
+    let last = mean.len().saturating_sub(1);
+    let at = |hundredth: usize| mean.get((hundredth * last + 50) / 100).copied().unwrap_or(0.0);
+    (0..=100).map(|hundredth| (at(hundredth) * 1e4).round() / 1e4).collect()
 }

@@ -2,7 +2,7 @@
 
 use yolo_train::{SpeedMs, Validation};
 
-use crate::format::general;
+use crate::format::{class_name, general};
 
 /// Header, the line of all classes, and a line per class where `every_class` says so.
 pub(crate) fn class_table(validation: &Validation, names: &[String], every_class: bool) -> Vec<String> {
@@ -18,9 +18,8 @@ pub(crate) fn class_table(validation: &Validation, names: &[String], every_class
     lines.push(row("all", images, validation.instances, all));
     if every_class {
         lines.extend(native.per_class.iter().map(|class| {
-            let name = names.get(class.class as usize).map_or("?", String::as_str);
             let metrics = [class.precision, class.recall, class.map50, class.map];
-            row(name, images, class.instances, metrics)
+            row(class_name(names, class.class), images, class.instances, metrics)
         }));
     }
     lines

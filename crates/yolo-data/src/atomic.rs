@@ -35,7 +35,7 @@ pub fn write_folder(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Resu
     }
     let above = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     std::fs::create_dir_all(above).map_err(|e| DataError::io(above, e))?;
-    let partial = temporary_folder(above).map_err(|e| DataError::io(above, e))?;
+    let partial = temporary_folder(above, ".partial-").map_err(|e| DataError::io(above, e))?;
     fill(partial.path())?;
     std::fs::rename(partial.path(), path).map_err(|error| match path.exists() {
         true => exists(),
@@ -46,9 +46,10 @@ pub fn write_folder(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Resu
     Ok(())
 }
 
-fn temporary_folder(above: &Path) -> std::io::Result<tempfile::TempDir> {
+/// A folder in `above` whose name begins with `prefix`, removed unless it is kept.
+pub(crate) fn temporary_folder(above: &Path, prefix: &str) -> std::io::Result<tempfile::TempDir> {
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".partial-");
+    builder.prefix(prefix);
     #[cfg(unix)]
     {
         // As an ordinary new folder (the umask still applies), not only for its owner.

@@ -64,6 +64,11 @@ impl Xyxy {
         w * h
     }
 
+    /// The same box with `x` and `y` multiplied: from fractions of an image to its pixels.
+    pub fn scaled(self, width: f32, height: f32) -> Self {
+        Self { x1: self.x1 * width, y1: self.y1 * height, x2: self.x2 * width, y2: self.y2 * height }
+    }
+
     /// The same box with every edge limited to `[0, width] × [0, height]`.
     pub fn clip(self, width: f32, height: f32) -> Self {
         Self {

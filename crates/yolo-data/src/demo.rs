@@ -24,6 +24,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::atomic::temporary_folder;
 use crate::dataset::Split;
 use crate::{DataError, Result};
 use scene::Scene;
@@ -118,7 +119,7 @@ pub fn write(folder: &Path, options: &DemoOptions, mut progress: impl FnMut(usiz
         return Err(DataError::invalid(folder, "not a folder that can be made; choose another"));
     };
     std::fs::create_dir_all(parent).map_err(|e| DataError::io(parent, e))?;
-    let partial = partial_folder(parent).map_err(|e| DataError::io(parent, e))?;
+    let partial = temporary_folder(parent, ".demo-partial-").map_err(|e| DataError::io(parent, e))?;
     draw_all(partial.path(), options, &mut progress)?;
     move_into_place(partial, &absolute, options)?;
     Ok(folder.join(files::YAML))
@@ -147,18 +148,6 @@ fn exists(folder: &Path, options: &DemoOptions) -> Result<bool> {
         None => Ok(true),
         Some(file) => refuse(&format!("the folder's demo data set is incomplete: {file} is missing")),
     }
-}
-
-fn partial_folder(parent: &Path) -> std::io::Result<tempfile::TempDir> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".demo-partial-");
-    #[cfg(unix)]
-    {
-        // Readable as an ordinary new folder is (the umask still applies), not only by its owner.
-        use std::os::unix::fs::PermissionsExt;
-        builder.permissions(std::fs::Permissions::from_mode(0o777));
-    }
-    builder.tempdir_in(parent)
 }
 
 fn draw_all(folder: &Path, options: &DemoOptions, progress: &mut impl FnMut(usize)) -> Result<()> {

@@ -1,7 +1,6 @@
 //! `doctor`: what this program finds on this machine, what is missing, and how to get it.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
 
 use anyhow::Result;
 use serde::Serialize;
@@ -187,8 +186,7 @@ fn size(folder: &Path) -> (usize, u64) {
 
 /// The first line of `ffmpeg -version`, up to the copyright.
 fn ffmpeg() -> Option<String> {
-    let output =
-        Command::new("ffmpeg").arg("-version").stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
+    let output = crate::detect::ffmpeg::version().ok()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let line = text.lines().next().filter(|_| output.status.success())?;
     Some(line.split(" Copyright").next().unwrap_or(line).trim().to_owned())

@@ -135,11 +135,8 @@ fn curves(stage: &Stage) -> Curves {
 /// Precision over recall at IoU 0.5, averaged over classes; every tenth point is enough for a plot.
 fn mean_curve(stage: &Stage) -> Vec<(f64, f64)> {
     let curves = &stage.validation.native.curves;
-    let classes = curves.per_class.len().max(1) as f64;
-    let mean = |i: usize| {
-        curves.per_class.iter().filter_map(|class| class.precision_at_recall.get(i)).sum::<f64>() / classes
-    };
-    curves.x.iter().enumerate().step_by(10).map(|(i, &recall)| (recall, mean(i))).collect()
+    let mean = curves.mean(|class| &class.precision_at_recall);
+    curves.x.iter().copied().zip(mean).step_by(10).collect()
 }
 
 fn epoch(record: &EpochRecord, stages: &[Stage]) -> EpochPoint {

@@ -7,7 +7,8 @@ use yolo_data::image::RgbImage;
 use yolo_data::metrics::ScoredBox;
 use yolo_train::{Detected, SpeedMs};
 
-use crate::results::SCHEMA;
+use crate::format::class_name;
+use crate::results::{SCHEMA, Times};
 
 /// The JSON object.
 #[derive(Debug, Serialize)]
@@ -57,13 +58,6 @@ pub(crate) struct Skipped {
     pub(crate) error: String,
 }
 
-#[derive(Clone, Copy, Debug, Default, Serialize)]
-pub(crate) struct Times {
-    preprocess: f64,
-    inference: f64,
-    nms: f64,
-}
-
 impl Account {
     pub(crate) fn new(weights: String, source: String, (height, width): (u32, u32)) -> Self {
         Self {
@@ -103,12 +97,6 @@ impl Picture {
             detections: found.boxes.iter().map(object).collect(),
             speed_ms: Times::from(&found.speed),
         }
-    }
-}
-
-impl From<&SpeedMs> for Times {
-    fn from(speed: &SpeedMs) -> Self {
-        Self { preprocess: speed.preprocess, inference: speed.inference, nms: speed.nms }
     }
 }
 
@@ -161,11 +149,6 @@ pub(crate) fn tally(found: &[ScoredBox], into: &mut BTreeMap<u32, u64>) {
     for detection in found {
         *into.entry(detection.class).or_default() += 1;
     }
-}
-
-/// The name of a class, or `?` where there is none.
-pub(crate) fn class_name(names: &[String], class: u32) -> &str {
-    names.get(class as usize).map_or("?", String::as_str)
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
@@ -40,14 +40,10 @@ pub(crate) struct Probe {
 impl Ffmpeg {
     /// Looks for it.
     pub(crate) fn find() -> Result<Self> {
-        let version = quiet(Command::new("ffmpeg").arg("-version"))
-            .stdin(Stdio::null())
-            .stderr(Stdio::null())
-            .output()
-            .context(
-                "videos are read by ffmpeg, which is not in PATH; install it \
+        let version = version().context(
+            "videos are read by ffmpeg, which is not in PATH; install it \
                  (apt install ffmpeg, brew install ffmpeg, winget install ffmpeg)",
-            )?;
+        )?;
         let text = String::from_utf8_lossy(&version.stdout);
         Ok(Self {
             every_frame: if is_before_5_1(&text) { ["-vsync", "0"] } else { ["-fps_mode", "passthrough"] },
@@ -91,6 +87,11 @@ impl Ffmpeg {
         let (child, stdout) = (Arc::new(Mutex::new(child)), BufReader::with_capacity(1 << 20, stdout));
         Ok(Frames { child, stdout, complaints, read: 0, has_ended: false })
     }
+}
+
+/// What `ffmpeg -version` says.
+pub(crate) fn version() -> std::io::Result<Output> {
+    quiet(Command::new("ffmpeg").arg("-version")).stdin(Stdio::null()).stderr(Stdio::null()).output()
 }
 
 /// A child in a process group of its own, where there are such: Ctrl-C is for us, and we end it in good order.

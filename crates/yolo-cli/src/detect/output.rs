@@ -9,9 +9,8 @@ use yolo_data::metrics::ScoredBox;
 use yolo_data::{Cxcywh, Xyxy};
 use yolo_draw::{BoxAnnotation, Style, annotate};
 
-use super::account::class_name;
 use crate::args::{DetectArgs, SaveFormatArg};
-use crate::format::general;
+use crate::format::{class_name, general};
 use crate::run_dir::RunDir;
 
 /// Lines of boxes are at least this many pixels wide.

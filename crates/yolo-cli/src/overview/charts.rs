@@ -3,10 +3,8 @@
 use super::Entry;
 use super::dense_line::DenseLine;
 use crate::report::html::{colour_class, decimal, escape, nothing, section};
-use crate::report::svg::{Plot, WIDTH, chart, label, number, range, round_ticks, spread};
+use crate::report::svg::{MAP_HEIGHT, Plot, chart, label, number, round_ticks, spread};
 
-const HEIGHT: f64 = 400.0;
-const LEFT: f64 = 52.0;
 /// Room for the names of the networks.
 const RIGHT: f64 = 150.0;
 /// Share of the axis that stays free beyond the most expensive network.
@@ -53,15 +51,7 @@ pub(super) fn render(cost: &Cost, entries: &[Entry]) -> String {
     let maps = known.iter().map(|(index, _)| entries[*index].map).chain(line.iter().map(|point| point.1));
     let (x_ticks, y_ticks) =
         (round_ticks(Some((0.0, most)), 6), round_ticks(Some((0.0, maps.fold(0.0, f64::max))), 5));
-    let edges = |ticks: &[f64]| range(ticks.iter().copied()).unwrap_or((0.0, 1.0));
-    let plot = Plot {
-        left: LEFT,
-        top: 36.0,
-        width: WIDTH - LEFT - RIGHT,
-        height: 310.0,
-        x: edges(&x_ticks),
-        y: edges(&y_ticks),
-    };
+    let plot = Plot::of_map(&x_ticks, &y_ticks, RIGHT);
     let dots: String =
         known.iter().map(|&(index, x)| dot(&plot, index, x, &entries[index], cost.axis)).collect();
     let content = format!(
@@ -72,7 +62,7 @@ pub(super) fn render(cost: &Cost, entries: &[Entry]) -> String {
         names(&plot, &known, entries)
     );
     let summary = format!("mAP over {} of {} networks", cost.axis, known.len());
-    section(cost.id, cost.title, &intro, &chart(HEIGHT, &summary, &content))
+    section(cost.id, cost.title, &intro, &chart(MAP_HEIGHT, &summary, &content))
 }
 
 /// The released sizes that lie inside the chart, on their line.

@@ -77,13 +77,8 @@ impl<'a> BatchSheets<'a> {
         let boxes = sample.geometry.labels_to_network(labels);
         let (width, height) = (batch.width as f32, batch.height as f32);
         let drawn = |(label, bbox): (&yolo_data::dataset::Label, yolo_data::Cxcywh)| {
-            let Xyxy { x1, y1, x2, y2 } = Xyxy::from(bbox);
             let class = if self.single_class { 0 } else { label.class as usize };
-            BoxAnnotation {
-                bbox: Xyxy::new(x1 * width, y1 * height, x2 * width, y2 * height),
-                class,
-                label: self.name(class),
-            }
+            BoxAnnotation { bbox: Xyxy::from(bbox).scaled(width, height), class, label: self.name(class) }
         };
         labels.iter().zip(boxes).map(drawn).collect()
     }

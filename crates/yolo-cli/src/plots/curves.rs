@@ -1,9 +1,10 @@
 //! Precision, recall and F1 over confidence, and precision over recall: a line per class and their mean.
 
-use yolo_data::metrics::{ClassCurves, Curves, NativeReport};
+use yolo_data::metrics::{ClassCurves, NativeReport};
 use yolo_draw::class_color;
 
 use super::scene::{Anchor, CAP, INK, MUTED, Rgb, Scene, TEXT, fitted};
+use crate::format::class_name;
 use crate::report::svg::{Plot, round_ticks};
 
 const SIZE: (u32, u32) = (900, 600);
@@ -75,7 +76,7 @@ fn scene(kind: &Kind, report: &NativeReport, class_names: &[String]) -> Scene {
         let width = if is_crowd { 1.0 } else { 1.5 };
         scene.line(&placed(&curves.x, (kind.of_class)(class)), color(class.class), width);
     }
-    let mean = mean(curves, kind.of_class);
+    let mean = curves.mean(kind.of_class);
     if kind.is_over_confidence {
         let x = PLOT.x(curves.best_confidence());
         scene.dashes((x, PLOT.top), (x, PLOT.bottom()), MUTED, 1.0);
@@ -114,7 +115,7 @@ fn legend(
         entry(&format!("each of {} classes", curves.per_class.len()), CROWD, 1.0);
     } else {
         for metrics in &report.per_class {
-            let name = class_names.get(metrics.class as usize).map_or("?", String::as_str);
+            let name = class_name(class_names, metrics.class);
             let name = if kind.is_over_confidence {
                 name.to_owned()
             } else {
@@ -133,13 +134,6 @@ fn legend(
 
 fn placed(x: &[f64], y: &[f64]) -> Vec<(f64, f64)> {
     x.iter().zip(y).map(|(&x, &y)| (PLOT.x(x), PLOT.y(y))).collect()
-}
-
-/// The mean over the classes at every point.
-fn mean(curves: &Curves, of_class: fn(&ClassCurves) -> &[f64]) -> Vec<f64> {
-    let n = curves.per_class.len().max(1) as f64;
-    let at = |i: usize| curves.per_class.iter().filter_map(|class| of_class(class).get(i)).sum::<f64>() / n;
-    (0..curves.x.len()).map(at).collect()
 }
 
 #[cfg(test)]

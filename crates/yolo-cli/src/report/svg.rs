@@ -16,7 +16,19 @@ pub(crate) struct Plot {
     pub(crate) y: (f64, f64),
 }
 
+/// Height of a chart of mAP over something.
+pub(crate) const MAP_HEIGHT: f64 = 400.0;
+
 impl Plot {
+    /// The area of a chart of [`MAP_HEIGHT`] whose axes end with their first and last ticks; `right` is left free for
+    /// names.
+    pub(crate) fn of_map(x_ticks: &[f64], y_ticks: &[f64], right: f64) -> Self {
+        let edges = |ticks: &[f64]| range(ticks.iter().copied()).unwrap_or((0.0, 1.0));
+        let left = 52.0;
+        let width = WIDTH - left - right;
+        Self { left, top: 36.0, width, height: 310.0, x: edges(x_ticks), y: edges(y_ticks) }
+    }
+
     /// A value's place from left to right.
     pub(crate) fn x(&self, value: f64) -> f64 {
         self.left + self.width * share(self.x, value)

@@ -2,12 +2,10 @@
 
 use crate::report::html::{colour_class, decimal, escape, legend, section};
 use crate::report::page;
-use crate::report::svg::{Plot, WIDTH, chart, label, number, range, round_ticks, spread};
+use crate::report::svg::{MAP_HEIGHT, Plot, chart, label, number, range, round_ticks, spread};
 use crate::sweep::{DENSE, Point};
 use crate::verdict::{Stock, dense_of_cost};
 
-const HEIGHT: f64 = 400.0;
-const LEFT: f64 = 52.0;
 /// Room for the names at the ends of the lines.
 const RIGHT: f64 = 112.0;
 /// Costs at which the line of dense networks is drawn.
@@ -91,7 +89,12 @@ fn over_sparsity(dense: Option<&Point>, curves: &[Curve]) -> String {
         names(&plot.0, &ends),
         tips(&plot.0, curves, dense)
     );
-    section("sparsity", "mAP and sparsity", &intro, &chart(HEIGHT, &summary("sparsity", curves), &content))
+    section(
+        "sparsity",
+        "mAP and sparsity",
+        &intro,
+        &chart(MAP_HEIGHT, &summary("sparsity", curves), &content),
+    )
 }
 
 /// mAP over the arithmetic that is left, beside what dense networks of that cost would have.
@@ -129,7 +132,7 @@ fn over_cost(dense: Option<&Point>, curves: &[Curve], stock: Option<&Stock>) -> 
     });
     let axes = plot.0.axes(&plot.1, &plot.2, "GFLOPs without multiplications by zero", "mAP@50–95");
     let content = format!("{axes}{}{}", line.unwrap_or_default(), draw(&plot.0, curves, &x));
-    section("cost", "mAP and cost", &intro, &chart(HEIGHT, &summary("GFLOPs", curves), &content))
+    section("cost", "mAP and cost", &intro, &chart(MAP_HEIGHT, &summary("GFLOPs", curves), &content))
 }
 
 fn summary(over: &str, curves: &[Curve]) -> String {
@@ -144,15 +147,7 @@ fn plot(curves: &[Curve], dense: Option<&Point>, x: Option<(f64, f64)>) -> (Plot
     let maps = curves.iter().flat_map(|curve| curve.points.iter().map(|point| point.map));
     let x_ticks = round_ticks(from_zero(x), 6);
     let y_ticks = round_ticks(from_zero(range(maps.chain(dense.map(|dense| dense.map)))), 5);
-    let edges = |ticks: &[f64]| range(ticks.iter().copied()).unwrap_or((0.0, 1.0));
-    let plot = Plot {
-        left: LEFT,
-        top: 36.0,
-        width: WIDTH - LEFT - RIGHT,
-        height: 310.0,
-        x: edges(&x_ticks),
-        y: edges(&y_ticks),
-    };
+    let plot = Plot::of_map(&x_ticks, &y_ticks, RIGHT);
     (plot, x_ticks, y_ticks)
 }
 

@@ -129,7 +129,7 @@ fn warp_object(mut object: Object, matrix: &Matrix, scale: f64, size: (u32, u32)
         .clip(width, height)
     };
     let scale = scale as f32;
-    let before = Xyxy::new(b.x1 * scale, b.y1 * scale, b.x2 * scale, b.y2 * scale);
+    let before = b.scaled(scale, scale);
     let min_area = if outlined { MIN_AREA_OUTLINED } else { MIN_AREA };
     if !is_candidate(before, after, min_area) {
         return None;

@@ -82,6 +82,13 @@ impl Curves {
     pub fn best_confidence(&self) -> f64 {
         self.x.get(self.best_f1_index).copied().unwrap_or(0.0)
     }
+
+    /// The mean over classes of the curve that `of_class` picks, a value for each of `x`; zeros without classes.
+    pub fn mean(&self, of_class: fn(&ClassCurves) -> &[f64]) -> Vec<f64> {
+        let n_classes = self.per_class.len().max(1) as f64;
+        let sum = |i: usize| self.per_class.iter().filter_map(|class| of_class(class).get(i)).sum::<f64>();
+        (0..self.x.len()).map(|i| sum(i) / n_classes).collect()
+    }
 }
 
 /// Curves of one class at IoU 0.5.

@@ -48,13 +48,10 @@ fn spread_out(dataset: &Dataset, count: usize) -> Vec<&Item> {
 
 fn boxes(item: &Item, image: &RgbImage, names: &[String]) -> Vec<BoxAnnotation> {
     let (width, height) = (image.width as f32, image.height as f32);
-    let annotation = |label: &Label| {
-        let Xyxy { x1, y1, x2, y2 } = label.bbox_norm.into();
-        BoxAnnotation {
-            bbox: Xyxy::new(x1 * width, y1 * height, x2 * width, y2 * height),
-            class: label.class as usize,
-            label: names[label.class as usize].clone(),
-        }
+    let annotation = |label: &Label| BoxAnnotation {
+        bbox: Xyxy::from(label.bbox_norm).scaled(width, height),
+        class: label.class as usize,
+        label: names[label.class as usize].clone(),
     };
     item.labels.iter().map(annotation).collect()
 }

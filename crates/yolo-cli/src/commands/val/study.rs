@@ -11,7 +11,7 @@ use crate::format::general;
 use crate::json_layout::pretty;
 use crate::measure::Measurement;
 use crate::plots::{self, StudyLine};
-use crate::results::SCHEMA;
+use crate::results::{SCHEMA, Times};
 
 /// Sizes in pixels where none are asked for: from 256 to 1536.
 const SIZES: std::ops::RangeInclusive<u32> = 256..=1536;
@@ -40,14 +40,6 @@ struct Point {
     map50: f64,
     map: f64,
     speed_ms: Times,
-}
-
-/// Milliseconds per image.
-#[derive(Serialize)]
-struct Times {
-    preprocess: f64,
-    inference: f64,
-    nms: f64,
 }
 
 /// Measures `groups`, each on its own, and writes what YOLOv5 does, but for the archive of the text files.
@@ -107,7 +99,7 @@ fn measure(session: &Session, networks: &Networks, size: u32) -> Result<Point> {
         recall: native.recall,
         map50,
         map,
-        speed_ms: Times { preprocess: speed.preprocess, inference: speed.inference, nms: speed.nms },
+        speed_ms: Times::from(speed),
     })
 }
 
