@@ -6,15 +6,28 @@ use crate::support::{Case, VAL, native_figures, tiny};
 use crate::training_support::{TRAIN_TINY, squares, table};
 
 #[test]
-fn several_gpus_in_one_run_are_refused() {
+fn a_run_on_several_devices_learns_and_goes_on_where_it_stopped() {
+    let case = squares();
+    let train = format!("{TRAIN_TINY} --epochs 12 --nominal-batch-size 8");
+    case.run(&format!("{train} --device flex,flex,flex")).ok().shows(&["3 devices share every batch"]);
+    case.run(&format!("{train} --device flex")).ok();
+    let (_, several) = table(&case, "runs/train/exp");
+    let (_, one) = table(&case, "runs/train/exp2");
+    let (first, last) = (&several[0], &several[11]);
+    assert!(last[1] < first[1] && last[2] < first[2], "{first:?} {last:?}");
+    // Batch statistics are those of a third of the images each.
+    assert!((first[1] / one[0][1] - 1.0).abs() < 0.1, "{first:?} {:?}", one[0]);
+    assert_ne!(first[1], one[0][1]);
+}
+
+#[test]
+fn several_devices_are_named_once_each_and_only_trained_on() {
     let case = Case::with_data();
-    for device in ["cuda:0,1", "0,1"] {
-        case.run(&format!("{VAL} --device {device}")).fails(&[
-            "--device cuda:0,1",
-            "one run uses one GPU",
-            "docs/distributed.md",
-        ]);
-    }
+    case.run(&format!("{VAL} --device 0,1,0")).fails(&["--device cuda:0,1,0: GPU 0 is named twice"]);
+    case.run(&format!("{VAL} --device flex,cpu")).fails(&["there is no device \"flex,cpu\""]);
+    case.run(&format!("{VAL} --device flex,flex"))
+        .ok()
+        .warns(&["only training uses several devices: this runs on flex"]);
 }
 
 #[test]
@@ -68,6 +81,8 @@ fn the_check_of_a_device_passes_on_flex_and_lists_every_comparison() {
         "its gradients, f32",
         "steps of training, mixed bf16",
         "masks after them, f32",
+        "loss of an epoch on flex",
+        "steps of an epoch on flex",
         "figures of demo on 120 images, f32",
         "inference of yolov5n",
         "training of yolov5n",

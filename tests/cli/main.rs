@@ -17,6 +17,8 @@ mod demo;
 mod detect;
 mod detect_video;
 mod devices;
+#[cfg(unix)]
+mod documented;
 mod downloads;
 mod export;
 mod info;

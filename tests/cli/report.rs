@@ -31,6 +31,11 @@ fn two_runs_of_val_are_compared_on_one_page() {
     {
         assert!(page.contains(part), "{part:?} is not on the page");
     }
+    let classes = page.split("id=\"classes\"").nth(1).unwrap();
+    for class in first["native"]["per_class"].as_array().unwrap() {
+        let row = format!("<tr><th scope=\"row\">{}</th>", class["name"].as_str().unwrap());
+        assert!(classes.contains(&row), "{row} is not among the classes");
+    }
     for loading in ["<script", "<link", "@import", "url(", "<iframe", "src="] {
         assert!(!page.contains(loading), "the page loads something: {loading}");
     }

@@ -92,15 +92,16 @@ fn within(limit: Duration, mut child: Child) -> Result<Option<ExitStatus>> {
 
 /// The feature of yolo-cli that `device` needs.
 fn feature(device: &str) -> Option<&'static str> {
-    match device.split(':').next() {
+    match device.split([':', ',']).next() {
         Some("tch") => Some("tch"),
         Some("cpu" | "flex") => None,
         _ => Some("cuda"),
     }
 }
 
-/// What PyTorch calls `device`.
+/// What PyTorch calls `device`, or the first of several.
 fn peer_device(device: &str) -> String {
+    let device = device.split(',').next().unwrap_or_default();
     let device = device.strip_prefix("tch").unwrap_or(device);
     match device.strip_prefix(':').unwrap_or(device) {
         "" | "flex" | "cpu" => "cpu".to_owned(),
@@ -155,12 +156,14 @@ mod tests {
             ("tch:cuda:1", "cuda:1"),
             ("tch:cuda", "cuda:0"),
             ("tch", "cpu"),
-            ("flex", "cpu"),
+            ("flex,flex", "cpu"),
+            ("cuda:1,0", "cuda:1"),
+            ("tch:cuda:0,1", "cuda:0"),
         ];
         for (device, expected) in cases {
             assert_eq!(peer_device(device), expected, "{device}");
         }
-        let features = ["cuda:0", "0", "tch", "tch:cuda:0", "flex"].map(feature);
+        let features = ["cuda:0,1", "0", "tch", "tch:cuda:0", "flex,flex"].map(feature);
         assert_eq!(features, [Some("cuda"), Some("cuda"), Some("tch"), Some("tch"), None]);
     }
 }

@@ -25,6 +25,8 @@ pub(crate) use panics::{Panic, catching};
 pub(crate) struct Backend {
     /// For everything that is trained or looked into.
     pub(crate) device: Device,
+    /// Devices that share the batches of a training with it.
+    pub(crate) other_devices: Vec<Device>,
     /// What detectors are compiled with; none if they run on the device.
     compiled: Option<Options>,
     /// Threads that share a batch on the device.
@@ -45,7 +47,7 @@ impl Backend {
     /// As [`parse`], or no threads.
     pub(crate) fn parse(name: &str, no_cache: bool) -> Result<Self> {
         let name = DeviceName::parse(name)?;
-        let device = open(&name)?;
+        let (device, other_devices) = open(&name)?;
         let threads = if name.is_cpu() { cores() } else { 1 };
         let compiled = match name {
             DeviceName::Cpu => {
@@ -54,7 +56,14 @@ impl Backend {
             }
             _ => None,
         };
-        Ok(Self { device, compiled, threads, half: None, name, keeps_kernels: !no_cache })
+        Ok(Self { device, other_devices, compiled, threads, half: None, name, keeps_kernels: !no_cache })
+    }
+
+    /// The same for a command that does not train, which uses the first of several devices and says so.
+    pub(crate) fn alone(mut self) -> Self {
+        self.name = alone(&self.name);
+        self.other_devices.clear();
+        self
     }
 
     /// The same with detectors in half precision, where `half` asks for it. Compiled detectors have single precision
@@ -70,6 +79,12 @@ impl Backend {
             return Err(DeviceError::NoHalf { device: self.name.to_string() }.into());
         }
         Ok(Self { half: Some(HalfFormat::Fp16), ..self })
+    }
+
+    /// What a training says of its devices, where there are several.
+    pub(crate) fn sharing(&self) -> Option<String> {
+        let count = self.name.count();
+        (count > 1).then(|| format!("{count} devices share every batch: {}", self.name))
     }
 
     /// Whether detectors pass over zeros.
@@ -108,12 +123,21 @@ impl Backend {
     }
 }
 
-/// The device called `name`, as [`DeviceName::parse`] reads it.
+/// The device called `name`, as [`DeviceName::parse`] reads it; the first of several.
 ///
 /// # Errors
 /// A name that is not one, a back end that is not in this binary, or one that does not work here.
 pub(crate) fn parse(name: &str) -> Result<Device> {
-    Ok(open(&DeviceName::parse(name)?)?)
+    Ok(open(&alone(&DeviceName::parse(name)?))?.0)
+}
+
+/// The first of several devices, with a warning that it is alone.
+fn alone(name: &DeviceName) -> DeviceName {
+    let first = name.first();
+    if name.count() > 1 {
+        tracing::warn!("only training uses several devices: this runs on {first}");
+    }
+    first
 }
 
 /// Threads that decode images: as many as asked for, or eight, but not more than there are cores.
@@ -125,16 +149,21 @@ fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 
-/// The device called `name`, ready for work.
-fn open(name: &DeviceName) -> Result<Device, DeviceError> {
+/// The devices called `name`, ready for work: the first, and the others.
+fn open(name: &DeviceName) -> Result<(Device, Vec<Device>), DeviceError> {
+    let several = |indices: &[usize], open: &dyn Fn(usize) -> Result<Device, DeviceError>| {
+        let mut devices = indices.iter().map(|&index| open(index)).collect::<Result<Vec<_>, _>>()?;
+        Ok((devices.remove(0), devices))
+    };
     match name {
-        DeviceName::Cpu | DeviceName::Flex => flex(name),
-        DeviceName::Cuda(indices) => match indices[..] {
-            [index] => cuda(name, index),
-            _ => Err(DeviceError::SeveralGpus { device: name.to_string() }),
-        },
-        DeviceName::TchCpu => tch(name, None),
-        DeviceName::TchCuda(index) => tch(name, Some(*index)),
+        DeviceName::Cpu => Ok((flex(name)?, Vec::new())),
+        DeviceName::Flex(count) => {
+            let device = flex(name)?;
+            Ok((device.clone(), vec![device; count - 1]))
+        }
+        DeviceName::Cuda(indices) => several(indices, &|index| cuda(name, index)),
+        DeviceName::TchCpu => Ok((tch(name, None)?, Vec::new())),
+        DeviceName::TchCuda(indices) => several(indices, &|index| tch(name, Some(index))),
     }
 }
 
@@ -262,8 +291,12 @@ mod tests {
     }
 
     #[test]
-    fn several_gpus_are_refused() {
-        assert!(error("cuda:0,1").contains("one run uses one GPU"), "{}", error("cuda:0,1"));
+    fn several_devices_are_opened_together() {
+        let backend = Backend::parse("flex,flex,flex", true).unwrap();
+        assert_eq!(backend.other_devices.len(), 2);
+        let backend = backend.alone();
+        assert_eq!((backend.other_devices.len(), backend.name.to_string().as_str()), (0, "flex"));
+        assert!(Backend::parse("cpu", true).unwrap().other_devices.is_empty());
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Whether a device computes what the processor does, and how fast: the checks behind `device-check`.
 
+mod epoch;
 mod layers;
 mod losses;
 mod peer;
@@ -19,15 +20,16 @@ use yolo_data::train_loader::Target;
 use yolo_model::{Architecture, Checkpoint, HalfFormat};
 
 use crate::args::DeviceCheckArgs;
-use crate::device::{self, catching, first_line};
+use crate::device::{self, DeviceName, catching, first_line};
 
 pub(crate) use rows::{Outcome, Row, table};
 
 /// What the checks compare and on what.
 pub(crate) struct Subject<'a> {
     args: &'a DeviceCheckArgs,
-    /// The device that is checked.
+    /// The device that is checked, and its name; the first of several.
     device: Device,
+    name: String,
     /// The one that it is compared with.
     reference: Device,
     /// When nothing new begins any more.
@@ -38,12 +40,13 @@ pub(crate) struct Subject<'a> {
 type Check = (&'static str, fn(&Subject) -> Result<Vec<Row>>);
 
 /// The checks, those that tell most first.
-const CHECKS: [Check; 7] = [
+const CHECKS: [Check; 8] = [
     ("layers", layers::stock),
     ("odd widths", layers::odd_widths),
     ("loss", losses::compared),
     ("reference", losses::reference),
     ("training", steps::check),
+    ("an epoch", epoch::check),
     ("figures", val::check),
     ("speed", speed::check),
 ];
@@ -54,8 +57,9 @@ const CHECKS: [Check; 7] = [
 /// A device that cannot be opened.
 pub(crate) fn run(args: &DeviceCheckArgs, mut hear: impl FnMut(&Row)) -> Result<Vec<Row>> {
     let deadline = Instant::now() + Duration::from_secs(args.seconds);
-    let subject =
-        Subject { args, device: device::parse(&args.device)?, reference: device::parse("flex")?, deadline };
+    let name = DeviceName::parse(&args.device)?.first().to_string();
+    let (device, reference) = (device::parse(&name)?, device::parse("flex")?);
+    let subject = Subject { args, device, name, reference, deadline };
     let mut rows = Vec::new();
     for (name, check) in CHECKS {
         let found = if subject.is_late() {

@@ -1,6 +1,7 @@
 //! Networks that were measured at any time, side by side: what their files say, and a page with it.
 
 mod charts;
+mod classes;
 mod dense_line;
 mod entry;
 mod page;

@@ -52,7 +52,7 @@ pub fn detect(detector: &Detector, image: &RgbImage, options: &DetectOptions) ->
     let batch = letterboxed(detector.max_stride(), image, options)?;
     detector.prepare([batch.height, batch.width], options.augment)?;
     let start = Instant::now();
-    let input = detector.take(&batch)?;
+    let input = detector.take(&batch, true)?;
     let preprocess = milliseconds(start);
 
     let start = Instant::now();

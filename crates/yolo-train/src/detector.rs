@@ -2,15 +2,15 @@
 //! networks as one.
 
 mod augment;
+mod host_map;
 
 use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 use rayon::prelude::*;
 use yolo_data::loader::Batch;
-use yolo_model::{
-    Architecture, Checkpoint, HalfFormat, Predictions, RawMap, Yolo, decode, decode_rows, host_values,
-};
+use yolo_model::{Architecture, Checkpoint, HalfFormat, Predictions, RawMap, Yolo, decode, decode_rows};
 
 use augment::{PASSES, Pass};
+use host_map::{HostMap, n_images};
 
 use crate::error::{Result, TrainError};
 use crate::precision::check_format;
@@ -56,6 +56,12 @@ pub(crate) enum Input {
     Tensors(Vec<Tensor<4>>),
     Floats { values: Vec<f32>, size: [usize; 2] },
 }
+
+/// Logits that a device may not be done with: per part of a batch and level.
+pub(crate) struct Launched(Vec<Vec<Tensor<4>>>);
+
+/// Logits on the host: per part of a batch and level.
+pub(crate) struct Logits(Vec<Vec<HostMap>>);
 
 /// What a network says of a batch.
 #[derive(Default)]
@@ -145,14 +151,20 @@ impl Detector {
         Ok(())
     }
 
-    /// Turns bytes into floats, where the network runs.
-    pub(crate) fn take(&self, batch: &Batch) -> Result<Input> {
+    /// Whether it runs on a device that may work on a batch while the processor is busy with others, as
+    /// [`Detector::launch`] lets it.
+    pub(crate) fn is_queued(&self) -> bool {
+        matches!(self, Self::Burn(on_device) if on_device.threads == 1)
+    }
+
+    /// Turns bytes into floats, where the network runs. With `wait`, they are there when it returns.
+    pub(crate) fn take(&self, batch: &Batch, wait: bool) -> Result<Input> {
         let (n, size) = (batch.samples.len(), [batch.height, batch.width]);
         let pixels = &batch.pixels[..n * 3 * batch.height * batch.width];
         match self {
-            Self::Burn(on_device) => on_device.take(pixels, n, size),
+            Self::Burn(on_device) => on_device.take(pixels, n, size, wait),
             Self::Compiled(..) => Ok(Input::Floats { values: scaled(pixels), size }),
-            Self::Ensemble(first, _) => first.take(batch),
+            Self::Ensemble(first, _) => first.take(batch, wait),
         }
     }
 
@@ -184,6 +196,27 @@ impl Detector {
         Ok(answer)
     }
 
+    /// Begins the forward pass of a network on a device of its own; [`Detector::read`] waits for it.
+    pub(crate) fn launch(&self, input: Input) -> Result<Launched> {
+        match (self, input) {
+            (Self::Burn(on_device), Input::Tensors(parts)) => {
+                Ok(Launched(parts.into_iter().map(|part| on_device.model.forward(part)).collect()))
+            }
+            _ => Err(another_kind()),
+        }
+    }
+
+    /// The logits of a forward pass that was launched.
+    pub(crate) fn read(&self, launched: Launched) -> Result<Logits> {
+        let Self::Burn(on_device) = self else { return Err(another_kind()) };
+        Ok(Logits(launched.0.into_iter().map(|maps| on_device.read(maps)).collect::<Result<_>>()?))
+    }
+
+    /// The boxes in them, without the device.
+    pub(crate) fn decode(&self, logits: Logits, look: Look) -> Result<Answer> {
+        self.answer(logits.0, None, Look { keep_logits: false, ..look })
+    }
+
     /// The logits of a batch, in parts.
     fn forward(&self, input: &Input) -> Result<Vec<Vec<HostMap>>> {
         match (self, input) {
@@ -191,7 +224,7 @@ impl Detector {
             (Self::Compiled(detector, _), Input::Floats { values, size }) => {
                 Ok(vec![compiled(detector, values, *size)?])
             }
-            _ => Err(TrainError::Device("the input is for another kind of network".to_owned())),
+            _ => Err(another_kind()),
         }
     }
 
@@ -267,13 +300,15 @@ impl Answer {
 
 impl OnDevice {
     /// The images as tensors of about the same number of images, one per thread.
-    fn take(&self, pixels: &[u8], n: usize, [height, width]: [usize; 2]) -> Result<Input> {
+    fn take(&self, pixels: &[u8], n: usize, [height, width]: [usize; 2], wait: bool) -> Result<Input> {
         let per_image = 3 * height * width;
         let per_part = n.div_ceil(self.threads.max(1)).max(1);
         let parts = pixels.chunks(per_part * per_image);
         let tensors =
             parts.map(|part| self.images(part, [part.len() / per_image, 3, height, width])).collect();
-        self.device.sync().map_err(|error| TrainError::Device(format!("{error:?}")))?;
+        if wait {
+            self.device.sync().map_err(|error| TrainError::Device(format!("{error:?}")))?;
+        }
         Ok(Input::Tensors(tensors))
     }
 
@@ -284,8 +319,7 @@ impl OnDevice {
     /// The logits of each part, on a thread of its own where there are several.
     fn forward(&self, mut parts: Vec<Tensor<4>>) -> Result<Vec<Vec<HostMap>>> {
         let last = parts.pop();
-        let read = |map| HostMap::read(map).map_err(|error| self.in_this_format(error));
-        let forward = |part| self.model.forward(part).into_iter().map(read).collect::<Result<Vec<_>>>();
+        let forward = |part| self.read(self.model.forward(part));
         std::thread::scope(|scope| {
             let others: Vec<_> = parts.into_iter().map(|part| scope.spawn(move || forward(part))).collect();
             let last = last.map(forward);
@@ -296,6 +330,12 @@ impl OnDevice {
         })
     }
 
+    /// The logits of every level, on the host.
+    fn read(&self, maps: Vec<Tensor<4>>) -> Result<Vec<HostMap>> {
+        let read = |map| HostMap::read(map).map_err(|error| self.in_this_format(error));
+        maps.into_iter().map(read).collect()
+    }
+
     /// What is not finite need not be the fault of the weights where numbers above 65504 are infinite.
     fn in_this_format(&self, error: TrainError) -> TrainError {
         match (error, self.format) {
@@ -303,6 +343,10 @@ impl OnDevice {
             (error, _) => error,
         }
     }
+}
+
+fn another_kind() -> TrainError {
+    TrainError::Device("the input is for another kind of network".to_owned())
 }
 
 /// Runs images one by one: on a CPU a batch saves nothing, and one image needs a fraction of the memory.
@@ -316,50 +360,4 @@ fn compiled(detector: &yolo_runtime::Detector, values: &[f32], size: [usize; 2])
         }
     }
     Ok(maps)
-}
-
-fn n_images(maps: &[HostMap]) -> usize {
-    maps.first().map_or(0, |map| map.dims[0])
-}
-
-/// The logits of one level for several images, on the host.
-#[derive(Default)]
-struct HostMap {
-    logits: Vec<f32>,
-    /// `[N, anchors · (5 + num_classes), height, width]`.
-    dims: [usize; 4],
-}
-
-impl HostMap {
-    fn read(map: Tensor<4>) -> Result<Self> {
-        let dims = map.dims();
-        Self { logits: Vec::new(), dims }.with(host_values(map)?)
-    }
-
-    fn append(&mut self, level: yolo_runtime::LevelLogits) -> Result<()> {
-        let [n, channels, height, width] = level.dims;
-        let before = std::mem::take(self);
-        let dims = [before.dims[0] + n, channels, height, width];
-        *self = Self { logits: before.logits, dims }.with(level.values)?;
-        Ok(())
-    }
-
-    /// With more logits, which have to be finite.
-    fn with(mut self, logits: Vec<f32>) -> Result<Self> {
-        if logits.iter().any(|logit| !logit.is_finite()) {
-            return Err(TrainError::NotFinite);
-        }
-        if self.logits.is_empty() {
-            self.logits = logits
-        } else {
-            self.logits.extend(logits)
-        }
-        Ok(self)
-    }
-
-    fn image(&self, image: usize) -> RawMap<'_> {
-        let [_, channels, height, width] = self.dims;
-        let length = channels * height * width;
-        RawMap { logits: &self.logits[image * length..(image + 1) * length], height, width }
-    }
 }

@@ -42,6 +42,8 @@ pub struct Finetuning<'a> {
     pub val: &'a Dataset,
     /// Where the network runs.
     pub device: &'a Device,
+    /// Devices that share the batches of the training with it; mostly none.
+    pub other_devices: &'a [Device],
     /// Where files go; a state that lies there is gone on from.
     pub folder: &'a RunFolder,
 }
@@ -98,6 +100,7 @@ pub fn finetune(job: &Finetuning, observer: &mut dyn Observer) -> Result<Option<
         train: job.train,
         val: job.val,
         device: job.device,
+        other_devices: job.other_devices,
         options: job.options,
         validation: job.validation,
         compile: job.compile,

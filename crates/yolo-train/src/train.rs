@@ -7,6 +7,7 @@
 mod folder;
 mod options;
 mod record;
+mod replicas;
 mod state;
 mod step;
 
@@ -26,7 +27,6 @@ pub use record::{EpochRecord, EpochValidation, results_csv};
 pub use state::{Best, Progress, TrainState};
 
 use crate::detector::Compile;
-use crate::distill::Teacher;
 use crate::error::{Result, TrainError};
 use crate::loss::{DetectionLoss, LossItems};
 use crate::masks::Masks;
@@ -35,7 +35,8 @@ use crate::precision::{LossScaler, check_format};
 use crate::schedule::Schedule;
 use crate::slim::SlimState;
 use crate::validate::{Validation, ValidationOptions, validate};
-use step::{BatchResult, Student, pixels};
+use replicas::{Replicas, Work};
+use step::BatchResult;
 
 /// What a run trains on and where.
 pub struct Setup<'a> {
@@ -43,8 +44,11 @@ pub struct Setup<'a> {
     pub train: &'a Dataset,
     /// Images to choose the best epoch by.
     pub val: &'a Dataset,
-    /// Where the network runs.
+    /// Where the network is trained.
     pub device: &'a Device,
+    /// Devices that share every batch with it; mostly none. Batch statistics are those of each device's own images, and
+    /// those that are kept are the first device's.
+    pub other_devices: &'a [Device],
     /// Rates, gains, sizes.
     pub options: &'a TrainOptions,
     /// How epochs are validated.
@@ -118,6 +122,8 @@ pub enum Outcome {
 pub fn train(state: &mut TrainState, setup: &Setup, observer: &mut dyn Observer) -> Result<Outcome> {
     let run = Run::new(state, setup, observer)?;
     let options = setup.options;
+    let devices = (setup.device, setup.other_devices);
+    let mut replicas = Replicas::new(devices, options, setup.teacher, &state.checkpoint.architecture)?;
     if let (Some(folder), true) = (setup.folder, state.progress.batches_seen == 0) {
         // From here on there is something to resume from.
         state.save(&folder.state())?;
@@ -134,7 +140,7 @@ pub fn train(state: &mut TrainState, setup: &Setup, observer: &mut dyn Observer)
             prune_further(state, setup, epoch)?;
             run.begin_slimming(state)?;
         }
-        if !run.train_epoch(state, observer)? {
+        if !run.train_epoch(state, &mut replicas, observer)? {
             if let Some(folder) = setup.folder {
                 state.save(&folder.state())?;
             }
@@ -226,7 +232,6 @@ struct Run<'a> {
     schedule: Schedule,
     /// Batches of an epoch.
     batches: usize,
-    teacher: Option<Teacher>,
     cache: Option<Arc<ImageCache>>,
     items: Arc<[yolo_data::dataset::Item]>,
     stride: usize,
@@ -248,15 +253,9 @@ impl<'a> Run<'a> {
             options.nominal_batch_size,
         );
         state.optimizer.weight_decay = schedule.weight_decay(options.batch_size, options.nominal_batch_size);
-        let teacher = match (&options.distillation, setup.teacher) {
-            (Some(distillation), Some(dense)) => {
-                Some(Teacher::new(dense, *distillation, setup.device)?.for_student(architecture))
-            }
-            (Some(_), None) => return Err(TrainError::Teacher { reason: "there is none".to_owned() }),
-            (None, _) => None,
-        };
         if let Some(format) = options.amp {
-            check_format(setup.device, format)?;
+            let mut devices = std::iter::once(setup.device).chain(setup.other_devices);
+            devices.try_for_each(|device| check_format(device, format))?;
             state.progress.scaler.get_or_insert_with(|| LossScaler::new(format));
         }
         let items: Arc<[_]> = Arc::from(setup.train.items.as_slice());
@@ -268,11 +267,16 @@ impl<'a> Run<'a> {
                 None
             }
         };
-        Ok(Self { setup, schedule, batches, teacher, cache, items, stride })
+        Ok(Self { setup, schedule, batches, cache, items, stride })
     }
 
     /// Trains the rest of the current epoch; false if the observer stopped it.
-    fn train_epoch(&self, state: &mut TrainState, observer: &mut dyn Observer) -> Result<bool> {
+    fn train_epoch(
+        &self,
+        state: &mut TrainState,
+        replicas: &mut Replicas,
+        observer: &mut dyn Observer,
+    ) -> Result<bool> {
         let options = self.setup.options;
         let detect = state.checkpoint.architecture.detect();
         let loss_options = options.hyp.loss_options(
@@ -283,7 +287,7 @@ impl<'a> Run<'a> {
         );
         let mut loss = DetectionLoss::new(detect, loss_options);
         loss.set_balance(&state.progress.balance);
-        let mut student = Student::new(options, self.setup.device);
+        replicas.outdated();
         let mut loader = self.loader(state);
         let batches = state.progress.batch_in_epoch + loader.remaining();
         while let Some(batch) = loader.next() {
@@ -291,21 +295,30 @@ impl<'a> Run<'a> {
             batch.warnings.iter().for_each(|warning| observer.warning(warning));
             batch.skipped.iter().for_each(|skipped| observer.warning(&skipped.error));
             if !batch.item_indices.is_empty() {
-                let input =
-                    pixels(&batch, options, self.stride, state.progress.batches_seen, self.setup.device);
-                let [.., height, width] = input.dims();
-                let (teacher, scaler) = (self.teacher.as_ref(), state.progress.scaler.as_mut());
-                let result = student.run(&state.checkpoint, input, &batch.targets, &loss, teacher, scaler)?;
+                let scaler = state.progress.scaler.as_mut();
+                let mut result = replicas.run(&Work {
+                    checkpoint: &state.checkpoint,
+                    batch: &batch,
+                    loss: &loss,
+                    loss_scale: scaler.as_ref().map_or(1.0, |scaler| scaler.scale()),
+                    options,
+                    stride: self.stride,
+                    batch_number: state.progress.batches_seen,
+                })?;
+                if let Some(scaler) = scaler {
+                    scaler.unscale(&mut result.gradients);
+                }
                 loss.rebalance(&result.level_objectness);
                 state.progress.balance = loss.balance().to_vec();
-                self.take_in(state, result, &mut student)?;
+                let image_size = result.image_size;
+                self.take_in(state, result, replicas)?;
                 observer.batch(&BatchReport {
                     epoch: state.progress.epoch,
                     done: state.progress.batch_in_epoch,
                     batches,
                     mean: state.progress.mean_loss,
                     instances: batch.targets.len(),
-                    image_size: height.max(width),
+                    image_size,
                 });
             } else {
                 state.progress.batch_in_epoch += 1;
@@ -354,7 +367,7 @@ impl<'a> Run<'a> {
     }
 
     /// Adds the gradients of a batch, and steps when enough of them are there.
-    fn take_in(&self, state: &mut TrainState, result: BatchResult, student: &mut Student) -> Result<()> {
+    fn take_in(&self, state: &mut TrainState, result: BatchResult, replicas: &mut Replicas) -> Result<()> {
         for (name, values) in result.statistics {
             if let Some(tensor) = state.checkpoint.weights.get_mut(&name) {
                 tensor.f32s_mut()?.copy_from_slice(&values);
@@ -381,7 +394,7 @@ impl<'a> Run<'a> {
             state.pending.clear();
             state.ema.update(&state.checkpoint.weights)?;
             progress.last_step = Some(batch);
-            student.outdated();
+            replicas.outdated();
         }
         progress.losses += 1;
         progress.batch_in_epoch += 1;

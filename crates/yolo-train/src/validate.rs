@@ -1,20 +1,23 @@
 //! Validation of a detector on a data set, step by step as YOLOv5's `val.py` does it.
 
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+mod pipeline;
+mod tally;
 
-use rayon::prelude::*;
+use std::sync::Arc;
+
 use yolo_data::Xyxy;
 use yolo_data::dataset::Dataset;
 use yolo_data::loader::{Batch, Loader, LoaderOptions};
-use yolo_data::metrics::{ConfusionMatrix, LabelledBox, NativeMetrics, NativeReport, ScoredBox};
+use yolo_data::metrics::{ConfusionMatrix, LabelledBox, NativeReport, ScoredBox};
 use yolo_data::rect::{BatchOptions, plan_batches};
 use yolo_data::train_loader::Target;
-use yolo_model::{Detection, NmsOptions, Predictions, nms};
+use yolo_model::{Detection, NmsOptions, Predictions};
 
-use crate::detector::{Answer, Detector, Look};
+use crate::detector::Detector;
 use crate::error::{Result, TrainError};
 use crate::loss::{DetectionLoss, LossItems};
+use pipeline::{Bench, Seen, one_by_one, overlapped};
+use tally::Tally;
 
 /// How to validate.
 #[derive(Clone, Debug)]
@@ -96,7 +99,9 @@ pub struct SkippedImage {
     pub error: String,
 }
 
-/// Milliseconds per image. Decoding and scaling of images is not part of it.
+/// Milliseconds per image. Decoding and scaling of images is not part of it. Where a device computes beside the processor,
+/// the stages of different batches overlap: what is counted is the time for which each keeps its thread, and the sum is
+/// more than passes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SpeedMs {
     /// Bytes to floats, and to the device.
@@ -145,56 +150,20 @@ pub fn validate_watched(
     mut watch: impl FnMut(&SeenBatch),
 ) -> Result<Validation> {
     check(detector, dataset, options)?;
-    let mut native = NativeMetrics::new();
-    let num_classes = if options.single_class { 1 } else { dataset.class_names.len() };
-    let mut confusion = ConfusionMatrix::new(num_classes);
-    let (mut detections, mut skipped, mut warnings) = (Vec::new(), Vec::new(), Vec::new());
-    let mut instances = 0;
-    let mut clock = Clock::default();
-    let mut losses = (0, LossItems::default());
+    let mut tally = Tally::new(dataset, options);
     let mut loader = batches(detector, dataset, options);
-    let mut index = 0;
-    while let Some(batch) = loader.next() {
-        let batch = batch?;
-        skipped.extend(
-            batch.skipped.iter().map(|s| SkippedImage { item_idx: s.item_idx, error: s.error.clone() }),
-        );
-        warnings.extend_from_slice(&batch.warnings);
-        let found = detect_batch(detector, &batch, dataset, options, &mut clock)?;
-        if let Some(items) = found.loss {
-            losses = (losses.0 + 1, losses.1.running_mean(losses.0, items));
-        }
-        watch(&SeenBatch { index, batch: &batch, detections: &found.boxes });
-        index += 1;
-        for (sample, found) in batch.samples.iter().zip(found.boxes) {
-            let found: Vec<ScoredBox> = found
-                .into_iter()
-                .map(|d| ScoredBox { bbox: sample.geometry.to_original(d.bbox), ..d })
-                .collect();
-            let labels = labels(&sample.geometry.native_labels(&dataset.items[sample.item_idx]), options);
-            instances += labels.len();
-            native.add_image(&found, &labels);
-            confusion.add_image(&found, &labels);
-            detections.push(ImageDetections { item_idx: sample.item_idx, detections: found });
-        }
-        progress(detections.len() + skipped.len());
-        loader.recycle(batch);
+    let bench = Bench { detector, dataset, options };
+    let mut take_in = |seen: Seen, loader: &mut Loader| {
+        watch(&SeenBatch { index: seen.index, batch: &seen.batch, detections: &seen.found.boxes });
+        loader.recycle(tally.add(seen));
+        progress(tally.images());
+    };
+    if bench.overlaps() {
+        overlapped(&bench, &mut loader, &mut take_in)?;
+    } else {
+        one_by_one(&bench, &mut loader, &mut take_in)?;
     }
-    if let (true, Some(first)) = (detections.is_empty(), skipped.first()) {
-        return Err(TrainError::NoImages { count: skipped.len(), first: first.error.clone() });
-    }
-    let speed = clock.per_image(detections.len(), options);
-    let loss = options.loss.is_some().then_some(losses.1);
-    Ok(Validation {
-        native: native.finish(),
-        confusion,
-        detections,
-        instances,
-        loss,
-        speed,
-        skipped,
-        warnings,
-    })
+    tally.finish()
 }
 
 fn check(detector: &Detector, dataset: &Dataset, options: &ValidationOptions) -> Result<()> {
@@ -225,49 +194,6 @@ fn batches(detector: &Detector, dataset: &Dataset, options: &ValidationOptions) 
     );
     let loader = LoaderOptions { workers: options.workers, image_size, ..LoaderOptions::default() };
     Loader::new(Arc::from(dataset.items.as_slice()), plans, loader)
-}
-
-/// What one batch gave.
-#[derive(Default)]
-struct Found {
-    /// Detections of every image, in pixels of the network's input.
-    boxes: Vec<Vec<ScoredBox>>,
-    loss: Option<LossItems>,
-}
-
-fn detect_batch(
-    detector: &Detector,
-    batch: &Batch,
-    dataset: &Dataset,
-    options: &ValidationOptions,
-    clock: &mut Clock,
-) -> Result<Found> {
-    if batch.samples.is_empty() {
-        return Ok(Found::default());
-    }
-    detector.prepare([batch.height, batch.width], options.augment)?;
-    let start = Instant::now();
-    let input = detector.take(batch)?;
-    clock.preprocess += start.elapsed();
-
-    let start = Instant::now();
-    let look = Look {
-        min_objectness: options.nms.score_threshold,
-        keep_logits: options.loss.is_some(),
-        augment: options.augment,
-    };
-    let Answer { mut predictions, logits } = detector.run(&input, look)?;
-    clock.inference += start.elapsed();
-
-    if options.hybrid {
-        add_labels(&mut predictions, batch, dataset, options);
-    }
-    let start = Instant::now();
-    let boxes = predictions.par_iter().map(|p| scored(nms(p, &options.nms), options)).collect();
-    clock.nms += start.elapsed();
-    let loss = options.loss.as_ref();
-    let loss = loss.map(|loss| loss.forward(&logits, &targets(batch, dataset, options))).transpose()?;
-    Ok(Found { boxes, loss: loss.map(|loss| loss.items) })
 }
 
 /// Appends the labels of every image as rows of certain boxes.
@@ -314,24 +240,4 @@ fn scored(detections: Vec<Detection>, options: &ValidationOptions) -> Vec<Scored
 fn labels(native: &[(u32, Xyxy)], options: &ValidationOptions) -> Vec<LabelledBox> {
     let class = |class: u32| if options.single_class { 0 } else { class };
     native.iter().map(|&(c, bbox)| LabelledBox { bbox, class: class(c) }).collect()
-}
-
-/// Time spent in each stage.
-#[derive(Default)]
-struct Clock {
-    preprocess: Duration,
-    inference: Duration,
-    nms: Duration,
-}
-
-impl Clock {
-    fn per_image(&self, n_images: usize, options: &ValidationOptions) -> SpeedMs {
-        let per_image = |total: Duration| total.as_secs_f64() * 1e3 / n_images.max(1) as f64;
-        SpeedMs {
-            preprocess: per_image(self.preprocess),
-            inference: per_image(self.inference),
-            nms: per_image(self.nms),
-            shape: [options.batch_size, 3, options.image_size, options.image_size],
-        }
-    }
 }

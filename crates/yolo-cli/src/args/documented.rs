@@ -1,4 +1,4 @@
-//! What documents and help texts tell a reader to type is understood.
+//! What documents and help texts tell a reader to type is understood. `tests/cli/documented.rs` runs it.
 #![allow(clippy::unwrap_used)]
 
 use std::path::{Path, PathBuf};
@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use clap::{CommandFactory, Parser};
 
 use super::Cli;
+use commands::{of_program, of_text};
 
-/// Ways to start the program.
-const STARTS: [&str; 3] = ["yolo-cli ", "target/release/yolo-cli ", "cargo run --release -p yolo-cli -- "];
+/// The tests that run the commands read them in the same way.
+#[path = "../../../../tests/cli/documented/commands.rs"]
+mod commands;
 
 /// The commands in the console blocks of README and docs, each with its file and line.
 fn of_documents() -> Vec<(String, String)> {
@@ -26,27 +28,6 @@ fn of_documents() -> Vec<(String, String)> {
     commands.collect()
 }
 
-/// What is typed behind a prompt in console blocks, with the number of its line.
-fn of_text(text: &str) -> Vec<(usize, String)> {
-    let mut found = Vec::new();
-    let mut console = false;
-    let mut lines = text.lines().zip(1..);
-    while let Some((line, number)) = lines.next() {
-        if line.starts_with("```") {
-            console = line.trim_end() == "```console";
-        }
-        let Some(typed) = line.strip_prefix("$ ").filter(|_| console) else { continue };
-        let mut typed = typed.to_owned();
-        // A command goes on behind a backslash.
-        while let Some(start) = typed.trim_end().strip_suffix('\\') {
-            let next = lines.next().map_or("", |(line, _)| line);
-            typed = format!("{start} {}", next.trim_start_matches('>').trim());
-        }
-        found.push((number, typed));
-    }
-    found
-}
-
 /// The examples in the help of `command` and those below it.
 fn of_help(command: &clap::Command) -> Vec<(String, String)> {
     let help = command.get_after_help().map(ToString::to_string).unwrap_or_default();
@@ -58,11 +39,10 @@ fn of_help(command: &clap::Command) -> Vec<(String, String)> {
 
 /// The program's words in a typed line, up to a comment, a pipe or a redirection; none for other programs.
 fn words(typed: &str) -> Option<Vec<String>> {
-    let rest = STARTS.iter().find_map(|start| typed.strip_prefix(start))?;
+    let typed = of_program(typed)?;
     let ends = |word: &&str| ["|", ">", "2>", "&&", ";", "&"].contains(word) || word.starts_with('#');
-    let words = rest.split_whitespace().take_while(|word| !ends(word));
-    let words = words.map(|word| word.trim_matches(['\'', '"']).to_owned());
-    Some(std::iter::once("yolo-cli".to_owned()).chain(words).collect())
+    let words = typed.split_whitespace().take_while(|word| !ends(word));
+    Some(words.map(|word| word.trim_matches(['\'', '"']).to_owned()).collect())
 }
 
 #[test]

@@ -30,7 +30,7 @@ const DEMO_IMAGES: usize = 8;
 
 /// Finds objects in images and videos, and writes what was asked for.
 pub(crate) fn run(args: &DetectArgs) -> Result<()> {
-    let backend = Backend::parse(&args.device, false)?.with_half(args.half)?;
+    let backend = Backend::parse(&args.device, false)?.alone().with_half(args.half)?;
     if args.half && DeviceName::parse(&args.device) == Ok(DeviceName::Cpu) {
         tracing::warn!("--half has no effect on --device cpu: computing in f32");
     }

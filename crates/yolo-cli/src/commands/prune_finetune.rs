@@ -89,6 +89,7 @@ impl Job {
             );
         }
         output.line(summary_line(&weights.checkpoint.fuse()?))?;
+        backend.sharing().map_or(Ok(()), |sharing| output.line(sharing))?;
         let config = data_config(&args.data)?;
         let train = open_split(&config, Split::Train, args.no_cache)?;
         let val = open_split(&config, Split::Val, args.no_cache)?;
@@ -180,6 +181,7 @@ impl Job {
             train: &self.train,
             val: &self.yardstick.dataset,
             device: &self.backend.device,
+            other_devices: &self.backend.other_devices,
             folder: &folder,
         };
         let n_statistics = self.recipe.finetune.reestimate_images.min(self.train.items.len());

@@ -106,7 +106,7 @@ struct Sweep {
 
 impl Sweep {
     fn new(args: SweepArgs, resumed: Option<&Path>, output: &Output) -> Result<Self> {
-        let backend = Backend::parse(&args.device, args.no_cache)?;
+        let backend = Backend::parse(&args.device, args.no_cache)?.alone();
         let weights = Weights::load(&args.weights, args.offline)?;
         // Patterns that match nothing are refused before anything is measured.
         if let Some((_, amount)) = plan_of(&args).first() {

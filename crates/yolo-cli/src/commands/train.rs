@@ -53,6 +53,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     let job = Job { args, options, run, backend, train_set };
     let graceful = interrupt::graceful();
     output.line(summary_line(&state.checkpoint))?;
+    job.backend.sharing().map_or(Ok(()), |sharing| output.line(sharing))?;
     job.fit(state, val_set, graceful, &output)
 }
 
@@ -289,6 +290,7 @@ impl Job<'_> {
             train: &self.train_set,
             val: &val_set,
             device: &self.backend.device,
+            other_devices: &self.backend.other_devices,
             options,
             validation: &validation,
             compile: &|checkpoint| self.backend.steady_detector(checkpoint),

@@ -28,7 +28,7 @@ const SHOWN_CLASSES: usize = 50;
 
 /// Validates checkpoints on a data set and writes `results.json`.
 pub(crate) fn run(args: &ValArgs) -> Result<()> {
-    let backend = Backend::parse(&args.device, args.no_cache)?.with_half(args.half)?;
+    let backend = Backend::parse(&args.device, args.no_cache)?.alone().with_half(args.half)?;
     warn_about_flags(args);
     let output = Output::new(args.json);
     let is_ensemble = !matches!(args.task, TaskArg::Speed | TaskArg::Study);

@@ -41,14 +41,13 @@ pub(crate) enum DeviceError {
         /// How many there are.
         count: usize,
     },
-    /// Several GPUs where only one can be used.
-    #[error(
-        "--device {device}: one run uses one GPU; name one, such as --device cuda:0, and give each GPU a run of its own \
-         (docs/distributed.md says why)"
-    )]
-    SeveralGpus {
+    /// A GPU that is in the list twice.
+    #[error("--device {device}: GPU {index} is named twice")]
+    Twice {
         /// What was asked for.
         device: String,
+        /// The index.
+        index: usize,
     },
     /// The device cannot compute in half precision.
     #[error("--half: {device} cannot compute in half precision; leave --half out")]

@@ -40,10 +40,10 @@ pub(super) fn check(subject: &Subject) -> Result<Vec<Row>> {
     };
     let expected = measure("cpu", false)?;
     let mut rows =
-        vec![row(args.weights.display(), images, "f32", measure(&args.device, false)?, expected, SINGLE)];
+        vec![row(args.weights.display(), images, "f32", measure(&subject.name, false)?, expected, SINGLE)];
     // A processor takes fifteen times as long in half precision.
     if subject.formats().next().is_some() && !args.quick {
-        rows.push(row(args.weights.display(), images, "half", measure(&args.device, true)?, expected, HALF));
+        rows.push(row(args.weights.display(), images, "half", measure(&subject.name, true)?, expected, HALF));
     }
     Ok(rows)
 }

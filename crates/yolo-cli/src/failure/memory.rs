@@ -7,7 +7,7 @@ use burn::tensor::Tensor;
 use yolo_model::{Yolo, host_values};
 
 use crate::args::Command;
-use crate::device::{self, catching};
+use crate::device::{self, DeviceName, catching};
 use crate::resolve::Weights;
 
 /// What a command does with a batch.
@@ -45,7 +45,10 @@ impl<'a> Load<'a> {
     }
 
     fn try_batch(&self, batch_size: usize) -> Result<()> {
-        let device = device::parse(self.device)?;
+        let name = DeviceName::parse(self.device)?;
+        let device = device::parse(&name.first().to_string())?;
+        // Training shares a batch out; the first device has the largest part.
+        let batch_size = if self.trains { batch_size.div_ceil(name.count()) } else { batch_size };
         device.memory_cleanup();
         let checkpoint = Weights::load(self.weights, true)?.checkpoint;
         let side = self.image_size.next_multiple_of(checkpoint.architecture.max_stride());

@@ -43,6 +43,26 @@ pub(crate) struct Entry {
     /// Precision at recall 0, 0.01, … 1, at IoU 0.5, averaged over classes; empty where it was not written.
     #[serde(skip)]
     pub(crate) precision_at_recall: Vec<f64>,
+    /// The classes that had objects; none where they were not written.
+    #[serde(skip)]
+    pub(crate) classes: Vec<ClassMap>,
+}
+
+/// How well a class is found.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct ClassMap {
+    pub(crate) name: String,
+    /// Labels of it.
+    pub(crate) instances: u64,
+    /// mAP50-95, 0 to 1.
+    pub(crate) map: f64,
+}
+
+impl ClassMap {
+    fn read(class: &Value) -> Option<Self> {
+        let name = class.get("name")?.as_str()?.to_owned();
+        Some(Self { name, instances: class.get("instances")?.as_u64()?, map: class.get("map")?.as_f64()? })
+    }
 }
 
 impl Entry {
@@ -55,7 +75,7 @@ impl Entry {
         let number = |pointer: &str| results.pointer(pointer).and_then(Value::as_f64);
         let count = |pointer: &str| results.pointer(pointer).and_then(Value::as_u64);
         let size = |pointer: &str| count(pointer).and_then(|count| usize::try_from(count).ok());
-        let curve = results.pointer("/native/precision_at_recall").and_then(Value::as_array);
+        let list = |pointer: &str| results.pointer(pointer).and_then(Value::as_array).into_iter().flatten();
         Ok(Self {
             name,
             source: source.to_owned(),
@@ -74,7 +94,8 @@ impl Entry {
             gflops_nonzero: number("/model/gflops_nonzero"),
             file_bytes: count("/model/file_bytes"),
             ms: number("/speed_ms/inference"),
-            precision_at_recall: curve.into_iter().flatten().filter_map(Value::as_f64).collect(),
+            precision_at_recall: list("/native/precision_at_recall").filter_map(Value::as_f64).collect(),
+            classes: list("/native/per_class").filter_map(ClassMap::read).collect(),
         })
     }
 

@@ -1,6 +1,7 @@
-//! The page: table, precision-recall curves, mAP over costs.
+//! The page: table, precision-recall curves, mAP over costs, classes.
 
 use super::charts::{self, Cost};
+use super::classes;
 use super::dense_line::Anchor;
 use super::{Entry, TITLES, cells, rows};
 use crate::report::html::{escape, section};
@@ -49,6 +50,7 @@ pub(crate) fn render(shown: &Page) -> String {
     let sections: String = [curves(entries)]
         .into_iter()
         .chain(costs.iter().map(|cost| charts::render(cost, entries)))
+        .chain([classes::render(entries)])
         .chain([page::origin(&shown.command, &shown.created)])
         .collect();
     let title = match entries.len() {

@@ -1,17 +1,19 @@
-//! One batch: forward, loss, backward.
+//! One batch on one device: forward, loss, backward.
+
+use std::ops::Range;
 
 use burn::tensor::ops::{InterpolateMode, InterpolateOptions};
 use burn::tensor::{Device, Tensor, module::interpolate};
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use yolo_data::train_loader::{Target, TrainBatch};
+use yolo_data::train_loader::Target;
 use yolo_model::{Checkpoint, HalfFormat, NamedValues, Yolo, host_values};
 
 use crate::distill::{Observed, Teacher};
 use crate::error::{Result, TrainError};
-use crate::loss::{DetectionLoss, LossItems};
-use crate::precision::LossScaler;
+use crate::loss::LossItems;
 use crate::tensor::images;
 use crate::train::options::TrainOptions;
+use crate::train::replicas::Work;
 
 /// The network that is trained, on its device. It is made anew when the weights on the host have changed.
 pub(super) struct Student {
@@ -22,12 +24,16 @@ pub(super) struct Student {
     amp: Option<HalfFormat>,
 }
 
-/// What one batch gave.
+/// What a batch gave, or the part of it that one device had.
 pub(super) struct BatchResult {
+    pub(super) n_images: usize,
+    /// Longer side of the images in pixels.
+    pub(super) image_size: usize,
     pub(super) items: LossItems,
     pub(super) level_objectness: Vec<f64>,
     /// Distillation loss per image.
     pub(super) distillation: f64,
+    /// Of the scaled loss. The same name comes once for every device, and what belongs to it is to be added.
     pub(super) gradients: Vec<NamedValues>,
     /// Running statistics after the batch.
     pub(super) statistics: Vec<NamedValues>,
@@ -61,22 +67,24 @@ impl Student {
         Ok(self.model.insert(model))
     }
 
-    /// Runs `pixels` (`[N, 3, H, W]` in `[0, 1]`, not recorded) through the network and back. In mixed precision, the
-    /// loss is scaled on the way back, and the gradients are not.
+    /// Where it is, without its record of operations.
+    pub(super) fn device(&self) -> Device {
+        self.device.clone().inner()
+    }
+
+    /// Runs `pixels` (`[N, 3, H, W]` in `[0, 1]`, not recorded) through the network and back.
     pub(super) fn run(
         &mut self,
-        checkpoint: &Checkpoint,
+        work: &Work,
         pixels: Tensor<4>,
         targets: &[Target],
-        loss: &DetectionLoss,
         teacher: Option<&Teacher>,
-        scaler: Option<&mut LossScaler>,
     ) -> Result<BatchResult> {
-        let n_images = pixels.dims()[0];
-        let model = self.model(checkpoint)?;
+        let [n_images, _, height, width] = pixels.dims();
+        let model = self.model(work.checkpoint)?;
         let with_features = teacher.is_some_and(Teacher::wants_features);
         let observed = Observed::run(model, Tensor::from_inner(pixels.clone()), with_features);
-        let loss = loss.forward(&observed.maps, targets)?;
+        let loss = work.loss.forward(&observed.maps, targets)?;
         let mut total = loss.total;
         let mut distillation = 0.0;
         if let Some(teacher) = teacher {
@@ -88,32 +96,26 @@ impl Student {
         if !loss.items.is_finite() || !distillation.is_finite() {
             return Err(TrainError::LossNotFinite);
         }
-        let scale = scaler.as_ref().map_or(1.0, |scaler| scaler.scale());
-        let mut gradients = model.gradients(&total.mul_scalar(scale).backward())?;
-        if let Some(scaler) = scaler {
-            scaler.unscale(&mut gradients);
-        }
-        let statistics = model.running_statistics()?;
+        let gradients = model.gradients(&total.mul_scalar(work.loss_scale).backward())?;
         Ok(BatchResult {
+            n_images,
+            image_size: height.max(width),
             items: loss.items,
             level_objectness: loss.level_objectness,
             distillation,
             gradients,
-            statistics,
+            statistics: model.running_statistics()?,
         })
     }
 }
 
-/// The images of a batch on `device`, at a random size where that is asked for (§10.6).
-pub(super) fn pixels(
-    batch: &TrainBatch,
-    options: &TrainOptions,
-    stride: usize,
-    batch_number: usize,
-    device: &Device,
-) -> Tensor<4> {
-    let n = batch.item_indices.len();
-    let input = images(&batch.pixels, n, batch.height, batch.width, device);
+/// Some images of a batch on `device`, at a random size where that is asked for (§10.6).
+pub(super) fn pixels(work: &Work, shard: Range<usize>, device: &Device) -> Tensor<4> {
+    let Work { batch, options, stride, batch_number, .. } = *work;
+    let n = shard.len();
+    let per_image = 3 * batch.height * batch.width;
+    let bytes = &batch.pixels[shard.start * per_image..shard.end * per_image];
+    let input = images(bytes, n, batch.height, batch.width, device);
     if !options.multi_scale {
         return input;
     }

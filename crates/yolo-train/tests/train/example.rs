@@ -43,6 +43,7 @@ impl Example {
             train: &self.train,
             val: &self.val,
             device: &self.device,
+            other_devices: &[],
             options,
             validation: &self.validation,
             compile: &on_flex,

@@ -31,6 +31,7 @@ fn run(example: &Example, recipe: &Recipe, options: &TrainOptions, pruned_fitnes
         train: &example.train,
         val: &example.val,
         device: &example.device,
+        other_devices: &[],
         folder: &RunFolder::create(folder.path()).unwrap(),
     };
     let finetuned = finetune(&job, &mut to_the_end()).unwrap().unwrap();

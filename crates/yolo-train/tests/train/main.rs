@@ -1,12 +1,14 @@
 //! Training against the reference, and against itself after interruptions.
 #![allow(clippy::unwrap_used)]
 
+mod devices;
 mod example;
 mod finetuning;
 mod loss;
 mod optimisers;
 mod reference;
 mod runs;
+mod validation;
 
 use std::path::{Path, PathBuf};
 
