@@ -90,7 +90,7 @@ pub(super) fn overlapped(bench: &Bench, loader: &mut Loader, take_in: &mut TakeI
         let (to_boxes, computed) = sync_channel::<Computed>(1);
         let (done, seen) = sync_channel::<Result<Seen>>(1);
         // It ends when either channel does.
-        scope.spawn(move || computed.into_iter().try_for_each(|batch| done.send(bench.find(batch))));
+        scope.spawn(move || computed.into_iter().all(|batch| done.send(bench.find(batch)).is_ok()));
         drive(bench, loader, to_boxes, &seen, take_in)
     })
 }
