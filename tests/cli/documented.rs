@@ -1,14 +1,14 @@
 //! Every command that README, documents and help texts show runs as it is written, in a folder that has what it names.
 //!
-//! The networks and images there are small. A training that would go on for minutes is interrupted after its first epoch,
-//! as a user may, and has to say how it goes on.
+//! The networks and images there are small. A training or a sweep that would go on for minutes is interrupted, as a user may, once it
+//! has begun, and has to say how it goes on.
 
 mod commands;
 mod stage;
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::support::Case;
@@ -44,7 +44,7 @@ const BEFORE: [(&str, &[&str]); 8] = [
     ),
     (
         "--resume runs/sweep/exp ",
-        &["yolo-cli sweep --weights best.pt --data mine.yaml --methods global --amounts 0.5 --imgsz 64"],
+        &["yolo-cli sweep --weights best.pt --data mine.yaml --methods global --amounts 0.5,0.6 --imgsz 64"],
     ),
     ("report before=runs/val/exp runs/val/exp2 ", &[A_VAL, A_VAL, A_FINETUNING]),
     ("report runs/val", &[A_VAL, A_VAL]),
@@ -112,19 +112,29 @@ fn help() {
     while let Some(path) = pending.pop() {
         let mut args: Vec<&str> = path.iter().map(String::as_str).collect();
         args.push("--help");
-        let help = stage.run_args(&args).ok().stdout;
+        // On a screen that no example is too wide for.
+        let help = stage.run_with(&args, &[("COLUMNS", "500".to_owned())]).ok().stdout;
         pending.extend(subcommands(&help).map(|name| [path.as_slice(), &[name]].concat()));
         let examples = help.lines().filter_map(|line| line.strip_prefix("  "));
         seen.extend(examples.filter(|line| line.starts_with("yolo-cli ")).map(str::to_owned));
     }
     let documented: BTreeSet<String> =
         documents().iter().flat_map(|file| commands_of(file)).map(|(_, c)| c).collect();
-    let examples: Vec<&String> = seen.difference(&documented).collect();
-    assert!(examples.len() > 50, "only {} examples were found", examples.len());
-    for example in examples {
-        let (case, has_video) = staged();
-        follow(&case, has_video, "--help", example);
-    }
+    let documented: BTreeSet<&str> = documented.iter().map(|typed| plain(typed)).collect();
+    // What takes minutes to measure; documents have the same commands with other files or fewer sizes.
+    let is_slow =
+        |example: &str| ["yolo-cli bench ", "ms ", "--task study"].iter().any(|part| example.contains(part));
+    let is_here = |example: &&String| !documented.contains(plain(example)) && !is_slow(plain(example));
+    let mut examples: Vec<&String> = seen.iter().filter(is_here).collect();
+    examples.dedup_by_key(|example| plain(example));
+    assert!(examples.len() > 40, "only {} examples were found", examples.len());
+    let cache = tempfile::tempdir().unwrap();
+    examples.into_iter().for_each(|example| Stage::set(cache.path()).follow("--help", example));
+}
+
+/// A command without the comment at its end.
+fn plain(typed: &str) -> &str {
+    typed.split(" # ").next().unwrap_or_default().trim_end()
 }
 
 /// The commands that a help text lists.
@@ -148,100 +158,118 @@ fn commands_of(file: &str) -> Vec<(String, String)> {
     commands.map(|(line, typed)| (format!("{file}:{line}"), of_program(&typed).unwrap_or(typed))).collect()
 }
 
-/// A folder with everything, and whether there is a video in it.
-fn staged() -> (Case, bool) {
-    let case = Case::empty();
-    stage::set(&case);
-    let has_video = stage::add_video(&case.path("clip.mp4"));
-    (case, has_video)
-}
-
 /// Runs the commands of a document one after the other in one folder.
 fn run_document(file: &str) {
-    let (case, has_video) = staged();
-    for (place, typed) in commands_of(file) {
-        follow(&case, has_video, &place, &typed);
-    }
+    let cache = tempfile::tempdir().unwrap();
+    let stage = Stage::set(cache.path());
+    commands_of(file).iter().for_each(|(place, typed)| stage.follow(place, typed));
 }
 
-/// Runs a command if it is for this test, after what it needs.
-fn follow(case: &Case, has_video: bool, place: &str, typed: &str) {
-    let is_for_gpus =
-        ["--device cuda", "--device 0", "--device tch"].iter().any(|device| typed.contains(device));
-    if is_for_gpus || ELSEWHERE.iter().any(|(start, _)| typed.starts_with(start)) {
-        return;
-    }
-    if typed.contains("rtsp://") || (typed.contains(".mp4") && !has_video) {
-        return eprintln!("skipped, for want of a camera or of ffmpeg: {typed}");
-    }
-    let known = typed.starts_with("yolo-cli ") || typed.starts_with("cmp ");
-    assert!(known, "{place}: {typed}\nneither runs here nor is in ELSEWHERE");
-    // A reader may have no `man`; what it would show has a test of its own.
-    let command = typed.split(" && man ").next().unwrap_or_default();
-    // The comment at its end does not matter here.
-    let plain = format!("{} ", command.split(" # ").next().unwrap_or_default().trim_end());
-    for (part, before) in BEFORE {
-        if plain.contains(part) {
-            before.iter().for_each(|command| run(case, place, command));
-        }
-    }
-    run(case, place, command);
+/// A folder with what commands name.
+struct Stage<'a> {
+    case: Case,
+    has_video: bool,
+    /// What the program remembers of this machine, such as which kernels are fastest.
+    cache: &'a Path,
 }
 
-/// Runs a line in a shell. It has to end well; a training that goes on has to end well once it is interrupted.
-fn run(case: &Case, place: &str, line: &str) {
-    let log = case.path("log");
-    let file = std::fs::File::create(&log).unwrap();
-    let program = Path::new(env!("CARGO_BIN_EXE_yolo-cli")).parent().unwrap();
-    let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap_or_default());
-    let is_training =
-        ["yolo-cli train ", "yolo-cli prune-finetune"].iter().any(|start| line.starts_with(start));
-    let goes_on = is_training && !line.contains("--epochs 1");
-    let epochs_before = epochs(case);
-    let mut child = Command::new("sh")
-        // `exec`, so that an interruption reaches the program.
-        .args(["-c", &format!("exec {line}")])
-        .current_dir(case.path("."))
-        .env("PATH", path)
-        .env("HOME", case.path("."))
-        .env("XDG_CACHE_HOME", case.path("cache"))
-        .stdin(Stdio::null())
-        .stdout(file.try_clone().unwrap())
-        .stderr(file)
-        .spawn()
-        .unwrap();
-    let (start, mut interrupted) = (Instant::now(), false);
-    let status = loop {
-        if let Some(status) = child.try_wait().unwrap() {
-            break status;
-        }
-        if goes_on && !interrupted && epochs(case) > epochs_before {
-            interrupted = true;
-            let pid = child.id().to_string();
-            assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
-        }
-        if start.elapsed() > LIMIT {
-            child.kill().unwrap();
-            child.wait().unwrap();
-            panic!("{place}: {line}\ndoes not end:\n{}", std::fs::read_to_string(&log).unwrap());
-        }
-        std::thread::sleep(Duration::from_millis(10));
-    };
-    let printed = std::fs::read_to_string(&log).unwrap();
-    let went_well = match interrupted {
-        // It may have ended in the same moment.
-        true => status.success() || (printed.contains("error: interrupted") && printed.contains("goes on")),
-        false => status.success(),
-    };
-    assert!(went_well, "{place}: {line}\n{status}\n{printed}");
-    assert!(!printed.contains("panicked"), "{place}: {line}\n{printed}");
-}
+impl<'a> Stage<'a> {
+    fn set(cache: &'a Path) -> Self {
+        let case = Case::empty();
+        stage::set(&case);
+        let has_video = stage::add_video(&case.path("clip.mp4"));
+        Self { case, has_video, cache }
+    }
 
-/// Epochs in the tables of all trainings.
-fn epochs(case: &Case) -> usize {
-    let runs = ["runs/train", "runs/prune-finetune"]
-        .into_iter()
-        .flat_map(|folder| std::fs::read_dir(case.path(folder)));
-    let tables = runs.flatten().map(|run| run.unwrap().path().join("results.csv"));
-    tables.filter_map(|table| std::fs::read_to_string(table).ok()).map(|table| table.lines().count()).sum()
+    /// Runs a command if it is for this test, after what it needs.
+    fn follow(&self, place: &str, typed: &str) {
+        let gpus = ["--device cuda", "--device 0", "--device tch"];
+        let is_elsewhere = ELSEWHERE.iter().any(|(start, _)| typed.starts_with(start));
+        if is_elsewhere || gpus.iter().any(|device| typed.contains(device)) {
+            return;
+        }
+        if typed.contains("rtsp://") || (typed.contains(".mp4") && !self.has_video) {
+            return eprintln!("skipped, for want of a camera or of ffmpeg: {typed}");
+        }
+        let known = typed.starts_with("yolo-cli ") || typed.starts_with("cmp ");
+        assert!(known, "{place}: {typed}\nneither runs here nor is in ELSEWHERE");
+        // A reader may have no `man`; what it would show has a test of its own.
+        let command = typed.split(" && man ").next().unwrap_or_default();
+        let words = format!("{} ", plain(command));
+        for (part, before) in BEFORE {
+            if words.contains(part) {
+                before.iter().for_each(|command| self.run(place, command));
+            }
+        }
+        self.run(place, command);
+    }
+
+    /// Runs a line in a shell. It has to end well; a training or a sweep that goes on has to end well once it is interrupted.
+    fn run(&self, place: &str, line: &str) {
+        let long = ["yolo-cli train ", "yolo-cli prune-finetune", "yolo-cli sweep "];
+        let is_short = line.ends_with("--epochs 1") || line.ends_with("--amounts 0.5");
+        let goes_on = long.iter().any(|start| line.starts_with(start)) && !is_short;
+        let begun_before = self.begun();
+        let mut child = self.start(line);
+        let (start, mut interrupted) = (Instant::now(), false);
+        let status = loop {
+            if let Some(status) = child.try_wait().unwrap() {
+                break status;
+            }
+            if goes_on && !interrupted && self.begun() > begun_before {
+                interrupted = true;
+                let pid = child.id().to_string();
+                assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+            }
+            if start.elapsed() > LIMIT {
+                child.kill().unwrap();
+                child.wait().unwrap();
+                panic!("{place}: {line}\ndoes not end:\n{}", self.printed());
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        eprintln!("{:6.1} s  {line}", start.elapsed().as_secs_f64());
+        let printed = self.printed();
+        let is_saved = interrupted && printed.contains("error: interrupted") && printed.contains("goes on");
+        // How fast it is depends on the machine.
+        let is_too_slow = line.contains("ms ") && printed.contains(" ms are asked for, but ");
+        assert!(status.success() || is_saved || is_too_slow, "{place}: {line}\n{status}\n{printed}");
+        assert!(!printed.contains("panicked"), "{place}: {line}\n{printed}");
+    }
+
+    fn start(&self, line: &str) -> Child {
+        let log = std::fs::File::create(self.case.path("log")).unwrap();
+        let program = Path::new(env!("CARGO_BIN_EXE_yolo-cli")).parent().unwrap();
+        let path = format!("{}:{}", program.display(), std::env::var("PATH").unwrap_or_default());
+        Command::new("sh")
+            // `exec`, so that an interruption reaches the program.
+            .args(["-c", &format!("exec {line}")])
+            .current_dir(self.case.path("."))
+            .env("PATH", path)
+            .env("HOME", self.case.path("."))
+            .env("XDG_CACHE_HOME", self.cache)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap()
+    }
+
+    fn printed(&self) -> String {
+        std::fs::read_to_string(self.case.path("log")).unwrap()
+    }
+
+    /// How far trainings and sweeps are: states that can be gone on from, epochs and points that are done.
+    fn begun(&self) -> usize {
+        let folders = ["runs/train", "runs/prune-finetune", "runs/sweep"];
+        let folders = folders.map(|folder| std::fs::read_dir(self.case.path(folder)));
+        let runs = folders.into_iter().flatten().flatten().map(|run| run.unwrap().path());
+        let lines = |table| std::fs::read_to_string(table).map_or(0, |table| table.lines().count());
+        let progress = |run: std::path::PathBuf| {
+            lines(run.join("results.csv"))
+                + lines(run.join("sweep.csv"))
+                + usize::from(run.join("weights/state.safetensors").is_file())
+        };
+        runs.map(progress).sum()
+    }
 }

@@ -109,9 +109,9 @@ Examples:
   yolo-cli prune --weights yolov5n.pt --of ms --amount 0.25 --calibration images/train --out faster.safetensors
   yolo-cli prune --weights yolov5n.pt --channels-at-most-ms 20 --calibration images/train --out small.safetensors
 
-With --calibration, any folder of images, the weights that stay are fitted to what the dense network computes, which
-keeps far more accuracy; no labels are needed. The file keeps batch normalisation, so it can be fine-tuned. Without
-images, the magnitudes that are compared are those of the fused network, the ones that run, so that it has the same
+With --calibration, any folder of images, the weights that stay are fitted to what the dense network computes, which \
+keeps far more accuracy; no labels are needed. The file keeps batch normalisation, so it can be fine-tuned. Without \
+images, the magnitudes that are compared are those of the fused network, the ones that run, so that it has the same \
 zeros as `val --prune`. Milliseconds are those of this machine, measured once and kept.")]
 pub(crate) struct PruneArgs {
     /// Checkpoint (.pt or .safetensors), or the name of a released one.

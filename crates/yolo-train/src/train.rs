@@ -136,15 +136,16 @@ pub fn train(state: &mut TrainState, setup: &Setup, observer: &mut dyn Observer)
             break;
         }
         let epoch = state.progress.epoch;
+        // Here as well as between the batches: an epoch may have one only.
+        if observer.should_stop() {
+            return stopped(state, setup);
+        }
         if state.progress.batch_in_epoch == 0 {
             prune_further(state, setup, epoch)?;
             run.begin_slimming(state)?;
         }
         if !run.train_epoch(state, &mut replicas, observer)? {
-            if let Some(folder) = setup.folder {
-                state.save(&folder.state())?;
-            }
-            return Ok(Outcome::Stopped);
+            return stopped(state, setup);
         }
         let is_last = epoch + 1 == options.epochs;
         let validation = match options.validate_every_epoch || is_last {
@@ -162,6 +163,14 @@ pub fn train(state: &mut TrainState, setup: &Setup, observer: &mut dyn Observer)
         }
     }
     Ok(outcome)
+}
+
+/// Saves what a stopped run goes on from.
+fn stopped(state: &TrainState, setup: &Setup) -> Result<Outcome> {
+    if let Some(folder) = setup.folder {
+        state.save(&folder.state())?;
+    }
+    Ok(Outcome::Stopped)
 }
 
 fn prune_further(state: &mut TrainState, setup: &Setup, epoch: usize) -> Result<()> {

@@ -71,6 +71,7 @@ pub(super) fn set(case: &Case) {
         case.write(&format!("datasets/coco/annotations/instances_{split}.json"), json.to_string());
         pictures_of_split(case, "images", split);
     }
+    case.write("configs/models/demo.yaml", include_str!("../../../configs/models/demo.yaml"));
     case.write("instances_val2017.json", annotations("val2017").to_string());
     case.write("yolov5n_predictions.json", predictions("val2017").to_string());
     for (folder, split) in [("export/train", "train"), ("export/valid", "valid")] {

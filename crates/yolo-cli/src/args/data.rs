@@ -53,13 +53,13 @@ pub(crate) struct DataCheckArgs {
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
-  yolo-cli data convert annotations/instances_train2017.json annotations/instances_val2017.json --out coco-yolo
-  yolo-cli data convert export/train/_annotations.coco.json export/valid/_annotations.coco.json --out mine
-  yolo-cli data convert mine.yaml --out mine-coco                       # YOLO labels → COCO's JSON
+  yolo-cli data convert annotations/instances_*.json --out coco-yolo    # COCO's JSON → YOLO labels
+  yolo-cli data convert export/*/_annotations.coco.json --out mine
+  yolo-cli data convert mine.yaml --out mine-coco                      # and the other way
   yolo-cli data convert instances.json --image-dir photos --images copy --out mine
 
-COCO files become YOLO's labels, and a yaml with YOLO's labels becomes COCO files; both with a data.yaml. Classes are
-the categories in order of their ids, so COCO's ids 1 to 90 become 0 to 79, and back. Crowds are left out. Which split
+COCO files become YOLO's labels, and a yaml with YOLO's labels becomes COCO files; both with a data.yaml. Classes are \
+the categories in order of their ids, so COCO's ids 1 to 90 become 0 to 79, and back. Crowds are left out. Which split \
 a COCO file is says its name or its folder. Boxes are converted; outlines of COCO files are not.")]
 pub(crate) struct DataConvertArgs {
     /// A data set yaml (or a known name), or one or several COCO files.

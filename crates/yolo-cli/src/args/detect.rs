@@ -26,7 +26,7 @@ Examples:
   yolo-cli detect --weights best.pt --source rtsp://camera/1     # until Ctrl-C; 0 is the first webcam
   yolo-cli detect --weights best.pt --source photos/ --json > found.json
 
-Images are jpg, png, bmp, webp and tif; they are written in the format they came in. Videos and streams are read and
+Images are jpg, png, bmp, webp and tif; they are written in the format they came in. Videos and streams are read and \
 written by ffmpeg, which has to be installed.")]
 pub(crate) struct DetectArgs {
     /// Checkpoint (.pt or .safetensors), or the name of a released one; several are an ensemble [default: yolov5s; the

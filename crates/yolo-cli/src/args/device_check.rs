@@ -11,7 +11,7 @@ Examples:
   yolo-cli device-check --device tch --quick
   cargo xtask gpu-check                       # builds for CUDA, and puts PyTorch beside it
 
-Computes the same things on the device and on the processor: layers, losses, gradients, training, figures. Speed is
+Computes the same things on the device and on the processor: layers, losses, gradients, training, figures. Speed is \
 measured with random weights, from bytes on the host to logits on the host.")]
 pub(crate) struct DeviceCheckArgs {
     /// The device to check: cuda:0, tch, tch:cuda:0, flex.

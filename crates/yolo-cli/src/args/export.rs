@@ -19,10 +19,10 @@ Examples:
   yolo-cli export --weights yolov5n.pt --dynamic --out any-size.onnx     # any batch, height and width
   yolo-cli export --weights yolov5n.pt --raw --batch-size 8 --opset 17
 
-The input is `images` [N, 3, H, W], RGB in 0…1; sides are multiples of the stride (32). The output is `output0`
-[N, boxes, 5 + classes]: centre x, centre y, width, height in pixels, objectness, scores, as YOLOv5's own export
-has it, without non-maximum suppression. With --raw it is one map of logits per level, [N, anchors, H / stride,
-W / stride, 5 + classes]. --dynamic leaves batch, height and width open for either. Batch normalisation is folded
+The input is `images` [N, 3, H, W], RGB in 0…1; sides are multiples of the stride (32). The output is `output0` \
+[N, boxes, 5 + classes]: centre x, centre y, width, height in pixels, objectness, scores, as YOLOv5's own export \
+has it, without non-maximum suppression. With --raw it is one map of logits per level, [N, anchors, H / stride, \
+W / stride, 5 + classes]. --dynamic leaves batch, height and width open for either. Batch normalisation is folded \
 in and everything is single precision. Pruned weights are stored as zeros: the file is as large as the dense one.")]
 pub(crate) struct ExportArgs {
     /// Checkpoint (.pt or .safetensors), or the name of a released one.

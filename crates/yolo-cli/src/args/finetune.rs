@@ -19,7 +19,7 @@ Examples:
   yolo-cli prune-finetune --channels 0.5                    # a smaller dense network instead of zeros
   yolo-cli prune-finetune --resume runs/prune-finetune/exp2
 
-Measures the network, prunes it, fine-tunes what is left with the pruned weights held at zero, and compares.
+Measures the network, prunes it, fine-tunes what is left with the pruned weights held at zero, and compares. \
 Flags win over the recipe. The run's folder holds report.html, summary.json and weights/finetuned.safetensors.")]
 pub(crate) struct PruneFinetuneArgs {
     /// Checkpoint, or the name of a released one; `demo` is the small network that comes with the program.

@@ -11,7 +11,7 @@ Examples:
   yolo-cli pack --weights pruned.safetensors --int8 --out small.safetensors
   yolo-cli pack --weights packed.safetensors --expand --out plain.safetensors
 
-A packed file holds a bit per weight and the weights that are not zero. It loads wherever a checkpoint loads, and
+A packed file holds a bit per weight and the weights that are not zero. It loads wherever a checkpoint loads, and \
 expands to the same numbers, bit for bit; --int8 and --half round, and keep every zero and no others.")]
 pub(crate) struct PackArgs {
     /// Checkpoint (.pt or .safetensors), or the name of a released one.

@@ -15,11 +15,11 @@ const MAX_AMOUNTS: usize = 1000;
 Examples:
   yolo-cli sweep --weights yolov5n.pt --data coco128.yaml
   yolo-cli sweep --weights best.pt --data mine.yaml --methods global --amounts 0.5:0.9:0.05
-  yolo-cli sweep --weights best.pt --data mine.yaml --methods global,reconstruction --calibration mine/images/train
+  yolo-cli sweep --weights best.pt --data mine.yaml --methods wanda --calibration images/train
   yolo-cli sweep --resume runs/sweep/exp
 
-Measures the dense network, and then the network pruned by every method and amount, without fine-tuning. The run's
-folder holds sweep.csv, results.json and report.html with the curves. A run that was interrupted goes on with the
+Measures the dense network, and then the network pruned by every method and amount, without fine-tuning. The run's \
+folder holds sweep.csv, results.json and report.html with the curves. A run that was interrupted goes on with the \
 points that are missing.")]
 pub(crate) struct SweepArgs {
     /// Checkpoint, or the name of a released one; `demo` is the small network that comes with the program.

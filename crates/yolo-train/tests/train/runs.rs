@@ -49,6 +49,18 @@ fn an_interrupted_run_ends_with_the_numbers_of_one_that_was_not() {
 }
 
 #[test]
+fn a_run_whose_epochs_are_single_batches_can_be_stopped() {
+    let example = Example::new();
+    let options = TrainOptions { epochs: 4, batch_size: 20, ..options() };
+    let mut stopped = state(Masks::default(), Rule::Sgd);
+    let setup = example.setup(&options);
+    assert_eq!(train(&mut stopped, &setup, &mut StopAfter { batches: 2 }).unwrap(), Outcome::Stopped);
+    assert_eq!((stopped.progress.epoch, stopped.progress.batches_seen), (2, 2));
+    assert_eq!(train(&mut stopped, &setup, &mut to_the_end()).unwrap(), Outcome::Done);
+    assert_eq!(stopped.progress.history.len(), 4);
+}
+
+#[test]
 fn zeros_stay_zero_in_everything_that_training_leaves() {
     let example = Example::new();
     let dense = network();
