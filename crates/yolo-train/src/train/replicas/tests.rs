@@ -1,3 +1,4 @@
+//! A batch on several devices, against its parts on one.
 #![allow(clippy::unwrap_used)]
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use yolo_data::Cxcywh;
