@@ -183,9 +183,12 @@ impl<'a> Stage<'a> {
 
     /// Runs a command if it is for this test, after what it needs.
     fn follow(&self, place: &str, typed: &str) {
-        let gpus = ["--device cuda", "--device 0", "--device tch"];
+        // GPUs, and times of every width of every layer, which take minutes; tests/cli/milliseconds.rs has these on
+        // small images.
+        let flags =
+            ["--device cuda", "--device 0", "--device tch", "--channels-of ms", "--channels-at-most-ms"];
         let is_elsewhere = ELSEWHERE.iter().any(|(start, _)| typed.starts_with(start));
-        if is_elsewhere || gpus.iter().any(|device| typed.contains(device)) {
+        if is_elsewhere || flags.iter().any(|flag| typed.contains(flag)) {
             return;
         }
         if typed.contains("rtsp://") || (typed.contains(".mp4") && !self.has_video) {

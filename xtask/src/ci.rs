@@ -4,16 +4,26 @@ use std::path::Path;
 use std::process::Command;
 
 /// The back ends for GPUs. Nothing is linked, so that neither LLVM nor libtorch have to be there.
-const GPU_FEATURES: &str = "yolo-cli/cuda,yolo-cli/check-tch";
+const GPU_FEATURES: &str = "cuda,check-tch";
 
 /// Runs every step; stops at the first that fails.
 ///
 /// Everything is built for the whole workspace at once: building single packages would build shared
-/// dependencies again with other features.
+/// dependencies again with other features. What is for GPUs has other features in any case.
 pub(crate) fn run(root: &Path) -> Result<(), String> {
     cargo(root, "format", &["fmt", "--all", "--check"])?;
     cargo(root, "lints", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
-    let gpus = ["clippy", "--workspace", "--all-targets", "--features", GPU_FEATURES, "--", "-D", "warnings"];
+    let gpus = [
+        "clippy",
+        "--package",
+        "yolo-cli",
+        "--all-targets",
+        "--features",
+        GPU_FEATURES,
+        "--",
+        "-D",
+        "warnings",
+    ];
     cargo(root, "lints of what is for GPUs", &gpus)?;
     if has_nextest() {
         cargo(root, "tests", &["nextest", "run", "--workspace", "--all-targets", "--no-fail-fast"])?;
