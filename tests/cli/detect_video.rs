@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::net::TcpListener;
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use serde_json::Value;
@@ -12,20 +13,25 @@ const DETECT: &str = "detect --weights in/tiny.safetensors --imgsz 64 --conf-thr
 
 /// A case with a video of `frames` pictures, or `None` with a message where there is no ffmpeg.
 fn with_video(name: &str, frames: u32, size: &str, rate: &str) -> Option<Case> {
+    let case = Case::with_model();
+    make_video(&case.path(name), frames, size, rate).then_some(case)
+}
+
+/// Makes a video of `frames` pictures; false with a message where there is no ffmpeg.
+pub(crate) fn make_video(file: &Path, frames: u32, size: &str, rate: &str) -> bool {
     let found = Command::new("ffmpeg").arg("-version").stdout(Stdio::null()).stderr(Stdio::null()).status();
     if found.is_err() {
         eprintln!("skipped: ffmpeg is not installed");
-        return None;
+        return false;
     }
-    let case = Case::with_model();
     let picture = format!("testsrc=size={size}:rate={rate}");
     let made = Command::new("ffmpeg")
         .args(["-nostdin", "-loglevel", "error", "-f", "lavfi", "-i", &picture])
         .args(["-frames:v", &frames.to_string(), "-c:v", "mpeg4"])
-        .arg(case.path(name))
+        .arg(file)
         .status();
     assert!(made.unwrap().success());
-    Some(case)
+    true
 }
 
 /// Width, height, frame rate and number of frames that are really in a video.

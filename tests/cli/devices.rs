@@ -5,19 +5,26 @@ use yolo_model::weights::FloatFormat;
 use crate::support::{Case, VAL, native_figures, tiny};
 use crate::training_support::{TRAIN_TINY, squares, table};
 
-#[test]
-fn a_run_on_several_devices_learns_and_goes_on_where_it_stopped() {
-    let case = squares();
-    let train = format!("{TRAIN_TINY} --epochs 12 --nominal-batch-size 8");
-    case.run(&format!("{train} --device flex,flex,flex")).ok().shows(&["3 devices share every batch"]);
-    case.run(&format!("{train} --device flex")).ok();
-    let (_, several) = table(&case, "runs/train/exp");
-    let (_, one) = table(&case, "runs/train/exp2");
-    let (first, last) = (&several[0], &several[11]);
+/// Trains with each of the two flags. The first run has to learn, and to begin as the second but not exactly so.
+fn learns_and_begins_as(case: &Case, flags: [&str; 2]) {
+    for flags in flags {
+        case.run(&format!("{TRAIN_TINY} --epochs 12 --nominal-batch-size 8 {flags}")).ok();
+    }
+    let [(_, run), (_, other)] = ["exp", "exp2"].map(|name| table(case, &format!("runs/train/{name}")));
+    let (first, last) = (&run[0], &run[11]);
     assert!(last[1] < first[1] && last[2] < first[2], "{first:?} {last:?}");
+    assert!((first[1] / other[0][1] - 1.0).abs() < 0.1, "{first:?} {:?}", other[0]);
+    assert_ne!(first[1], other[0][1]);
+}
+
+#[test]
+fn a_run_on_several_devices_learns() {
+    let case = squares();
     // Batch statistics are those of a third of the images each.
-    assert!((first[1] / one[0][1] - 1.0).abs() < 0.1, "{first:?} {:?}", one[0]);
-    assert_ne!(first[1], one[0][1]);
+    learns_and_begins_as(&case, ["--device flex,flex,flex", "--device flex"]);
+    case.run(&format!("{TRAIN_TINY} --epochs 1 --device flex,flex,flex"))
+        .ok()
+        .shows(&["3 devices share every batch"]);
 }
 
 #[test]
@@ -54,16 +61,8 @@ fn numbers_that_half_precision_does_not_have_are_its_fault() {
 
 #[test]
 fn a_run_in_mixed_precision_learns() {
-    let case = squares();
-    case.run(&format!("{TRAIN_TINY} --epochs 12 --nominal-batch-size 8 --amp")).ok();
-    let (_, mixed) = table(&case, "runs/train/exp");
-    case.run(&format!("{TRAIN_TINY} --epochs 12 --nominal-batch-size 8 --amp off")).ok();
-    let (_, single) = table(&case, "runs/train/exp2");
-    let (first, last) = (&mixed[0], &mixed[11]);
-    assert!(last[1] < first[1] && last[2] < first[2], "{first:?} {last:?}");
     // The same run but for its rounding, which has not grown yet after the first epoch.
-    assert!((first[1] / single[0][1] - 1.0).abs() < 0.1, "{first:?} {:?}", single[0]);
-    assert_ne!(first[1], single[0][1]);
+    learns_and_begins_as(&squares(), ["--amp", "--amp off"]);
 }
 
 #[test]

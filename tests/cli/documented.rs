@@ -1,7 +1,7 @@
 //! Every command that README, documents and help texts show runs as it is written, in a folder that has what it names.
 //!
-//! The networks and images there are small. A training or a sweep that would go on for minutes is interrupted, as a user may, once it
-//! has begun, and has to say how it goes on.
+//! The networks and images there are small. A training or a sweep that would go on for minutes is interrupted, as a user
+//! may, once it has begun, and has to say how it goes on.
 
 mod commands;
 mod stage;
@@ -11,8 +11,10 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use crate::detect_video::make_video;
 use crate::support::Case;
-use commands::{of_program, of_text};
+use crate::training_support::signal;
+use commands::{documents, of_document};
 
 /// How commands begin that are not for this test, and why.
 const ELSEWHERE: [(&str, &str); 12] = [
@@ -68,16 +70,8 @@ macro_rules! documents {
         #[test]
         fn no_document_is_forgotten() {
             let run = BTreeSet::from([$($file.to_owned()),*]);
-            let folder = std::fs::read_dir(root().join("docs")).unwrap();
-            let files = folder.map(|file| format!("docs/{}", file.unwrap().file_name().display()));
-            let with_commands = files
-                .chain(["README.md".to_owned()])
-                .filter(|file| file.ends_with(".md") && !commands_of(file).is_empty());
+            let with_commands = documents().into_iter().filter(|file| !of_document(file).is_empty());
             assert_eq!(with_commands.collect::<BTreeSet<_>>(), run);
-        }
-
-        fn documents() -> Vec<&'static str> {
-            vec![$($file),*]
         }
     };
 }
@@ -119,7 +113,7 @@ fn help() {
         seen.extend(examples.filter(|line| line.starts_with("yolo-cli ")).map(str::to_owned));
     }
     let documented: BTreeSet<String> =
-        documents().iter().flat_map(|file| commands_of(file)).map(|(_, c)| c).collect();
+        documents().iter().flat_map(|file| of_document(file)).map(|(_, c)| c).collect();
     let documented: BTreeSet<&str> = documented.iter().map(|typed| plain(typed)).collect();
     // What takes minutes to measure; documents have the same commands with other files or fewer sizes.
     let is_slow =
@@ -147,22 +141,11 @@ fn subcommands(help: &str) -> impl Iterator<Item = String> {
     names.into_iter().filter(|name| name != "help")
 }
 
-fn root() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
-}
-
-/// Place and text of every command in a document.
-fn commands_of(file: &str) -> Vec<(String, String)> {
-    let text = std::fs::read_to_string(root().join(file)).unwrap();
-    let commands = of_text(&text).into_iter();
-    commands.map(|(line, typed)| (format!("{file}:{line}"), of_program(&typed).unwrap_or(typed))).collect()
-}
-
 /// Runs the commands of a document one after the other in one folder.
 fn run_document(file: &str) {
     let cache = tempfile::tempdir().unwrap();
     let stage = Stage::set(cache.path());
-    commands_of(file).iter().for_each(|(place, typed)| stage.follow(place, typed));
+    of_document(file).iter().for_each(|(place, typed)| stage.follow(place, typed));
 }
 
 /// A folder with what commands name.
@@ -177,7 +160,7 @@ impl<'a> Stage<'a> {
     fn set(cache: &'a Path) -> Self {
         let case = Case::empty();
         stage::set(&case);
-        let has_video = stage::add_video(&case.path("clip.mp4"));
+        let has_video = make_video(&case.path("clip.mp4"), 12, "96x64", "10");
         Self { case, has_video, cache }
     }
 
@@ -221,8 +204,7 @@ impl<'a> Stage<'a> {
             }
             if goes_on && !interrupted && self.begun() > begun_before {
                 interrupted = true;
-                let pid = child.id().to_string();
-                assert!(Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+                signal(&child, "-INT");
             }
             if start.elapsed() > LIMIT {
                 child.kill().unwrap();

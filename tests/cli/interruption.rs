@@ -4,6 +4,7 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::support::{Case, shared};
+use crate::training_support::signal;
 
 /// Waits for the child until `done` or the time limit.
 fn wait_until(child: &mut Child, limit: Duration, mut done: impl FnMut(&mut Child) -> bool) -> bool {
@@ -31,8 +32,7 @@ fn an_interruption_is_one_line_and_leaves_nothing() {
     let folder = case.path("runs/val/exp");
     let started = wait_until(&mut child, Duration::from_secs(120), |_| folder.is_dir());
     assert!(started, "the run folder never appeared");
-    let pid = child.id().to_string();
-    assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    signal(&child, "-INT");
     let ended = wait_until(&mut child, Duration::from_secs(30), |child| child.try_wait().unwrap().is_some());
     if !ended {
         child.kill().unwrap();

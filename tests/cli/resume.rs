@@ -7,19 +7,14 @@ use yolo_train::train::TrainState;
 
 use crate::support::Case;
 use crate::training_support::{
-    TRAIN, TRAIN_TINY, all_load, assert_same, conv_zeros, files, shapes, shows, squares, start, state_file,
-    table, wait, wait_until, with_trained,
+    TRAIN, TRAIN_TINY, all_load, assert_same, conv_zeros, files, shapes, shows, signal, squares, start,
+    state_file, table, wait, wait_until, with_trained,
 };
 
 /// What two runs have to agree on.
 const OUTPUTS: [&str; 3] = ["weights/best.safetensors", "weights/last.safetensors", "results.csv"];
 const FINETUNED: [&str; 3] =
     ["weights/pruned.safetensors", "weights/best.safetensors", "weights/finetuned.safetensors"];
-
-fn signal(child: &std::process::Child, name: &str) {
-    let sent = std::process::Command::new("kill").args([name, &child.id().to_string()]).status().unwrap();
-    assert!(sent.success());
-}
 
 fn assert_same_run(case: &Case, run: &str, reference: &str, outputs: &[&str]) {
     for output in outputs {

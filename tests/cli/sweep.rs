@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::support::{Case, VAL};
 #[cfg(unix)]
-use crate::training_support::{shows, start, wait, wait_until};
+use crate::training_support::{shows, signal, start, wait, wait_until};
 
 const SWEEP: &str = "sweep --weights in/tiny.safetensors --data in/data/data.yaml --imgsz 64";
 const RUN: &str = "runs/sweep/exp";
@@ -123,8 +123,7 @@ fn ctrl_c_ends_a_sweep_between_two_points() {
     let mut child = start(&case, &format!("{SWEEP} --amounts 0.1:0.9:0.02"), "log");
     let csv = case.path("runs/sweep/exp/sweep.csv");
     assert!(wait_until(&mut child, || shows(&csv, "layer,0.14,")));
-    let sent = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-    assert!(sent.success());
+    signal(&child, "-INT");
     let (code, log) = (wait(child), String::from_utf8(case.read("log")).unwrap());
     assert_eq!(code, Some(1), "{log}");
     assert!(log.contains("interrupted and saved; `yolo-cli sweep --resume runs/sweep/exp` goes on"), "{log}");

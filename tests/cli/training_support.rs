@@ -104,6 +104,13 @@ pub(crate) fn start(case: &Case, args: &str, log: &str) -> Child {
     command.spawn().unwrap()
 }
 
+/// Sends the signal `name` (`-INT`) to the child.
+#[cfg(unix)]
+pub(crate) fn signal(child: &Child, name: &str) {
+    let sent = std::process::Command::new("kill").args([name, &child.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+}
+
 /// Waits until `done`; false if the child ended before.
 pub(crate) fn wait_until(child: &mut Child, done: impl Fn() -> bool) -> bool {
     let start = Instant::now();

@@ -13,25 +13,19 @@ const GPU_FEATURES: &str = "cuda,check-tch";
 pub(crate) fn run(root: &Path) -> Result<(), String> {
     cargo(root, "format", &["fmt", "--all", "--check"])?;
     cargo(root, "lints", &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"])?;
-    let gpus = [
-        "clippy",
-        "--package",
-        "yolo-cli",
-        "--all-targets",
-        "--features",
-        GPU_FEATURES,
-        "--",
-        "-D",
-        "warnings",
-    ];
-    cargo(root, "lints of what is for GPUs", &gpus)?;
+    // `DOCS_RS` spares CubeCL's build scripts the download of LLVM, which only linking needs.
+    let gpus = format!("clippy --package yolo-cli --all-targets --features {GPU_FEATURES} -- -D warnings");
+    let gpus: Vec<&str> = gpus.split(' ').collect();
+    cargo_with(root, "lints of what is for GPUs", &gpus, ("DOCS_RS", "1"))?;
     if has_nextest() {
         cargo(root, "tests", &["nextest", "run", "--workspace", "--all-targets", "--no-fail-fast"])?;
     } else {
         cargo(root, "tests", &["test", "--workspace", "--lib", "--bins", "--tests"])?;
     }
     cargo(root, "doc tests", &["test", "--workspace", "--doc"])?;
-    cargo(root, "documentation", &["doc", "--workspace", "--no-deps"])
+    // Links that lead nowhere and the like.
+    let strict = ("RUSTDOCFLAGS", "-D warnings");
+    cargo_with(root, "documentation", &["doc", "--workspace", "--no-deps"], strict)
 }
 
 fn has_nextest() -> bool {
@@ -40,17 +34,17 @@ fn has_nextest() -> bool {
 }
 
 fn cargo(root: &Path, step: &str, arguments: &[&str]) -> Result<(), String> {
+    run_step(step, arguments, Command::new("cargo").current_dir(root))
+}
+
+/// [`cargo`] with a variable in its environment.
+fn cargo_with(root: &Path, step: &str, arguments: &[&str], variable: (&str, &str)) -> Result<(), String> {
+    run_step(step, arguments, Command::new("cargo").current_dir(root).env(variable.0, variable.1))
+}
+
+fn run_step(step: &str, arguments: &[&str], command: &mut Command) -> Result<(), String> {
     eprintln!("── {step}: cargo {}", arguments.join(" "));
-    let mut command = Command::new("cargo");
-    if arguments[0] == "doc" {
-        // Links that lead nowhere and the like.
-        command.env("RUSTDOCFLAGS", "-D warnings");
-    }
-    if arguments.contains(&GPU_FEATURES) {
-        // Spares CubeCL's build scripts the download of LLVM, which only linking needs.
-        command.env("DOCS_RS", "1");
-    }
-    let status = command.args(arguments).current_dir(root).status();
+    let status = command.args(arguments).status();
     match status {
         Ok(status) if status.success() => Ok(()),
         Ok(_) => Err(format!("{step} failed: cargo {}", arguments.join(" "))),

@@ -1,5 +1,28 @@
 //! Commands in the text of documents.
 
+use std::path::Path;
+
+/// README and the documents, from the root of the workspace.
+pub(crate) fn documents() -> Vec<String> {
+    let folder = std::fs::read_dir(root().join("docs")).unwrap();
+    let files = folder.map(|file| format!("docs/{}", file.unwrap().file_name().display()));
+    let mut files: Vec<String> =
+        files.filter(|file| file.ends_with(".md")).chain(["README.md".to_owned()]).collect();
+    files.sort();
+    files
+}
+
+/// The commands of a document, each with its file and line.
+pub(crate) fn of_document(file: &str) -> Vec<(String, String)> {
+    let text = std::fs::read_to_string(root().join(file)).unwrap();
+    let commands = of_text(&text).into_iter();
+    commands.map(|(line, typed)| (format!("{file}:{line}"), of_program(&typed).unwrap_or(typed))).collect()
+}
+
+fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+}
+
 /// What is typed behind a prompt in console blocks, with the number of its line.
 pub(crate) fn of_text(text: &str) -> Vec<(usize, String)> {
     let mut found = Vec::new();

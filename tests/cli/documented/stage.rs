@@ -1,8 +1,6 @@
 //! A folder with everything that documented commands name: small networks and a few small images under the names of
 //! the real ones.
 
-use std::path::Path;
-
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use serde_json::{Value, json};
@@ -47,7 +45,7 @@ pub(super) fn set(case: &Case) {
         network.save(&case.path(name), FloatFormat::F32).unwrap();
     }
     for folder in PICTURES {
-        pictures(case, folder, 0..2);
+        (0..2).for_each(|number| drop(case.write(&format!("{folder}/{number:06}.jpg"), picture(number))));
     }
     case.write("photos/000000010764.jpg", picture(1));
     case.write("photos/a.png", crate::support::encoded(&crate::support::picture(2), image::ImageFormat::Png));
@@ -69,25 +67,23 @@ pub(super) fn set(case: &Case) {
         let json = annotations(split);
         case.write(&format!("annotations/instances_{split}.json"), json.to_string());
         case.write(&format!("datasets/coco/annotations/instances_{split}.json"), json.to_string());
-        pictures_of_split(case, "images", split);
+        pictures_of(case, &format!("images/{split}"), split);
     }
     case.write("configs/models/demo.yaml", include_str!("../../../configs/models/demo.yaml"));
     case.write("instances_val2017.json", annotations("val2017").to_string());
     case.write("yolov5n_predictions.json", predictions("val2017").to_string());
     for (folder, split) in [("export/train", "train"), ("export/valid", "valid")] {
         case.write(&format!("{folder}/_annotations.coco.json"), annotations(split).to_string());
-        (0..2).for_each(|number| {
-            drop(case.write(&format!("{folder}/{}", name(split, number)), picture(number)))
-        });
+        pictures_of(case, folder, split);
     }
     case.write("instances.json", annotations("train").to_string());
-    (0..2).for_each(|number| drop(case.write(&format!("photos/{}", name("train", number)), picture(number))));
+    pictures_of(case, "photos", "train");
     for folder in [".local/share/bash-completion/completions", ".zfunc", ".config/fish/completions"] {
         std::fs::create_dir_all(case.path(folder)).unwrap();
     }
 }
 
-/// The layers of YOLOv5n at a quarter of its width, with the classes of COCO.
+/// The layers of YOLOv5n at half of its width, with the classes of COCO.
 fn network() -> Checkpoint {
     let yaml = include_str!("../../../configs/models/demo.yaml");
     let architecture = Architecture::from_yaml(yaml, Some(80)).unwrap();
@@ -112,6 +108,11 @@ fn name(split: &str, number: usize) -> String {
     format!("{:012}.jpg", first + number)
 }
 
+/// COCO's id of an image: the number in its name.
+fn image_id(split: &str, number: usize) -> u64 {
+    name(split, number).trim_end_matches(".jpg").parse().unwrap()
+}
+
 fn picture(number: usize) -> Vec<u8> {
     let (width, height) = SIZE;
     let shade = |i: u32| (i * (3 + number as u32) % 200) as u8;
@@ -120,21 +121,18 @@ fn picture(number: usize) -> Vec<u8> {
     encode_jpeg(&image, 90).unwrap()
 }
 
-fn pictures(case: &Case, folder: &str, numbers: std::ops::Range<usize>) {
-    numbers.for_each(|number| drop(case.write(&format!("{folder}/{number:06}.jpg"), picture(number))));
-}
-
-fn pictures_of_split(case: &Case, folder: &str, split: &str) {
+/// The images of a split.
+fn pictures_of(case: &Case, folder: &str, split: &str) {
     let offset = if split.starts_with("train") { 0 } else { 10 };
     for number in 0..2 {
-        case.write(&format!("{folder}/{split}/{}", name(split, number)), picture(offset + number));
+        case.write(&format!("{folder}/{}", name(split, number)), picture(offset + number));
     }
 }
 
 /// Two images in each split, and an object of either of two classes on each.
 fn dataset(case: &Case, folder: &str, splits: [&str; 2]) {
     for split in splits {
-        pictures_of_split(case, &format!("{folder}/images"), split);
+        pictures_of(case, &format!("{folder}/images/{split}"), split);
         for number in 0..2 {
             let label = format!("{folder}/labels/{split}/{}", name(split, number).replace("jpg", "txt"));
             case.write(&label, format!("{} 0.5 0.5 0.5 0.5\n", 15 + number));
@@ -143,13 +141,12 @@ fn dataset(case: &Case, folder: &str, splits: [&str; 2]) {
 }
 
 fn annotations(split: &str) -> Value {
-    let id = |number: usize| name(split, number).trim_end_matches(".jpg").parse::<u64>().unwrap();
-    let image = |number: usize| json!({"id": id(number), "width": SIZE.0, "height": SIZE.1, "file_name": name(split, number)});
+    let image = |number: usize| json!({"id": image_id(split, number), "width": SIZE.0, "height": SIZE.1, "file_name": name(split, number)});
     let category =
         |(class, name): (usize, &String)| json!({"id": class + 1, "name": name, "supercategory": "thing"});
     let categories: Vec<Value> = network().class_names.iter().enumerate().map(category).collect();
     let annotation = |number: usize| {
-        json!({"id": number + 1, "image_id": id(number), "category_id": 16 + number, "iscrowd": 0,
+        json!({"id": number + 1, "image_id": image_id(split, number), "category_id": 16 + number, "iscrowd": 0,
             "bbox": [24, 16, 48, 32], "area": 1536})
     };
     json!({
@@ -160,17 +157,6 @@ fn annotations(split: &str) -> Value {
 }
 
 fn predictions(split: &str) -> Value {
-    let id = |number: usize| name(split, number).trim_end_matches(".jpg").parse::<u64>().unwrap();
-    let found = |number: usize| json!({"image_id": id(number), "category_id": 16 + number, "bbox": [25, 16, 47, 30], "score": 0.8});
+    let found = |number: usize| json!({"image_id": image_id(split, number), "category_id": 16 + number, "bbox": [25, 16, 47, 30], "score": 0.8});
     json!([found(0), found(1)])
-}
-
-/// A video, or false where ffmpeg is not installed.
-pub(super) fn add_video(path: &Path) -> bool {
-    let made = std::process::Command::new("ffmpeg")
-        .args(["-nostdin", "-loglevel", "error", "-f", "lavfi", "-i", "testsrc=size=96x64:rate=10"])
-        .args(["-frames:v", "12", "-c:v", "mpeg4"])
-        .arg(path)
-        .status();
-    made.is_ok_and(|status| status.success())
 }

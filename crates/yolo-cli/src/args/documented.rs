@@ -1,32 +1,14 @@
 //! What documents and help texts tell a reader to type is understood. `tests/cli/documented.rs` runs it.
 #![allow(clippy::unwrap_used)]
 
-use std::path::{Path, PathBuf};
-
 use clap::{CommandFactory, Parser};
 
 use super::Cli;
-use commands::{of_program, of_text};
+use commands::{documents, of_document, of_program, of_text};
 
 /// The tests that run the commands read them in the same way.
 #[path = "../../../../tests/cli/documented/commands.rs"]
 mod commands;
-
-/// The commands in the console blocks of README and docs, each with its file and line.
-fn of_documents() -> Vec<(String, String)> {
-    let root = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."));
-    let mut files: Vec<PathBuf> =
-        std::fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.retain(|file| file.extension().is_some_and(|extension| extension == "md"));
-    files.push(root.join("README.md"));
-    files.sort();
-    let commands = files.iter().flat_map(|file| {
-        let name = file.file_name().unwrap().to_string_lossy().into_owned();
-        let text = std::fs::read_to_string(file).unwrap();
-        of_text(&text).into_iter().map(move |(line, typed)| (format!("{name}:{line}"), typed))
-    });
-    commands.collect()
-}
 
 /// The examples in the help of `command` and those below it.
 fn of_help(command: &clap::Command) -> Vec<(String, String)> {
@@ -47,7 +29,7 @@ fn words(typed: &str) -> Option<Vec<String>> {
 
 #[test]
 fn every_command_that_is_shown_is_understood() {
-    let mut shown = of_documents();
+    let mut shown: Vec<_> = documents().iter().flat_map(|file| of_document(file)).collect();
     shown.extend(of_help(&Cli::command()));
     let mut checked = 0;
     for (place, typed) in shown {

@@ -15,9 +15,8 @@ Examples:
   yolo-cli report runs/val                                  # every run in it
   yolo-cli report runs/val --latency yolov5n=25.7,yolov5s=85.3
 
-One file that needs no other: a table, precision-recall curves, every class, and mAP over file size, \
-arithmetic and time, with the \
-published line of dense networks behind. The first network is the one that the others are compared with.")]
+One file that needs no other: a table, precision-recall curves, every class, and mAP over file size, arithmetic \
+and time, with the published line of dense networks behind. The first network is the one that the others are compared with.")]
 pub(crate) struct ReportArgs {
     /// Results of val or sweep (results.json), of prune-finetune (summary.json), or folders with runs; NAME=PATH gives
     /// one a name.

@@ -2,7 +2,8 @@
 
 use super::Entry;
 use super::entry::ClassMap;
-use crate::report::html::{escape, judgement, section};
+use super::rows::change;
+use crate::report::html::{escape, judgement, number_table, section};
 
 /// Networks that one table has room for.
 const NETWORKS: usize = 6;
@@ -26,11 +27,8 @@ pub(super) fn render(entries: &[Entry]) -> String {
             )
         })
         .collect();
-    let table = format!(
-        "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Figures of every class\">\
-         <table class=\"numbers\"><thead><tr><th scope=\"col\">class</th><th scope=\"col\">objects</th>{heads}</tr></thead>\
-         <tbody>\n{body}</tbody></table></div>\n"
-    );
+    let heads = format!("<th scope=\"col\">class</th><th scope=\"col\">objects</th>{heads}");
+    let table = number_table("Figures of every class", &heads, &body);
     section("classes", "Classes", &intro(first, others, entries), &table)
 }
 
@@ -71,12 +69,9 @@ fn map_of(entry: &Entry, class: &str) -> Option<f64> {
 /// A figure beside the first network's. The word says what the colour says.
 fn cell(map: Option<f64>, first: f64) -> String {
     let Some(map) = map else { return "<td>–</td>".to_owned() };
-    let points = (map - first) * 100.0;
-    if points.abs() < 0.05 {
-        return format!("<td>{map:.3}</td>");
-    }
-    let (class, word) = judgement(Some(points > 0.0));
-    format!("<td>{map:.3} <span class=\"{class}\" title=\"{word}\">{points:+.1}</span></td>")
+    let Some(points) = change(map, first) else { return format!("<td>{map:.3}</td>") };
+    let (class, word) = judgement(Some(map > first));
+    format!("<td>{map:.3} <span class=\"{class}\" title=\"{word}\">{points}</span></td>")
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use super::charts::{self, Cost};
 use super::classes;
 use super::dense_line::Anchor;
 use super::{Entry, TITLES, cells, rows};
-use crate::report::html::{escape, section};
+use crate::report::html::{escape, number_table, section};
 use crate::report::{Stage, page, pr_chart};
 use crate::verdict::SiblingMs;
 
@@ -85,10 +85,7 @@ fn table(entries: &[Entry]) -> String {
         format!("<tr><th scope=\"row\" title=\"{title}\">{}</th>{figures}</tr>\n", escape(&name))
     };
     let body: String = entries.iter().map(row).collect();
-    let table = format!(
-        "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Figures of every network\">\
-         <table class=\"numbers\"><thead><tr>{heads}</tr></thead><tbody>\n{body}</tbody></table></div>\n"
-    );
+    let table = number_table("Figures of every network", &heads, &body);
     let intro = format!(
         "<p>The change is in points of mAP50-95 against <b>{}</b>. Times are those of each run, with images loaded on \
          the same cores; <code>bench</code> measures them alone.</p>\n",

@@ -11,11 +11,9 @@ const NONE: &str = "–";
 
 /// The cells of `entry`, compared with the first network.
 pub(crate) fn cells(entry: &Entry, first: &Entry) -> [String; 11] {
-    let points = (entry.map - first.map) * 100.0;
-    let change = match () {
-        () if std::ptr::eq(entry, first) => String::new(),
-        () if points.abs() < 0.05 => "0.0".to_owned(),
-        () => format!("{points:+.1}"),
+    let change = match change(entry.map, first.map) {
+        _ if std::ptr::eq(entry, first) => String::new(),
+        change => change.unwrap_or_else(|| "0.0".to_owned()),
     };
     let known = |text: Option<String>| text.unwrap_or_else(|| NONE.to_owned());
     let score = |value: f64| format!("{value:.4}");
@@ -32,6 +30,12 @@ pub(crate) fn cells(entry: &Entry, first: &Entry) -> [String; 11] {
         known(entry.file_bytes.map(bytes)),
         known(entry.ms.map(|ms| format!("{ms:.1}"))),
     ]
+}
+
+/// How many points of mAP `map` is above `first`: `+1.2`; none where that would be shown as zero.
+pub(super) fn change(map: f64, first: f64) -> Option<String> {
+    let points = (map - first) * 100.0;
+    (points.abs() >= 0.05).then(|| format!("{points:+.1}"))
 }
 
 /// The table as lines of text with aligned columns; columns in which nothing is known are left out.

@@ -1,6 +1,6 @@
 //! Losses and mAP over the epochs of fine-tuning: two charts on one axis of epochs.
 
-use crate::report::html::{colour_class, decimal, legend, nothing, percent, section};
+use crate::report::html::{colour_class, decimal, legend, nothing, number_table, percent, section};
 use crate::report::svg::{Plot, WIDTH, chart, label, range, round_ticks, spread, whole_ticks};
 use crate::report::{EpochPoint, Stage};
 
@@ -174,10 +174,6 @@ fn numbers(history: &[EpochPoint]) -> String {
     ];
     let heads: String = heads.iter().map(|head| format!("<th scope=\"col\">{head}</th>")).collect();
     let rows: String = history.iter().map(row).collect();
-    format!(
-        "<details><summary>All numbers</summary>\n\
-         <div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Numbers of every epoch\">\
-         <table class=\"numbers\"><thead><tr>{heads}</tr></thead><tbody>\n\
-         {rows}</tbody></table></div></details>\n"
-    )
+    let table = number_table("Numbers of every epoch", &heads, &rows);
+    format!("<details><summary>All numbers</summary>\n{table}</details>\n")
 }

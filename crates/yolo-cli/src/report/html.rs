@@ -62,6 +62,15 @@ pub(crate) fn section(id: &str, title: &str, intro: &str, body: &str) -> String 
     )
 }
 
+/// A table of numbers that scrolls where it is too wide; `heads` and `body` are its cells and rows as HTML, `label` says
+/// what it is.
+pub(crate) fn number_table(label: &str, heads: &str, body: &str) -> String {
+    format!(
+        "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{label}\">\
+         <table class=\"numbers\"><thead><tr>{heads}</tr></thead><tbody>\n{body}</tbody></table></div>\n"
+    )
+}
+
 /// What a section shows when there is nothing to show.
 pub(crate) fn nothing(why: &str) -> String {
     format!("<p class=\"empty\">{}</p>", escape(why))

@@ -1,6 +1,6 @@
 //! The page of a sweep: the curves of mAP over sparsity and over cost, and the table behind them.
 
-use crate::report::html::{colour_class, decimal, escape, legend, section};
+use crate::report::html::{colour_class, decimal, escape, legend, number_table, section};
 use crate::report::page;
 use crate::report::svg::{MAP_HEIGHT, Plot, chart, label, number, range, round_ticks, spread};
 use crate::sweep::{DENSE, Point};
@@ -231,8 +231,5 @@ fn table(rows: &[Vec<String>]) -> String {
         format!("<tr><th scope=\"row\">{}</th>{figures}</tr>\n", escape(name))
     };
     let body: String = points.iter().map(row).collect();
-    format!(
-        "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"Figures of every point\">\
-         <table class=\"numbers\"><thead><tr>{heads}</tr></thead><tbody>\n{body}</tbody></table></div>\n"
-    )
+    number_table("Figures of every point", &heads, &body)
 }

@@ -47,19 +47,11 @@ pub(super) struct Times {
     pub(super) nms: Duration,
 }
 
-/// A batch that the device works on.
-struct Begun {
+/// A batch on its way, with what there is of it so far; nothing of a batch without images.
+struct OnItsWay<T> {
     index: usize,
     batch: Batch,
-    launched: Option<Launched>,
-    times: Times,
-}
-
-/// A batch whose logits are on the host; none of a batch without images.
-struct Computed {
-    index: usize,
-    batch: Batch,
-    logits: Option<Logits>,
+    found: Option<T>,
     times: Times,
 }
 
@@ -87,7 +79,7 @@ pub(super) fn one_by_one(bench: &Bench, loader: &mut Loader, take_in: &mut TakeI
 /// ```
 pub(super) fn overlapped(bench: &Bench, loader: &mut Loader, take_in: &mut TakeIn) -> Result<()> {
     std::thread::scope(|scope| {
-        let (to_boxes, computed) = sync_channel::<Computed>(1);
+        let (to_boxes, computed) = sync_channel::<OnItsWay<Logits>>(1);
         let (done, seen) = sync_channel::<Result<Seen>>(1);
         // It ends when either channel does.
         scope.spawn(move || computed.into_iter().all(|batch| done.send(bench.find(batch)).is_ok()));
@@ -99,12 +91,12 @@ pub(super) fn overlapped(bench: &Bench, loader: &mut Loader, take_in: &mut TakeI
 fn drive(
     bench: &Bench,
     loader: &mut Loader,
-    to_boxes: SyncSender<Computed>,
+    to_boxes: SyncSender<OnItsWay<Logits>>,
     seen: &Receiver<Result<Seen>>,
     take_in: &mut TakeIn,
 ) -> Result<()> {
     let gone = || TrainError::Device("the thread that looks for boxes is gone".to_owned());
-    let (mut begun, mut with_other): (Option<Begun>, usize) = (None, 0);
+    let (mut begun, mut with_other): (Option<OnItsWay<Launched>>, usize) = (None, 0);
     for index in 0.. {
         let next = loader.next().transpose()?.map(|batch| bench.begin(index, batch)).transpose()?;
         let is_last = next.is_none();
@@ -138,32 +130,32 @@ impl Bench<'_> {
         }
     }
 
-    fn begin(&self, index: usize, batch: Batch) -> Result<Begun> {
+    fn begin(&self, index: usize, batch: Batch) -> Result<OnItsWay<Launched>> {
         let mut times = Times::default();
         if batch.samples.is_empty() {
-            return Ok(Begun { index, batch, launched: None, times });
+            return Ok(OnItsWay { index, batch, found: None, times });
         }
         let start = Instant::now();
         // Waiting here would be waiting for the batch before as well.
         let input = self.detector.take(&batch, false)?;
         times.preprocess = start.elapsed();
         let start = Instant::now();
-        let launched = Some(self.detector.launch(input)?);
+        let found = Some(self.detector.launch(input)?);
         times.inference = start.elapsed();
-        Ok(Begun { index, batch, launched, times })
+        Ok(OnItsWay { index, batch, found, times })
     }
 
-    fn read(&self, begun: Begun) -> Result<Computed> {
-        let Begun { index, batch, launched, mut times } = begun;
+    fn read(&self, begun: OnItsWay<Launched>) -> Result<OnItsWay<Logits>> {
+        let OnItsWay { index, batch, found, mut times } = begun;
         let start = Instant::now();
-        let logits = launched.map(|launched| self.detector.read(launched)).transpose()?;
+        let found = found.map(|launched| self.detector.read(launched)).transpose()?;
         times.inference += start.elapsed();
-        Ok(Computed { index, batch, logits, times })
+        Ok(OnItsWay { index, batch, found, times })
     }
 
-    fn find(&self, computed: Computed) -> Result<Seen> {
-        let Computed { index, batch, logits, mut times } = computed;
-        let Some(logits) = logits else { return Ok(Seen { index, batch, found: Found::default() }) };
+    fn find(&self, computed: OnItsWay<Logits>) -> Result<Seen> {
+        let OnItsWay { index, batch, found, mut times } = computed;
+        let Some(logits) = found else { return Ok(Seen { index, batch, found: Found::default() }) };
         let start = Instant::now();
         let answer = self.detector.decode(logits, self.look())?;
         times.inference += start.elapsed();
