@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use anyhow::{Context, Result, bail};
 use indicatif::ProgressBar;
-use yolo_data::coco::{Detection, GroundTruth, ImageId, Summary};
+use yolo_eval::coco::{Detection, GroundTruth, ImageId, Summary};
 use yolo_data::dataset::cache::default_cache_dir;
 use yolo_data::dataset::{Dataset, DatasetConfig, ScanOptions, Split};
 use yolo_model::Checkpoint;

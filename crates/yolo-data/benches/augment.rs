@@ -9,7 +9,7 @@ use std::sync::Arc;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use yolo_data::Cxcywh;
+use yolo_eval::Cxcywh;
 use yolo_data::augment::flip::flip_left_right;
 use yolo_data::augment::hsv::scale_hsv;
 use yolo_data::augment::mosaic::{Tile, mosaic4};

@@ -1,25 +1,27 @@
 //! Files and folders that appear whole or not at all.
 
-use std::io::{BufWriter, Write};
+use std::io::{BufWriter, ErrorKind, Write};
 use std::path::Path;
 
-use tempfile::NamedTempFile;
+use atomicwrites::{AllowOverwrite, AtomicFile};
 
 use crate::{DataError, Result};
 
 /// Writes a file beside its final place and moves it there, so that neither a full disk nor an interruption
-/// leaves a half. Missing folders are made. A file that was there stays until the new one is complete.
+/// leaves half a file. Missing folders are made. A file that exists stays until the new one is complete.
 ///
 /// # Errors
-/// What `write` or the file system says; nothing is left behind then.
+/// `path` is a folder, or what `write` or the file system says; nothing is left behind then.
 pub fn write(path: &Path, write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> std::io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    std::fs::create_dir_all(folder)?;
-    let mut writer = BufWriter::new(temporary_file(folder)?);
-    write(&mut writer)?;
-    let file = writer.into_inner().map_err(std::io::IntoInnerError::into_error)?;
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
+    std::fs::create_dir_all(path.parent().unwrap_or(Path::new("")))?;
+    if path.is_dir() {
+        return Err(ErrorKind::IsADirectory.into());
+    }
+    AtomicFile::new(path, AllowOverwrite).write(|file| {
+        let mut out = BufWriter::new(file);
+        write(&mut out)?;
+        out.flush()
+    })?;
     Ok(())
 }
 
@@ -59,18 +61,6 @@ pub(crate) fn temporary_folder(above: &Path, prefix: &str) -> std::io::Result<te
     builder.tempdir_in(above)
 }
 
-fn temporary_file(folder: &Path) -> std::io::Result<NamedTempFile> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".partial-");
-    #[cfg(unix)]
-    {
-        // Readable as an ordinary new file is (the umask still applies), not only by its owner.
-        use std::os::unix::fs::PermissionsExt;
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
-    }
-    builder.tempfile_in(folder)
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
@@ -89,5 +79,14 @@ mod tests {
         assert_eq!(failed.unwrap_err().to_string(), "disk full");
         assert_eq!(std::fs::read(&path).unwrap(), b"old");
         assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_folder_is_not_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        for path in [folder.path().to_owned(), folder.path().join("new/..")] {
+            let error = write(&path, |out| out.write_all(b"text")).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::IsADirectory, "{}", path.display());
+        }
     }
 }

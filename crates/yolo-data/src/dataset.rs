@@ -18,13 +18,12 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use yolo_eval::Cxcywh;
 
 pub use coco_classes::{category_ids, image_id};
 pub use config::{DatasetConfig, Split};
 pub use scan::{Dataset, ScanOptions, ScanReport};
 pub use statistics::Statistics;
-
-use crate::Cxcywh;
 
 /// One object of an image.
 #[derive(Clone, Debug, PartialEq)]

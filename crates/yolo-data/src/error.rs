@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+use yolo_eval::EvalError;
+use yolo_eval::error::io_fix;
+
 /// Shorthand for results of this crate.
 pub type Result<T> = std::result::Result<T, DataError>;
 
@@ -27,21 +30,15 @@ pub enum DataError {
         /// What is wrong (with the key or value), and what to do about it.
         reason: String,
     },
+    /// An annotation file or detections cannot be evaluated.
+    #[error(transparent)]
+    Eval(#[from] EvalError),
     /// Two inputs do not belong together.
     #[error("{reason}")]
     Mismatch {
         /// Which two, where they differ, and what to do about it.
         reason: String,
     },
-}
-
-fn io_fix(error: &std::io::Error) -> &'static str {
-    match error.kind() {
-        std::io::ErrorKind::NotFound => "; check the path",
-        std::io::ErrorKind::PermissionDenied => "; change its permissions",
-        std::io::ErrorKind::StorageFull => "; make room or choose another place",
-        _ => "",
-    }
 }
 
 impl DataError {

@@ -6,10 +6,11 @@
 
 use std::borrow::Cow;
 
+use yolo_eval::{Cxcywh, Xyxy};
+
 use crate::dataset::{Item, Label};
 use crate::image::RgbImage;
 use crate::resize::{Interpolation, resize};
-use crate::{Cxcywh, Xyxy};
 
 /// Grey of the border, on every channel.
 pub const BORDER: u8 = 114;

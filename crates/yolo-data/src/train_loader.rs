@@ -13,6 +13,7 @@ use std::sync::Arc;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use yolo_eval::Cxcywh;
 
 pub use cache::ImageCache;
 pub use epoch::{EpochOptions, epoch_plans, image_weights};
@@ -27,7 +28,7 @@ use crate::loader::queue::{Open, Task};
 use crate::loader::{Decode, Skipped, changed_since_scan};
 use crate::rect::BatchPlan;
 use crate::resize::{Interpolation, resize};
-use crate::{Cxcywh, Result};
+use crate::Result;
 
 /// How to load for training.
 #[derive(Clone, Copy, Debug, PartialEq)]

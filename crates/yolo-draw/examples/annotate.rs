@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use yolo_data::Xyxy;
+use yolo_eval::Xyxy;
 use yolo_data::image::{Encoding, RgbImage, decode_file, encode};
 use yolo_draw::{BoxAnnotation, Mosaic, MosaicOptions, Style, annotate};
 

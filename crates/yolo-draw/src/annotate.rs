@@ -1,6 +1,6 @@
 //! Boxes with their labels, in YOLOv5's proportions.
 
-use yolo_data::Xyxy;
+use yolo_eval::Xyxy;
 use yolo_data::image::RgbImage;
 
 use crate::canvas::{Canvas, PixelRect};

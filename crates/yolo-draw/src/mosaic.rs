@@ -1,6 +1,6 @@
 //! Grids of images with their boxes and names.
 
-use yolo_data::Xyxy;
+use yolo_eval::Xyxy;
 use yolo_data::image::RgbImage;
 use yolo_data::resize::{Interpolation, resize};
 

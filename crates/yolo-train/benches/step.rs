@@ -7,7 +7,7 @@ use std::hint::black_box;
 use burn::tensor::{Device, Tensor, TensorData};
 use criterion::{Criterion, criterion_group, criterion_main};
 use rand::SeedableRng;
-use yolo_data::Cxcywh;
+use yolo_eval::Cxcywh;
 use yolo_data::train_loader::Target;
 use yolo_model::{Architecture, Checkpoint, Yolo};
 use yolo_prune::{Method, PruneOptions, apply, plan};

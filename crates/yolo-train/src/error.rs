@@ -1,6 +1,7 @@
 //! What can go wrong when a model meets data.
 
 use yolo_data::DataError;
+use yolo_eval::EvalError;
 use yolo_model::ModelError;
 
 /// Shorthand for results of this crate.
@@ -58,6 +59,9 @@ pub enum TrainError {
     /// A data set, an image or an annotation file is not usable.
     #[error(transparent)]
     Data(#[from] DataError),
+    /// Detections or annotations cannot be evaluated.
+    #[error(transparent)]
+    Eval(#[from] EvalError),
     /// The model is not usable.
     #[error(transparent)]
     Model(#[from] ModelError),

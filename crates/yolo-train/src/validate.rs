@@ -5,10 +5,10 @@ mod tally;
 
 use std::sync::Arc;
 
-use yolo_data::Xyxy;
+use yolo_eval::Xyxy;
 use yolo_data::dataset::Dataset;
 use yolo_data::loader::{Batch, Loader, LoaderOptions};
-use yolo_data::metrics::{ConfusionMatrix, LabelledBox, NativeReport, ScoredBox};
+use yolo_eval::metrics::{ConfusionMatrix, LabelledBox, NativeReport, ScoredBox};
 use yolo_data::rect::{BatchOptions, plan_batches};
 use yolo_data::train_loader::Target;
 use yolo_model::{Detection, NmsOptions, Predictions};

@@ -6,7 +6,7 @@ mod study;
 
 use anyhow::{Context, Result};
 use serde::Serialize;
-use yolo_data::coco::{Detection, ImageId, Summary};
+use yolo_eval::coco::{Detection, ImageId, Summary};
 use yolo_data::dataset::Split;
 use yolo_model::NmsOptions;
 use yolo_train::{SeenBatch, Validation, ValidationOptions};

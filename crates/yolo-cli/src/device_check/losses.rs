@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use burn::tensor::{Device, Tensor, TensorData, bf16, f16};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use yolo_data::Cxcywh;
+use yolo_eval::Cxcywh;
 use yolo_data::train_loader::Target;
 use yolo_model::weights::read_safetensors;
 use yolo_model::{Checkpoint, HalfFormat, NamedValues, Yolo};

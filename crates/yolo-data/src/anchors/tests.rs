@@ -3,8 +3,9 @@
 
 use std::path::PathBuf;
 
+use yolo_eval::Cxcywh;
+
 use super::*;
-use crate::Cxcywh;
 use crate::dataset::Label;
 
 /// One image of 400 × 200 pixels per size, with a label of that many pixels of the original.

@@ -2,11 +2,11 @@
 //! a Strong Data Augmentation Method for Instance Segmentation", 2020.
 
 use rand::Rng;
+use yolo_eval::Xyxy;
 
 use super::flip::mirror_object;
 use super::polygon::fill;
 use super::{LabelledImage, Object};
-use crate::Xyxy;
 
 /// A copy is dropped if it would cover this fraction of any object.
 const MAX_COVER: f32 = 0.30;

@@ -1,7 +1,8 @@
 //! Mirroring, left to right and upside down.
 
+use yolo_eval::Xyxy;
+
 use super::{LabelledImage, Object};
-use crate::Xyxy;
 
 /// Mirrors `sample` left to right: x becomes width − x.
 pub fn flip_left_right(sample: &mut LabelledImage) {

@@ -1,6 +1,7 @@
 //! An image in memory with its objects, in pixels.
 
-use crate::Xyxy;
+use yolo_eval::Xyxy;
+
 use crate::dataset::Label;
 use crate::image::RgbImage;
 

@@ -1,11 +1,11 @@
 //! Random rotation, scale, shear, shift and perspective of an image and its boxes.
 
 use rand::Rng;
+use yolo_eval::Xyxy;
 
 use super::polygon::{bounds_inside, resample};
 use super::warp::{Matrix, warp_affine, warp_perspective};
 use super::{Augmentation, LabelledImage, Object, symmetric};
-use crate::Xyxy;
 use crate::image::RgbImage;
 
 const IDENTITY: Matrix = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]];

@@ -1,6 +1,6 @@
 //! Outlines: resampling, bounds, and filling.
 
-use crate::Xyxy;
+use yolo_eval::Xyxy;
 
 /// `n` points on the closed outline, equally many on each of its edges up to rounding; `n` at least 2. None for
 /// an outline without points.

@@ -5,6 +5,7 @@
 use proptest::prelude::*;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use yolo_eval::{Cxcywh, Xyxy};
 
 use super::copy_paste::{copy_paste, draw_copies};
 use super::flip::{flip_left_right, flip_upside_down};
@@ -15,7 +16,6 @@ use super::polygon::{bounds_inside, fill, resample};
 use super::*;
 use crate::dataset::Label;
 use crate::image::RgbImage;
-use crate::{Cxcywh, Xyxy};
 
 fn object(class: u32, bbox_px: Xyxy) -> Object {
     Object { class, bbox_px, polygon_px: Vec::new() }

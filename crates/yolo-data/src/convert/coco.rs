@@ -3,11 +3,12 @@
 use std::path::Path;
 
 use serde::Serialize;
+use yolo_eval::Cxcywh;
 
 use super::Place;
 use crate::dataset::coco_classes::{COCO80_NAMES, COCO80_TO_91};
 use crate::dataset::{Dataset, Item, Label, image_id};
-use crate::{Cxcywh, DataError, Result};
+use crate::{DataError, Result};
 
 /// The category id of a class.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

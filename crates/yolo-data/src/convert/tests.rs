@@ -56,7 +56,7 @@ type Content = Vec<(String, [u32; 2], Vec<(u32, [f32; 4])>)>;
 fn content(config: &DatasetConfig) -> Content {
     let boxes = |item: &Item| {
         let pixels = |label: &crate::dataset::Label| {
-            let crate::Cxcywh { cx, cy, w, h } = label.bbox_norm;
+            let yolo_eval::Cxcywh { cx, cy, w, h } = label.bbox_norm;
             (label.class, [cx * 100.0, cy * 50.0, w * 100.0, h * 50.0])
         };
         item.labels.iter().map(pixels).collect()
@@ -135,7 +135,7 @@ fn coco_has_ids_areas_and_outlines() {
     let outline = outlined["segmentation"][0].as_array().unwrap();
     assert_eq!(outline[..4], [10.0, 5.0, 50.0, 5.0].map(serde_json::Value::from));
     assert_eq!(outlined["area"], 1600.0);
-    assert!(crate::coco::GroundTruth::read(out.join("annotations/instances_val.json")).is_ok());
+    assert!(yolo_eval::coco::GroundTruth::read(out.join("annotations/instances_val.json")).is_ok());
 }
 
 #[test]

@@ -3,9 +3,11 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
+use yolo_eval::Cxcywh;
+
 use super::Place;
 use crate::dataset::{Dataset, Label};
-use crate::{Cxcywh, Result};
+use crate::Result;
 
 /// Writes the label file of one image below `folder`; an empty one where nothing is on it, which says that somebody
 /// looked.

@@ -10,9 +10,10 @@ use std::time::UNIX_EPOCH;
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use yolo_eval::Cxcywh;
 
 use super::{Label, Problem};
-use crate::{Cxcywh, atomic};
+use crate::atomic;
 
 /// First line of a cache file. The number changes whenever a scan of the same files may give another result.
 const VERSION_LINE: &str = "yolo-prune data set cache 1";

@@ -200,8 +200,9 @@ fn listing(names: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use yolo_eval::Cxcywh;
+
     use super::*;
-    use crate::Cxcywh;
     use crate::dataset::{Item, Label, ScanReport};
 
     fn dataset(images: &[(&Path, &[u32])], corrupt: usize) -> Dataset {

@@ -8,9 +8,10 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::de::{self, Deserialize, Deserializer, Visitor};
+use yolo_eval::{Cxcywh, Ltwh};
 
 use super::Problem;
-use crate::{Cxcywh, DataError, Ltwh, Result};
+use crate::{DataError, Result};
 
 /// A COCO instances file with its category ids turned into class indices.
 #[derive(Clone, Debug, PartialEq)]

@@ -12,7 +12,6 @@ use std::path::{Path, PathBuf};
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
 
-use crate::spelling::edit_distance;
 use crate::{DataError, Result};
 use names::Names;
 pub use paths::{Entry, SearchPath};
@@ -252,7 +251,7 @@ fn is_near_miss(word: &str, key: &str) -> bool {
         _ => false,
     };
     // A short key has short neighbours: `nc` is two edits from nearly everything.
-    starts_alike || also_called || edit_distance(&word, key) <= key.len() / 3
+    starts_alike || also_called || osa_distance(&word, key) <= key.len() / 3
 }
 
 #[cfg(test)]

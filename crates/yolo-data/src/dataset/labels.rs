@@ -6,8 +6,9 @@
 
 use std::path::Path;
 
+use yolo_eval::{Cxcywh, Xyxy};
+
 use super::{Label, Problem};
-use crate::{Cxcywh, Xyxy};
 
 /// How far above 1 a coordinate may lie and still be taken as 1: rounding of whoever wrote the file.
 pub const COORDINATE_TOLERANCE: f64 = 1e-6;

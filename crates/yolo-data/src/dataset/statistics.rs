@@ -142,8 +142,9 @@ fn class_counts(dataset: &Dataset) -> Vec<ClassCount> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use yolo_eval::Cxcywh;
+
     use super::*;
-    use crate::Cxcywh;
     use crate::dataset::{Label, ScanReport};
 
     fn item(size: [u32; 2], labels: &[(u32, f32, f32)]) -> Item {

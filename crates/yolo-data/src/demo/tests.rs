@@ -4,12 +4,13 @@
 use std::collections::BTreeSet;
 use std::fs;
 
+use yolo_eval::coco::{Detection, GroundTruth, Params, evaluate};
+use yolo_eval::{Ltwh, Xyxy};
+
 use super::*;
 use crate::anchors::{AnchorDecision, check_anchors};
-use crate::coco::{Detection, GroundTruth, Params, evaluate};
 use crate::dataset::config::SearchPath;
 use crate::dataset::{Dataset, DatasetConfig, ScanOptions, category_ids, image_id};
-use crate::{Ltwh, Xyxy};
 
 const SMALL: DemoOptions = DemoOptions { train_images: 40, val_images: 20, image_size: 128, seed: 3 };
 /// For tests that only look at folders.

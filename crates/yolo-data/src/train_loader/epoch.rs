@@ -112,8 +112,9 @@ pub fn image_weights(items: &[Item], class_map: &[f64], num_classes: usize) -> V
 
 #[cfg(test)]
 mod tests {
+    use yolo_eval::Cxcywh;
+
     use super::*;
-    use crate::Cxcywh;
     use crate::dataset::Label;
 
     const OPTIONS: EpochOptions =

@@ -112,7 +112,7 @@ fn targets_lie_in_their_image_and_have_a_size() {
             assert!(batch.targets.is_sorted_by_key(|t| t.image));
             for t in &batch.targets {
                 targets += 1;
-                let b = crate::Xyxy::from(t.bbox_norm);
+                let b = yolo_eval::Xyxy::from(t.bbox_norm);
                 assert!(t.image < batch.item_indices.len() && t.class < 8);
                 assert!(b.x1 > -1e-4 && b.y1 > -1e-4 && b.x2 < 1.0 + 1e-4 && b.y2 < 1.0 + 1e-4, "{t:?}");
                 assert!(t.bbox_norm.w > 1.9 / 64.0 && t.bbox_norm.h > 1.9 / 64.0, "{t:?}");

@@ -4,6 +4,8 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
+use atomicwrites::{AllowOverwrite, AtomicFile};
+
 use super::error::OnnxError;
 use super::graph::{Elements, Graph, Tensor};
 use super::wire::Message;
@@ -73,22 +75,11 @@ impl<'a> Parts<'a> {
         if path.is_dir() {
             return Err(std::io::Error::other("it is a folder"));
         }
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let mut builder = tempfile::Builder::new();
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt;
-            // The process's umask applies, as for any new file; without this only the owner could read it.
-            builder.permissions(std::fs::Permissions::from_mode(0o666));
-        }
-        let file = builder.prefix(".yolo-onnx-").tempfile_in(folder.unwrap_or(Path::new(".")))?;
-        self.write_to(file.as_file())?;
-        file.as_file().sync_all()?;
-        file.persist(path).map_err(|error| error.error)?;
+        AtomicFile::new(path, AllowOverwrite).write(|file| self.write_to(file))?;
         Ok(())
     }
 
-    fn write_to(&self, file: &File) -> std::io::Result<()> {
+    fn write_to(&self, file: &mut File) -> std::io::Result<()> {
         let mut writer = BufWriter::with_capacity(1 << 20, file);
         writer.write_all(self.start.bytes())?;
         for (header, elements) in &self.tensors {

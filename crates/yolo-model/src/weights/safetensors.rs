@@ -12,6 +12,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, Read, Write};
 use std::path::Path;
 
+use atomicwrites::{AllowOverwrite, AtomicFile};
 use half::f16;
 
 use super::error::{WeightsError, WeightsErrorKind};
@@ -121,24 +122,18 @@ pub(super) fn write_entries(
     if path.is_dir() {
         return Err(WeightsError::new(WeightsErrorKind::Io, "is a folder", "name a file inside it"));
     }
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        // The process's umask applies, as for any new file; without this only the owner could read it.
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
-    }
-    let file = builder.prefix(".yolo-weights-").tempfile_in(folder).map_err(|error| unwritable(&error))?;
-    let mut writer = BufWriter::with_capacity(1 << 20, file);
-    writer.write_all(&header.to_bytes()?).map_err(|error| unwritable(&error))?;
-    for entry in &entries {
-        writer.write_all(&encoded(entry)?).map_err(|error| unwritable(&error))?;
-    }
-    let file = writer.into_inner().map_err(|error| unwritable(error.error()))?;
-    file.as_file().sync_all().map_err(|error| unwritable(&error))?;
-    file.persist(path).map_err(|error| unwritable(&error.error))?;
-    Ok(())
+    let written = AtomicFile::new(path, AllowOverwrite).write(|file| {
+        let mut writer = BufWriter::with_capacity(1 << 20, file);
+        writer.write_all(&header.to_bytes()?).map_err(|error| unwritable(&error))?;
+        for entry in &entries {
+            writer.write_all(&encoded(entry)?).map_err(|error| unwritable(&error))?;
+        }
+        writer.flush().map_err(|error| unwritable(&error))
+    });
+    written.map_err(|error| match error {
+        atomicwrites::Error::Internal(error) => unwritable(&error),
+        atomicwrites::Error::User(error) => error,
+    })
 }
 
 /// The header, and the tensors in the order of their data: larger elements first, which aligns all of them.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rayon::prelude::*;
 use yolo_data::dataset::Dataset;
 use yolo_data::loader::{Batch, Loader};
-use yolo_data::metrics::ScoredBox;
+use yolo_eval::metrics::ScoredBox;
 use yolo_model::{Predictions, nms};
 
 use super::{ValidationOptions, add_labels, scored, targets};

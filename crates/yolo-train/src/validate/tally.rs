@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use yolo_data::dataset::Dataset;
 use yolo_data::loader::Batch;
-use yolo_data::metrics::{ConfusionMatrix, NativeMetrics, ScoredBox};
+use yolo_eval::metrics::{ConfusionMatrix, NativeMetrics, ScoredBox};
 
 use super::pipeline::{Seen, Times};
 use super::{ImageDetections, SkippedImage, SpeedMs, Validation, ValidationOptions, labels};

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use yolo_data::Xyxy;
+use yolo_eval::Xyxy;
 use yolo_data::atomic;
 use yolo_data::dataset::{Dataset, Item, Label};
 use yolo_data::image::{Encoding, RgbImage, decode_file, encode};

@@ -1,7 +1,7 @@
 //! Data sets evaluated by pycocotools 2.0.11.
 
 use serde::Deserialize;
-use yolo_data::coco::{Params, evaluate};
+use yolo_eval::coco::{Params, evaluate};
 
 use crate::{assert_close, read, shared};
 

@@ -27,7 +27,7 @@ pub use params::{AreaRange, Params};
 pub use summarize::Summary;
 pub(crate) use summarize::pairwise_sum;
 
-use crate::{DataError, Ltwh, Result, Xyxy};
+use crate::{EvalError, Ltwh, Result, Xyxy};
 use accumulate::CategoryCurves;
 
 /// One detected box, as in a COCO results file.
@@ -135,7 +135,7 @@ pub fn evaluate(gt: &GroundTruth, dt: &[Detection], params: &Params) -> Result<E
 }
 
 fn check_detections(gt: &GroundTruth, dt: &[Detection]) -> Result<()> {
-    let fail = |reason: String| Err(DataError::invalid("detections", reason));
+    let fail = |reason: String| Err(EvalError::invalid("detections", reason));
     for (index, d) in dt.iter().enumerate() {
         if d.score.is_nan() {
             let image = d.image_id;
@@ -169,7 +169,7 @@ fn evaluated_images(gt: &GroundTruth, params: &Params) -> Result<Vec<i64>> {
         return Ok(wanted);
     }
     let ids = json::list_ids(&unknown);
-    Err(DataError::invalid(gt.source(), format!("no image with id {ids}; evaluate only images listed there")))
+    Err(EvalError::invalid(gt.source(), format!("no image with id {ids}; evaluate only images listed there")))
 }
 
 fn sorted_unique(ids: impl Iterator<Item = i64>) -> Vec<i64> {

@@ -6,14 +6,16 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::io::Write;
+use std::fs::File;
+use std::io::{BufWriter, ErrorKind, Write};
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
+use atomicwrites::{AllowOverwrite, AtomicFile};
 use serde::Serialize;
 
 use super::Detection;
-use crate::{DataError, Ltwh, Result, atomic};
+use crate::{EvalError, Ltwh, Result};
 
 mod raw;
 
@@ -88,7 +90,7 @@ impl GroundTruth {
                 let found =
                     a.bbox.map_or_else(|| "no bbox".to_owned(), |b| format!("a bbox of {} numbers", b.len));
                 let reason = format!("annotation id {}: {found}; expected [left, top, width, height]", a.id);
-                return Err(DataError::invalid(path, reason));
+                return Err(EvalError::invalid(path, reason));
             };
             missing_areas += usize::from(a.area.is_none());
             annotations.push(Annotation {
@@ -198,7 +200,7 @@ impl GroundTruth {
         list: &str,
         lost: &[&Annotation],
         of: fn(&Annotation) -> i64,
-    ) -> DataError {
+    ) -> EvalError {
         let mut ids: Vec<i64> = lost.iter().map(|a| of(a)).collect();
         ids.sort_unstable();
         ids.dedup();
@@ -233,8 +235,8 @@ impl GroundTruth {
         Ok(())
     }
 
-    fn invalid(&self, reason: String) -> DataError {
-        DataError::invalid(&self.source, reason)
+    fn invalid(&self, reason: String) -> EvalError {
+        EvalError::invalid(&self.source, reason)
     }
 }
 
@@ -253,7 +255,7 @@ impl Detections {
         let mut detections = Vec::new();
         for (index, raw) in raw::read_results(path)?.into_iter().enumerate() {
             let fail =
-                |reason: String| Err(DataError::invalid(path, format!("detections entry {index}: {reason}")));
+                |reason: String| Err(EvalError::invalid(path, format!("detections entry {index}: {reason}")));
             let expected = "expected [left, top, width, height]";
             let Some(bbox) = raw.bbox.ltwh() else {
                 return fail(format!("a bbox of {} numbers; {expected}", raw.bbox.len));
@@ -326,14 +328,23 @@ pub fn write_results(path: impl AsRef<Path>, results: &[(ImageId, Detection)]) -
     for (index, (image, d)) in results.iter().enumerate() {
         if !d.score.is_finite() || !is_finite(d.bbox) {
             let reason = format!("detections entry {index} (image {image}) is not finite; drop it");
-            return Err(DataError::invalid(path, reason));
+            return Err(EvalError::invalid(path, reason));
         }
     }
     let entries = results.iter().map(|(image_id, d)| {
         let Detection { category_id, bbox, score, .. } = d.rounded();
         ResultEntry { image_id, category_id, bbox: [bbox.left, bbox.top, bbox.w, bbox.h], score }
     });
-    atomic::write(path, |out| write_list(out, entries)).map_err(|source| DataError::io(path, source))
+    let folder = path.parent().unwrap_or(Path::new(""));
+    let write = || -> std::io::Result<()> {
+        std::fs::create_dir_all(folder)?;
+        if path.is_dir() {
+            return Err(ErrorKind::IsADirectory.into());
+        }
+        AtomicFile::new(path, AllowOverwrite).write(|file| write_list(file, entries))?;
+        Ok(())
+    };
+    write().map_err(|source| EvalError::io(path, source))
 }
 
 /// An entry of a results file, in the usual order of keys.
@@ -345,10 +356,8 @@ struct ResultEntry<'a> {
     score: f64,
 }
 
-fn write_list<'a>(
-    writer: &mut dyn Write,
-    entries: impl Iterator<Item = ResultEntry<'a>>,
-) -> std::io::Result<()> {
+fn write_list<'a>(file: &mut File, entries: impl Iterator<Item = ResultEntry<'a>>) -> std::io::Result<()> {
+    let mut writer = BufWriter::new(file);
     writer.write_all(b"[")?;
     for (index, entry) in entries.enumerate() {
         if index > 0 {
@@ -356,7 +365,8 @@ fn write_list<'a>(
         }
         serde_json::to_writer(&mut *writer, &entry)?;
     }
-    writer.write_all(b"]\n")
+    writer.write_all(b"]\n")?;
+    writer.flush()
 }
 
 /// `value` rounded to `decimals` as Python's `round` does: correctly on the decimal expansion, ties to even.

@@ -5,8 +5,8 @@ use std::path::Path;
 use hotcoco::{Annotation as PeerAnnotation, COCO, COCOeval, Dataset, IouType};
 use proptest::prelude::*;
 use serde_json::json;
-use yolo_data::Ltwh;
-use yolo_data::coco::{
+use yolo_eval::Ltwh;
+use yolo_eval::coco::{
     Annotation, Category, Detection, Evaluation, GroundTruth, ImageInfo, Params, evaluate,
 };
 
@@ -162,7 +162,7 @@ fn reference_detections_are_bit_equal_to_hotcoco() {
     let gt_path = data.join("annotations/instances_val2017.json");
     let dt_path = folder.join("predictions-coco-tiny-layer-0.3.json");
     let gt = GroundTruth::read(&gt_path).unwrap();
-    let dt = yolo_data::coco::Detections::read(&dt_path).unwrap();
+    let dt = yolo_eval::coco::Detections::read(&dt_path).unwrap();
     let found = evaluate(&gt, &dt, &Params::coco()).unwrap();
     let expected = peer_of_files(&gt_path, &dt_path);
     assert_equal_bits(&found.precision, &expected.accumulated().unwrap().precision, "precision");

@@ -10,8 +10,8 @@ use std::hint::black_box;
 use std::path::Path;
 
 use criterion::{Criterion, criterion_group, criterion_main};
-use yolo_data::Ltwh;
-use yolo_data::coco::{Detection, Detections, GroundTruth, Params, evaluate, write_detections};
+use yolo_eval::Ltwh;
+use yolo_eval::coco::{Detection, Detections, GroundTruth, Params, evaluate, write_detections};
 
 const IMAGES: u64 = 5_000;
 const CATEGORIES: u64 = 80;

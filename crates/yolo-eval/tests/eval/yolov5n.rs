@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use serde::Deserialize;
-use yolo_data::Xyxy;
-use yolo_data::coco::{Detections, GroundTruth, Params, evaluate};
-use yolo_data::metrics::{LabelledBox, NativeMetrics, NativeReport, ScoredBox};
+use yolo_eval::Xyxy;
+use yolo_eval::coco::{Detections, GroundTruth, Params, evaluate};
+use yolo_eval::metrics::{LabelledBox, NativeMetrics, NativeReport, ScoredBox};
 
 use crate::{assert_close, shared};
 
@@ -62,7 +62,7 @@ fn predictions_score_nearly_as_yolov5_measured() {
 }
 
 fn native(gt: &GroundTruth, dt: &Detections) -> NativeReport {
-    let corners = |b: yolo_data::Ltwh| {
+    let corners = |b: yolo_eval::Ltwh| {
         let [x1, y1, x2, y2] = [b.left, b.top, b.left + b.w, b.top + b.h].map(|v| v as f32);
         Xyxy::new(x1, y1, x2, y2)
     };

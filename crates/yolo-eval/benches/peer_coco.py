@@ -1,8 +1,8 @@
 """Times pycocotools on the data of the `coco` bench, and compares the twelve numbers.
 
     pip install pycocotools numpy
-    YOLO_BENCH_DUMP=/tmp/coco-bench cargo bench -p yolo-data --bench coco
-    python crates/yolo-data/benches/peer_coco.py /tmp/coco-bench [repeats]
+    YOLO_BENCH_DUMP=/tmp/coco-bench cargo bench -p yolo-eval --bench coco
+    python crates/yolo-eval/benches/peer_coco.py /tmp/coco-bench [repeats]
 """
 
 import contextlib

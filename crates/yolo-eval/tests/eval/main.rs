@@ -8,7 +8,7 @@ mod yolov5n;
 
 use std::path::PathBuf;
 
-use yolo_data::coco::{Detections, GroundTruth};
+use yolo_eval::coco::{Detections, GroundTruth};
 
 /// A folder of the shared reference material; `None`, with a note, where it is not there.
 fn shared(folder: &str) -> Option<PathBuf> {

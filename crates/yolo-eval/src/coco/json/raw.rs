@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer, Error, SeqAccess, Visitor};
 
 use super::{Category, ImageInfo};
-use crate::{DataError, Ltwh, Result};
+use crate::{EvalError, Ltwh, Result};
 
 /// An annotation file. Keys that are not named here are skipped.
 #[derive(Deserialize)]
@@ -96,20 +96,20 @@ pub(super) fn read_results(path: &Path) -> Result<Vec<RawResult>> {
 }
 
 fn read<T: DeserializeOwned>(path: &Path, opening: u8, expected: &str) -> Result<T> {
-    let bytes = std::fs::read(path).map_err(|source| DataError::io(path, source))?;
+    let bytes = std::fs::read(path).map_err(|source| EvalError::io(path, source))?;
     // Some Windows tools put a byte-order mark in front.
     let json = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&bytes);
     match json.iter().find(|byte| !byte.is_ascii_whitespace()) {
-        None => Err(DataError::invalid(path, "the file is empty; write or download it again")),
+        None => Err(EvalError::invalid(path, "the file is empty; write or download it again")),
         Some(&first) if first != opening && matches!(first, b'{' | b'[') => {
-            Err(DataError::at_line(path, 1, expected))
+            Err(EvalError::at_line(path, 1, expected))
         }
         Some(_) => serde_json::from_slice(json).map_err(|error| explain(path, json, &error)),
     }
 }
 
 /// Adds the line, the column and a remedy to what the JSON parser says.
-fn explain(path: &Path, json: &[u8], error: &serde_json::Error) -> DataError {
+fn explain(path: &Path, json: &[u8], error: &serde_json::Error) -> EvalError {
     let (line, column) = (error.line(), error.column());
     let text = error.to_string();
     let position = format!(" at line {line} column {column}");
@@ -123,7 +123,7 @@ fn explain(path: &Path, json: &[u8], error: &serde_json::Error) -> DataError {
     } else {
         "correct it there"
     };
-    DataError::at_line(path, line.max(1), format!("{what} (column {column}); {fix}"))
+    EvalError::at_line(path, line.max(1), format!("{what} (column {column}); {fix}"))
 }
 
 /// Whether Python's `NaN` or `Infinity` stands where the parser stopped.

@@ -1,6 +1,6 @@
 //! What is evaluated: thresholds, area ranges, limits on detections, and which images.
 
-use crate::{DataError, Result};
+use crate::{EvalError, Result};
 
 /// A range of object areas in square pixels of the original image, both ends included.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -57,7 +57,7 @@ impl Params {
     /// # Errors
     /// Names the parameter that is not so.
     pub fn validate(&self) -> Result<()> {
-        let fail = |reason: &str| Err(DataError::invalid("evaluation parameters", reason));
+        let fail = |reason: &str| Err(EvalError::invalid("evaluation parameters", reason));
         if !is_ascending(&self.iou_thresholds) {
             return fail("iou_thresholds must be finite, ascending and not empty");
         }
