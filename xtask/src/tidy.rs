@@ -22,7 +22,16 @@ const EDGES: [(&str, &[&str]); 10] = [
     ("yolo-train", &["yolo-data", "yolo-eval", "yolo-model", "yolo-prune", "yolo-runtime"]),
     (
         "yolo-cli",
-        &["yolo-data", "yolo-draw", "yolo-eval", "yolo-fetch", "yolo-model", "yolo-prune", "yolo-runtime", "yolo-train"],
+        &[
+            "yolo-data",
+            "yolo-draw",
+            "yolo-eval",
+            "yolo-fetch",
+            "yolo-model",
+            "yolo-prune",
+            "yolo-runtime",
+            "yolo-train",
+        ],
     ),
     ("xtask", &["yolo-fetch"]),
 ];

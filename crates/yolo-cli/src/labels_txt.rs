@@ -1,7 +1,7 @@
 //! Detections as YOLO label files.
 
-use yolo_eval::Cxcywh;
 use yolo_data::dataset::Item;
+use yolo_eval::Cxcywh;
 use yolo_eval::metrics::ScoredBox;
 
 use crate::format::general;

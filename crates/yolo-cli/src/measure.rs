@@ -5,9 +5,9 @@ use std::sync::OnceLock;
 
 use anyhow::{Context, Result, bail};
 use indicatif::ProgressBar;
-use yolo_eval::coco::{Detection, GroundTruth, ImageId, Summary};
 use yolo_data::dataset::cache::default_cache_dir;
 use yolo_data::dataset::{Dataset, DatasetConfig, ScanOptions, Split};
+use yolo_eval::coco::{Detection, GroundTruth, ImageId, Summary};
 use yolo_model::Checkpoint;
 use yolo_train::{
     CocoTask, Detector, SeenBatch, Validation, ValidationOptions, coco_evaluation, validate_watched,

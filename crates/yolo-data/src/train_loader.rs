@@ -18,6 +18,7 @@ use yolo_eval::Cxcywh;
 pub use cache::ImageCache;
 pub use epoch::{EpochOptions, epoch_plans, image_weights};
 
+use crate::Result;
 use crate::augment::sample::{Augmented, Loaded, Recipe, Scratch};
 use crate::augment::{Augmentation, LabelledImage, Object};
 use crate::dataset::Item;
@@ -28,7 +29,6 @@ use crate::loader::queue::{Open, Task};
 use crate::loader::{Decode, Skipped, changed_since_scan};
 use crate::rect::BatchPlan;
 use crate::resize::{Interpolation, resize};
-use crate::Result;
 
 /// How to load for training.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use yolo_eval::coco::{Detection, Evaluation, GroundTruth, ImageId, Params, evaluate};
 use yolo_data::dataset::{Dataset, category_ids, image_id};
+use yolo_eval::coco::{Detection, Evaluation, GroundTruth, ImageId, Params, evaluate};
 use yolo_eval::metrics::ScoredBox;
 
 use crate::error::Result;

@@ -5,12 +5,12 @@ mod tally;
 
 use std::sync::Arc;
 
-use yolo_eval::Xyxy;
 use yolo_data::dataset::Dataset;
 use yolo_data::loader::{Batch, Loader, LoaderOptions};
-use yolo_eval::metrics::{ConfusionMatrix, LabelledBox, NativeReport, ScoredBox};
 use yolo_data::rect::{BatchOptions, plan_batches};
 use yolo_data::train_loader::Target;
+use yolo_eval::Xyxy;
+use yolo_eval::metrics::{ConfusionMatrix, LabelledBox, NativeReport, ScoredBox};
 use yolo_model::{Detection, NmsOptions, Predictions};
 
 use crate::detector::Detector;

@@ -2,8 +2,8 @@
 
 use yolo_data::dataset::{Dataset, Item};
 use yolo_data::image::{decode_file, encode_jpeg};
-use yolo_eval::metrics::ScoredBox;
 use yolo_data::resize::{Interpolation, resize};
+use yolo_eval::metrics::ScoredBox;
 use yolo_eval::{Cxcywh, Xyxy};
 
 use super::Stage;

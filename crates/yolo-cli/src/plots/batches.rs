@@ -1,11 +1,11 @@
 //! The first batches as the network saw them, once with their labels and once with what was found.
 
 use anyhow::Result;
-use yolo_eval::Xyxy;
 use yolo_data::dataset::Dataset;
 use yolo_data::image::{Encoding, JPEG_QUALITY, RgbImage, encode};
 use yolo_data::loader::Batch;
 use yolo_draw::{BoxAnnotation, Mosaic, MosaicOptions};
+use yolo_eval::Xyxy;
 use yolo_train::SeenBatch;
 
 use crate::run_dir::RunDir;

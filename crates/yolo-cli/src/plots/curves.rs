@@ -1,7 +1,7 @@
 //! Precision, recall and F1 over confidence, and precision over recall: a line per class and their mean.
 
-use yolo_eval::metrics::{ClassCurves, NativeReport};
 use yolo_draw::class_color;
+use yolo_eval::metrics::{ClassCurves, NativeReport};
 
 use super::scene::{Anchor, CAP, INK, MUTED, Rgb, Scene, TEXT, fitted};
 use crate::format::class_name;

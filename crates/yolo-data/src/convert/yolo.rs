@@ -6,8 +6,8 @@ use std::path::Path;
 use yolo_eval::Cxcywh;
 
 use super::Place;
-use crate::dataset::{Dataset, Label};
 use crate::Result;
+use crate::dataset::{Dataset, Label};
 
 /// Writes the label file of one image below `folder`; an empty one where nothing is on it, which says that somebody
 /// looked.

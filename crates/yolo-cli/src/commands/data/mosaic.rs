@@ -3,11 +3,11 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use yolo_eval::Xyxy;
 use yolo_data::atomic;
 use yolo_data::dataset::{Dataset, Item, Label};
 use yolo_data::image::{Encoding, RgbImage, decode_file, encode};
 use yolo_draw::{BoxAnnotation, Mosaic, MosaicOptions};
+use yolo_eval::Xyxy;
 
 /// What the extension of `file` says that it is.
 pub(super) fn encoding(file: &Path) -> Result<Encoding> {
