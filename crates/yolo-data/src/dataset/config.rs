@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
+use strsim::osa_distance;
 
 use crate::{DataError, Result};
 use names::Names;

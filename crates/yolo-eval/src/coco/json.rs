@@ -363,7 +363,7 @@ fn write_list<'a>(file: &mut File, entries: impl Iterator<Item = ResultEntry<'a>
         if index > 0 {
             writer.write_all(b",\n")?;
         }
-        serde_json::to_writer(&mut *writer, &entry)?;
+        serde_json::to_writer(&mut writer, &entry)?;
     }
     writer.write_all(b"]\n")?;
     writer.flush()
