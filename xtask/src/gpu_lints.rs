@@ -108,7 +108,7 @@ mod tests {
         write(root, "crates/yolo-cli/src/device.rs", "#[cfg(feature = \"cuda\")] fn f() {}");
         assert!(!have_passed(root).expect("a hash"));
         note_pass(root).expect("a hash");
-        let mut passes_with = |name: &str, content: &str| {
+        let passes_with = |name: &str, content: &str| {
             let before = std::fs::read_to_string(root.join(name)).unwrap_or_default();
             write(root, name, content);
             let passed = have_passed(root).expect("a hash");
