@@ -3,10 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod architectures;
-mod forward;
-mod precision;
 mod released_weights;
-mod training;
 
 use std::path::PathBuf;
 
