@@ -7,8 +7,8 @@ use yolo_model::onnx::{Axes, Head, OnnxOptions};
 use yolo_model::weights::read_safetensors;
 use yolo_model::{Checkpoint, ModelError};
 
-use crate::onnxruntime::{Array, assert_equal, noise, python};
-use crate::{lively, yolov5n};
+use super::onnxruntime::{Array, assert_equal, noise, python};
+use super::{lively, yolov5n};
 
 /// Exports, and compares on images of these sizes.
 fn check(checkpoint: &Checkpoint, axes: Axes, head: Head, opset: u32, images: &[Array]) {

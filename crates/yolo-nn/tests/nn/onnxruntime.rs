@@ -56,7 +56,7 @@ pub(crate) fn run(python: &str, model: &Path, images: &Array) -> Outcome {
     std::fs::write(&input, bytes).unwrap();
     let shape = images.shape.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
     // The tests of the program include this file, from another crate.
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../yolo-model/tests/onnx/run.py");
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../yolo-model/tests/model/onnx/run.py");
     let mut command = Command::new(python);
     let output = command.arg(script).arg(model).arg(&input).arg(shape).arg(folder.path()).output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
