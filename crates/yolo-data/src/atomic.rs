@@ -1,29 +1,8 @@
-//! Files and folders that appear whole or not at all.
+//! Folders that appear whole or not at all.
 
-use std::io::{BufWriter, ErrorKind, Write};
 use std::path::Path;
 
-use atomicwrites::{AllowOverwrite, AtomicFile};
-
 use crate::{DataError, Result};
-
-/// Writes a file beside its final place and moves it there, so that neither a full disk nor an interruption
-/// leaves half a file. Missing folders are made. A file that exists stays until the new one is complete.
-///
-/// # Errors
-/// `path` is a folder, or what `write` or the file system says; nothing is left behind then.
-pub fn write(path: &Path, write: impl FnOnce(&mut dyn Write) -> std::io::Result<()>) -> std::io::Result<()> {
-    std::fs::create_dir_all(path.parent().unwrap_or(Path::new("")))?;
-    if path.is_dir() {
-        return Err(ErrorKind::IsADirectory.into());
-    }
-    AtomicFile::new(path, AllowOverwrite).write(|file| {
-        let mut out = BufWriter::new(file);
-        write(&mut out)?;
-        out.flush()
-    })?;
-    Ok(())
-}
 
 /// Makes the folder `path`: `fill` gets a folder beside it, which is moved there once it is complete. Missing folders
 /// above it are made.
@@ -59,34 +38,4 @@ pub(crate) fn temporary_folder(above: &Path, prefix: &str) -> std::io::Result<te
         builder.permissions(std::fs::Permissions::from_mode(0o777));
     }
     builder.tempdir_in(above)
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-
-    use super::*;
-
-    #[test]
-    fn a_failed_write_leaves_the_old_file_and_nothing_else() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("new/file.txt");
-        write(&path, |out| out.write_all(b"old")).unwrap();
-        let failed = write(&path, |out| {
-            out.write_all(b"half")?;
-            Err(std::io::Error::other("disk full"))
-        });
-        assert_eq!(failed.unwrap_err().to_string(), "disk full");
-        assert_eq!(std::fs::read(&path).unwrap(), b"old");
-        assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
-    }
-
-    #[test]
-    fn a_folder_is_not_overwritten() {
-        let folder = tempfile::tempdir().unwrap();
-        for path in [folder.path().to_owned(), folder.path().join("new/..")] {
-            let error = write(&path, |out| out.write_all(b"text")).unwrap_err();
-            assert_eq!(error.kind(), ErrorKind::IsADirectory, "{}", path.display());
-        }
-    }
 }

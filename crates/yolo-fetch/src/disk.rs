@@ -1,9 +1,6 @@
 //! Free space, and making things on disk last.
 
-use std::io::Write;
 use std::path::Path;
-
-use atomicwrites::{AllowOverwrite, AtomicFile};
 
 use crate::{FetchError, Options, Result};
 
@@ -59,6 +56,5 @@ pub(crate) fn make_parent(path: &Path) -> Result<&Path> {
 
 /// Writes a small file, whole or not at all.
 pub(crate) fn write_small(path: &Path, content: &[u8]) -> Result<()> {
-    let written = AtomicFile::new(path, AllowOverwrite).write(|file| file.write_all(content));
-    written.map_err(|error| FetchError::io(path, error.into()))
+    yolo_files::write(path, content).map_err(|error| FetchError::io(path, error))
 }

@@ -11,9 +11,9 @@ use std::time::UNIX_EPOCH;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use yolo_eval::Cxcywh;
+use yolo_files::AtomicFile;
 
 use super::{Label, Problem};
-use crate::atomic;
 
 /// First line of a cache file. The number changes whenever a scan of the same files may give another result.
 const VERSION_LINE: &str = "yolo-prune data set cache 1";
@@ -114,7 +114,7 @@ impl Cache {
         if unchanged {
             return;
         }
-        if let Err(error) = atomic::write(file, |out| write_scans(out, scans)) {
+        if let Err(error) = write_scans(file, scans) {
             tracing::debug!("data set cache {} not written: {error}", file.display());
         }
     }
@@ -137,7 +137,9 @@ fn parse(text: &str, file: &Path) -> HashMap<PathBuf, (Key, Scanned)> {
     entries.collect()
 }
 
-fn write_scans(out: &mut dyn Write, scans: &[(&Path, &Key, &Scanned)]) -> std::io::Result<()> {
+fn write_scans(file: &Path, scans: &[(&Path, &Key, &Scanned)]) -> std::io::Result<()> {
+    std::fs::create_dir_all(file.parent().unwrap_or(Path::new("")))?;
+    let mut out = AtomicFile::create(file)?;
     writeln!(out, "{VERSION_LINE}")?;
     for (image, key, scanned) in scans {
         // A path that is not UTF-8 cannot be written as JSON: its image is scanned each time.
@@ -145,7 +147,7 @@ fn write_scans(out: &mut dyn Write, scans: &[(&Path, &Key, &Scanned)]) -> std::i
             writeln!(out, "{line}")?;
         }
     }
-    Ok(())
+    out.commit()
 }
 
 impl Line {

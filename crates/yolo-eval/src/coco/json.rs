@@ -6,13 +6,12 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::fs::File;
-use std::io::{BufWriter, ErrorKind, Write};
+use std::io::Write;
 use std::ops::Deref;
 use std::path::{Path, PathBuf};
 
-use atomicwrites::{AllowOverwrite, AtomicFile};
 use serde::Serialize;
+use yolo_files::AtomicFile;
 
 use super::Detection;
 use crate::{EvalError, Ltwh, Result};
@@ -335,16 +334,7 @@ pub fn write_results(path: impl AsRef<Path>, results: &[(ImageId, Detection)]) -
         let Detection { category_id, bbox, score, .. } = d.rounded();
         ResultEntry { image_id, category_id, bbox: [bbox.left, bbox.top, bbox.w, bbox.h], score }
     });
-    let folder = path.parent().unwrap_or(Path::new(""));
-    let write = || -> std::io::Result<()> {
-        std::fs::create_dir_all(folder)?;
-        if path.is_dir() {
-            return Err(ErrorKind::IsADirectory.into());
-        }
-        AtomicFile::new(path, AllowOverwrite).write(|file| write_list(file, entries))?;
-        Ok(())
-    };
-    write().map_err(|source| EvalError::io(path, source))
+    write_list(path, entries).map_err(|source| EvalError::io(path, source))
 }
 
 /// An entry of a results file, in the usual order of keys.
@@ -356,17 +346,18 @@ struct ResultEntry<'a> {
     score: f64,
 }
 
-fn write_list<'a>(file: &mut File, entries: impl Iterator<Item = ResultEntry<'a>>) -> std::io::Result<()> {
-    let mut writer = BufWriter::new(file);
-    writer.write_all(b"[")?;
+fn write_list<'a>(path: &Path, entries: impl Iterator<Item = ResultEntry<'a>>) -> std::io::Result<()> {
+    std::fs::create_dir_all(path.parent().unwrap_or(Path::new("")))?;
+    let mut file = AtomicFile::create(path)?;
+    file.write_all(b"[")?;
     for (index, entry) in entries.enumerate() {
         if index > 0 {
-            writer.write_all(b",\n")?;
+            file.write_all(b",\n")?;
         }
-        serde_json::to_writer(&mut writer, &entry)?;
+        serde_json::to_writer(&mut file, &entry)?;
     }
-    writer.write_all(b"]\n")?;
-    writer.flush()
+    file.write_all(b"]\n")?;
+    file.commit()
 }
 
 /// `value` rounded to `decimals` as Python's `round` does: correctly on the decimal expansion, ties to even.

@@ -1,10 +1,9 @@
 //! The file around the graph, written in one pass and moved into place.
 
-use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::path::Path;
 
-use atomicwrites::{AllowOverwrite, AtomicFile};
+use yolo_files::AtomicFile;
 
 use super::error::OnnxError;
 use super::graph::{Elements, Graph, Tensor};
@@ -75,12 +74,12 @@ impl<'a> Parts<'a> {
         if path.is_dir() {
             return Err(std::io::Error::other("it is a folder"));
         }
-        AtomicFile::new(path, AllowOverwrite).write(|file| self.write_to(file))?;
-        Ok(())
+        let mut file = AtomicFile::create(path)?;
+        self.write_to(&mut file)?;
+        file.commit()
     }
 
-    fn write_to(&self, file: &mut File) -> std::io::Result<()> {
-        let mut writer = BufWriter::with_capacity(1 << 20, file);
+    fn write_to(&self, writer: &mut impl Write) -> std::io::Result<()> {
         writer.write_all(self.start.bytes())?;
         for (header, elements) in &self.tensors {
             writer.write_all(header.bytes())?;
@@ -93,8 +92,7 @@ impl<'a> Parts<'a> {
                 }
             }
         }
-        writer.write_all(self.end.bytes())?;
-        writer.flush()
+        writer.write_all(self.end.bytes())
     }
 }
 

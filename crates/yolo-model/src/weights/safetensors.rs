@@ -9,11 +9,11 @@ pub(super) mod header;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, Read, Write};
 use std::path::Path;
 
-use atomicwrites::{AllowOverwrite, AtomicFile};
 use half::f16;
+use yolo_files::AtomicFile;
 
 use super::error::{WeightsError, WeightsErrorKind};
 use super::float16::narrow;
@@ -122,18 +122,12 @@ pub(super) fn write_entries(
     if path.is_dir() {
         return Err(WeightsError::new(WeightsErrorKind::Io, "is a folder", "name a file inside it"));
     }
-    let written = AtomicFile::new(path, AllowOverwrite).write(|file| {
-        let mut writer = BufWriter::with_capacity(1 << 20, file);
-        writer.write_all(&header.to_bytes()?).map_err(|error| unwritable(&error))?;
-        for entry in &entries {
-            writer.write_all(&encoded(entry)?).map_err(|error| unwritable(&error))?;
-        }
-        writer.flush().map_err(|error| unwritable(&error))
-    });
-    written.map_err(|error| match error {
-        atomicwrites::Error::Internal(error) => unwritable(&error),
-        atomicwrites::Error::User(error) => error,
-    })
+    let mut file = AtomicFile::create(path).map_err(|error| unwritable(&error))?;
+    file.write_all(&header.to_bytes()?).map_err(|error| unwritable(&error))?;
+    for entry in &entries {
+        file.write_all(&encoded(entry)?).map_err(|error| unwritable(&error))?;
+    }
+    file.commit().map_err(|error| unwritable(&error))
 }
 
 /// The header, and the tensors in the order of their data: larger elements first, which aligns all of them.
