@@ -8,7 +8,7 @@ use crate::{DataError, Result};
 /// above it are made.
 ///
 /// # Errors
-/// `path` exists, or what `fill` or the file system says; nothing is left behind then.
+/// `path` exists, `fill` fails, or the file system reports an error; nothing is left behind then.
 pub fn write_folder(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Result<()> {
     let exists = || DataError::invalid(path, "it exists already; choose another folder, or remove this one");
     if path.symlink_metadata().is_ok() {
@@ -22,18 +22,18 @@ pub fn write_folder(path: &Path, fill: impl FnOnce(&Path) -> Result<()>) -> Resu
         true => exists(),
         false => DataError::io(path, error),
     })?;
-    // It is where it belongs, so there is nothing to remove.
+    // It is in its final place, so it must not be removed.
     let _ = partial.keep();
     Ok(())
 }
 
-/// A folder in `above` whose name begins with `prefix`, removed unless it is kept.
+/// Makes a folder in `above` whose name begins with `prefix`. It is removed when dropped, unless it is kept.
 pub(crate) fn temporary_folder(above: &Path, prefix: &str) -> std::io::Result<tempfile::TempDir> {
     let mut builder = tempfile::Builder::new();
     builder.prefix(prefix);
     #[cfg(unix)]
     {
-        // As an ordinary new folder (the umask still applies), not only for its owner.
+        // The permissions of any new folder (the umask applies); by default only the owner has access.
         use std::os::unix::fs::PermissionsExt;
         builder.permissions(std::fs::Permissions::from_mode(0o777));
     }

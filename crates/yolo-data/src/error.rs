@@ -17,15 +17,15 @@ pub enum DataError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// What the operating system reported.
         source: std::io::Error,
     },
-    /// A file was read, but its content is not what it has to be.
+    /// The content of a file is not valid.
     #[error("{}{}: {reason}", path.display(), line.map(|l| format!(":{l}")).unwrap_or_default())]
     Invalid {
         /// The file.
         path: PathBuf,
-        /// Line number, counted from 1, where one is known.
+        /// Line number, counted from 1, if one is known.
         line: Option<usize>,
         /// What is wrong (with the key or value), and what to do about it.
         reason: String,
@@ -36,7 +36,7 @@ pub enum DataError {
     /// Two inputs do not belong together.
     #[error("{reason}")]
     Mismatch {
-        /// Which two, where they differ, and what to do about it.
+        /// Which two, how they differ, and what to do about it.
         reason: String,
     },
 }

@@ -5,10 +5,10 @@
 //!                                     └ epoch_plans ─ TrainLoader ─ TrainBatch
 //! ```
 //!
-//! Nothing here knows the tensor library. Boxes and the two detection metrics are those of [`yolo_eval`].
-//! Bad files of a user's data set are reported with file and line and do not end a run.
+//! There is no tensor library here. Box types and the two detection metrics come from [`yolo_eval`]. A bad file in a
+//! user's data set is reported with its name and line, and the run continues without it.
 //!
-//! Reading a split:
+//! To read a split:
 //!
 //! ```no_run
 //! use yolo_data::dataset::{Dataset, DatasetConfig, ScanOptions, Split};

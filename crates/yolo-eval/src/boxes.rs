@@ -1,7 +1,7 @@
-//! The three box formats of the field, as types, so that a format cannot be mistaken for another.
+//! The three usual box formats as types, so that one cannot be mistaken for another.
 //!
-//! None of them says which frame its numbers live in (normalised, network pixels, original pixels): the
-//! names of variables and fields do.
+//! A type does not say which frame its numbers are in (fractions of the image, pixels of the network's input, pixels of
+//! the original image); the names of variables and fields do.
 
 mod overlap;
 
@@ -57,19 +57,19 @@ impl Xyxy {
         (self.x2 - self.x1) * (self.y2 - self.y1)
     }
 
-    /// Area of the overlap with `other`, 0 where the boxes do not meet.
+    /// Area of the overlap with `other`; 0 if the boxes do not overlap.
     pub fn intersection(self, other: Self) -> f32 {
         let w = (self.x2.min(other.x2) - self.x1.max(other.x1)).max(0.0);
         let h = (self.y2.min(other.y2) - self.y1.max(other.y1)).max(0.0);
         w * h
     }
 
-    /// The same box with `x` and `y` multiplied: from fractions of an image to its pixels.
+    /// The box with `x` multiplied by `width` and `y` by `height`: from fractions of an image to its pixels.
     pub fn scaled(self, width: f32, height: f32) -> Self {
         Self { x1: self.x1 * width, y1: self.y1 * height, x2: self.x2 * width, y2: self.y2 * height }
     }
 
-    /// The same box with every edge limited to `[0, width] × [0, height]`.
+    /// The box with every edge limited to `[0, width] × [0, height]`.
     pub fn clip(self, width: f32, height: f32) -> Self {
         Self {
             x1: self.x1.clamp(0.0, width),

@@ -1,15 +1,15 @@
 //! COCO's box evaluation: average precision and recall, bit-equal to pycocotools 2.0.11 on valid data.
 //!
-//! Four stages, each in the file of its usual name: [`json`] reads and writes, `matching` pairs detections
+//! Four stages, one file each: [`json`] reads and writes, `matching` pairs detections
 //! with ground truth per image and category, `accumulate` turns the pairs into precision–recall curves,
 //! [`summarize`] reduces the curves to the twelve numbers. Arithmetic is `f64` throughout.
 //!
-//! Where pycocotools crashes or loses data without a word, this module differs on purpose: a missing
-//! `iscrowd` is false, a missing `area` is the box's, no detections give zeros, an annotation with id 0 counts,
-//! a detection on an unknown image or with a NaN score is an error, and detections of unknown categories are
-//! counted in the result. None of that changes a number on valid data.
+//! This module differs from pycocotools on purpose where that crashes or silently loses data: a missing `iscrowd` is
+//! false, a missing `area` is the area of the box, no detections give zeros, an annotation with id 0 counts, a
+//! detection on an unknown image or with a NaN score is an error, and detections of unknown categories are counted in
+//! the result. None of these differences changes a number on valid data.
 //!
-//! Not here: YOLOv5's own metric, which is [`crate::metrics`].
+//! YOLOv5's own metrics are in [`crate::metrics`].
 
 mod accumulate;
 pub mod json;
@@ -44,7 +44,7 @@ pub struct Detection {
 }
 
 impl Detection {
-    /// The detection a YOLOv5 validation run writes for a predicted box in pixels of the original image.
+    /// The detection that a YOLOv5 validation run writes for a predicted box in pixels of the original image.
     ///
     /// Left and top are computed in `f32` as centre minus half the size, then everything is rounded as
     /// [`Detection::rounded`] does.
@@ -61,8 +61,8 @@ impl Detection {
 
     /// The same detection with the box rounded to 3 decimals and the score to 5.
     ///
-    /// Published numbers were computed on such values; rounding makes ties, and ties are resolved by order, so
-    /// evaluate the rounded detections to reproduce them.
+    /// Published numbers were computed on rounded values. Rounding makes ties, and ties are resolved by order, so
+    /// evaluate the rounded detections to reproduce published numbers.
     pub fn rounded(self) -> Self {
         let Ltwh { left, top, w, h } = self.bbox;
         let bbox = Ltwh {
@@ -90,7 +90,7 @@ pub struct Shape {
     pub max_dets: usize,
 }
 
-/// Precision, recall and scores over all axes; `-1` where a category has no ground truth in an area range.
+/// Precision, recall and scores over all axes; `-1` if a category has no ground truth in an area range.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Evaluation {
     /// Interpolated precision, axes `[T, R, K, A, M]`, row-major.
@@ -107,7 +107,7 @@ pub struct Evaluation {
     pub image_ids: Vec<i64>,
     /// The parameters, with `max_dets` ascending along M.
     pub params: Params,
-    /// Detections left out because the ground truth has no such category; worth a warning when not 0.
+    /// Number of detections left out because the ground truth has no such category; warn if it is not 0.
     pub unknown_category_count: usize,
 }
 
@@ -140,12 +140,12 @@ fn check_detections(gt: &GroundTruth, dt: &[Detection]) -> Result<()> {
         if d.score.is_nan() {
             let image = d.image_id;
             return fail(format!(
-                "entry {index} (image {image}): score is NaN; drop it or look for NaN weights"
+                "entry {index} (image {image}): the score is NaN; remove the entry, and check the weights for NaN"
             ));
         }
         if !json::is_finite(d.bbox) {
             let image = d.image_id;
-            return fail(format!("entry {index} (image {image}): the box is not finite; drop the entry"));
+            return fail(format!("entry {index} (image {image}): the box is not finite; remove the entry"));
         }
     }
     let known = sorted_unique(gt.images().iter().map(|image| image.id));
@@ -154,7 +154,7 @@ fn check_detections(gt: &GroundTruth, dt: &[Detection]) -> Result<()> {
         return Ok(());
     }
     fail(format!(
-        "image_id {} not among the images of {}; give the annotation file of the images that were detected on",
+        "image_id {} is not in the images of {}; use the annotation file of the images that the detections belong to",
         json::list_ids(&unknown),
         gt.source().display()
     ))
@@ -169,7 +169,10 @@ fn evaluated_images(gt: &GroundTruth, params: &Params) -> Result<Vec<i64>> {
         return Ok(wanted);
     }
     let ids = json::list_ids(&unknown);
-    Err(EvalError::invalid(gt.source(), format!("no image with id {ids}; evaluate only images listed there")))
+    Err(EvalError::invalid(
+        gt.source(),
+        format!("there is no image with id {ids}; evaluate only images that the file lists"),
+    ))
 }
 
 fn sorted_unique(ids: impl Iterator<Item = i64>) -> Vec<i64> {
@@ -179,7 +182,7 @@ fn sorted_unique(ids: impl Iterator<Item = i64>) -> Vec<i64> {
     ids
 }
 
-/// Puts the curves of the categories side by side along K.
+/// Concatenates the curves of the categories along K.
 fn assemble(
     curves: &[CategoryCurves],
     category_ids: Vec<i64>,

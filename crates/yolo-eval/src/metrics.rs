@@ -1,9 +1,9 @@
 //! YOLOv5's own detection metrics: P, R, mAP50 and mAP as its validation run prints them, and its confusion matrix.
 //!
-//! Differences from COCO's evaluation ([`crate::coco`]), all deliberate here because the numbers are compared with
-//! those of the original: there are no crowds, areas or limits per category; a detection is bound to its best
-//! label and the most confident detection wins that label; precision is interpolated linearly between sentinel
-//! points and integrated by trapezoids. Behaviour of v7.0, see [`matching`] and [`ap`] for the rules.
+//! They differ from COCO's evaluation ([`crate::coco`]), because they are compared with the numbers of YOLOv5 v7.0:
+//! there are no crowds, areas or limits per category; a detection can only match its best label, which goes to the most
+//! confident detection; precision is interpolated linearly, with a point added at either end of the curve, and
+//! integrated by trapezoids. [`matching`] and [`ap`] state the rules.
 
 pub mod ap;
 pub mod confusion;
@@ -17,7 +17,7 @@ pub use matching::{IOU_THRESHOLDS, match_image};
 
 use crate::Xyxy;
 
-/// A detected box in any one frame, usually pixels of the original image.
+/// A detected box, usually in pixels of the original image.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ScoredBox {
     /// The box, in the same frame as the labels.
@@ -28,7 +28,7 @@ pub struct ScoredBox {
     pub class: u32,
 }
 
-/// A labelled box in any one frame, usually pixels of the original image.
+/// A labelled box, usually in pixels of the original image.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LabelledBox {
     /// The box, in the same frame as the detections.
@@ -57,7 +57,7 @@ pub struct NativeMetrics {
 }
 
 impl NativeMetrics {
-    /// Nothing collected yet.
+    /// A collection without images.
     pub fn new() -> Self {
         Self::default()
     }
@@ -65,7 +65,7 @@ impl NativeMetrics {
     /// Matches the detections of one image with its labels and keeps the result.
     ///
     /// Detections are taken in descending order of score, equal scores in the order given. Images without
-    /// detections or without labels have to be added too.
+    /// detections or without labels must be added too.
     pub fn add_image(&mut self, detections: &[ScoredBox], labels: &[LabelledBox]) {
         self.images += 1;
         let mut sorted = detections.to_vec();

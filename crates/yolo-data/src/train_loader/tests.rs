@@ -1,4 +1,4 @@
-//! Determinism, failures, the cache and the targets of the training loader, on images that are made up.
+//! Determinism, failures, the cache and the targets of the training loader, on synthetic images.
 
 #![allow(clippy::unwrap_used)]
 
@@ -13,7 +13,7 @@ use crate::letterbox::{Geometry, LetterboxOptions, letterbox};
 
 const SIZE: u32 = 64;
 
-/// Everything at once.
+/// All augmentations together.
 const STRONG: Augmentation = Augmentation {
     hsv_h: 0.1,
     hsv_s: 0.5,
@@ -159,7 +159,7 @@ fn rectangular_batches_have_the_shape_of_their_images_and_no_mosaics() {
     let mut shapes: Vec<_> = batches.iter().map(|b| (b.height, b.width)).collect();
     shapes.sort_unstable();
     assert_eq!(shapes, [(64, 32), (64, 64), (64, 64)]);
-    // Two labels each: no others came in.
+    // Two labels each: none come from other images.
     assert!(batches.iter().all(|b| b.targets.len() == 2 * b.item_indices.len()));
 }
 

@@ -1,4 +1,4 @@
-//! How much two boxes overlap: IoU and its three extensions that also say how far apart boxes are.
+//! How much two boxes overlap: IoU, and three extensions that also measure the distance of boxes that do not overlap.
 
 use std::f32::consts::PI;
 
@@ -22,7 +22,7 @@ pub fn giou(a: Cxcywh, b: Cxcywh) -> f32 {
     iou(a, b) - (area - union) / area
 }
 
-/// Distance IoU, in `(−1, 1)`: `IoU − ρ² / c²`, with `ρ` the distance of the centres and `c` the diagonal of the
+/// Distance IoU, in `(−1, 1)`: `IoU − ρ² / c²`, with `ρ` the distance between the centres and `c` the diagonal of the
 /// smallest box around both. Zheng et al. 2020, <https://arxiv.org/abs/1911.08287>.
 pub fn diou(a: Cxcywh, b: Cxcywh) -> f32 {
     iou(a, b) - distance(a, b)

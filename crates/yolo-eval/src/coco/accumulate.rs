@@ -25,7 +25,7 @@ struct Ranking {
     outcomes: Vec<Outcome>,
 }
 
-/// One precision–recall curve, read off at the recall thresholds.
+/// One precision–recall curve, sampled at the recall thresholds.
 struct Curve {
     precision: Vec<f64>,
     scores: Vec<f64>,
@@ -93,8 +93,8 @@ fn rank(cells: &[CellMatches], columns: usize) -> Ranking {
 
 /// The curve of one column (area range and IoU threshold) with at most `max_det` detections per cell.
 ///
-/// Only true positives are points of the curve: elsewhere recall does not rise and precision does not, so
-/// neither the first index that reaches a recall nor the maximum to its right can lie between them.
+/// Only true positives are points of the curve: between them neither recall nor precision rises, so neither the
+/// first index that reaches a recall nor the maximum to its right can lie there.
 fn curve(ranking: &Ranking, column: usize, max_det: usize, gt_count: usize, params: &Params) -> Curve {
     let columns = ranking.outcomes.len() / ranking.scores.len().max(1);
     let (mut precision, mut scores) = (Vec::new(), Vec::new());
@@ -121,9 +121,9 @@ fn curve(ranking: &Ranking, column: usize, max_det: usize, gt_count: usize, para
     sample(&precision, &scores, &recall, first_score, params)
 }
 
-/// Reads precision and score where the recall first reaches each threshold; 0 where it never does.
+/// Precision and score at the point where the recall first reaches each threshold; 0 if it never does.
 ///
-/// A threshold of 0 is reached by the very first detection, whatever became of it.
+/// The very first detection reaches a threshold of 0, whatever its outcome.
 fn sample(
     precision: &[f64],
     scores: &[f64],

@@ -1,8 +1,8 @@
 //! COCO's two file formats: annotations ("instances") and detections ("results").
 //!
-//! Kind about what tools in the wild write (ids as `1.0` or `"1"`, no `iscrowd`, no `area`), strict about what
-//! would make a number wrong (duplicate ids, unknown ids, boxes of negative size, NaN). Polygons, licences and
-//! other keys are skipped without being stored.
+//! Reading accepts what other tools write (ids as `1.0` or `"1"`, no `iscrowd`, no `area`) and refuses what would make
+//! a number wrong (duplicate ids, unknown ids, boxes of negative size, NaN). Polygons, licences and other keys are
+//! skipped and not stored.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -26,11 +26,11 @@ const LISTED_IDS: usize = 5;
 pub struct ImageInfo {
     /// Its id.
     pub id: i64,
-    /// Width in pixels; 0 where the file does not say.
+    /// Width in pixels; 0 if the file does not state it.
     pub width: u32,
-    /// Height in pixels; 0 where the file does not say.
+    /// Height in pixels; 0 if the file does not state it.
     pub height: u32,
-    /// File name, possibly with folders; empty where the file does not say.
+    /// File name, possibly with folders; empty if the file does not state it.
     pub file_name: String,
 }
 
@@ -46,17 +46,17 @@ pub struct Category {
 /// An annotated object.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Annotation {
-    /// Its id; unique, 0 is as good as any other.
+    /// Its id: unique; 0 is valid.
     pub id: i64,
-    /// The image it is on.
+    /// Id of its image.
     pub image_id: i64,
-    /// What it is.
+    /// Id of its category.
     pub category_id: i64,
     /// The box in pixels of the image.
     pub bbox: Ltwh,
-    /// Area in square pixels, in COCO that of the outline and not of the box.
+    /// Area in square pixels; in COCO's files the area of the outline, not of the box.
     pub area: f64,
-    /// Whether this is a group too dense to outline one by one.
+    /// Whether the annotation covers a group of objects that are too dense to outline one by one.
     pub iscrowd: bool,
 }
 
@@ -73,8 +73,8 @@ pub struct GroundTruth {
 impl GroundTruth {
     /// Reads an annotation file ("instances JSON").
     ///
-    /// A missing `iscrowd` is false, a missing `area` is that of the box ([`GroundTruth::missing_areas`] counts
-    /// them). The whole file is held in memory while it is read.
+    /// A missing `iscrowd` is false, a missing `area` is the area of the box ([`GroundTruth::missing_areas`] counts
+    /// these). The whole file is held in memory while it is read.
     ///
     /// # Errors
     /// A file that cannot be read or is not such JSON (with the line, and the entry of the list), and whatever
@@ -124,7 +124,7 @@ impl GroundTruth {
         Ok(gt)
     }
 
-    /// Where it was read from.
+    /// The file it was read from, or the name given to [`GroundTruth::new`].
     pub fn source(&self) -> &Path {
         &self.source
     }
@@ -144,14 +144,14 @@ impl GroundTruth {
         &self.annotations
     }
 
-    /// Annotations without an area, for which that of the box was taken; worth a warning when not 0, because
-    /// COCO's areas are those of outlines, and results by object size depend on them.
+    /// Number of annotations without an area, which got the area of their box. Warn if it is not 0: COCO's areas are
+    /// those of outlines, and results by object size depend on them.
     pub const fn missing_areas(&self) -> usize {
         self.missing_areas
     }
 
     fn check_duplicates(&self) -> Result<()> {
-        let fix = "ids have to be unique; remove or renumber one of them";
+        let fix = "ids must be unique; remove or renumber one of them";
         if let Some((first, second)) = duplicate(self.images.iter().map(|image| image.id)) {
             let [a, b] = [&self.images[first], &self.images[second]];
             return Err(self.invalid(format!(
@@ -205,7 +205,7 @@ impl GroundTruth {
         ids.dedup();
         let annotations: Vec<i64> = lost.iter().map(|a| a.id).collect();
         self.invalid(format!(
-            "{key} {} not in {list} (annotation id {}); add the missing {list} or remove those annotations",
+            "{key} {} is not in {list} (annotation id {}); add the missing {list} or remove these annotations",
             list_ids(&ids),
             list_ids(&annotations)
         ))
@@ -216,7 +216,7 @@ impl GroundTruth {
             let Ltwh { w, h, .. } = a.bbox;
             if !is_finite(a.bbox) {
                 return Err(
-                    self.invalid(format!("annotation id {}: bbox is not finite; correct or drop it", a.id))
+                    self.invalid(format!("annotation id {}: bbox is not finite; correct or remove it", a.id))
                 );
             }
             if w < 0.0 || h < 0.0 {
@@ -227,7 +227,7 @@ impl GroundTruth {
             }
             if !a.area.is_finite() {
                 return Err(
-                    self.invalid(format!("annotation id {}: area is not finite; correct or drop it", a.id))
+                    self.invalid(format!("annotation id {}: area is not finite; correct or remove it", a.id))
                 );
             }
         }
@@ -286,13 +286,13 @@ impl Deref for Detections {
     }
 }
 
-/// How a results file names an image: by the number that COCO's annotations know, else by its file's name.
+/// How a results file names an image: by its id in COCO's annotations, or by its file name.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
 pub enum ImageId {
-    /// COCO's number.
+    /// The id in COCO's annotations.
     Number(i64),
-    /// The file's name without its ending, for images that have no number.
+    /// The file name without its extension, for images that have no id.
     Name(String),
 }
 
@@ -305,9 +305,7 @@ impl fmt::Display for ImageId {
     }
 }
 
-/// Writes a results file, rounded as [`Detection::rounded`] says.
-///
-/// The file appears whole or not at all: it is written beside its final place and then moved there.
+/// Writes a results file, rounded as in [`Detection::rounded`]. The file appears whole or not at all.
 ///
 /// # Errors
 /// A file that cannot be written, or a value that is not finite (JSON has no NaN).
@@ -317,8 +315,7 @@ pub fn write_detections(path: impl AsRef<Path>, detections: &[Detection]) -> Res
     write_results(path, &numbered)
 }
 
-/// As [`write_detections`], with names for images that have no number; the detections' own `image_id` is not
-/// used.
+/// As [`write_detections`], with names for images that have no id. The `image_id` of the detections is not used.
 ///
 /// # Errors
 /// As [`write_detections`].
@@ -326,7 +323,7 @@ pub fn write_results(path: impl AsRef<Path>, results: &[(ImageId, Detection)]) -
     let path = path.as_ref();
     for (index, (image, d)) in results.iter().enumerate() {
         if !d.score.is_finite() || !is_finite(d.bbox) {
-            let reason = format!("detections entry {index} (image {image}) is not finite; drop it");
+            let reason = format!("detections entry {index} (image {image}) is not finite; remove it");
             return Err(EvalError::invalid(path, reason));
         }
     }
@@ -337,7 +334,7 @@ pub fn write_results(path: impl AsRef<Path>, results: &[(ImageId, Detection)]) -
     write_list(path, entries).map_err(|source| EvalError::io(path, source))
 }
 
-/// An entry of a results file, in the usual order of keys.
+/// An entry of a results file, with its keys in the usual order.
 #[derive(Serialize)]
 struct ResultEntry<'a> {
     image_id: &'a ImageId,
@@ -360,9 +357,9 @@ fn write_list<'a>(path: &Path, entries: impl Iterator<Item = ResultEntry<'a>>) -
     file.commit()
 }
 
-/// `value` rounded to `decimals` as Python's `round` does: correctly on the decimal expansion, ties to even.
+/// `value` rounded to `decimals` as Python's `round` does: by its exact decimal expansion, ties to even.
 pub fn round_like_val(value: f64, decimals: usize) -> f64 {
-    // Text of a float always parses; the fallback only keeps the type checker content.
+    // The text of a float always parses, so the fallback is never used.
     format!("{value:.decimals$}").parse().unwrap_or(value)
 }
 
@@ -377,7 +374,7 @@ pub(super) fn is_finite(bbox: Ltwh) -> bool {
     [bbox.left, bbox.top, bbox.w, bbox.h].iter().all(|v| v.is_finite())
 }
 
-/// Positions of the first id that occurs again, and of that second occurrence.
+/// Positions of both occurrences of the first id that is repeated.
 fn duplicate(ids: impl Iterator<Item = i64>) -> Option<(usize, usize)> {
     let mut seen = HashMap::new();
     for (second, id) in ids.enumerate() {

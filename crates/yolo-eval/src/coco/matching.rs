@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::{Detection, GroundTruth, Params};
 use crate::Ltwh;
 
-/// Cells are small; a task of this many is worth handing to another thread.
+/// Cells are small, so threads get this many at a time.
 const CELLS_PER_TASK: usize = 64;
 
 /// A ground-truth box of one category.
@@ -34,7 +34,7 @@ pub(super) struct CategoryBoxes {
     dts: Vec<DtBox>,
 }
 
-/// What became of a detection at one area range and IoU threshold.
+/// The outcome of a detection at one area range and IoU threshold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
     FalsePositive,
@@ -85,7 +85,7 @@ pub(super) fn group_by_category(
 
 /// Matches every cell of a category; cells come in the order of the images.
 ///
-/// Empty when the category has no ground truth: nothing can be said about it then.
+/// Empty if the category has no ground truth, because it has no precision or recall then.
 pub(super) fn match_category(mut boxes: CategoryBoxes, params: &Params) -> Vec<CellMatches> {
     if boxes.gts.is_empty() {
         return Vec::new();
@@ -105,7 +105,7 @@ pub(super) fn descending(a: f64, b: f64) -> std::cmp::Ordering {
     b.partial_cmp(&a).unwrap_or(std::cmp::Ordering::Equal)
 }
 
-/// Splits boxes sorted by image into one pair of slices per image that has any.
+/// Splits boxes that are sorted by image into one pair of slices for each image that has boxes.
 fn cells(boxes: &CategoryBoxes) -> Vec<(&[GtBox], &[DtBox])> {
     let (mut gts, mut dts) = (&boxes.gts[..], &boxes.dts[..]);
     let mut cells = Vec::new();
@@ -151,7 +151,7 @@ fn match_cell(gts: &[GtBox], dts: &[DtBox], params: &Params) -> CellMatches {
             let floor = match_floor(threshold);
             for (d, of_dt) in &candidates {
                 let free = |gt: usize| gts[gt].iscrowd || !taken[gt];
-                // An ignored ground truth is only a last resort.
+                // An ignored ground truth matches only if no other does.
                 let matched = best(of_dt, floor, |gt| !ignored[gt] && free(gt))
                     .or_else(|| best(of_dt, floor, |gt| ignored[gt] && free(gt)));
                 let Some(gt) = matched else { continue };
@@ -177,12 +177,12 @@ fn unmatched_outcomes(dts: &[DtBox], params: &Params) -> Vec<Outcome> {
     outcomes
 }
 
-/// The least IoU that counts as a match at a threshold; below 1, so that equal boxes match at threshold 1.
+/// The lowest IoU that is a match at a threshold; below 1, so that equal boxes match at threshold 1.
 fn match_floor(threshold: f64) -> f64 {
     threshold.min(1.0 - 1e-10)
 }
 
-/// The allowed candidate of highest IoU; on a tie the later ground truth wins.
+/// The allowed candidate with the highest IoU; on a tie, the later ground truth.
 fn best(candidates: &[Candidate], floor: f64, allowed: impl Fn(usize) -> bool) -> Option<usize> {
     let (mut best, mut matched) = (floor, None);
     for &Candidate { gt, iou } in candidates {
@@ -198,7 +198,7 @@ fn candidates(dt: &DtBox, gts: &[GtBox], floor: f64) -> Vec<Candidate> {
     ious.filter(|&(_, iou)| iou >= floor).map(|(gt, iou)| Candidate { gt, iou }).collect()
 }
 
-/// Intersection over union; over the detection's area where the ground truth is a crowd.
+/// Intersection over union, or over the area of the detection if the ground truth is a crowd.
 ///
 /// The order of operations is part of the contract: results are compared bit by bit.
 fn iou(dt: Ltwh, gt: Ltwh, iscrowd: bool) -> f64 {
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ignored_ground_truth_is_a_last_resort_even_when_it_overlaps_more() {
+    fn an_ignored_ground_truth_matches_only_if_no_other_does() {
         let gts = [gt(ltwh(0.0, 0.0, 10.0, 8.0), true), gt(ltwh(0.0, 0.0, 10.0, 12.0), false)];
         let dts = [dt(ltwh(0.0, 0.0, 10.0, 8.0), 0.9)];
         let matches = match_cell(&gts, &dts, &Params::coco());

@@ -1,4 +1,4 @@
-//! What is evaluated: thresholds, area ranges, limits on detections, and which images.
+//! What is evaluated: thresholds, area ranges, limits on detections, and images.
 
 use crate::{EvalError, Result};
 
@@ -14,7 +14,7 @@ pub struct AreaRange {
 }
 
 impl AreaRange {
-    /// Whether an area is inside; an area exactly on a bound is inside both neighbours.
+    /// Whether `area` is in the range. An area exactly on a bound is in both neighbouring ranges.
     pub fn contains(&self, area: f64) -> bool {
         area >= self.min && area <= self.max
     }
@@ -29,7 +29,7 @@ pub struct Params {
     pub iou_thresholds: Vec<f64>,
     /// Recall values at which precision is read off (axis R), ascending.
     pub recall_thresholds: Vec<f64>,
-    /// Limits on detections per image *and category* (axis M); the largest is the one of the headline numbers.
+    /// Limits on detections per image *and category* (axis M); the headline numbers use the largest.
     pub max_dets: [usize; 3],
     /// Area ranges (axis A): all, small, medium, large.
     pub area_ranges: [AreaRange; 4],
@@ -55,7 +55,7 @@ impl Params {
     /// Checks that thresholds are finite, present and ascending, and that no limit is 0.
     ///
     /// # Errors
-    /// Names the parameter that is not so.
+    /// The message names the parameter that is wrong.
     pub fn validate(&self) -> Result<()> {
         let fail = |reason: &str| Err(EvalError::invalid("evaluation parameters", reason));
         if !is_ascending(&self.iou_thresholds) {
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn senseless_parameters_are_named() {
+    fn invalid_parameters_are_named() {
         let wrong = Params { iou_thresholds: vec![0.7, 0.5], ..Params::coco() };
         assert!(wrong.validate().unwrap_err().to_string().contains("iou_thresholds"));
         let wrong = Params { max_dets: [0, 1, 2], ..Params::coco() };

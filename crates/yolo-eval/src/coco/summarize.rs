@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Evaluation, Params};
 
-/// COCO's twelve numbers, each in `[0, 1]`, or `-1` where there is no ground truth to measure on.
+/// COCO's twelve numbers, each in `[0, 1]`, or `-1` without ground truth to measure on.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
     /// Average precision over IoU 0.50:0.95.
@@ -111,7 +111,7 @@ impl Evaluation {
         self.category_mean(k, None)
     }
 
-    /// As [`Evaluation::category_ap`], at one IoU threshold; `None` also when it was not evaluated.
+    /// As [`Evaluation::category_ap`], at one IoU threshold; `None` also if that threshold was not evaluated.
     pub fn category_ap_at(&self, k: usize, iou_threshold: f64) -> Option<f64> {
         self.category_mean(k, Some(iou_threshold))
     }
@@ -169,13 +169,14 @@ impl Evaluation {
     }
 }
 
-/// Mean of the values above -1; -1 when there are none.
+/// Mean of the values above -1; -1 if there are none.
 fn mean_of_valid(mut values: Vec<f64>) -> f64 {
     values.retain(|&v| v > -1.0);
     if values.is_empty() { -1.0 } else { pairwise_sum(&values) / values.len() as f64 }
 }
 
-/// Sum in the order numpy adds a contiguous array: 8 running sums per block of at most 128, blocks pairwise.
+/// The sum in the order in which numpy adds a contiguous array: 8 running sums per block of at most 128, blocks
+/// pairwise.
 ///
 /// Floating-point addition is not associative, so means are equal to numpy's only in this order.
 pub(crate) fn pairwise_sum(values: &[f64]) -> f64 {
@@ -242,7 +243,7 @@ mod tests {
 
     #[test]
     fn sum_adds_in_the_order_of_numpy() {
-        // 2^53 swallows single ones: the result shows which elements were added to which.
+        // 1 added to 2^53 is lost, so the result shows which elements were added to which.
         let big = 9_007_199_254_740_992.0;
         assert_eq!(pairwise_sum(&[big, 1.0, 1.0]), big);
         let mut values = vec![1.0; 16];

@@ -1,4 +1,4 @@
-//! Whole evaluations small enough to be done by hand.
+//! Whole evaluations that are small enough to check by hand.
 #![allow(clippy::unwrap_used)]
 
 use super::*;

@@ -7,12 +7,12 @@ use crate::coco::{pairwise_sum, params::linspace};
 const CURVE_POINTS: usize = 1000;
 /// Points of the integral of precision over recall.
 const INTEGRAL_POINTS: usize = 101;
-/// Width of the box filter that smooths the mean F1 before its maximum is sought: a tenth of the curve, odd.
+/// Width of the box filter that smooths the mean F1 before its maximum is searched: a tenth of the curve, odd.
 const SMOOTHING_TAPS: usize = 101;
 /// Keeps denominators above 0.
 const EPS: f64 = 1e-16;
 
-/// YOLOv5's metrics over a data set; all zero when there are no labels or no detections.
+/// YOLOv5's metrics over a data set; all zero without labels or without detections.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct NativeReport {
     /// Mean precision over the classes that have labels, at the operating point.
@@ -106,9 +106,10 @@ pub struct ClassCurves {
     pub precision_at_recall: Vec<f64>,
 }
 
-/// Metrics per class of matched detections, in any order; equal scores keep theirs.
+/// Computes the metrics per class from matched `detections`, which may be in any order; those of equal score keep
+/// their order.
 ///
-/// Classes without labels do not count, neither as classes nor through their detections.
+/// Classes without labels are left out, and so are their detections.
 pub fn ap_per_class(mut detections: Vec<MatchedDetection>, target_classes: &[u32]) -> NativeReport {
     detections.sort_by(|a, b| descending(a.score, b.score));
     let x = linspace(0.0, 1.0, CURVE_POINTS);
@@ -191,7 +192,7 @@ fn cumulative(detections: &[&MatchedDetection], t: usize, instances: usize) -> (
     detections.iter().map(after).unzip()
 }
 
-/// The curve with a point in front, (0, 1), and one behind, (1, 0); precision made to fall only.
+/// The curve with the point (0, 1) added in front and (1, 0) at the end; precision is made non-increasing.
 fn envelope(recall: &[f64], precision: &[f64]) -> (Vec<f64>, Vec<f64>) {
     let enclose = |first: f64, values: &[f64], last: f64| -> Vec<f64> {
         std::iter::once(first).chain(values.iter().copied()).chain([last]).collect()
@@ -214,7 +215,8 @@ fn average_precision(recall: &[f64], precision: &[f64]) -> f64 {
 
 /// Linear interpolation of `values` over ascending abscissae `xs`, which may repeat and are not empty.
 ///
-/// Of equal abscissae the last counts; `left` below the first, the last value above the last (numpy's `interp`).
+/// Of equal abscissae the last counts. Below the first the result is `left`, above the last it is the last value, as in
+/// numpy's `interp`.
 fn interpolate(x: f64, xs: &[f64], values: &[f64], left: f64) -> f64 {
     let Some(j) = xs.partition_point(|&at| at <= x).checked_sub(1) else { return left };
     if j + 1 == xs.len() || xs[j] == x {
@@ -337,7 +339,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_to_measure_gives_zeros() {
+    fn without_detections_or_labels_all_is_zero() {
         let bbox = Xyxy::new(0.0, 0.0, 10.0, 20.0);
         let empty = NativeMetrics::new().finish();
         assert_eq!((empty.precision, empty.recall, empty.map50, empty.map), (0.0, 0.0, 0.0, 0.0));
@@ -359,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn images_are_added_up_and_their_detections_sorted() {
+    fn images_accumulate_and_their_detections_are_sorted() {
         let [near, far] = [Xyxy::new(0.0, 0.0, 10.0, 20.0), Xyxy::new(50.0, 0.0, 60.0, 20.0)];
         let mut metrics = NativeMetrics::new();
         let detections = [

@@ -3,15 +3,15 @@
 use super::matching::iou;
 use super::{LabelledBox, ScoredBox};
 
-/// Detections have to be more confident than this.
+/// Detections up to this score are ignored.
 const SCORE_THRESHOLD: f32 = 0.25;
-/// Pairs have to overlap more than this, whatever their classes.
+/// Pairs up to this IoU do not match, whatever their classes.
 const IOU_THRESHOLD: f32 = 0.45;
 
 /// Counts by predicted class (row) and labelled class (column); the last of each is the background.
 ///
-/// Images where nothing matches do not add their false detections to the background column: a quirk of the
-/// original, kept so that matrices can be compared.
+/// An image without any match does not add its false detections to the background column. YOLOv5 does the same, and
+/// matrices are compared with its own.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfusionMatrix {
     num_classes: usize,
@@ -29,10 +29,10 @@ impl ConfusionMatrix {
         self.num_classes
     }
 
-    /// How often `predicted` was found where `actual` is labelled; `num_classes` stands for the background.
+    /// How often `predicted` was detected on a label of class `actual`; `num_classes` means the background.
     ///
     /// # Panics
-    /// When an index is above `num_classes`.
+    /// If an index is above `num_classes`.
     pub fn count(&self, predicted: usize, actual: usize) -> u64 {
         assert!(predicted <= self.num_classes && actual <= self.num_classes, "class out of range");
         self.counts[predicted * (self.num_classes + 1) + actual]
@@ -49,7 +49,7 @@ impl ConfusionMatrix {
     /// (the first of equals both times).
     ///
     /// # Panics
-    /// When a class is not below `num_classes`.
+    /// If a class is not below `num_classes`.
     pub fn add_image(&mut self, detections: &[ScoredBox], labels: &[LabelledBox]) {
         let detections: Vec<&ScoredBox> = detections.iter().filter(|d| d.score > SCORE_THRESHOLD).collect();
         let matches = match_boxes(&detections, labels);
@@ -124,7 +124,7 @@ mod tests {
         matrix.add_image(&[stray], &[]);
         matrix.add_image(&[], &[label]);
         assert_eq!(rows(&matrix), [[0, 0, 0], [0, 0, 0], [2, 0, 0]]);
-        // Predicted as 1 where 0 is labelled; unsure detections do not count at all.
+        // Predicted as 1 on a label of class 0; detections with a low score are ignored.
         let wrong = ScoredBox { bbox: near, score: 0.8, class: 1 };
         let unsure = ScoredBox { score: 0.25, ..stray };
         matrix.add_image(&[stray, wrong, unsure], &[label]);

@@ -11,10 +11,10 @@ const IOU_EPS: f32 = 1e-7;
 
 /// For each detection, whether it is a true positive at each of [`IOU_THRESHOLDS`].
 ///
-/// `detections` are in descending order of score. At each threshold, a detection stands for the label of its
-/// class that it overlaps most (the first of equals), if by at least the threshold; a label is given to the
-/// first detection that stands for it, not to the one that overlaps it most. A detection that loses its
-/// label does not fall back to another.
+/// `detections` are in descending order of score. At each threshold, the candidate of a detection is the label of its
+/// class with the largest IoU (the first of equals), if the IoU reaches the threshold. A label is matched to the first
+/// detection whose candidate it is, not to the one that overlaps it most. A detection whose candidate is already
+/// matched does not fall back to another label.
 pub fn match_image(detections: &[ScoredBox], labels: &[LabelledBox]) -> Vec<[bool; 10]> {
     let best: Vec<Option<(usize, f32)>> = detections.iter().map(|d| best_label(d, labels)).collect();
     let mut correct = vec![[false; 10]; detections.len()];
@@ -105,13 +105,13 @@ pub(super) mod tests {
         let label = labelled(0.0, 0.0, 10.0, 20.0, 3);
         let [loose, exact] = [scored(0.0, 0.0, 10.0, 16.0, 0.9, 3), scored(0.0, 0.0, 10.0, 20.0, 0.8, 3)];
         let correct = match_image(&[loose, exact], &[label]);
-        // The first overlaps by 0.8 and so wins up to and including that threshold.
+        // The first has an IoU of 0.8, so it is matched up to and including that threshold.
         assert_eq!(correct[0], std::array::from_fn(|t| t < 7));
         assert_eq!(correct[1], std::array::from_fn(|t| t >= 7));
     }
 
     #[test]
-    fn a_detection_that_loses_its_label_does_not_fall_back() {
+    fn a_detection_whose_label_is_taken_does_not_fall_back() {
         let labels = [labelled(0.0, 0.0, 10.0, 20.0, 0), labelled(0.0, 2.0, 10.0, 22.0, 0)];
         let detections = [scored(0.0, 0.0, 10.0, 20.0, 0.9, 0), scored(0.0, 0.5, 10.0, 20.5, 0.8, 0)];
         let correct = match_image(&detections, &labels);
@@ -119,7 +119,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn classes_have_to_agree_and_nothing_is_no_match() {
+    fn only_boxes_of_the_same_class_match() {
         let detection = scored(0.0, 0.0, 10.0, 20.0, 0.9, 1);
         assert_eq!(match_image(&[detection], &[labelled(0.0, 0.0, 10.0, 20.0, 0)]), [[false; 10]]);
         assert_eq!(match_image(&[detection], &[]), [[false; 10]]);

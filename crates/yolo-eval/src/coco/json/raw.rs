@@ -1,4 +1,4 @@
-//! The JSON as it is on disk: typed, with the entry of a list named in every error.
+//! The JSON on disk as types; every error names the list and the entry.
 
 use std::fmt;
 use std::path::Path;
@@ -65,7 +65,7 @@ struct RawCategory {
     name: String,
 }
 
-/// A box of any number of values, so that a wrong number can be reported with the id of its annotation.
+/// A box with any number of values, so that a wrong number can be reported with the id of its annotation.
 #[derive(Clone, Copy, Default)]
 pub(super) struct RawBox {
     values: [f64; 4],
@@ -108,7 +108,7 @@ fn read<T: DeserializeOwned>(path: &Path, opening: u8, expected: &str) -> Result
     }
 }
 
-/// Adds the line, the column and a remedy to what the JSON parser says.
+/// The error of the JSON parser with its line, its column and a fix.
 fn explain(path: &Path, json: &[u8], error: &serde_json::Error) -> EvalError {
     let (line, column) = (error.line(), error.column());
     let text = error.to_string();
@@ -117,7 +117,7 @@ fn explain(path: &Path, json: &[u8], error: &serde_json::Error) -> EvalError {
     let fix = if what.contains("EOF while parsing") {
         "the file is cut short; write or download it again"
     } else if is_near_non_finite(json, line, column) {
-        "NaN and Infinity are not JSON numbers; drop the entry or give it a finite value"
+        "NaN and Infinity are not JSON numbers; remove the entry or give it a finite value"
     } else if what.contains("missing field") {
         "add it"
     } else {
@@ -126,7 +126,7 @@ fn explain(path: &Path, json: &[u8], error: &serde_json::Error) -> EvalError {
     EvalError::at_line(path, line.max(1), format!("{what} (column {column}); {fix}"))
 }
 
-/// Whether Python's `NaN` or `Infinity` stands where the parser stopped.
+/// Whether the parser stopped at Python's `NaN` or `Infinity`.
 fn is_near_non_finite(json: &[u8], line: usize, column: usize) -> bool {
     let starts = json.iter().enumerate().filter(|&(_, &byte)| byte == b'\n').map(|(at, _)| at + 1);
     let start = std::iter::once(0).chain(starts).nth(line.saturating_sub(1)).unwrap_or(0);
@@ -159,7 +159,7 @@ fn results<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Ve
     entries(deserializer, "detections", |raw| raw)
 }
 
-/// Reads a list; an error says in which list and at which entry (from 0) it is.
+/// Reads a list; an error names the list and the entry (from 0).
 fn entries<'de, D, R, T>(
     deserializer: D,
     list: &'static str,
@@ -222,7 +222,7 @@ struct WholeNumber {
 
 impl WholeNumber {
     fn float<E: Error>(&self, value: f64) -> std::result::Result<i64, E> {
-        /// Above this, neighbouring integers are the same float.
+        /// Above this, neighbouring integers have the same float.
         const EXACT: f64 = 9_007_199_254_740_992.0;
         if value.fract() == 0.0 && value.abs() <= EXACT {
             #[expect(clippy::cast_possible_truncation, reason = "a whole number within 2^53")]

@@ -1,4 +1,4 @@
-//! Files as tools write them, well and badly.
+//! Files as other tools write them, valid and invalid.
 #![allow(clippy::unwrap_used)]
 
 use super::*;
@@ -36,7 +36,7 @@ fn assert_refused<T: std::fmt::Debug>(result: Result<T>, parts: &[&str]) {
 }
 
 #[test]
-fn annotations_are_read_whatever_the_dialect_of_their_ids() {
+fn ids_may_be_integers_floats_or_strings() {
     let read = gt(&instances(
         r#"{"id": 0, "image_id": 1.0, "category_id": "18", "bbox": [1, 2.5, 30, 4e1], "area": 70,
             "iscrowd": 1, "segmentation": {"counts": [3, 5], "size": [1, 8]}, "ignore": 1},
@@ -153,8 +153,8 @@ fn results_may_be_empty_but_not_broken() {
 }
 
 #[test]
-fn rounding_is_that_of_python() {
-    // 0.0625 and 0.1875 are ties and go to even; 2.0005 and 1.0005 are no ties in binary.
+fn numbers_are_rounded_as_in_python() {
+    // 0.0625 and 0.1875 are ties and go to even; 2.0005 and 1.0005 are not ties in binary.
     for (value, rounded) in
         [(0.0625, 0.062), (0.1875, 0.188), (2.0005, 2.001), (1.0005, 1.0), (-0.0001, -0.0)]
     {
@@ -181,7 +181,7 @@ fn written_detections_read_back_rounded() {
 }
 
 #[test]
-fn values_json_cannot_hold_are_not_written() {
+fn values_that_json_cannot_represent_are_not_written() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("file.json");
     let nan = Detection { image_id: 4, category_id: 1, bbox: Ltwh::default(), score: f64::NAN };
