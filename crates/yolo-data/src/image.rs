@@ -70,7 +70,7 @@ pub fn decode(bytes: &[u8], path: &Path) -> Result<Decoded> {
     let Some(format) = Format::sniff(bytes) else {
         return Err(DataError::invalid(
             path,
-            "not a readable image (its first bytes are not those of a JPEG, PNG, BMP, WebP or TIFF file); \
+            "not an image that can be read (its first bytes are not those of a JPEG, PNG, BMP, WebP or TIFF file); \
              convert it to JPEG or PNG, or remove it",
         ));
     };
