@@ -12,6 +12,7 @@ mod conv;
 mod detect;
 mod kind;
 pub mod registry;
+mod spp;
 mod sppf;
 mod stored;
 mod upsample;
@@ -24,6 +25,7 @@ pub use c3::C3Spec;
 pub use concat::ConcatSpec;
 pub use detect::DetectSpec;
 pub use kind::{ModuleKind, Stored};
+pub use spp::SppSpec;
 pub use sppf::SppfSpec;
 pub use upsample::UpsampleSpec;
 
