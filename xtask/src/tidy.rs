@@ -54,7 +54,8 @@ pub(crate) fn violations(root: &Path) -> Vec<String> {
     found
 }
 
-fn rust_files(folder: &Path) -> Vec<PathBuf> {
+/// Every `.rs` file below a folder, in order; build folders aside.
+pub(crate) fn rust_files(folder: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let nested = |path: PathBuf| match path.is_dir() {
         true if path.ends_with("target") => Vec::new(),

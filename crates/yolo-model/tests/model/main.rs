@@ -1,12 +1,17 @@
-//! The network against the reference's figures. Tests on real weights use `../shared` and say when they are
-//! skipped.
+//! The model from outside: what it computes and the files that it reads and writes. Tests on real weights use
+//! `../shared` and say when they are skipped.
 #![allow(clippy::unwrap_used)]
 
+// The network against the reference's figures, in inference and in training.
 mod architectures;
 mod forward;
 mod precision;
 mod released_weights;
 mod training;
+// ONNX files: their structure, and what onnxruntime computes with them.
+mod onnx;
+// Weights files: good ones, ours, and files that lie.
+mod weights;
 
 use std::path::PathBuf;
 
