@@ -44,19 +44,20 @@ pub enum DetectError {
         /// Bytes in the buffer.
         found: usize,
     },
-    /// The device failed.
-    #[error("the device failed to return its results: {0}")]
-    Device(String),
     /// The device does not compute in this format.
     #[cfg(feature = "nn")]
     #[error("the device does not compute in {format}; use single precision")]
     Format {
         /// The format.
-        format: yolo_model::HalfFormat,
+        format: yolo_nn::HalfFormat,
     },
     /// The model is not usable.
     #[error(transparent)]
     Model(#[from] yolo_model::ModelError),
+    /// The network cannot be loaded on the device, or the device failed.
+    #[cfg(feature = "nn")]
+    #[error(transparent)]
+    Nn(#[from] yolo_nn::NnError),
     /// The network could not be compiled for this processor, or could not run.
     #[error(transparent)]
     Runtime(#[from] yolo_runtime::RuntimeError),

@@ -7,7 +7,8 @@ use yolo_data::dataset::Dataset;
 use yolo_data::loader::{Loader, LoaderOptions};
 use yolo_data::rect::{BatchOptions, plan_batches};
 use yolo_detect::{DetectError, images};
-use yolo_model::{Checkpoint, Yolo};
+use yolo_model::Checkpoint;
+use yolo_nn::Yolo;
 
 use crate::error::{Result, TrainError};
 

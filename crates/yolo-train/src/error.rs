@@ -41,6 +41,9 @@ pub enum TrainError {
     /// The model is not usable.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// The network cannot run on the device.
+    #[error(transparent)]
+    Network(#[from] yolo_nn::NnError),
     /// A hyper-parameter file is not usable.
     #[error("{place}: {reason}; configs/hyps/ has examples")]
     Hyp {

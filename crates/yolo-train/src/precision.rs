@@ -1,7 +1,7 @@
 //! Loss scaling for training in half precision.
 
 use serde::{Deserialize, Serialize};
-use yolo_model::{HalfFormat, NamedValues};
+use yolo_nn::{HalfFormat, NamedValues};
 
 use crate::error::{Result, TrainError};
 

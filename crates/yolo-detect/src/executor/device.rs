@@ -1,7 +1,8 @@
 //! Networks on a device of Burn.
 
 use burn::tensor::{Device, FloatDType, Tensor};
-use yolo_model::{Architecture, FusedCheckpoint, HalfFormat, Yolo, host_values};
+use yolo_model::{Architecture, FusedCheckpoint};
+use yolo_nn::{HalfFormat, NnError, Yolo, host_values};
 use yolo_runtime::LevelLogits;
 
 use super::{Executor, Images, Pending, Uploaded};
@@ -89,7 +90,8 @@ impl Executor for DeviceExecutor {
 
 impl Uploaded for Tensors<'_> {
     fn wait(&self) -> Result<()> {
-        self.executor.device.sync().map_err(|error| DetectError::Device(format!("{error:?}")))
+        let failed = |error| NnError::Device { reason: format!("{error:?}") };
+        Ok(self.executor.device.sync().map_err(failed)?)
     }
 
     fn launch(&self, network: usize, pass: &Pass) -> Result<Pending> {

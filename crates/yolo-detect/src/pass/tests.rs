@@ -53,7 +53,7 @@ fn pictures() -> (Vec<f32>, [usize; 2]) {
 #[test]
 fn tensors_are_transformed_as_floats_are() {
     use burn::tensor::{Device, TensorData};
-    use yolo_model::host_values;
+    use yolo_nn::host_values;
 
     let (images, size) = pictures();
     for pass in Pass::AUGMENTED {

@@ -2,13 +2,10 @@
 //! `../shared` and say when they are skipped.
 #![allow(clippy::unwrap_used)]
 
-// The network against the reference's figures, in inference and in training.
+// Architectures and weights against the reference's figures.
 mod architectures;
-mod forward;
-mod precision;
 mod released_weights;
-mod training;
-// ONNX files: their structure, and what onnxruntime computes with them.
+// ONNX files: their structure.
 mod onnx;
 // Weights files: good ones, ours, and files that lie.
 mod weights;

@@ -1,8 +1,5 @@
-//! ONNX files: what is in them, read back with a small reader of our own, and what onnxruntime computes with them.
-//! Tests that need Python with onnxruntime, or real weights from `../shared`, say when they are skipped.
+//! ONNX files: what is in them, read back with a small reader of our own.
 
-mod equality;
-mod onnxruntime;
 mod reader;
 mod structure;
 

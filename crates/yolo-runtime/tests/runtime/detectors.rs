@@ -7,7 +7,8 @@ use burn::tensor::{Device, Tensor, TensorData};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use yolo_model::architecture::Block;
-use yolo_model::{Architecture, Checkpoint, Yolo, host_values};
+use yolo_model::{Architecture, Checkpoint};
+use yolo_nn::{Yolo, host_values};
 use yolo_runtime::{CompiledNetwork, Isa, Network, Op, Options, Output, Plan, Selection};
 
 /// Random weights whose logits are of the size of a trained network's.

@@ -5,7 +5,8 @@ use burn::tensor::{Device, Tensor, TensorData};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use yolo_model::architecture::{Activation, Block, ConvSpec};
-use yolo_model::{Architecture, Checkpoint, Yolo, host_values};
+use yolo_model::{Architecture, Checkpoint};
+use yolo_nn::{Yolo, host_values};
 
 pub(crate) fn device() -> Device {
     Device::flex()

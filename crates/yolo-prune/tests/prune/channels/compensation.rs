@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use burn::tensor::{Device, Tensor};
-use yolo_model::{Checkpoint, Yolo, host_values};
+use yolo_model::Checkpoint;
+use yolo_nn::{Yolo, host_values};
 use yolo_prune::PruneError;
 use yolo_prune::channels::{
     ChannelMeans, ChannelPlan, ChannelScores, Coupling, KeptChannels, compensate, remove,

@@ -1,7 +1,8 @@
 //! What is measured on images, against the network itself.
 
 use burn::tensor::Device;
-use yolo_model::{Checkpoint, Yolo, host_values};
+use yolo_model::Checkpoint;
+use yolo_nn::{Yolo, host_values};
 use yolo_prune::channels::{ChannelStatistics, taylor_scores};
 use yolo_prune::{Calibration, CalibrationImages, ImageBatch};
 

@@ -6,7 +6,8 @@ use burn::tensor::{Device, Tensor, TensorData};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use yolo_model::architecture::VARIANTS;
-use yolo_model::{Architecture, Checkpoint, Yolo, host_values};
+use yolo_model::{Architecture, Checkpoint};
+use yolo_nn::{Yolo, host_values};
 
 /// A network whose batch normalisation is not the identity anywhere, so that a channel out of place shows.
 pub(crate) fn random(architecture: Architecture, seed: u64) -> Checkpoint {

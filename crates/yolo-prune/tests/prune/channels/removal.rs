@@ -6,7 +6,8 @@ use rand::rngs::StdRng;
 use rand::seq::SliceRandom;
 use rand::{Rng, SeedableRng};
 use yolo_model::weights::FloatFormat;
-use yolo_model::{Architecture, Checkpoint, Yolo};
+use yolo_model::{Architecture, Checkpoint};
+use yolo_nn::Yolo;
 use yolo_prune::channels::{ChannelPlan, Coupling, KeptChannels, remove};
 use yolo_prune::{Method, PruneError, PruneOptions, Sparsity, apply, plan};
 

@@ -6,10 +6,11 @@ use burn::nn::{BatchNorm, BatchNormConfig, PaddingConfig2d};
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, FloatDType, Tensor, TensorData, activation};
 
-use crate::architecture::{Activation, BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, ConvRef, ConvSpec};
-use crate::error::{ModelError, Result};
+use crate::error::Result;
 use crate::kernels::{self, Then};
-use crate::weights::StateDict;
+use yolo_model::ModelError;
+use yolo_model::architecture::{Activation, BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, ConvRef, ConvSpec};
+use yolo_model::weights::StateDict;
 
 /// Conv2d without bias → BatchNorm2d → activation; once fused, Conv2d with bias → activation.
 #[derive(Module, Debug)]
@@ -175,12 +176,10 @@ fn load_batch_norm(names: &ConvRef, weights: &StateDict, device: &Device) -> Res
 
 /// The `f32` tensor `name` of `weights`, checked to have `shape`.
 fn tensor_data(weights: &StateDict, name: &str, shape: &[usize]) -> Result<TensorData> {
-    let tensor = weights.require(name)?;
+    let tensor = weights.require(name).map_err(ModelError::from)?;
     if tensor.shape != shape {
-        return Err(ModelError::Tensor {
-            name: name.to_owned(),
-            reason: format!("has shape {:?} but the architecture says {shape:?}", tensor.shape),
-        });
+        let reason = format!("has shape {:?} but the architecture says {shape:?}", tensor.shape);
+        return Err(ModelError::Tensor { name: name.to_owned(), reason }.into());
     }
-    Ok(TensorData::new(weights.f32s(name)?.to_vec(), shape.to_vec()))
+    Ok(TensorData::new(weights.f32s(name).map_err(ModelError::from)?.to_vec(), shape.to_vec()))
 }

@@ -3,7 +3,8 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::SeedableRng;
 use yolo_model::weights::read_safetensors;
-use yolo_model::{Architecture, Checkpoint, NmsOptions, Predictions, RawMap, Yolo, decode, nms};
+use yolo_model::{Architecture, Checkpoint, NmsOptions, Predictions, RawMap, decode, nms};
+use yolo_nn::Yolo;
 
 use crate::{json, shared};
 

@@ -5,12 +5,12 @@ use burn::nn::conv::Conv2d;
 use burn::tensor::{Device, FloatDType, Tensor};
 
 use super::conv::{convolve, convolve_in, load_conv2d};
-use crate::architecture::DetectSpec;
 use crate::error::Result;
 use crate::kernels::Then;
-use crate::weights::StateDict;
+use yolo_model::architecture::DetectSpec;
+use yolo_model::weights::StateDict;
 
-/// Logits of boxes, objectness and classes for every anchor and cell. [`crate::decode`] turns them into boxes.
+/// Logits of boxes, objectness and classes for every anchor and cell. [`yolo_model::decode`] turns them into boxes.
 #[derive(Module, Debug)]
 pub struct Detect {
     /// One convolution per level, finest first.

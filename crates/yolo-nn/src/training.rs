@@ -4,7 +4,7 @@ use burn::module::{Flag, Module, ModuleMapper, ModuleVisitor, Param};
 use burn::tensor::{Gradients, Tensor, TensorData, Transaction};
 
 use crate::blocks::{Conv, Node};
-use crate::error::{ModelError, Result};
+use crate::error::{NnError, Result};
 use crate::yolo::Yolo;
 
 /// A tensor on the host: its name, and its values in row-major order.
@@ -14,7 +14,7 @@ impl Yolo {
     /// The gradient of every parameter that has one in `gradients`, in the order of the state dict.
     ///
     /// # Errors
-    /// [`ModelError::Device`] where the device does not return its results.
+    /// [`NnError::Device`] where the device does not return its results.
     pub fn gradients(&self, gradients: &Gradients) -> Result<Vec<NamedValues>> {
         let mut reader = Reader::new(Wanted::Gradients(gradients));
         self.visit(&mut reader);
@@ -24,7 +24,7 @@ impl Yolo {
     /// Running means and variances of every batch normalisation (`….running_mean`, `….running_var`, `[C]`).
     ///
     /// # Errors
-    /// [`ModelError::Device`] where the device does not return its results.
+    /// [`NnError::Device`] where the device does not return its results.
     pub fn running_statistics(&self) -> Result<Vec<NamedValues>> {
         let mut reader = Reader::new(Wanted::Statistics);
         // A state that was updated hands its value out only after it is synchronised, which `valid` does.
@@ -156,7 +156,7 @@ impl ModuleVisitor for Reader<'_> {
 /// The values of a tensor, read back from its device, in row-major order.
 ///
 /// # Errors
-/// [`ModelError::Device`] where the device does not return its results.
+/// [`NnError::Device`] where the device does not return its results.
 pub fn host_values<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> {
     floats(tensor.try_into_data().map_err(|error| failed(&error))?)
 }
@@ -165,6 +165,6 @@ fn floats(data: TensorData) -> Result<Vec<f32>> {
     data.try_into_vec_as::<f32>().map_err(|error| failed(&error))
 }
 
-fn failed(error: &dyn std::fmt::Debug) -> ModelError {
-    ModelError::Device { reason: format!("{error:?}") }
+fn failed(error: &dyn std::fmt::Debug) -> NnError {
+    NnError::Device { reason: format!("{error:?}") }
 }

@@ -6,10 +6,11 @@ use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Distribution, Gradients, Tensor, activation, module};
 use rand::SeedableRng;
 use yolo_model::architecture::ConvSpec;
-use yolo_model::blocks::{C3, Conv, Node};
-use yolo_model::kernels::{self, Then};
 use yolo_model::weights::{HostTensor, StateDict};
-use yolo_model::{Architecture, Checkpoint, Yolo};
+use yolo_model::{Architecture, Checkpoint};
+use yolo_nn::Yolo;
+use yolo_nn::blocks::{C3, Conv, Node};
+use yolo_nn::kernels::{self, Then};
 
 /// Two orders of summation in `f32`.
 const RELATIVE: f32 = 1e-4;

@@ -4,9 +4,9 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
 use super::{Bottleneck, Conv};
-use crate::architecture::C3Spec;
 use crate::error::Result;
-use crate::weights::StateDict;
+use yolo_model::architecture::C3Spec;
+use yolo_model::weights::StateDict;
 
 /// `cv3(concat[m(cv1(x)), cv2(x)])`.
 #[derive(Module, Debug)]

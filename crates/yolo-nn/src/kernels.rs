@@ -1,23 +1,16 @@
 //! Convolution, batch normalisation and SiLU, forward and backward.
 //!
-//! On Burn's flex back end (feature `flex`, `f32` tensors) they run on this crate's own kernels, parallel,
+//! On Burn's flex back end (`f32` tensors) they run on this crate's own kernels, parallel,
 //! vectorised, and bitwise repeatable whatever the number of threads; everywhere else they are Burn's
 //! operations. Both are differentiable, and both compute the same functions.
 
-#[cfg(feature = "flex")]
 mod activation;
-#[cfg(feature = "flex")]
 mod autodiff;
-#[cfg(feature = "flex")]
 mod buffer;
-#[cfg(feature = "flex")]
 mod conv;
-#[cfg(feature = "flex")]
 mod flex;
-#[cfg(feature = "flex")]
 mod lanes;
 mod memory;
-#[cfg(feature = "flex")]
 mod norm;
 
 use burn::tensor::ops::ConvOptions;
@@ -25,7 +18,6 @@ use burn::tensor::{Tensor, activation as burn_activation, module};
 
 pub use memory::keep_freed_memory;
 
-#[cfg(feature = "flex")]
 use {burn::backend::Dispatch, flex::TrainingOps};
 
 /// What follows a convolution or a batch normalisation in the same pass.
@@ -65,7 +57,6 @@ pub fn conv2d(
     options: ConvOptions<2>,
     then: Then,
 ) -> Tensor<4> {
-    #[cfg(feature = "flex")]
     if on_flex(&x) && options.padding.iter().all(|(begin, end)| begin == end) {
         let (x, weight, silu) = (x.into_dispatch(), weight.into_dispatch(), then == Then::Silu);
         return Tensor::from_dispatch(match bias.map(Tensor::into_dispatch) {
@@ -78,7 +69,6 @@ pub fn conv2d(
 
 /// `x · σ(x)` of every element.
 pub fn silu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
-    #[cfg(feature = "flex")]
     if on_flex(&x) {
         return Tensor::from_dispatch(Dispatch::fast_silu(x.into_dispatch()));
     }
@@ -100,7 +90,6 @@ pub fn batch_norm_train(
     epsilon: f64,
     then: Then,
 ) -> BatchNormOutput {
-    #[cfg(feature = "flex")]
     if on_flex(&x) {
         let (x, gamma, beta) = (x.into_dispatch(), gamma.into_dispatch(), beta.into_dispatch());
         let (output, mean, variance) = Dispatch::norm_train(x, gamma, beta, epsilon, then == Then::Silu);
@@ -129,7 +118,6 @@ pub fn batch_norm_infer(
     epsilon: f64,
     then: Then,
 ) -> Tensor<4> {
-    #[cfg(feature = "flex")]
     if on_flex(&x) {
         let [gamma, beta] = [gamma, beta].map(Tensor::into_dispatch);
         let [mean, variance] = [mean, variance].map(Tensor::into_dispatch);
@@ -148,7 +136,6 @@ fn apply(x: Tensor<4>, then: Then) -> Tensor<4> {
 }
 
 /// Whether `x` is what the kernels take.
-#[cfg(feature = "flex")]
 fn on_flex<const D: usize>(x: &Tensor<D>) -> bool {
     // Devices are equal if they are the same hardware, with automatic differentiation or without.
     x.dtype() == burn::tensor::DType::F32 && x.device() == burn::tensor::Device::flex()

@@ -3,11 +3,11 @@
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
-use crate::architecture::{Architecture, Block};
 use crate::blocks::{Bottleneck, C3, Concat, Conv, Detect, Node, Sppf, Upsample};
-use crate::checkpoint::Checkpoint;
 use crate::error::Result;
-use crate::weights::StateDict;
+use yolo_model::Checkpoint;
+use yolo_model::architecture::{Architecture, Block};
+use yolo_model::weights::StateDict;
 
 /// A YOLOv5 detector.
 #[derive(Module, Debug)]

@@ -3,7 +3,8 @@
 use burn::tensor::{DType, Device, FloatDType, Tensor};
 use rand::SeedableRng;
 use yolo_model::architecture::variant_yaml;
-use yolo_model::{Architecture, Checkpoint, HalfFormat, NamedValues, Yolo, host_values};
+use yolo_model::{Architecture, Checkpoint};
+use yolo_nn::{HalfFormat, NamedValues, Yolo, host_values};
 
 /// 11 bits of precision, some sixty convolutions in a row.
 const FP16: f64 = 1e-2;

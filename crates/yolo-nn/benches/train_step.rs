@@ -9,8 +9,9 @@ use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Distribution, Tensor, activation, module};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use rand::SeedableRng;
-use yolo_model::kernels::{self, Then};
-use yolo_model::{Architecture, Checkpoint, Yolo};
+use yolo_model::{Architecture, Checkpoint};
+use yolo_nn::Yolo;
+use yolo_nn::kernels::{self, Then};
 
 const BATCH: usize = 8;
 const PIXELS: usize = 320;

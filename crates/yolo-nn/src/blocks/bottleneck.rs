@@ -4,9 +4,9 @@ use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 
 use super::Conv;
-use crate::architecture::BottleneckSpec;
 use crate::error::Result;
-use crate::weights::StateDict;
+use yolo_model::architecture::BottleneckSpec;
+use yolo_model::weights::StateDict;
 
 /// `cv2(cv1(x))`, plus `x` where the block has its shortcut.
 #[derive(Module, Debug)]

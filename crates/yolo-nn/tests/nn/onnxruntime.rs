@@ -9,7 +9,8 @@ use std::sync::OnceLock;
 
 use burn::tensor::{Device, Tensor, TensorData};
 use yolo_model::onnx::Head;
-use yolo_model::{Checkpoint, RawMap, Yolo, decode};
+use yolo_model::{Checkpoint, RawMap, decode};
+use yolo_nn::Yolo;
 
 /// Largest difference from ours, relative to the value where that is above 1: of a box at 600 pixels 0.06.
 const TOLERANCE: f32 = 1e-4;

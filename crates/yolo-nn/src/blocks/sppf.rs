@@ -6,9 +6,9 @@ use burn::tensor::ops::MaxPoolOptions;
 use burn::tensor::{Device, Tensor};
 
 use super::Conv;
-use crate::architecture::SppfSpec;
 use crate::error::Result;
-use crate::weights::StateDict;
+use yolo_model::architecture::SppfSpec;
+use yolo_model::weights::StateDict;
 
 /// Three chained max-pools of stride 1, all four stages concatenated: equal to pooling with windows of 5, 9
 /// and 13. The border counts as −∞.
