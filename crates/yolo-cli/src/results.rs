@@ -1,11 +1,12 @@
 //! `results.json`: the figures that scripts read. Its keys are a contract.
 
 use serde::Serialize;
+use yolo_detect::SpeedMs;
 use yolo_eval::coco::Summary;
 use yolo_eval::metrics::{ConfusionMatrix, Curves, NativeReport};
 use yolo_model::Checkpoint;
 use yolo_prune::{Sparsity, nonzero_gflops};
-use yolo_train::{SpeedMs, Validation};
+use yolo_train::Validation;
 
 /// Version of the layout.
 pub(crate) const SCHEMA: u32 = 1;
