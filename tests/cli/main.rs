@@ -26,7 +26,8 @@ mod info;
 #[cfg(unix)]
 mod interruption;
 mod milliseconds;
-#[path = "../../crates/yolo-model/tests/onnx/onnxruntime.rs"]
+mod modules;
+#[path = "../../crates/yolo-nn/tests/nn/onnxruntime.rs"]
 mod onnxruntime;
 mod pack;
 mod prune;

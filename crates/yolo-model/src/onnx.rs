@@ -25,7 +25,6 @@ mod metadata;
 mod network;
 mod wire;
 
-use std::borrow::Cow;
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::path::Path;
@@ -147,12 +146,12 @@ impl Checkpoint {
         options.check(&self.architecture)?;
         file::check_size(weight_bytes(&self.architecture))?;
         self.check_tensors()?;
-        let fused = if self.architecture.fused { Cow::Borrowed(self) } else { Cow::Owned(self.fuse()?) };
+        let fused = self.fuse()?;
 
-        let operations = fused.architecture.operations();
+        let program = fused.architecture.program();
         let mut graph = Graph::new(options.input(fused.architecture.in_channels));
-        let values = network::lower(&mut graph, &operations, &fused.weights)?;
-        head::lower(&mut graph, &fused.architecture, &operations, &values, options);
+        let values = network::lower(&mut graph, &program, &fused.weights)?;
+        head::lower(&mut graph, &fused.architecture, &program, &values, options);
         let metadata = metadata::entries(&fused);
         let bytes = file::write(path, &graph, &metadata, options.opset)?;
         Ok(OnnxSummary {

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use burn::tensor::{DType, Int, Tensor, TensorData};
-use yolo_model::{Checkpoint, HalfFormat, Yolo, host_values};
+use yolo_model::Checkpoint;
+use yolo_nn::{HalfFormat, Yolo, host_values};
 use yolo_train::hyper::Hyperparameters;
 use yolo_train::loss::DetectionLoss;
 use yolo_train::optimizer::{Optimizer, PerParameter, Rule, clip};
@@ -79,7 +80,7 @@ fn inference(
     load: Load,
     format: Option<HalfFormat>,
 ) -> Result<f64> {
-    let model = Yolo::from_checkpoint(&checkpoint.fuse()?, &subject.device)?;
+    let model = Yolo::from_checkpoint(&*checkpoint.fuse()?, &subject.device)?;
     let model = if let Some(format) = format { model.in_half(format) } else { model };
     images_per_second(load, || {
         for map in model.forward(uploaded(subject, load, format)) {

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use burn::tensor::Tensor;
-use yolo_model::{Yolo, host_values};
+use yolo_nn::{Yolo, host_values};
 
 use crate::args::Command;
 use crate::device::{self, DeviceName, catching};
@@ -54,7 +54,7 @@ impl<'a> Load<'a> {
         let side = self.image_size.next_multiple_of(checkpoint.architecture.max_stride());
         let shape = [batch_size, 3, side, side];
         if !self.trains {
-            let model = Yolo::from_checkpoint(&checkpoint.fuse()?, &device)?;
+            let model = Yolo::from_checkpoint(&*checkpoint.fuse()?, &device)?;
             for map in model.forward(Tensor::zeros(shape, &device)) {
                 host_values(map)?;
             }

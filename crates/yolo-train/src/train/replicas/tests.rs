@@ -1,8 +1,8 @@
 //! A batch on several devices, against its parts on one.
 #![allow(clippy::unwrap_used)]
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use yolo_data::Cxcywh;
-use yolo_model::NamedValues;
+use yolo_eval::Cxcywh;
+use yolo_nn::NamedValues;
 
 use super::*;
 use crate::distill::DistillationOptions;

@@ -1,0 +1,9 @@
+//! Data from outside: files on disk, and the figures of other implementations.
+#![allow(clippy::unwrap_used)]
+
+// Augmentation against OpenCV.
+mod augment;
+// Whole data sets, good ones and bad ones.
+mod dataset;
+// Decoding, resizing, letterboxing and loading against OpenCV.
+mod images;

@@ -1,0 +1,127 @@
+//! What training needs of a running network: gradients and statistics under PyTorch's names, frozen parts.
+
+use burn::module::{Flag, Module, ModuleMapper, Param};
+use burn::tensor::{Gradients, Tensor, TensorData, Transaction};
+use yolo_model::architecture::ConvRef;
+
+use crate::conv::Conv;
+use crate::error::{NnError, Result};
+use crate::yolo::Yolo;
+
+/// A tensor on the host: its name, and its values in row-major order.
+pub type NamedValues = (String, Vec<f32>);
+
+impl Yolo {
+    /// The gradient of every parameter that has one in `gradients`, in the order of the state dict.
+    ///
+    /// # Errors
+    /// [`NnError::Device`] if the device does not return its results.
+    pub fn gradients(&self, gradients: &Gradients) -> Result<Vec<NamedValues>> {
+        let mut reader = Reader::default();
+        for (names, conv) in self.named_convs() {
+            reader.push(names.weight(), conv.conv.weight.val().grad(gradients));
+            if let Some(bias) = &conv.conv.bias {
+                reader.push(names.bias(), bias.val().grad(gradients));
+            }
+            if let Some(bn) = &conv.bn {
+                reader.push(names.bn("weight"), bn.gamma.val().grad(gradients));
+                reader.push(names.bn("bias"), bn.beta.val().grad(gradients));
+            }
+        }
+        reader.read()
+    }
+
+    /// Running means and variances of every batch normalisation (`….running_mean`, `….running_var`, `[C]`).
+    ///
+    /// # Errors
+    /// [`NnError::Device`] if the device does not return its results.
+    pub fn running_statistics(&self) -> Result<Vec<NamedValues>> {
+        let mut reader = Reader::default();
+        for (names, conv) in self.named_convs() {
+            if let Some(bn) = &conv.bn {
+                reader.push(names.bn("running_mean"), Some(bn.running_mean.value_sync()));
+                reader.push(names.bn("running_var"), Some(bn.running_var.value_sync()));
+            }
+        }
+        reader.read()
+    }
+
+    fn named_convs(&self) -> impl Iterator<Item = (&ConvRef, &Conv)> {
+        self.network.names().iter().zip(&self.network.convs)
+    }
+
+    /// The network whose layers `layers` have no gradients; their running statistics still move.
+    #[must_use]
+    pub fn freeze_layers(mut self, layers: &[usize]) -> Self {
+        let frozen: Vec<bool> =
+            self.network.names().iter().map(|conv| layers.contains(&conv.layer)).collect();
+        let convs = std::mem::take(&mut self.network.convs).into_iter().zip(frozen);
+        self.network.convs = convs.map(|(conv, frozen)| if frozen { conv.no_grad() } else { conv }).collect();
+        self
+    }
+
+    /// The network without gradients that still normalises by the statistics of its batches: for measuring
+    /// them.
+    #[must_use]
+    pub fn without_gradients(self) -> Self {
+        self.no_grad()
+    }
+
+    /// The network whose batch normalisations keep to their running statistics, and leave them as they are.
+    #[must_use]
+    pub fn freeze_batch_norm(self) -> Self {
+        self.map(&mut FreezeBatchNorm)
+    }
+
+    /// Sets the share of a batch in the running statistics, in `(0, 1]`.
+    pub fn set_batch_norm_momentum(&mut self, momentum: f64) {
+        for bn in self.network.convs.iter_mut().filter_map(|conv| conv.bn.as_mut()) {
+            bn.momentum = momentum;
+        }
+    }
+}
+
+struct FreezeBatchNorm;
+
+impl ModuleMapper for FreezeBatchNorm {
+    fn map_flag(&mut self, flag: Param<Flag>) -> Param<Flag> {
+        flag.with_value(false)
+    }
+}
+
+/// Tensors that are read back together: a GPU is waited for once instead of hundreds of times.
+#[derive(Default)]
+struct Reader {
+    names: Vec<String>,
+    tensors: Transaction,
+}
+
+impl Reader {
+    fn push<const D: usize>(&mut self, name: String, tensor: Option<Tensor<D>>) {
+        if let Some(tensor) = tensor {
+            self.names.push(name);
+            self.tensors = std::mem::take(&mut self.tensors).register(tensor);
+        }
+    }
+
+    fn read(self) -> Result<Vec<NamedValues>> {
+        let data = self.tensors.try_execute().map_err(|error| failed(&error))?;
+        self.names.into_iter().zip(data).map(|(name, data)| Ok((name, floats(data)?))).collect()
+    }
+}
+
+/// The values of a tensor, read back from its device, in row-major order.
+///
+/// # Errors
+/// [`NnError::Device`] where the device does not return its results.
+pub fn host_values<const D: usize>(tensor: Tensor<D>) -> Result<Vec<f32>> {
+    floats(tensor.try_into_data().map_err(|error| failed(&error))?)
+}
+
+fn floats(data: TensorData) -> Result<Vec<f32>> {
+    data.try_into_vec_as::<f32>().map_err(|error| failed(&error))
+}
+
+fn failed(error: &dyn std::fmt::Debug) -> NnError {
+    NnError::Device { reason: format!("{error:?}") }
+}
