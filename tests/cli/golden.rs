@@ -13,10 +13,11 @@ use yolo_data::demo::{self, DemoOptions};
 use yolo_model::architecture::VARIANTS;
 use yolo_model::onnx::{Axes, Head, OnnxOptions};
 use yolo_model::weights::{FloatFormat, PackOptions};
-use yolo_model::{Architecture, Checkpoint, NmsOptions, RawMap, Yolo, decode, nms};
+use yolo_model::{Architecture, Checkpoint, NmsOptions, RawMap, decode, nms};
+use yolo_nn::Yolo;
 use yolo_prune::channels::{ChannelOptions, ChannelPlan, ChannelScores, Quantity, Target, remove, select};
 use yolo_prune::{Method, PruneOptions, apply, plan};
-use yolo_runtime::{Detector, Isa, Options};
+use yolo_runtime::{CompiledNetwork, Isa, Options};
 
 use crate::support::Case;
 use crate::training_support::{TRAIN, files, shapes, with_trained};
@@ -131,9 +132,9 @@ fn logits_are_what_they_were() {
         }
         for isa in [Some(Isa::Portable), None] {
             let options = Options { threads: 2, isa, ..Options::default() };
-            let detector = Detector::new(&dense, options, None).unwrap();
+            let network = CompiledNetwork::new(dense.fuse().unwrap(), options, None).unwrap();
             let unit = isa.map_or("best", Isa::name);
-            for (level, map) in detector.run(&pixels, 2, IMAGE).unwrap().iter().enumerate() {
+            for (level, map) in network.run(&pixels, 2, IMAGE).unwrap().iter().enumerate() {
                 figures.add(&format!("{name} runtime {unit} level {level}"), &map.dims, &map.values);
             }
         }

@@ -4,7 +4,8 @@
 use std::fmt::Write as _;
 
 use yolo_model::Architecture;
-use yolo_model::architecture::{Activation, ConvSpec, OperationKind};
+use yolo_model::architecture::{Activation, ConvSpec};
+use yolo_model::program::OperationKind;
 use yolo_prune::channels::{ChannelPlan, Coupling, KeptChannels};
 
 /// Height and width of the image for which sizes are listed; multiples of every stride.
@@ -73,9 +74,9 @@ fn tensors(architecture: &Architecture) -> String {
 }
 
 fn operations(architecture: &Architecture) -> String {
-    let operations = architecture.operations();
-    let mut text = format!("value 0: image, {} channels\n", operations.channels[0]);
-    for (index, operation) in operations.list.iter().enumerate() {
+    let program = architecture.program();
+    let mut text = format!("value 0: image, {} channels\n", program.channels[0]);
+    for (index, operation) in program.operations.iter().enumerate() {
         let kind = match &operation.kind {
             OperationKind::Conv(reference) => {
                 let head = if reference.is_head { " head" } else { "" };
@@ -87,10 +88,10 @@ fn operations(architecture: &Architecture) -> String {
             OperationKind::Upsample { scale } => format!("upsample {scale}"),
         };
         let (value, inputs, layer) = (index + 1, &operation.inputs, operation.layer);
-        let channels = operations.channels[value];
+        let channels = program.channels[value];
         let _ = writeln!(text, "value {value}: layer {layer} of {inputs:?}, {channels} channels: {kind}");
     }
-    let _ = writeln!(text, "outputs {:?}", operations.outputs);
+    let _ = writeln!(text, "outputs {:?}", program.outputs);
     text
 }
 
@@ -100,7 +101,7 @@ fn sizes(architecture: &Architecture) -> String {
     for (index, (size, channels)) in architecture.output_sizes(IMAGE).iter().zip(channels).enumerate() {
         let _ = writeln!(text, "layer {index}: {channels} channels {size:?}");
     }
-    for (value, size) in architecture.operations().sizes(IMAGE).iter().enumerate() {
+    for (value, size) in architecture.program().sizes(IMAGE).iter().enumerate() {
         let _ = writeln!(text, "value {value}: {size:?}");
     }
     text
