@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, FloatDType, Tensor, activation};
 use serde::{Deserialize, Serialize};
-use yolo_model::{Architecture, Checkpoint};
+use yolo_model::{Architecture, Channel, Checkpoint};
 use yolo_nn::Yolo;
 
 use crate::error::{Result, TrainError};
@@ -33,7 +33,7 @@ pub struct Teacher {
 
 /// What a network shows of itself: logits per level, and the output of every layer before the head.
 pub struct Observed {
-    /// Per level `[N, anchors · (5 + num_classes), height, width]`.
+    /// The logits of every level, `[N, channels, height, width]`.
     pub maps: Vec<Tensor<4>>,
     /// Per layer `[N, channels, height, width]`.
     pub features: Vec<Tensor<4>>,
@@ -116,12 +116,17 @@ impl Teacher {
     fn outputs(&self, student: Tensor<4>, teacher: Tensor<4>) -> Result<Tensor<1>> {
         same_shape(&student, &teacher)?;
         let [n, channels, height, width] = student.dims();
-        let anchors = self.model.architecture().detect().n_anchors();
-        let outputs = channels / anchors;
+        // All levels have the same channels.
+        let groups = self.model.architecture().head().level(0).groups;
+        let (anchors, outputs) = (groups.len(), channels / groups.len().max(1));
         let grid = |map: Tensor<4>| map.reshape([n, anchors, outputs, height * width]);
         let (s, t) = (grid(student), grid(teacher));
-        let s_object = activation::sigmoid(s.clone().narrow(2, 4, 1));
-        let t_object = activation::sigmoid(t.clone().narrow(2, 4, 1));
+        let objectness = groups[0].iter().position(|channel| *channel == Channel::Objectness);
+        let Some(objectness) = objectness else {
+            return Err(TrainError::Teacher { reason: "its head has no objectness".to_owned() });
+        };
+        let s_object = activation::sigmoid(s.clone().narrow(2, objectness, 1));
+        let t_object = activation::sigmoid(t.clone().narrow(2, objectness, 1));
         let weight_sum = t_object.clone().sum().mul_scalar(outputs as f64).add_scalar(1e-6);
         let logits = ((s - t).square() * t_object.clone()).sum() / weight_sum;
         Ok(logits + (s_object - t_object).square().mean())

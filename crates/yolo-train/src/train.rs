@@ -28,7 +28,7 @@ pub use record::{EpochRecord, EpochValidation, results_csv};
 pub use state::{Best, Progress, TrainState};
 
 use crate::error::{Result, TrainError};
-use crate::loss::{DetectionLoss, LossItems};
+use crate::loss::{DetectionLoss, LossTerms};
 use crate::masks::Masks;
 use crate::optimizer::{accumulate, clip};
 use crate::precision::LossScaler;
@@ -87,7 +87,7 @@ pub trait Observer {
 }
 
 /// How a batch went.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct BatchReport {
     /// Its epoch.
     pub epoch: usize,
@@ -96,7 +96,7 @@ pub struct BatchReport {
     /// Batches of the epoch.
     pub batches: usize,
     /// Mean losses of the epoch so far.
-    pub mean: LossItems,
+    pub mean: LossTerms,
     /// Objects in this batch.
     pub instances: usize,
     /// Longer side of this batch in pixels.
@@ -198,15 +198,16 @@ fn patience_is_over(state: &TrainState, setup: &Setup) -> bool {
 fn finish_epoch(state: &mut TrainState, run: &Run, validation: Option<&Validation>) -> Result<bool> {
     let epoch = state.progress.epoch;
     let rates = run.schedule.rates(state.progress.batches_seen.saturating_sub(1), epoch);
+    let head = state.checkpoint.architecture.head();
     let validation = validation.map(|v| EpochValidation {
         precision: v.native.precision,
         recall: v.native.recall,
         map50: v.native.map50,
         map: v.native.map,
-        loss: v.loss.unwrap_or_default(),
+        loss: v.loss.clone().unwrap_or_else(|| LossTerms::zero(head)),
     });
     let pruned = state.masks.pruned();
-    let fitness = validation.map(|v| v.fitness());
+    let fitness = validation.as_ref().map(EpochValidation::fitness);
     let slim = run.slimmed(state, fitness)?;
     // Weights whose scales are still on their way are not what was asked for, if better ones may come.
     let is_slim =
@@ -220,7 +221,10 @@ fn finish_epoch(state: &mut TrainState, run: &Run, validation: Option<&Validatio
     }
     progress.history.push(EpochRecord {
         epoch,
-        train: progress.mean_loss,
+        train: std::mem::replace(
+            &mut progress.mean_loss,
+            LossTerms::zero(state.checkpoint.architecture.head()),
+        ),
         distillation: progress.mean_distillation,
         validation,
         lr: [rates.bias_lr, rates.lr, rates.lr],
@@ -230,7 +234,6 @@ fn finish_epoch(state: &mut TrainState, run: &Run, validation: Option<&Validatio
     progress.epoch += 1;
     progress.batch_in_epoch = 0;
     progress.losses = 0;
-    progress.mean_loss = LossItems::default();
     progress.mean_distillation = 0.0;
     Ok(is_best)
 }
@@ -287,14 +290,10 @@ impl<'a> Run<'a> {
         observer: &mut dyn Observer,
     ) -> Result<bool> {
         let options = self.setup.options;
-        let detect = state.checkpoint.architecture.detect();
-        let loss_options = options.hyp.loss_options(
-            detect,
-            options.image_size,
-            options.label_smoothing,
-            options.auto_balance,
-        );
-        let mut loss = DetectionLoss::new(detect, loss_options);
+        let head = state.checkpoint.architecture.head();
+        let loss_options =
+            options.hyp.loss_options(head, options.image_size, options.label_smoothing, options.auto_balance);
+        let mut loss = DetectionLoss::new(head, loss_options);
         loss.set_balance(&state.progress.balance);
         replicas.outdated();
         let mut loader = self.loader(state);
@@ -325,7 +324,7 @@ impl<'a> Run<'a> {
                     epoch: state.progress.epoch,
                     done: state.progress.batch_in_epoch,
                     batches,
-                    mean: state.progress.mean_loss,
+                    mean: state.progress.mean_loss.clone(),
                     instances: batch.targets.len(),
                     image_size,
                 });
@@ -384,7 +383,7 @@ impl<'a> Run<'a> {
         }
         let progress = &mut state.progress;
         let n = progress.losses;
-        progress.mean_loss = progress.mean_loss.running_mean(n, result.items);
+        progress.mean_loss = progress.mean_loss.running_mean(n, &result.terms);
         progress.mean_distillation =
             (progress.mean_distillation * n as f64 + result.distillation) / (n + 1) as f64;
         accumulate(&mut state.pending, result.gradients);
@@ -432,10 +431,9 @@ impl<'a> Run<'a> {
     fn validate(&self, state: &mut TrainState, observer: &mut dyn Observer) -> Result<Validation> {
         let options = self.setup.options;
         let checkpoint = state.averaged();
-        let detect = checkpoint.architecture.detect();
-        let loss_options =
-            options.hyp.loss_options(detect, options.image_size, options.label_smoothing, false);
-        let loss = DetectionLoss::new(detect, loss_options);
+        let head = checkpoint.architecture.head();
+        let loss_options = options.hyp.loss_options(head, options.image_size, options.label_smoothing, false);
+        let loss = DetectionLoss::new(head, loss_options);
         let loss = Some(ValidationLoss { loss, device: self.setup.device.clone() });
         let num_classes = checkpoint.architecture.num_classes();
         let detector = (self.setup.compile)(checkpoint.into_fused()?)?;

@@ -103,7 +103,7 @@ impl Example {
         let mut state = TrainState::new(self.pruned.clone(), self.masks.clone(), Rule::Sgd)?;
         train(&mut state, &setup, &mut Deaf)?;
         let record = state.progress.history.last().context("no epoch was recorded")?;
-        let loss = record.train.bbox + record.train.objectness + record.train.class;
+        let loss = record.train.total();
         let zeros = state.masks.check(&state.checkpoint.weights, "the weights");
         Ok(Trained { loss, ways: self.ways(&state.checkpoint)?, zeros: zeros.map_err(|e| e.to_string()) })
     }

@@ -136,9 +136,7 @@ fn merged(mut parts: Vec<BatchResult>) -> BatchResult {
     for part in parts {
         let share = part.n_images as f64 / (sum.n_images + part.n_images) as f64;
         let join = |mean: &mut f64, other: f64| *mean += (other - *mean) * share;
-        join(&mut sum.items.bbox, part.items.bbox);
-        join(&mut sum.items.objectness, part.items.objectness);
-        join(&mut sum.items.class, part.items.class);
+        sum.terms.move_towards(&part.terms, share);
         join(&mut sum.distillation, part.distillation);
         sum.level_objectness
             .iter_mut()

@@ -10,7 +10,7 @@ use yolo_prune::{LayerMask, Mask};
 
 use crate::ema::Ema;
 use crate::error::{Result, TrainError};
-use crate::loss::LossItems;
+use crate::loss::LossTerms;
 use crate::masks::Masks;
 use crate::optimizer::{Optimizer, PerParameter, Rule};
 use crate::precision::LossScaler;
@@ -53,7 +53,7 @@ pub struct Progress {
     /// Batches of this epoch that have a loss; the others had no image that could be read.
     pub losses: usize,
     /// Mean losses over the batches of this epoch.
-    pub mean_loss: LossItems,
+    pub mean_loss: LossTerms,
     /// Mean distillation loss over the batches of this epoch.
     pub mean_distillation: f64,
     /// Weights of the levels in the loss; empty before the first batch.
@@ -118,13 +118,15 @@ impl TrainState {
     /// A mask that does not fit the checkpoint.
     pub fn new(mut checkpoint: Checkpoint, masks: Masks, rule: Rule) -> Result<Self> {
         masks.remove_from(&mut checkpoint.weights)?;
+        let mean_loss = LossTerms::zero(checkpoint.architecture.head());
+        let progress = Progress { mean_loss, ..Progress::default() };
         Ok(Self {
             ema: Ema::new(&checkpoint.weights),
             checkpoint,
             optimizer: Optimizer::new(rule, 0.0),
             pending: PerParameter::new(),
             masks,
-            progress: Progress::default(),
+            progress,
         })
     }
 

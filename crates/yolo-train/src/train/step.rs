@@ -12,7 +12,7 @@ use yolo_nn::{HalfFormat, NamedValues, Yolo, host_values};
 
 use crate::distill::{Observed, Teacher};
 use crate::error::{Result, TrainError};
-use crate::loss::LossItems;
+use crate::loss::LossTerms;
 use crate::train::options::TrainOptions;
 use crate::train::replicas::Work;
 
@@ -30,7 +30,7 @@ pub(super) struct BatchResult {
     pub(super) n_images: usize,
     /// Longer side of the images in pixels.
     pub(super) image_size: usize,
-    pub(super) items: LossItems,
+    pub(super) terms: LossTerms,
     pub(super) level_objectness: Vec<f64>,
     /// Distillation loss per image.
     pub(super) distillation: f64,
@@ -94,14 +94,14 @@ impl Student {
             total = total + taught;
         }
         drop(observed);
-        if !loss.items.is_finite() || !distillation.is_finite() {
+        if !loss.terms.is_finite() || !distillation.is_finite() {
             return Err(TrainError::LossNotFinite);
         }
         let gradients = model.gradients(&total.mul_scalar(work.loss_scale).backward())?;
         Ok(BatchResult {
             n_images,
             image_size: height.max(width),
-            items: loss.items,
+            terms: loss.terms,
             level_objectness: loss.level_objectness,
             distillation,
             gradients,
