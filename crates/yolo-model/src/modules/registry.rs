@@ -2,11 +2,20 @@
 
 use std::sync::{PoisonError, RwLock};
 
-use super::{ModuleKind, bottleneck, c3, concat, conv, detect, sppf, upsample};
+use super::{ModuleKind, bottleneck, c3, concat, conv, detect, spp, sppf, upsample};
 
 /// One line a module.
-static KNOWN: &[&ModuleKind] =
-    &[&conv::KIND, &bottleneck::KIND, &c3::KIND, &sppf::KIND, &upsample::KIND, &concat::KIND, &detect::KIND];
+#[rustfmt::skip]
+static KNOWN: &[&ModuleKind] = &[
+    &conv::KIND,
+    &bottleneck::KIND,
+    &c3::KIND,
+    &spp::KIND,
+    &sppf::KIND,
+    &upsample::KIND,
+    &concat::KIND,
+    &detect::KIND,
+];
 
 /// Modules of other crates.
 static ADDED: RwLock<Vec<&'static ModuleKind>> = RwLock::new(Vec::new());

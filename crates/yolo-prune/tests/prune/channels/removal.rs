@@ -120,7 +120,7 @@ fn sizes_are_exactly_those_predicted() {
         }
         // Enlargements count one per element in the reference's account.
         for (index, operation) in program.operations.iter().enumerate() {
-            if matches!(operation.kind, yolo_model::architecture::OperationKind::Upsample { .. }) {
+            if matches!(operation.kind, yolo_model::program::OperationKind::Upsample { .. }) {
                 multiply_adds += program.channels[index + 1] * sizes[index + 1].iter().product::<usize>();
             }
         }
