@@ -319,7 +319,7 @@ impl<'a> Run<'a> {
                 loss.rebalance(&result.level_objectness);
                 state.progress.balance = loss.balance().to_vec();
                 let image_size = result.image_size;
-                self.take_in(state, result, replicas)?;
+                self.add_batch(state, result, replicas)?;
                 observer.batch(&BatchReport {
                     epoch: state.progress.epoch,
                     done: state.progress.batch_in_epoch,
@@ -374,8 +374,8 @@ impl<'a> Run<'a> {
         TrainLoader::new(Arc::clone(&self.items), plans, epoch, loader, self.cache.clone())
     }
 
-    /// Adds the gradients of a batch, and steps when enough of them are there.
-    fn take_in(&self, state: &mut TrainState, result: BatchResult, replicas: &mut Replicas) -> Result<()> {
+    /// Adds the gradients of a batch, and steps when a nominal batch is full.
+    fn add_batch(&self, state: &mut TrainState, result: BatchResult, replicas: &mut Replicas) -> Result<()> {
         for (name, values) in result.statistics {
             if let Some(tensor) = state.checkpoint.weights.get_mut(&name) {
                 tensor.f32s_mut()?.copy_from_slice(&values);

@@ -54,10 +54,10 @@ struct Example {
     val: Dataset,
 }
 
-/// Hears nothing.
-struct Deaf;
+/// Ignores all reports.
+struct NoObserver;
 
-impl Observer for Deaf {}
+impl Observer for NoObserver {}
 
 impl Example {
     /// A few images, and the network with half its weights pruned.
@@ -101,7 +101,7 @@ impl Example {
             folder: None,
         };
         let mut state = TrainState::new(self.pruned.clone(), self.masks.clone(), Rule::Sgd)?;
-        train(&mut state, &setup, &mut Deaf)?;
+        train(&mut state, &setup, &mut NoObserver)?;
         let record = state.progress.history.last().context("no epoch was recorded")?;
         let loss = record.train.total();
         let zeros = state.masks.check(&state.checkpoint.weights, "the weights");
