@@ -31,7 +31,7 @@ pub struct Teacher {
     compared: Vec<bool>,
 }
 
-/// What a network shows of itself: logits per level, and the output of every layer before the head.
+/// The logits of a network per level, and the output of every layer before the head.
 pub struct Observed {
     /// The logits of every level, `[N, channels, height, width]`.
     pub maps: Vec<Tensor<4>>,
@@ -64,7 +64,7 @@ impl Teacher {
         Ok(Self { model, options, compared })
     }
 
-    /// The teacher of a network that has lost channels: only layers that have as many as the teacher's are compared.
+    /// The teacher of a network with fewer channels: only layers with as many channels as the teacher's are compared.
     #[must_use]
     pub fn for_student(mut self, student: &Architecture) -> Self {
         let widths = self.model.architecture().out_channels().into_iter().zip(student.out_channels());
@@ -81,12 +81,11 @@ impl Teacher {
         self.options.features > 0.0
     }
 
-    /// How far the student is from the teacher on the same `images` (`[N, 3, H, W]`, not recorded), as `[1]`
+    /// The difference of the student from the teacher on the same `images` (`[N, 3, H, W]`, not recorded), as `[1]`
     /// times the number of images, like the detection loss.
     ///
-    /// Layers: the mean over the layers that are compared of `mean((s − t)²) / mean(t²)`. Outputs: the mean squared difference of
-    /// logits, each cell weighted by the teacher's objectness, plus that of the objectness itself over all
-    /// cells.
+    /// Layers: the mean over the compared layers of `mean((s − t)²) / mean(t²)`. Outputs: the mean squared difference of
+    /// logits, each cell weighted by the teacher's objectness, plus that of the objectness itself over all cells.
     ///
     /// # Errors
     /// A student whose layers do not have the teacher's shapes.

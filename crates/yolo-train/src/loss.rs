@@ -1,6 +1,6 @@
 //! The detection loss: boxes, objectness and classes (§9 of the specification).
 //!
-//! [`assign`] decides which cells answer for which object; it is plain Rust. [`DetectionLoss`] then compares
+//! [`assign`] decides which cells predict which object; it is plain Rust. [`DetectionLoss`] then compares
 //! the logits of those cells with their objects, as tensor operations on the device of the logits.
 
 mod assign;
@@ -55,10 +55,10 @@ pub struct DetectionLoss {
     balance: Vec<f64>,
 }
 
-/// A loss with its parts.
+/// A loss with its terms.
 #[derive(Debug)]
 pub struct Loss {
-    /// What is minimised: the sum of the parts times the number of images, `[1]`.
+    /// What is minimised: the sum of the terms times the number of images, `[1]`.
     pub total: Tensor<1>,
     /// The terms with their gains.
     pub terms: LossTerms,
@@ -84,7 +84,7 @@ impl DetectionLoss {
         &self.balance
     }
 
-    /// Puts back weights that [`DetectionLoss::balance`] gave.
+    /// Restores weights that [`DetectionLoss::balance`] returned.
     pub fn set_balance(&mut self, balance: &[f64]) {
         if balance.len() == self.balance.len() {
             self.balance = balance.to_vec();
@@ -94,7 +94,7 @@ impl DetectionLoss {
     /// The loss of logits `maps`, per level `[N, channels, height, width]`, for `targets`.
     ///
     /// # Errors
-    /// [`TrainError::Device`] where the device does not return its results.
+    /// [`TrainError::Device`] if the device does not return its results.
     pub fn forward(&self, maps: &[Tensor<4>], targets: &[Target]) -> Result<Loss> {
         let Some(first) = maps.first() else { return Err(TrainError::Device("no maps".to_owned())) };
         let (device, images) = (first.device(), first.dims()[0]);
@@ -126,7 +126,7 @@ impl DetectionLoss {
         })
     }
 
-    /// Moves the weights of the levels towards equal objectness losses, where that is asked for.
+    /// Moves the weights of the levels towards equal objectness losses, if that is asked for.
     pub fn rebalance(&mut self, level_objectness: &[f64]) {
         if !self.options.auto_balance {
             return;

@@ -1,4 +1,4 @@
-//! What one epoch was like, and the table of all epochs that YOLOv5 calls `results.csv`.
+//! The figures of an epoch, and the table of all epochs that YOLOv5 calls `results.csv`.
 
 use std::fmt::Write;
 
@@ -24,7 +24,7 @@ pub struct EpochRecord {
     pub lr: [f64; 3],
     /// Weights that a mask holds at zero.
     pub pruned: usize,
-    /// How near to zero the scales are that are driven there.
+    /// Progress of the scales that are driven to zero.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slim: Option<SlimProgress>,
 }
@@ -45,7 +45,7 @@ pub struct EpochValidation {
 }
 
 impl EpochValidation {
-    /// What checkpoints are chosen by: `0.1·mAP50 + 0.9·mAP`.
+    /// The figure by which checkpoints are chosen: `0.1·mAP50 + 0.9·mAP`.
     pub fn fitness(&self) -> f64 {
         yolo_data::metrics::fitness(self.map50, self.map)
     }
