@@ -1,8 +1,8 @@
 //! From the head's logits to boxes.
 
 use super::math::sigmoid;
-use super::simd::Simd;
 use super::span::Span;
+use yolo_simd::Simd;
 
 /// One row of cells of one anchor.
 pub(crate) struct Decode<'a> {
