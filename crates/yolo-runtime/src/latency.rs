@@ -7,6 +7,7 @@ mod widths;
 use crate::choice::KernelId;
 use crate::error::Result;
 use crate::network::{Activation, Conv, Network, Op, Output};
+use crate::noise::Noise;
 use crate::plan::{Options, Plan, Selection};
 
 pub use geometry::geometries;

@@ -28,6 +28,10 @@ impl Simd for Neon {
     }
     #[inline(always)]
     unsafe fn load_first(self, from: *const f32, n: usize) -> float32x4_t {
+        if n >= 4 {
+            // SAFETY: see above.
+            return unsafe { self.load(from) };
+        }
         let mut lanes = [0.0; 4];
         for (i, lane) in lanes.iter_mut().enumerate().take(n) {
             // SAFETY: reads the lanes below `n` only, which the caller vouches for.
@@ -43,6 +47,10 @@ impl Simd for Neon {
     }
     #[inline(always)]
     unsafe fn store_first(self, to: *mut f32, v: float32x4_t, n: usize) {
+        if n >= 4 {
+            // SAFETY: see above.
+            return unsafe { self.store(to, v) };
+        }
         let mut lanes = [0.0; 4];
         // SAFETY: see above.
         unsafe { vst1q_f32(lanes.as_mut_ptr(), v) }
