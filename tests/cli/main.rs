@@ -21,10 +21,12 @@ mod devices;
 mod documented;
 mod downloads;
 mod export;
+mod golden;
 mod info;
 #[cfg(unix)]
 mod interruption;
 mod milliseconds;
+mod modules;
 #[path = "../../crates/yolo-nn/tests/nn/onnxruntime.rs"]
 mod onnxruntime;
 mod pack;

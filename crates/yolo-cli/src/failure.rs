@@ -3,6 +3,8 @@
 mod memory;
 
 use anyhow::{Error, Result, anyhow};
+use yolo_detect::DetectError;
+use yolo_train::TrainError;
 
 use crate::args::Command;
 use crate::device::{self, DeviceError, DeviceName, Panic};
@@ -26,12 +28,30 @@ pub(crate) fn explained(command: &Command, outcome: Result<Result<()>, Panic>) -
                 _ => Err(out_of_memory(command, &name)),
             }
         }
-        (_, Ok(outcome)) => outcome,
+        (_, Ok(outcome)) => outcome.map_err(with_flags),
         (Some(name), Err(_)) => {
             let (device, reason) = (name.to_string(), device::first_line(&message));
             Err(DeviceError::Failed { device, reason }.into())
         }
         (None, Err(panic)) => Err(internal(&panic)),
+    }
+}
+
+/// `error` with the flags that avoid it, which libraries do not know.
+fn with_flags(error: Error) -> Error {
+    let of_detection = |error: &DetectError| match error {
+        DetectError::NotFiniteInHalf => Some("leave --half out"),
+        DetectError::Format { .. } => Some("leave --half out, and train with --amp off"),
+        _ => None,
+    };
+    let flags = error.chain().find_map(|cause| match cause.downcast_ref() {
+        Some(TrainError::Detect(error)) => of_detection(error),
+        Some(TrainError::Overflow) => Some("train with --amp off"),
+        _ => cause.downcast_ref().and_then(of_detection),
+    });
+    match flags {
+        Some(flags) => anyhow!("{error:#}: {flags}"),
+        None => error,
     }
 }
 
@@ -104,6 +124,15 @@ mod tests {
         assert!(explained(&val, Ok(Ok(()))).is_ok());
         let other = explained(&val, Ok(Err(anyhow!("x.pt: out of memory")))).unwrap_err().to_string();
         assert_eq!(other, "x.pt: out of memory");
+    }
+
+    #[test]
+    fn errors_of_half_precision_name_the_flag() {
+        let train_error = TrainError::from(DetectError::NotFiniteInHalf);
+        for error in [Error::from(DetectError::NotFiniteInHalf), Error::from(train_error).context("a.pt")] {
+            let error = explained(&command("yolo-cli val --half"), Ok(Err(error))).unwrap_err().to_string();
+            assert!(error.ends_with("use single precision: leave --half out"), "{error}");
+        }
     }
 
     #[test]

@@ -16,19 +16,24 @@
 //!
 //! /// Logits of a black image of 64×96 pixels, finest level first.
 //! fn logits(checkpoint: &Checkpoint, device: &Device) -> yolo_nn::Result<Vec<Tensor<4>>> {
-//!     let network = Yolo::from_checkpoint(&checkpoint.fuse()?, device)?;
+//!     let network = Yolo::from_checkpoint(&*checkpoint.fuse()?, device)?;
 //!     Ok(network.forward(Tensor::zeros([1, 3, 64, 96], device)))
 //! }
 //! ```
 
-pub mod blocks;
+mod conv;
 mod error;
+mod interpreter;
 pub mod kernels;
+mod network;
 mod precision;
 mod training;
 mod yolo;
 
+pub use conv::{Conv, fused_conv};
 pub use error::{NnError, Result};
+pub use interpreter::{apply, interpret};
+pub use network::Network;
 pub use precision::HalfFormat;
 pub use training::{NamedValues, host_values};
 pub use yolo::Yolo;

@@ -1,32 +1,26 @@
 //! From a checkpoint to the operations that a plan is made from.
 
-use yolo_model::architecture::{Activation as ModelActivation, ConvRef, OperationKind};
+use yolo_model::architecture::{Activation as ModelActivation, ConvRef};
+use yolo_model::program::OperationKind;
 use yolo_model::weights::StateDict;
-use yolo_model::{Checkpoint, ModelError};
+use yolo_model::{FusedCheckpoint, ModelError};
 
 use crate::network::{Activation, Conv, Level, Network, Op, Output};
 
 impl Network {
-    /// The network of `checkpoint`, batch normalisation folded in, for `batch` images of `[height, width]`. A run
-    /// gives the logits of every level, finest first, each `[batch, anchors · (5 + classes), height, width]`.
+    /// The network of `checkpoint` for `batch` images of `[height, width]`. A run writes the logits of every level,
+    /// finest first, each `[batch, channels, height, width]`.
     ///
     /// # Errors
     /// Tensors that are missing or do not fit the architecture.
-    pub fn of(checkpoint: &Checkpoint, batch: usize, image: [usize; 2]) -> Result<Self, ModelError> {
-        if checkpoint.architecture.fused {
-            return Self::of_fused(checkpoint, batch, image);
-        }
-        Self::of_fused(&checkpoint.fuse()?, batch, image)
-    }
-
-    fn of_fused(
-        checkpoint: &Checkpoint,
+    pub fn of(
+        checkpoint: &FusedCheckpoint<'_>,
         batch: usize,
         [height, width]: [usize; 2],
     ) -> Result<Self, ModelError> {
-        let operations = checkpoint.architecture.operations();
-        let mut ops = Vec::with_capacity(operations.list.len());
-        for operation in &operations.list {
+        let program = checkpoint.architecture.program();
+        let mut ops = Vec::with_capacity(program.operations.len());
+        for operation in &program.operations {
             let inputs = &operation.inputs;
             ops.push(match &operation.kind {
                 OperationKind::Conv(conv) => Op::Conv(lowered(conv, inputs[0], &checkpoint.weights)?),
@@ -40,7 +34,7 @@ impl Network {
             batch,
             input: [checkpoint.architecture.in_channels, height, width],
             ops,
-            output: Output::Maps(operations.outputs),
+            output: Output::Maps(program.outputs),
         };
         network.fuse_residuals();
         Ok(network)
@@ -48,16 +42,13 @@ impl Network {
 }
 
 impl Network {
-    /// The same with a run that gives boxes in place of logits, `[batch, rows, 5 + classes]`: see
+    /// The same network whose runs write boxes in place of logits, `[batch, rows, 4 + classes]`: see
     /// [`Output::Detections`].
-    pub fn decoded(mut self, checkpoint: &Checkpoint) -> Self {
-        let detect = checkpoint.architecture.detect();
-        let levels = self.output.values().into_iter().enumerate().map(|(level, value)| Level {
-            value,
-            stride: detect.strides[level] as f32,
-            anchors: detect.anchors[level].clone(),
-        });
-        self.output = Output::Detections { classes: detect.num_classes, levels: levels.collect() };
+    pub fn decoded(mut self, checkpoint: &FusedCheckpoint<'_>) -> Self {
+        let head = checkpoint.architecture.head();
+        let values = self.output.values().into_iter().enumerate();
+        let levels = values.map(|(level, value)| Level { value, channels: head.level(level) });
+        self.output = Output::Detections(levels.collect());
         self
     }
 }

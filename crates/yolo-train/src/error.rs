@@ -1,12 +1,14 @@
-//! What can go wrong when a model meets data.
+//! Errors of training and validation.
 
 use yolo_data::DataError;
+use yolo_detect::DetectError;
+use yolo_eval::EvalError;
 use yolo_model::ModelError;
 
 /// Shorthand for results of this crate.
 pub type Result<T> = std::result::Result<T, TrainError>;
 
-/// An error of validation. Every message is one line.
+/// An error of training or validation. Every message is one line.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrainError {
@@ -20,14 +22,6 @@ pub enum TrainError {
         /// Classes of the data set.
         data: usize,
     },
-    /// Networks of an ensemble do not have the same classes.
-    #[error("the networks of an ensemble need the same classes; the first has {first}, another {other}")]
-    EnsembleClasses {
-        /// Classes of the first network.
-        first: usize,
-        /// Classes of another.
-        other: usize,
-    },
     /// Every image failed to decode.
     #[error("none of the {count} images could be decoded; the first: {first}")]
     NoImages {
@@ -36,28 +30,18 @@ pub enum TrainError {
         /// What was wrong with the first.
         first: String,
     },
-    /// The network returned something that is not a number.
-    #[error(
-        "the network's output is not finite; its weights are damaged (NaN or infinite), so load them again"
-    )]
-    NotFinite,
-    /// The network returned something that is not a number while it computed in half precision.
-    #[error("the network's output is not finite in half precision; leave --half out")]
-    NotFiniteInHalf,
-    /// The image size does not fit the network.
-    #[error("the image size {size} is not a multiple of the largest stride {stride}")]
-    ImageSize {
-        /// Pixels.
-        size: usize,
-        /// Pixels per cell of the coarsest level.
-        stride: usize,
-    },
     /// A tensor could not be read back from the device.
     #[error("the device failed to return its results: {0}")]
     Device(String),
+    /// The detector failed, or does not fit the images.
+    #[error(transparent)]
+    Detect(#[from] DetectError),
     /// A data set, an image or an annotation file is not usable.
     #[error(transparent)]
     Data(#[from] DataError),
+    /// Detections or annotations cannot be evaluated.
+    #[error(transparent)]
+    Eval(#[from] EvalError),
     /// The model is not usable.
     #[error(transparent)]
     Model(#[from] ModelError),
@@ -81,14 +65,14 @@ pub enum TrainError {
         reason: String,
     },
     /// The saved state of a run is not usable.
-    #[error("{}: not the state of a run that can go on: {reason}; start the run again", path.display())]
+    #[error("{}: not the state of a run that can be resumed: {reason}; start the run again", path.display())]
     StateFile {
         /// The file.
         path: std::path::PathBuf,
         /// What is wrong with it.
         reason: String,
     },
-    /// Parts of a training state do not belong together.
+    /// Parts of a training state are not consistent with each other.
     #[error("the training state is not consistent: {reason}")]
     State {
         /// Which part.
@@ -109,22 +93,14 @@ pub enum TrainError {
         "the loss is not finite any more; lower the learning rate (lr0) or start from other weights. The last epoch's files are intact"
     )]
     LossNotFinite,
-    /// The device does not compute in that format.
-    #[error(
-        "the device does not compute in {format}; use single precision, without --half and with --amp off"
-    )]
-    Format {
-        /// The format.
-        format: yolo_nn::HalfFormat,
-    },
     /// Gradients are too large for half precision, however the loss is scaled.
     #[error(
-        "the gradients overflow half precision at any loss scale; train with --amp off, or with a lower learning rate (lr0)"
+        "the gradients overflow half precision at any loss scale; train in single precision, or with a lower learning rate (lr0)"
     )]
     Overflow,
     /// A fused network cannot be trained.
     #[error(
-        "the network is fused (no batch normalisation left) and cannot be trained; use the weights from before --fuse"
+        "the network is fused (no batch normalisation left) and cannot be trained; use the weights from before fusing"
     )]
     Fused,
     /// A layer to freeze does not exist.
@@ -141,9 +117,6 @@ pub enum TrainError {
         /// In what.
         reason: String,
     },
-    /// The network could not be compiled for this processor, or not run.
-    #[error(transparent)]
-    Runtime(#[from] yolo_runtime::RuntimeError),
     /// A tensor or its file is not usable.
     #[error(transparent)]
     Weights(#[from] yolo_model::weights::WeightsError),

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use yolo_data::image::{Decoded, RgbImage, decode_file};
-use yolo_model::{Checkpoint, NmsOptions};
-use yolo_train::{DetectOptions, Detected, Detector, detect};
+use yolo_detect::{DetectOptions, Detected, Detector};
+use yolo_model::{FusedCheckpoint, NmsOptions};
 
 use super::info::summary_line;
 use crate::args::DetectArgs;
@@ -96,7 +96,7 @@ fn example() -> Result<Vec<Source>> {
 /// The network that looks, or several whose boxes go into one suppression.
 struct Networks {
     /// Where they come from, and fused.
-    members: Vec<(PathBuf, Checkpoint)>,
+    members: Vec<(PathBuf, FusedCheckpoint<'static>)>,
 }
 
 impl Networks {
@@ -105,7 +105,7 @@ impl Networks {
         let mut members = Vec::new();
         for file in files {
             let weights = Weights::load(file, offline)?;
-            let network = weights.checkpoint.fuse()?;
+            let network = weights.checkpoint.into_fused()?;
             output.line(summary_line(&network))?;
             members.push((weights.path, network));
         }
@@ -133,15 +133,8 @@ impl Networks {
     }
 
     fn detector(&self, backend: &Backend) -> Result<Detector> {
-        let compile = |(path, network): &(PathBuf, Checkpoint)| {
-            backend.detector(network).with_context(|| path.display().to_string())
-        };
-        let mut detectors = self.members.iter().map(compile).collect::<Result<Vec<_>>>()?;
-        if detectors.is_empty() {
-            bail!("no weights; name a checkpoint with --weights");
-        }
-        let first = detectors.remove(0);
-        Detector::ensemble(first, detectors).with_context(|| self.name())
+        let networks = self.members.iter().map(|(_, network)| network.borrowed());
+        backend.ensemble(networks).with_context(|| self.name())
     }
 }
 
@@ -211,7 +204,7 @@ impl Session<'_> {
         for warning in warnings {
             tracing::warn!("{}: {warning}", path.display());
         }
-        let found = self.look(&path.display().to_string(), None, &image)?;
+        let found = self.detect(&path.display().to_string(), None, &image)?;
         let mut classes = BTreeMap::new();
         tally(&found.boxes, &mut classes);
         let [_, _, height, width] = found.speed.shape;
@@ -232,8 +225,8 @@ impl Session<'_> {
     }
 
     /// One image or frame, with its place in the account.
-    fn look(&mut self, source: &str, frame: Option<u64>, image: &RgbImage) -> Result<Detected> {
-        let found = detect(self.detector, image, self.options)?;
+    fn detect(&mut self, source: &str, frame: Option<u64>, image: &RgbImage) -> Result<Detected> {
+        let found = self.detector.detect(image, self.options)?;
         self.totals.add(&found.speed);
         // A stream may go on for ever, so what nobody asked for is not kept.
         if self.args.json {
@@ -259,7 +252,7 @@ impl Session<'_> {
         let path = self.run.path().join(format!("{stem}.mp4"));
         let rate = if input.is_live { probe.rate } else { probe.rate.every(self.args.vid_stride) };
         let mut recorder: Option<Recorder> = None;
-        let mut seen = Seen::default();
+        let mut totals = VideoTotals::default();
         for (number, frame) in numbered(frames, input.is_live) {
             if interrupt::requested() {
                 break;
@@ -268,16 +261,16 @@ impl Session<'_> {
             let mut image = match frame {
                 Ok(image) => image,
                 Err(error) => {
-                    self.cut_short(input, &seen, &error);
+                    self.cut_short(input, &totals, &error);
                     break;
                 }
             };
-            if number < seen.next {
+            if number < totals.next {
                 continue;
             }
-            seen.next = number + u64::from(self.args.vid_stride);
-            let found = self.look(&input.name, Some(number), &image)?;
-            seen.add(&found);
+            totals.next = number + u64::from(self.args.vid_stride);
+            let found = self.detect(&input.name, Some(number), &image)?;
+            totals.add(&found);
             let file = format!("{stem}_{number}");
             self.files.detections(&file, &file, &image, &found.boxes)?;
             if !self.args.nosave {
@@ -295,7 +288,7 @@ impl Session<'_> {
             recorder.finish()?;
             self.files.any = true;
         }
-        seen.line(place, input, self.names).map_or(Ok(()), |line| self.output.line(line))
+        totals.line(place, input, self.names).map_or(Ok(()), |line| self.output.line(line))
     }
 
     fn open(&mut self, input: &Input) -> Result<(Frames, Probe)> {
@@ -307,10 +300,10 @@ impl Session<'_> {
         Ok((ffmpeg.frames(input)?, probe))
     }
 
-    /// A video that ended with an error: left out if nothing was seen of it.
-    fn cut_short(&mut self, input: &Input, seen: &Seen, error: &anyhow::Error) {
+    /// A video that ended with an error: left out if no frame was processed.
+    fn cut_short(&mut self, input: &Input, totals: &VideoTotals, error: &anyhow::Error) {
         let message = format!("{}: {error:#}", input.name);
-        if seen.frames == 0 {
+        if totals.frames == 0 {
             self.skip(input.name.clone(), message);
         } else {
             tracing::warn!("{message}");
@@ -369,18 +362,18 @@ fn numbered(frames: Frames, is_live: bool) -> Box<dyn Iterator<Item = (u64, Resu
     Box::new((1..).zip(frames))
 }
 
-/// What was seen of a video.
+/// Sums over the frames of a video.
 #[derive(Default)]
-struct Seen {
+struct VideoTotals {
     frames: u64,
-    /// Number of the frame that is looked at next.
+    /// Number of the frame that is processed next.
     next: u64,
     classes: BTreeMap<u32, u64>,
     inference_ms: f64,
     shape: [usize; 4],
 }
 
-impl Seen {
+impl VideoTotals {
     fn add(&mut self, found: &Detected) {
         self.frames += 1;
         self.inference_ms += found.speed.inference;
@@ -388,7 +381,7 @@ impl Seen {
         tally(&found.boxes, &mut self.classes);
     }
 
-    /// A line for the video, if anything was seen of it.
+    /// A line for the video, if any frame was processed.
     fn line(&self, place: &str, input: &Input, names: &[String]) -> Option<String> {
         let [_, _, height, width] = self.shape;
         let mean = self.inference_ms / self.frames.max(1) as f64;

@@ -1,7 +1,7 @@
 //! `info`: what a checkpoint holds.
 
 use anyhow::Result;
-use yolo_model::{Checkpoint, LayerSummary};
+use yolo_model::{Checkpoint, Head, LayerSummary};
 use yolo_prune::Sparsity;
 
 use super::pack::packing_json;
@@ -17,7 +17,8 @@ pub(crate) fn run(args: &InfoArgs) -> Result<()> {
     let output = Output::new(args.json);
     let weights = Weights::load(&args.weights, args.offline)?;
     let packing = Checkpoint::packing(&weights.path)?;
-    let checkpoint = if args.fuse { weights.checkpoint.fuse()? } else { weights.checkpoint };
+    let checkpoint = weights.checkpoint;
+    let checkpoint = if args.fuse { checkpoint.into_fused()?.into_checkpoint() } else { checkpoint };
     let sparsity = Sparsity::of(&checkpoint)?;
     print_layers(&output, &checkpoint, &sparsity)?;
     output.line(summary_line(&checkpoint))?;
@@ -33,7 +34,7 @@ pub(crate) fn run(args: &InfoArgs) -> Result<()> {
     if let Some(pruning) = &checkpoint.pruning {
         output.line(format!("Pruning: {pruning}"))?;
     }
-    let detect = checkpoint.architecture.detect();
+    let Head::AnchorBased(detect) = checkpoint.architecture.head();
     output.line(format!("Strides: {:?}, anchors: {}", detect.strides, anchors(&detect.anchors)))?;
     output.line(format!(
         "Classes ({}): {}",

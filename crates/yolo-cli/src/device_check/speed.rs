@@ -80,7 +80,7 @@ fn inference(
     load: Load,
     format: Option<HalfFormat>,
 ) -> Result<f64> {
-    let model = Yolo::from_checkpoint(&checkpoint.fuse()?, &subject.device)?;
+    let model = Yolo::from_checkpoint(&*checkpoint.fuse()?, &subject.device)?;
     let model = if let Some(format) = format { model.in_half(format) } else { model };
     images_per_second(load, || {
         for map in model.forward(uploaded(subject, load, format)) {
@@ -98,9 +98,9 @@ fn training(
     format: Option<HalfFormat>,
 ) -> Result<f64> {
     let device = subject.device.clone().autodiff();
-    let detect = checkpoint.architecture.detect();
-    let options = Hyperparameters::default().loss_options(detect, load.size, 0.0, false);
-    let loss = DetectionLoss::new(detect, options);
+    let head = checkpoint.architecture.head();
+    let options = Hyperparameters::default().loss_options(head, load.size, 0.0, false);
+    let loss = DetectionLoss::new(head, options);
     let targets = targets(load.batch, 80);
     let mut checkpoint = checkpoint.clone();
     let mut optimizer = Optimizer::new(Rule::Sgd, 5e-4);

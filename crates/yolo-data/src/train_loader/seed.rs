@@ -1,9 +1,9 @@
-//! Seeds that follow from the run's seed, so that nothing has to be saved to resume.
+//! Seeds derived from the run's seed, so that nothing must be saved to resume.
 
 use rand_xoshiro::SplitMix64;
 use rand_xoshiro::rand_core::{RngCore, SeedableRng};
 
-/// Keep the two uses of a seed apart.
+/// Distinguish the two uses of a seed.
 const SAMPLE: u64 = 1;
 const ORDER: u64 = 2;
 

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use yolo_model::{Predictions, RawMap, decode};
+use yolo_model::{Predictions, RawMap};
 use yolo_nn::{Yolo, host_values};
 use yolo_runtime::{Network, Options, Plan};
 
@@ -41,8 +41,8 @@ impl Contender {
         options: &Options,
     ) -> Result<Self> {
         let place = || weights.path.display().to_string();
-        let checkpoint = &weights.checkpoint;
-        let network = Network::of(checkpoint, batch, image).with_context(place)?.decoded(checkpoint);
+        let checkpoint = weights.checkpoint.fuse().with_context(place)?;
+        let network = Network::of(&checkpoint, batch, image).with_context(place)?.decoded(&checkpoint);
         let plan = Plan::new(network, options).with_context(place)?;
         let output = vec![0.0; plan.output_len()];
         let runner = Runner::Compiled { plan, input: noise(batch, image), output };
@@ -59,7 +59,7 @@ impl Contender {
         let name = if backend == BackendArg::Tch { "tch" } else { "flex" };
         let device = device::parse(name)?;
         let place = || weights.path.display().to_string();
-        let model = Yolo::from_checkpoint(&weights.checkpoint.fuse().with_context(place)?, &device)?;
+        let model = Yolo::from_checkpoint(&*weights.checkpoint.fuse().with_context(place)?, &device)?;
         let dims = [batch, 3, image[0], image[1]];
         let runner = Runner::OnDevice { model: Arc::new(model), input: noise(batch, image), dims, device };
         Ok(Self::new(weights, name, batch, image, runner))
@@ -114,8 +114,8 @@ fn decode_all(model: &Yolo, maps: Vec<Tensor<4>>) -> Result<Vec<Predictions>> {
     let n = maps.first().map_or(0, |(dims, _)| dims[0]);
     let image = |image: usize| {
         let levels: Vec<RawMap> = maps.iter().map(|map| raw_map(map, image)).collect();
-        // Below any objectness: rows are all kept, as a compiled network gives them.
-        decode(&levels, model.architecture().detect(), -1.0)
+        // All rows are kept, as a compiled network returns them.
+        model.architecture().head().decode(&levels, -1.0)
     };
     Ok((0..n).map(image).collect())
 }

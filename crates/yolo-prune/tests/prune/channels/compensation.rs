@@ -51,7 +51,7 @@ fn zero_means(checkpoint: &Checkpoint) -> ChannelMeans {
 #[test]
 fn constant_channels_behind_pointwise_convolutions_go_without_a_trace() {
     let dense = random(tiny_architecture(), 31);
-    for mut checkpoint in [dense.fuse().unwrap(), dense] {
+    for mut checkpoint in [dense.fuse().unwrap().into_checkpoint(), dense] {
         let mut means = zero_means(&checkpoint);
         let coupling = Coupling::of(&checkpoint.architecture);
         let names =
@@ -137,9 +137,9 @@ fn layer_means(checkpoint: &Checkpoint, images: &Tensor<4>) -> ChannelMeans {
     });
     let last = |name: &str| {
         let layer: usize = name.split('.').nth(1).unwrap().parse().unwrap();
-        let ends_with = match &checkpoint.architecture.layers[layer].block {
-            yolo_model::architecture::Block::C3(_) => "cv3",
-            yolo_model::architecture::Block::Sppf(_) => "cv2",
+        let ends_with = match checkpoint.architecture.layers[layer].block.name() {
+            "C3" => "cv3",
+            "SPPF" => "cv2",
             _ => "",
         };
         name == format!("model.{layer}.{ends_with}").trim_end_matches('.')
@@ -156,7 +156,7 @@ fn compensation_brings_the_outputs_nearer() {
         let Some(dense) = dense else { continue };
         let calibration = image(128, 33);
         let scores = ChannelScores::bn_scale(&dense).unwrap();
-        for checkpoint in [dense.fuse().unwrap(), dense] {
+        for checkpoint in [dense.fuse().unwrap().into_checkpoint(), dense] {
             let means = layer_means(&checkpoint, &calibration);
             let mut plan = ChannelPlan::identity(&checkpoint.architecture);
             let coupling = Coupling::of(&checkpoint.architecture);

@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use yolo_model::architecture::{Block, ConvSpec};
+use yolo_model::architecture::ConvSpec;
+use yolo_model::modules::C3Spec;
 use yolo_model::{Architecture, Checkpoint};
 use yolo_prune::channels::Coupling;
 use yolo_prune::pattern::holds;
@@ -43,7 +44,11 @@ fn heavy_tailed() -> Checkpoint {
 /// Sums over the convolutions that 2:4 prunes of `checkpoint`: all magnitudes as they rank, and those kept.
 fn magnitudes(checkpoint: &Checkpoint, options: &PruneOptions) -> [f64; 2] {
     let plan = plan(checkpoint, options).unwrap();
-    let ranked = if options.rank == Rank::Fused { checkpoint.fuse().unwrap() } else { checkpoint.clone() };
+    let ranked = if options.rank == Rank::Fused {
+        checkpoint.fuse().unwrap().into_checkpoint()
+    } else {
+        checkpoint.clone()
+    };
     let mut sums = [0.0; 2];
     for layer in &plan.masks {
         for (index, value) in ranked.weights.f32s(&layer.tensor).unwrap().iter().enumerate() {
@@ -106,7 +111,7 @@ fn kept_by_group(checkpoint: &Checkpoint, options: &PruneOptions) -> HashMap<Str
 #[test]
 fn the_function_stays_and_two_of_four_keeps_more() {
     let dense = heavy_tailed();
-    for checkpoint in [dense.fuse().unwrap(), dense] {
+    for checkpoint in [dense.fuse().unwrap().into_checkpoint(), dense] {
         let (reordered, permuted) = assert_permutes(&checkpoint, &options());
         assert!(permuted.after > 1.005 * permuted.before, "{} {}", permuted.before, permuted.after);
         let (before, after) = (kept_by_group(&checkpoint, &options()), kept_by_group(&reordered, &options()));
@@ -169,16 +174,16 @@ fn what_is_not_pruned_has_no_say() {
 #[test]
 fn fixed_and_unaligned_groups_stay_with_a_reason() {
     let mut architecture = tiny_architecture();
-    if let Block::Conv(conv) = &mut architecture.layers[3].block {
+    if let Some(conv) = architecture.layers[3].block.get_mut::<ConvSpec>() {
         *conv = ConvSpec { groups: 8, ..conv.clone() };
     }
     // model.8 reads 12 channels of model.5 and 20 of model.2.
-    if let Block::Conv(conv) = &mut architecture.layers[5].block {
+    if let Some(conv) = architecture.layers[5].block.get_mut::<ConvSpec>() {
         conv.out_channels = 12;
     }
-    let Block::C3(c3) = &mut architecture.layers[2].block else { panic!() };
+    let c3 = architecture.layers[2].block.get_mut::<C3Spec>().unwrap();
     c3.cv3.out_channels = 20;
-    if let Block::Conv(conv) = &mut architecture.layers[3].block {
+    if let Some(conv) = architecture.layers[3].block.get_mut::<ConvSpec>() {
         (conv.in_channels, conv.groups) = (20, 4);
     }
     architecture.validate().unwrap();
