@@ -11,9 +11,9 @@ mod record;
 use burn::tensor::{Device, Tensor, TensorData};
 use yolo_data::demo::{self, DemoOptions};
 use yolo_model::architecture::VARIANTS;
-use yolo_model::onnx::{Axes, Head, OnnxOptions};
+use yolo_model::onnx::{Axes, OnnxOptions, Outputs};
 use yolo_model::weights::{FloatFormat, PackOptions};
-use yolo_model::{Architecture, Checkpoint, NmsOptions, RawMap, decode, nms};
+use yolo_model::{Architecture, Checkpoint, NmsOptions, RawMap, Xyxy, nms};
 use yolo_nn::Yolo;
 use yolo_prune::channels::{ChannelOptions, ChannelPlan, ChannelScores, Quantity, Target, remove, select};
 use yolo_prune::{Method, PruneOptions, apply, plan};
@@ -85,12 +85,12 @@ fn files_have_the_same_bytes() {
             digests.add(&format!("{name} pruned packed int8={int8} half={half}"), &bytes);
         }
         let fixed = Axes::Fixed { batch: 2, size: [64, 96] };
-        for (form, axes, head, opset) in [
-            ("decoded fixed", fixed, Head::Decoded, 17),
-            ("decoded dynamic", Axes::Dynamic, Head::Decoded, 17),
-            ("raw fixed", fixed, Head::Raw, 13),
+        for (form, axes, outputs, opset) in [
+            ("decoded fixed", fixed, Outputs::Decoded, 17),
+            ("decoded dynamic", Axes::Dynamic, Outputs::Decoded, 17),
+            ("raw fixed", fixed, Outputs::Logits, 13),
         ] {
-            let options = OnnxOptions { axes, head, opset };
+            let options = OnnxOptions { axes, outputs, opset };
             let bytes = written(|path| drop(dense.export_onnx(path, &options).unwrap()));
             digests.add(&format!("{name} onnx {form} {opset}"), &bytes);
         }
@@ -146,26 +146,27 @@ fn logits_are_what_they_were() {
 fn detections_are_what_they_were() {
     let mut text = String::new();
     for (name, architecture) in [("demo", demo_network()), ("mixed", mixed_network())] {
-        let detect = architecture.detect();
-        let depth = detect.n_anchors() * detect.n_outputs();
-        let sizes: Vec<[usize; 2]> = detect.strides.iter().map(|s| IMAGE.map(|side| side / s)).collect();
-        let logits: Vec<Vec<f32>> = sizes.iter().map(|[h, w]| inputs::logits(depth * h * w)).collect();
+        let head = architecture.head();
+        let sizes: Vec<[usize; 2]> = head.strides().iter().map(|s| IMAGE.map(|side| side / s)).collect();
+        let logits: Vec<Vec<f32>> =
+            sizes.iter().map(|[h, w]| inputs::logits(head.n_channels() * h * w)).collect();
         let maps: Vec<RawMap> = sizes
             .iter()
             .zip(&logits)
             .map(|(&[height, width], logits)| RawMap { logits, height, width })
             .collect();
-        let rows = decode(&maps, detect, 0.0);
-        text += &format!("{name}: {} rows\n", rows.rows().count());
-        for row in rows.rows().step_by(5) {
-            text += &format!("{row:?}\n");
+        let rows = head.decode(&maps, 0.0);
+        text += &format!("{name}: {} rows\n", rows.len());
+        for (bbox, scores) in rows.rows().step_by(5) {
+            text += &format!("{:?} {scores:?}\n", [bbox.cx, bbox.cy, bbox.w, bbox.h]);
         }
         for (form, options) in
             [("validation", NmsOptions::validation()), ("detection", NmsOptions::detection())]
         {
             text += &format!("{name}: {form}\n");
             for found in nms(&rows, &options).iter().take(40) {
-                text += &format!("{:?} score {:?} class {}\n", found.xyxy, found.score, found.class);
+                let Xyxy { x1, y1, x2, y2 } = found.bbox;
+                text += &format!("{:?} score {:?} class {}\n", [x1, y1, x2, y2], found.score, found.class);
             }
         }
     }
