@@ -8,12 +8,13 @@ use yolo_prune::channels::{
     in_rounds, remove, taylor_scores,
 };
 use yolo_prune::{Calibration, CalibrationImages, PruneError};
+use yolo_report::format::{general, thousands};
+use yolo_report::results::Milliseconds;
 use yolo_train::recipe::ChannelsRecipe;
 
 use crate::args::ChannelArgs;
-use crate::format::{general, thousands};
 use crate::selection::with_progress;
-use crate::timing::{ChannelTimes, Milliseconds, Stopwatch};
+use crate::timing::{ChannelTimes, Stopwatch};
 
 /// Puts the flags on top of `recipe`.
 ///

@@ -10,9 +10,9 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
+use yolo_report::json_layout::pretty;
 
 use crate::args::{LogFormat, TerminalArgs};
-use crate::json_layout::pretty;
 
 /// Columns of a line where nobody says how wide the terminal is.
 const USUAL_WIDTH: usize = 80;
@@ -61,7 +61,7 @@ pub(crate) fn width() -> usize {
 
 /// An object for scripts that read stderr line by line.
 fn json_line(level: &str, message: &str) -> String {
-    let time = crate::format::utc_seconds();
+    let time = crate::clock::utc_seconds();
     serde_json::json!({"time": time, "level": level, "message": message}).to_string()
 }
 

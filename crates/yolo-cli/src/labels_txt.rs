@@ -3,8 +3,7 @@
 use yolo_data::Cxcywh;
 use yolo_data::dataset::Item;
 use yolo_data::metrics::ScoredBox;
-
-use crate::format::general;
+use yolo_report::format::general;
 
 /// A line per detection: class, centre x, centre y, width, height as fractions of the image, and the score
 /// where asked; six significant digits each.

@@ -10,13 +10,14 @@ use yolo_prune::{
     Allocation, Calibration, CalibrationImages, LatencyBudget, LatencyTable, Limit, PruneOptions, PrunePlan,
     Rank, Sparsity, Structure, bytes_per_image, permute, plan, plan_calibrated,
 };
+use yolo_report::format::bytes;
+use yolo_report::results::Milliseconds;
 use yolo_train::calibration::{CalibrationOptions, calibration_from_folder, calibration_images};
 use yolo_train::recipe::PruneRecipe;
 
 use crate::args::{MethodArg, SelectionArgs};
 use crate::console::progress_bar;
-use crate::format::bytes;
-use crate::timing::{Milliseconds, Stopwatch};
+use crate::timing::Stopwatch;
 
 /// What images may take in memory while they run through the network, unless more are asked for.
 const MEMORY: usize = 1_500_000_000;

@@ -3,10 +3,10 @@
 use std::collections::HashSet;
 
 use indicatif::ProgressBar;
+use yolo_report::format::general;
 use yolo_train::train::{BatchReport, EpochRecord, Observer};
 
 use crate::console::{Output, progress_bar};
-use crate::format::general;
 use crate::interrupt;
 
 /// Shows a run.

@@ -28,3 +28,4 @@ pub use canvas::{Canvas, PixelRect};
 pub use font::text_width;
 pub use mosaic::{Mosaic, MosaicOptions};
 pub use palette::{PALETTE, class_color, text_color};
+pub use yolo_data::image::RgbImage;

@@ -4,8 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde::{Deserialize, Serialize};
-
-use crate::verdict::{SiblingMs, sibling_ms};
+use yolo_report::verdict::StockTime;
 
 use super::{AmpArg, ChannelArgs, SelectionArgs, maybe_path, run_name, unit};
 
@@ -75,9 +74,9 @@ pub(crate) struct PruneFinetuneArgs {
     pub(crate) annotations: Option<PathBuf>,
     /// Milliseconds per image of released networks as this program runs them here, for the comparison with a dense
     /// network that takes as long: yolov5n=25.7,yolov5s=85.3.
-    #[arg(long, value_name = "NAME=MS", value_delimiter = ',', value_parser = sibling_ms)]
+    #[arg(long, value_name = "NAME=MS", value_delimiter = ',')]
     #[serde(default)]
-    pub(crate) latency: Vec<SiblingMs>,
+    pub(crate) latency: Vec<StockTime>,
     /// Decides shuffling and augmentation.
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,

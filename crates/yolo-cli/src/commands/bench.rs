@@ -9,15 +9,15 @@ use std::sync::Arc;
 
 use anyhow::{Result, bail};
 use serde::Serialize;
+use yolo_report::format::bytes;
+use yolo_report::results::SCHEMA;
 use yolo_runtime::{Options, Selection, Team};
 
 use self::contender::Contender;
 use crate::args::{BackendArg, BenchArgs};
 use crate::console::{Output, progress_bar};
-use crate::format::bytes;
 use crate::interrupt;
 use crate::resolve::Weights;
-use crate::results::SCHEMA;
 
 /// Runs before the clock counts: caches fill, pages are mapped, clocks rise.
 const WARM_UP: usize = 3;

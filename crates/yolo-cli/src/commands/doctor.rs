@@ -5,13 +5,13 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use serde::Serialize;
 use yolo_data::dataset::cache::default_cache_dir;
+use yolo_report::format::bytes;
+use yolo_report::results::SCHEMA;
 use yolo_runtime::Isa;
 
 use crate::args::DoctorArgs;
 use crate::console::Output;
 use crate::device::Gpus;
-use crate::format::bytes;
-use crate::results::SCHEMA;
 use crate::{machine_cache, version};
 
 /// Looks around and prints what is there.

@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use yolo_model::onnx::{Axes, Head, OnnxOptions, OnnxSummary};
+use yolo_report::format::{bytes, thousands};
+use yolo_report::results::SCHEMA;
 
 use super::info::summary_line;
 use crate::args::{ExportArgs, ExportFormat};
 use crate::console::Output;
-use crate::format::{bytes, thousands};
 use crate::resolve::Weights;
-use crate::results::SCHEMA;
 
 /// Writes the file, and prints what is in it and how to run it.
 pub(crate) fn run(args: &ExportArgs) -> Result<()> {

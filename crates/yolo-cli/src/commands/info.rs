@@ -3,14 +3,15 @@
 use anyhow::Result;
 use yolo_model::{Checkpoint, LayerSummary};
 use yolo_prune::Sparsity;
+use yolo_report::format::{bytes, general, thousands};
+use yolo_report::results::SCHEMA;
 
 use super::pack::packing_json;
 use super::prune::layers_json;
 use crate::args::InfoArgs;
 use crate::console::Output;
-use crate::format::{bytes, general, thousands};
+use crate::figures::model_figures;
 use crate::resolve::Weights;
-use crate::results::{ModelFigures, SCHEMA};
 
 /// Prints the layer table of a checkpoint, its zeros and its classes.
 pub(crate) fn run(args: &InfoArgs) -> Result<()> {
@@ -51,7 +52,7 @@ pub(crate) fn run(args: &InfoArgs) -> Result<()> {
     }
     output.json(&serde_json::json!({
         "schema": SCHEMA,
-        "model": ModelFigures::of(&checkpoint, &weights.path, weights.file_bytes)?,
+        "model": model_figures(&checkpoint, &weights.path, weights.file_bytes)?,
         "fused": checkpoint.architecture.fused,
         "classes": checkpoint.class_names,
         "strides": detect.strides,

@@ -6,12 +6,13 @@ use anyhow::{Result, bail};
 use yolo_model::Checkpoint;
 use yolo_model::weights::{FloatFormat, PackOptions, Packing};
 use yolo_prune::Sparsity;
+use yolo_report::format::{bytes, thousands};
+use yolo_report::results::SCHEMA;
 
 use crate::args::PackArgs;
 use crate::console::Output;
-use crate::format::{bytes, thousands};
+use crate::figures::model_figures;
 use crate::resolve::Weights;
-use crate::results::{ModelFigures, SCHEMA};
 
 /// Packs a checkpoint, or expands a packed one, and says what that saves.
 pub(crate) fn run(args: &PackArgs) -> Result<()> {
@@ -51,7 +52,7 @@ pub(crate) fn run(args: &PackArgs) -> Result<()> {
     output.line(format!("Saved {} ({})", args.out.display(), bytes(size)))?;
     output.json(&serde_json::json!({
         "schema": SCHEMA,
-        "model": ModelFigures::of(&written, &args.out, size)?,
+        "model": model_figures(&written, &args.out, size)?,
         "dense_f16_bytes": dense,
         "ratio": size as f64 / dense as f64,
         "packing": packing.as_ref().map(packing_json),

@@ -4,17 +4,18 @@ use anyhow::{Context, Result, bail};
 use yolo_model::Checkpoint;
 use yolo_model::weights::FloatFormat;
 use yolo_prune::{Allocation, LatencyTable, PrunePlan, Sparsity, Structure, Unit, apply};
+use yolo_report::format::{bytes, thousands};
+use yolo_report::results::SCHEMA;
+use yolo_report::verdict::before_measuring;
 
 use crate::args::PruneArgs;
 use crate::channels;
 use crate::console::Output;
 use crate::device;
-use crate::format::{bytes, thousands};
+use crate::figures::model_figures;
 use crate::resolve::Weights;
-use crate::results::{ModelFigures, SCHEMA};
 use crate::selection::{self, Planned, plan_pruning};
 use crate::timing::Stopwatch;
-use crate::verdict::before_measuring;
 
 /// Prunes a checkpoint, prints what happened to each convolution, and writes it.
 pub(crate) fn run(args: &PruneArgs) -> Result<()> {
@@ -57,13 +58,13 @@ pub(crate) fn run(args: &PruneArgs) -> Result<()> {
         output.line(times.line())?;
     }
     let size = std::fs::metadata(&args.out)?.len();
-    for line in before_measuring(&dense, &ModelFigures::of(&pruned.fuse()?, &args.out, size)?) {
+    for line in before_measuring(&dense, &model_figures(&pruned.fuse()?, &args.out, size)?) {
         output.line(line)?;
     }
     output.line(format!("Saved {} ({})", args.out.display(), bytes(size)))?;
     let mut account = serde_json::json!({
         "schema": SCHEMA,
-        "model": ModelFigures::of(&pruned, &args.out, size)?,
+        "model": model_figures(&pruned, &args.out, size)?,
         "layers": layers_json(&sparsity),
         "skipped": plan.skipped.iter().map(|s| serde_json::json!({"tensor": s.tensor, "reason": s.reason})).collect::<Vec<_>>(),
     });
@@ -96,10 +97,10 @@ pub(crate) fn pruning_line(plan: &PrunePlan, sparsity: &Sparsity) -> String {
     };
     format!(
         "Pruned {}% {how}: {} of {} weights are zero, {} global sparsity",
-        crate::format::general(plan.amount * 100.0, 6),
+        yolo_report::format::general(plan.amount * 100.0, 6),
         thousands(sparsity.conv_zeros),
         thousands(sparsity.conv_weights),
-        crate::format::general(sparsity.sparsity(), 3),
+        yolo_report::format::general(sparsity.sparsity(), 3),
     )
 }
 

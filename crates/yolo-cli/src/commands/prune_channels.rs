@@ -5,6 +5,9 @@ use yolo_model::Checkpoint;
 use yolo_model::weights::FloatFormat;
 use yolo_prune::channels::Criterion;
 use yolo_prune::{PruneError, reestimate_batch_norm};
+use yolo_report::format::bytes;
+use yolo_report::results::SCHEMA;
+use yolo_report::verdict::before_measuring;
 use yolo_train::recipe::ChannelsRecipe;
 
 use super::prune::stopwatch;
@@ -12,10 +15,8 @@ use crate::args::PruneArgs;
 use crate::channels::{self, yaml, yaml_path};
 use crate::console::Output;
 use crate::device;
-use crate::format::bytes;
-use crate::results::{ModelFigures, SCHEMA};
+use crate::figures::model_figures;
 use crate::selection::{ImageSource, load_images};
-use crate::verdict::before_measuring;
 
 /// Removes channels of `dense`, prints what happened to each group, and writes the network.
 pub(crate) fn run(
@@ -66,7 +67,7 @@ pub(crate) fn run(
         output.line(times.line())?;
     }
     let file_bytes = std::fs::metadata(&args.out)?.len();
-    for line in before_measuring(dense, &ModelFigures::of(&pruned.fuse()?, &args.out, file_bytes)?) {
+    for line in before_measuring(dense, &model_figures(&pruned.fuse()?, &args.out, file_bytes)?) {
         output.line(line)?;
     }
     output.line(format!(
@@ -77,7 +78,7 @@ pub(crate) fn run(
     ))?;
     let mut account = serde_json::json!({
         "schema": SCHEMA,
-        "model": ModelFigures::of(pruned, &args.out, file_bytes)?,
+        "model": model_figures(pruned, &args.out, file_bytes)?,
         "architecture": yaml_file.display().to_string(),
         "channels": { "recipe": recipe, "before": narrowed.before, "planned": narrowed.predicted, "after": narrowed.reached },
         "groups": narrowed.groups_json(dense),

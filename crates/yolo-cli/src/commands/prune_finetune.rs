@@ -8,28 +8,30 @@ use anyhow::{Context, Result, bail};
 use yolo_data::dataset::{Dataset, Split};
 use yolo_model::weights::FloatFormat;
 use yolo_model::{Checkpoint, NmsOptions};
-use yolo_train::ValidationOptions;
+use yolo_report::comparison::{Account, Stage, lines, page, rows, verdict};
+use yolo_report::results::{Milliseconds, PruningSummary, SCHEMA};
+use yolo_report::verdict::Verdict;
 use yolo_train::finetune::{Finetuned, Finetuning, finetune};
 use yolo_train::recipe::Recipe;
 use yolo_train::train::{EpochRecord, RunFolder, TrainOptions, check};
+use yolo_train::{Validation, ValidationOptions};
 
 use self::pruning::{Pruned, Pruning};
 use super::info::summary_line;
 use super::train::fitted_image_size;
 use crate::args::{PruneFinetuneArgs, SelectionArgs};
 use crate::channels::yaml;
-use crate::comparison::{Account, Stage, lines, report, rows, verdict};
+use crate::clock::utc_minutes;
 use crate::console::Output;
 use crate::device::Backend;
 use crate::measure::{CocoWishes, Yardstick, check_classes, open_split};
 use crate::resolve::{Weights, absolute, data_config};
-use crate::results::SCHEMA;
 use crate::run_dir::{FLAGS, RunDir, read_flags, resumed_run};
+use crate::samples::samples;
 use crate::selection::refine;
-use crate::timing::{Milliseconds, Stopwatch};
+use crate::timing::Stopwatch;
 use crate::training_view::TrainingView;
-use crate::verdict::{Latency, Verdict};
-use crate::{channels, device, interrupt, presets, report as html, table};
+use crate::{channels, device, figures, interrupt, presets};
 
 /// Side of the drawn images, in pixels.
 pub(super) const DEMO_IMAGE_SIZE: usize = 256;
@@ -173,7 +175,7 @@ impl Job {
             dense,
             pruned,
             masks: &masks,
-            pruned_fitness: pruned_stage.fitness(),
+            pruned_fitness: pruned_stage.1.native.fitness(),
             recipe: &self.recipe,
             options: &self.options,
             validation: &self.validation,
@@ -202,7 +204,8 @@ impl Job {
             self.run.write("weights/finetuned.yaml", yaml(&finetuned.checkpoint)?.as_bytes())?;
         }
         let last = self.stage("finetuned", &finetuned.checkpoint, &file, file_bytes, output)?;
-        self.finish(&[baseline, pruned_stage, last], &finetuned, &folder, output)
+        let (stages, validations): (Vec<_>, Vec<_>) = [baseline, pruned_stage, last].into_iter().unzip();
+        self.finish(&stages, &validations, &finetuned, &folder, output)
     }
 
     /// Ends the run between two stages after Ctrl-C; what they measured is measured again when it goes on.
@@ -216,27 +219,30 @@ impl Job {
     /// Measures the network of a stage and prints its figures.
     fn stage(
         &self,
-        name: &'static str,
+        name: &str,
         checkpoint: &Checkpoint,
         file: &Path,
         file_bytes: u64,
         output: &Output,
-    ) -> Result<Stage> {
+    ) -> Result<(Stage, Validation)> {
         let network = checkpoint.fuse()?;
         let measurement = self
             .yardstick
             .measure(&network, &self.backend, &self.validation)
             .with_context(|| file.display().to_string())?;
-        for line in table::class_table(&measurement.validation, &network.class_names, false) {
+        for line in figures::class_table(&measurement.validation, &network.class_names, false) {
             output.line(line)?;
         }
-        Stage::new(name, &network, file, file_bytes, self.validation.image_size, measurement)
+        let image_size = self.validation.image_size;
+        let stage = figures::stage(name, &network, (file, file_bytes), image_size, &measurement)?;
+        Ok((stage, measurement.validation))
     }
 
     /// Table, `summary.json`, `report.html`, and what to do next.
     fn finish(
         &self,
         stages: &[Stage],
+        validations: &[Validation],
         finetuned: &Finetuned,
         folder: &RunFolder,
         output: &Output,
@@ -246,27 +252,27 @@ impl Job {
         for line in lines(stages, &rows) {
             output.line(line)?;
         }
-        let latency = Some(Latency(&self.args.latency)).filter(|latency| !latency.0.is_empty());
-        let verdict = verdict(stages, &self.weights.checkpoint, latency);
+        let verdict = verdict(stages, &self.weights.checkpoint, &self.args.latency);
         output.line("")?;
         for line in verdict.iter().flat_map(Verdict::sentences) {
             output.line(line)?;
         }
         let history = &finetuned.state.progress.history;
-        let mut summary = serde_json::json!({
-            "schema": SCHEMA,
-            "stages": stages,
-            "verdict": verdict,
-            "recipe": self.recipe,
-            "kept": finetuned.choice.to_string(),
-            "epochs": history,
-        });
-        if let Some(times) = &self.times {
-            summary["milliseconds"] = serde_json::json!(times);
-        }
+        let summary = PruningSummary {
+            schema: SCHEMA,
+            stages: stages.iter().map(|stage| stage.figures.clone()).collect(),
+            verdict: verdict.clone(),
+            recipe: serde_json::to_value(&self.recipe)?,
+            kept: finetuned.choice.to_string(),
+            epochs: serde_json::to_value(history)?,
+            milliseconds: self.times.clone(),
+        };
         self.run.write(SUMMARY, serde_json::to_string_pretty(&summary)?.as_bytes())?;
         let account = self.account(finetuned, verdict);
-        let page = html::render(&report(account, stages, rows, history, &self.yardstick.dataset));
+        let conv_weights = stages.first().map_or(0, |stage| stage.figures.model.conv_weights);
+        let history = history.iter().map(|record| figures::epoch(record, conv_weights)).collect();
+        let samples = samples(&self.yardstick.dataset, validations);
+        let page = page(account, stages, rows, history, samples);
         let page = self.run.write("report.html", page.as_bytes())?;
         // What a resumed run would go on from; nothing is left to be done.
         remove(&folder.state())?;
@@ -306,6 +312,7 @@ impl Job {
                 self.args.device
             ),
             command: command_line(),
+            created: utc_minutes(),
             verdict,
             notes,
         }

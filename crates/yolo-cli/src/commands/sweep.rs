@@ -9,23 +9,25 @@ use clap::ValueEnum;
 use yolo_data::dataset::Split;
 use yolo_model::{Checkpoint, NmsOptions};
 use yolo_prune::{CalibrationImages, PruneOptions, apply};
+use yolo_report::published::Stock;
+use yolo_report::results::SCHEMA;
+use yolo_report::sweep::{
+    COLUMNS, DENSE, Point, SweepPage, SweepResults, cells, conclusion, from_csv, render, row, to_csv,
+};
 use yolo_train::ValidationOptions;
 
 use super::info::summary_line;
 use super::prune_finetune::{DEMO_IMAGE_SIZE, command_line, remove};
 use super::train::fitted_image_size;
 use crate::args::{MethodArg, SelectionArgs, SweepArgs};
+use crate::clock::utc_minutes;
 use crate::console::{Output, progress_bar};
 use crate::device::Backend;
-use crate::format::utc_now;
+use crate::figures::model_figures;
 use crate::measure::{CocoWishes, Measurement, Yardstick, check_classes, open_split};
-use crate::report::{SweepPage, render_sweep};
 use crate::resolve::{Weights, absolute, data_config};
-use crate::results::{ModelFigures, SCHEMA};
 use crate::run_dir::{FLAGS, RunDir, read_flags, resumed_run_by};
 use crate::selection::{self, ImageSource, Planned, plan_pruning};
-use crate::sweep::{COLUMNS, DENSE, Point, cells, conclusion, from_csv, row, to_csv};
-use crate::verdict::{Stock, stock_of};
 use crate::{device, interrupt, presets};
 
 /// The points that are measured, in the run's folder.
@@ -139,7 +141,7 @@ impl Sweep {
     }
 
     fn run(mut self, output: &Output) -> Result<()> {
-        let stock = stock_of(&self.weights.checkpoint.architecture);
+        let stock = Stock::of(&self.weights.checkpoint.architecture);
         let wanted: Vec<(String, f64, Option<MethodArg>)> = std::iter::once((DENSE.to_owned(), 0.0, None))
             .chain(
                 plan_of(&self.args).into_iter().map(|(method, amount)| (name(method), amount, Some(method))),
@@ -202,7 +204,7 @@ impl Sweep {
         if method.is_none() {
             self.yardstick.report_skipped(&validation);
         }
-        let figures = ModelFigures::of(&network, &self.weights.path, self.weights.file_bytes)?;
+        let figures = model_figures(&network, &self.weights.path, self.weights.file_bytes)?;
         let native = &validation.native;
         let point = Point {
             method: name,
@@ -214,7 +216,7 @@ impl Sweep {
             precision: native.precision,
             recall: native.recall,
             coco_ap: coco.map(|coco| coco.values()[0]).filter(|ap| *ap >= 0.0),
-            gflops_nonzero: figures.gflops_nonzero,
+            gflops_nonzero: figures.nonzero_gflops(),
             seconds: start.elapsed().as_secs_f64(),
         };
         Ok(point.rounded())
@@ -227,12 +229,7 @@ impl Sweep {
             output.line(line)?;
         }
         let name = self.weights.path.file_stem().unwrap_or_default().to_string_lossy();
-        let titles = COLUMNS.map(str::to_owned).to_vec();
-        let dense = self.points.first();
-        let rows = dense
-            .into_iter()
-            .flat_map(|dense| self.points.iter().map(|point| cells(point, dense, stock).to_vec()));
-        let page = render_sweep(&SweepPage {
+        let page = render(&SweepPage {
             title: format!("{name}: mAP and sparsity"),
             subtitle: format!(
                 "{} on {} images of {}, {} px, {}",
@@ -244,21 +241,20 @@ impl Sweep {
             ),
             points: &self.points,
             stock,
-            rows: std::iter::once(titles).chain(rows).collect(),
-            conclusion: lines.clone(),
+            conclusion: &lines,
             command: self.args.command.clone(),
-            created: utc_now(),
+            created: utc_minutes(),
         });
         let page = self.run.write(REPORT, page.as_bytes())?;
-        let results = serde_json::json!({
-            "schema": SCHEMA,
-            "weights": self.weights.path.display().to_string(),
-            "images": self.yardstick.dataset.items.len(),
-            "imgsz": self.validation.image_size,
-            "stock": stock.map(|stock| stock.name),
-            "points": self.points,
-            "conclusion": lines,
-        });
+        let results = SweepResults {
+            schema: SCHEMA,
+            weights: self.weights.path.display().to_string(),
+            images: self.yardstick.dataset.items.len(),
+            imgsz: self.validation.image_size,
+            stock: stock.map(|stock| stock.name.to_owned()),
+            points: self.points.clone(),
+            conclusion: lines,
+        };
         self.run.write(RESULTS, serde_json::to_string_pretty(&results)?.as_bytes())?;
         output.line(format!("Points: {}", self.run.path().join(POINTS).display()))?;
         output.line(format!("Report: {}", page.display()))?;

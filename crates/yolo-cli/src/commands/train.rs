@@ -20,11 +20,12 @@ use super::info::summary_line;
 use crate::args::{OptimizerArg, TrainArgs};
 use crate::console::Output;
 use crate::device::Backend;
+use crate::figures::class_table;
 use crate::measure::{CocoWishes, Yardstick, open_split};
 use crate::resolve::{Weights, absolute, data_config};
 use crate::run_dir::{FLAGS, RunDir, read_flags, resumed_run};
 use crate::training_view::TrainingView;
-use crate::{device, interrupt, presets, table};
+use crate::{device, interrupt, presets};
 
 /// Steps of the search for anchors of another number.
 const ANCHOR_GENERATIONS: usize = 1000;
@@ -90,7 +91,7 @@ fn start(
     check(&checkpoint.architecture, train_set, &options)?;
     let masks = Masks::of_zeros(&checkpoint)?;
     if !masks.is_empty() {
-        let n = crate::format::thousands(masks.pruned());
+        let n = yolo_report::format::thousands(masks.pruned());
         output.line(format!("{n} weights are pruned and stay zero"))?;
     }
     let state = TrainState::new(checkpoint, masks, options.rule)?;
@@ -355,7 +356,7 @@ fn show_best(
     let yardstick = Yardstick::new(val_set, &wishes)?;
     let measurement = yardstick.measure(&checkpoint.fuse()?, backend, options)?;
     output.line(format!("Best weights: {}", best.display()))?;
-    for line in table::class_table(&measurement.validation, &names, names.len() > 1) {
+    for line in class_table(&measurement.validation, &names, names.len() > 1) {
         output.line(line)?;
     }
     for line in measurement.coco.iter().flat_map(yolo_data::coco::Summary::lines) {

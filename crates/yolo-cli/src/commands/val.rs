@@ -5,22 +5,24 @@ mod networks;
 mod study;
 
 use anyhow::{Context, Result};
-use serde::Serialize;
 use yolo_data::coco::{Detection, ImageId, Summary};
 use yolo_data::dataset::Split;
+use yolo_data::image::{Encoding, encode};
 use yolo_model::NmsOptions;
+use yolo_report::json_layout::pretty;
+use yolo_report::plots::{self, Scene};
+use yolo_report::results::{Results, SCHEMA, SpeedRuns};
+use yolo_report::table;
 use yolo_train::{SeenBatch, Validation, ValidationOptions};
 
 use crate::args::{TaskArg, ValArgs};
+use crate::batch_sheets::BatchSheets;
 use crate::console::Output;
 use crate::device::{Backend, DeviceName};
-use crate::json_layout::pretty;
 use crate::measure::{CocoWishes, Measurement, Yardstick, open_split};
-use crate::plots::{BatchSheets, write_plots};
 use crate::resolve::data_config;
-use crate::results::{Results, SCHEMA};
 use crate::run_dir::RunDir;
-use crate::{device, table};
+use crate::{device, figures};
 use networks::Networks;
 
 /// Most classes for which the table has a line each without `--verbose`.
@@ -95,13 +97,6 @@ struct Measured {
     figures: Results,
 }
 
-/// The figures of networks that were measured one after the other.
-#[derive(Serialize)]
-struct Runs {
-    schema: u32,
-    runs: Vec<Results>,
-}
-
 impl Session<'_> {
     /// Measures one network, or several as one, and writes all that was asked for.
     fn validate(&self, networks: &Networks) -> Result<()> {
@@ -120,7 +115,9 @@ impl Session<'_> {
         drawn?;
         if has_plots {
             sheets.write(&self.run)?;
-            write_plots(&self.run, &validation, &names)?;
+            for (name, scene) in plots::validation(&validation.native, &validation.confusion, &names) {
+                write_plot(&self.run, name, &scene)?;
+            }
         }
         if args.save_txt || args.save_hybrid {
             files::save_txt(&self.run, &self.yardstick.dataset, &validation, args.save_conf)?;
@@ -144,7 +141,7 @@ impl Session<'_> {
             let options = options(self.args, networks.max_stride(), self.args.imgsz);
             runs.push(self.measure(networks, &options, |_| {})?.figures);
         }
-        let runs = Runs { schema: SCHEMA, runs };
+        let runs = SpeedRuns { schema: SCHEMA, runs };
         self.run.write("results.json", pretty(&runs)?.as_bytes())?;
         self.output.line(format!("Results saved to {}", self.run.path().display()))?;
         self.output.json(&runs)
@@ -165,18 +162,25 @@ impl Session<'_> {
             .with_context(|| networks.name())?;
         let names = networks.class_names(args);
         let every_class = args.verbose || names.len() < SHOWN_CLASSES;
-        for line in table::class_table(&validation, &names, every_class && names.len() > 1) {
+        for line in figures::class_table(&validation, &names, every_class && names.len() > 1) {
             self.output.line(line)?;
         }
-        self.output.line(table::speed_line(&validation.speed))?;
+        self.output.line(table::speed_line(&figures::speed_figures(&validation.speed)))?;
         for line in coco.iter().flat_map(Summary::lines) {
             self.output.line(line)?;
         }
         let model = networks.figures()?;
-        let figures = Results::new(model, &validation, &names, options.image_size, coco)
+        let figures = figures::results(model, &validation, &names, options.image_size, coco)
             .with_confusion(&validation.confusion, &names);
         Ok(Measured { validation, detections, figures })
     }
+}
+
+/// Writes `name.svg` and `name.png`.
+fn write_plot(run: &RunDir, name: &str, scene: &Scene) -> Result<()> {
+    run.write(&format!("{name}.svg"), scene.svg().as_bytes())?;
+    run.write(&format!("{name}.png"), &encode(&scene.image(), Encoding::Png)?)?;
+    Ok(())
 }
 
 /// Whether YOLOv5 would write the detections in COCO's format without being asked.

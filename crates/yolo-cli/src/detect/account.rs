@@ -5,10 +5,12 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use yolo_data::image::RgbImage;
 use yolo_data::metrics::ScoredBox;
+use yolo_report::format::class_name;
+use yolo_report::results::{SCHEMA, SpeedFigures, Times};
+use yolo_report::table::speed_line;
 use yolo_train::{Detected, SpeedMs};
 
-use crate::format::class_name;
-use crate::results::{SCHEMA, Times};
+use crate::figures::times;
 
 /// The JSON object.
 #[derive(Debug, Serialize)]
@@ -95,7 +97,7 @@ impl Picture {
             height: image.height,
             network: [height, width],
             detections: found.boxes.iter().map(object).collect(),
-            speed_ms: Times::from(&found.speed),
+            speed_ms: times(&found.speed),
         }
     }
 }
@@ -129,7 +131,7 @@ impl Totals {
     pub(crate) fn line(&self, (height, width): (u32, u32)) -> String {
         let Times { preprocess, inference, nms } = self.mean();
         let shape = [1, 3, height as usize, width as usize];
-        crate::table::speed_line(&SpeedMs { preprocess, inference, nms, shape })
+        speed_line(&SpeedFigures { preprocess, inference, nms, shape })
     }
 }
 

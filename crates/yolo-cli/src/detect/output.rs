@@ -8,9 +8,9 @@ use yolo_data::image::{Encoding, JPEG_QUALITY, RgbImage, encode};
 use yolo_data::metrics::ScoredBox;
 use yolo_data::{Cxcywh, Xyxy};
 use yolo_draw::{BoxAnnotation, Style, annotate};
+use yolo_report::format::{class_name, general};
 
 use crate::args::{DetectArgs, SaveFormatArg};
-use crate::format::{class_name, general};
 use crate::run_dir::RunDir;
 
 /// Lines of boxes are at least this many pixels wide.

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use yolo_data::convert::splits_of;
 use yolo_data::dataset::check::{Finding, Level, findings};
 use yolo_data::dataset::{Dataset, Problem, Split, Statistics};
+use yolo_report::results::SCHEMA;
 
 use super::check_lines::{self, Part};
 use super::mosaic;
@@ -14,7 +15,6 @@ use crate::args::{DataCheckArgs, SplitArg};
 use crate::console::Output;
 use crate::measure::scan_split;
 use crate::resolve::data_config;
-use crate::results::SCHEMA;
 
 /// Problems that are shown one by one without `--verbose`.
 const SHOWN_PROBLEMS: usize = 10;

@@ -2,9 +2,9 @@
 
 use yolo_data::dataset::statistics::{Spread, TINY_SIDE};
 use yolo_data::dataset::{Dataset, Split, Statistics};
+use yolo_report::format::thousands;
 
 use crate::console::width;
-use crate::format::thousands;
 
 /// Classes that have a line of their own without `--verbose`.
 const SHOWN_CLASSES: usize = 20;

@@ -7,13 +7,13 @@ use yolo_data::convert::{
     CategoryIds, ConvertOptions, Layout, Placement, config_of_json, convert, is_coco, splits_of,
 };
 use yolo_data::dataset::{Dataset, DatasetConfig, Split};
+use yolo_report::results::SCHEMA;
 
 use crate::args::{CategoryIdsArg, DataConvertArgs, LayoutArg, PlacementArg};
 use crate::console::{Output, progress_bar};
 use crate::interrupt;
 use crate::measure::open_split;
 use crate::resolve::data_config;
-use crate::results::SCHEMA;
 
 /// Opens the source and writes it in the other layout.
 pub(crate) fn run(args: &DataConvertArgs) -> Result<()> {

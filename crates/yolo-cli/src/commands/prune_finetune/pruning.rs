@@ -8,6 +8,8 @@ use yolo_data::dataset::Dataset;
 use yolo_model::Checkpoint;
 use yolo_prune::channels::Size;
 use yolo_prune::{CalibrationImages, PrunePlan, Sparsity, Unit, apply};
+use yolo_report::format::{general, thousands};
+use yolo_report::results::Milliseconds;
 use yolo_train::finetune::Finetuned;
 use yolo_train::masks::Masks;
 use yolo_train::recipe::{ChannelsRecipe, Recipe};
@@ -15,10 +17,9 @@ use yolo_train::recipe::{ChannelsRecipe, Recipe};
 use super::super::prune::pruning_line;
 use crate::args::PruneFinetuneArgs;
 use crate::channels::{self, Narrowed};
-use crate::format::{general, thousands};
 use crate::resolve::Weights;
 use crate::selection::{ImageSource, Planned, load_images, plan_pruning, timed};
-use crate::timing::{Milliseconds, Stopwatch};
+use crate::timing::Stopwatch;
 
 /// What was pruned.
 pub(super) enum Pruning {

@@ -7,6 +7,8 @@ use burn::tensor::Device;
 use yolo_data::dataset::Dataset;
 use yolo_model::Checkpoint;
 use yolo_prune::{Sparsity, apply};
+use yolo_report::results::ModelFigures;
+use yolo_report::verdict::before_measuring;
 use yolo_train::Detector;
 
 use crate::args::{SelectionArgs, ValArgs};
@@ -14,11 +16,10 @@ use crate::commands::info::summary_line;
 use crate::commands::prune::pruning_line;
 use crate::console::Output;
 use crate::device::Backend;
+use crate::figures::model_figures;
 use crate::measure::check_classes;
 use crate::resolve::Weights;
-use crate::results::ModelFigures;
 use crate::selection::{self, Planned, plan_pruning};
-use crate::verdict::before_measuring;
 
 /// One network, or an ensemble.
 pub(super) struct Networks {
@@ -124,9 +125,8 @@ impl Networks {
 
     /// Sizes and zeros, added up.
     pub(super) fn figures(&self) -> Result<ModelFigures> {
-        let of = |member: &Member| {
-            ModelFigures::of(&member.network, &member.weights.path, member.weights.file_bytes)
-        };
+        let of =
+            |member: &Member| model_figures(&member.network, &member.weights.path, member.weights.file_bytes);
         self.others.iter().try_fold(of(&self.first)?, |sum, other| Ok(sum.with(&of(other)?)))
     }
 

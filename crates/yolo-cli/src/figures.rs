@@ -1,0 +1,132 @@
+//! From what was measured to what results look like.
+
+use std::path::Path;
+
+use anyhow::Result;
+use yolo_data::coco::Summary;
+use yolo_model::Checkpoint;
+use yolo_prune::{Sparsity, nonzero_gflops};
+use yolo_report::comparison::{EpochPoint, LayerSparsity, Stage};
+use yolo_report::results::{
+    DataFigures, ModelFigures, NativeFigures, Results, SCHEMA, SpeedFigures, StudyPoint, Times,
+};
+use yolo_report::table;
+use yolo_train::loss::LossItems;
+use yolo_train::train::EpochRecord;
+use yolo_train::{SpeedMs, Validation};
+
+use crate::measure::Measurement;
+
+/// Counts `checkpoint`, which came from the file `weights` of `file_bytes` bytes.
+pub(crate) fn model_figures(
+    checkpoint: &Checkpoint,
+    weights: &Path,
+    file_bytes: u64,
+) -> Result<ModelFigures> {
+    let (summary, sparsity) = (checkpoint.architecture.summary(), Sparsity::of(checkpoint)?);
+    Ok(ModelFigures {
+        weights: weights.display().to_string(),
+        parameters: sparsity.parameters,
+        zeros: sparsity.zeros,
+        sparsity: sparsity.sparsity(),
+        conv_weights: sparsity.conv_weights,
+        conv_zeros: sparsity.conv_zeros,
+        conv_sparsity: sparsity.conv_sparsity(),
+        layers: summary.layers,
+        gflops: summary.gflops,
+        gflops_nonzero: Some(nonzero_gflops(&checkpoint.architecture, &sparsity)),
+        file_bytes: Some(file_bytes),
+    })
+}
+
+/// The figures of a validation of `model` at `image_size`.
+pub(crate) fn results(
+    model: ModelFigures,
+    validation: &Validation,
+    class_names: &[String],
+    image_size: usize,
+    coco: Option<Summary>,
+) -> Results {
+    Results {
+        stage: None,
+        schema: SCHEMA,
+        model,
+        data: DataFigures {
+            images: validation.detections.len(),
+            instances: validation.instances,
+            imgsz: image_size,
+        },
+        native: NativeFigures::new(&validation.native, class_names),
+        coco,
+        speed_ms: speed_figures(&validation.speed),
+        confusion_matrix: None,
+    }
+}
+
+pub(crate) fn speed_figures(speed: &SpeedMs) -> SpeedFigures {
+    let SpeedMs { preprocess, inference, nms, shape } = *speed;
+    SpeedFigures { preprocess, inference, nms, shape }
+}
+
+pub(crate) fn times(speed: &SpeedMs) -> Times {
+    Times { preprocess: speed.preprocess, inference: speed.inference, nms: speed.nms }
+}
+
+/// The table of a validation, with a line per class if `every_class` asks for them.
+pub(crate) fn class_table(validation: &Validation, names: &[String], every_class: bool) -> Vec<String> {
+    let counts = (validation.detections.len(), validation.instances);
+    table::class_table(&validation.native, counts, names, every_class)
+}
+
+/// A network at one size of a study. As in YOLOv5, mAP is COCO's if COCO's metric was asked for.
+pub(crate) fn study_point(validation: &Validation, image_size: usize, coco: Option<Summary>) -> StudyPoint {
+    let native = &validation.native;
+    let (map50, map) = coco.map_or((native.map50, native.map), |coco| (coco.ap50, coco.ap));
+    StudyPoint {
+        imgsz: image_size,
+        precision: native.precision,
+        recall: native.recall,
+        map50,
+        map,
+        speed_ms: times(&validation.speed),
+    }
+}
+
+/// The stage `name`: the fused `network` as it was measured, and the file it came from.
+pub(crate) fn stage(
+    name: &str,
+    network: &Checkpoint,
+    (file, file_bytes): (&Path, u64),
+    image_size: usize,
+    measurement: &Measurement,
+) -> Result<Stage> {
+    let Measurement { validation, coco, skips_zeros, .. } = measurement;
+    let model = model_figures(network, file, file_bytes)?;
+    let figures = results(model, validation, &network.class_names, image_size, *coco);
+    let layer = |layer: &yolo_prune::LayerSparsity| LayerSparsity {
+        name: layer.name.clone(),
+        weights: layer.weights,
+        zeros: layer.zeros,
+    };
+    Ok(Stage {
+        name: name.to_owned(),
+        figures: Results { stage: Some(name.to_owned()), ..figures },
+        pr_curve: Stage::mean_curve(&validation.native),
+        layers: Sparsity::of(network)?.layers.iter().map(layer).collect(),
+        skips_zeros: *skips_zeros,
+    })
+}
+
+/// An epoch of fine-tuning a network with `conv_weights` weights of convolutions.
+pub(crate) fn epoch(record: &EpochRecord, conv_weights: usize) -> EpochPoint {
+    let losses = |items: LossItems| [items.bbox, items.objectness, items.class];
+    let validation = record.validation.as_ref();
+    EpochPoint {
+        epoch: record.epoch,
+        train: losses(record.train),
+        val: validation.map_or([f64::NAN; 3], |v| losses(v.loss)),
+        map50: validation.map_or(f64::NAN, |v| v.map50),
+        map: validation.map_or(f64::NAN, |v| v.map),
+        sparsity: record.pruned as f64 / conv_weights.max(1) as f64,
+    }
+}

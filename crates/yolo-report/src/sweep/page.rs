@@ -1,0 +1,241 @@
+//! The page of a sweep: the curves of mAP over sparsity and over cost, and the table behind them.
+
+use crate::page::document;
+use crate::page::html::{colour_class, decimal, escape, legend, number_table, section};
+use crate::page::svg::{MAP_HEIGHT, Plot, chart, label, number, range, round_ticks, spread};
+use crate::published::{Stock, dense_of_cost};
+use crate::sweep::{COLUMNS, DENSE, Point, cells};
+
+/// Room for the names at the ends of the lines.
+const RIGHT: f64 = 112.0;
+/// Costs at which the line of dense networks is drawn.
+const LINE_POINTS: usize = 60;
+
+/// What the page shows.
+#[derive(Clone, Debug)]
+pub struct SweepPage<'a> {
+    /// Its heading.
+    pub title: String,
+    /// Weights, data and device.
+    pub subtitle: String,
+    /// The dense network first, then the methods one after the other.
+    pub points: &'a [Point],
+    /// The released size that was pruned.
+    pub stock: Option<&'static Stock>,
+    /// Sentences below the table.
+    pub conclusion: &'a [String],
+    /// The command that makes the page again.
+    pub command: String,
+    /// When it was made.
+    pub created: String,
+}
+
+/// A method's points with the dense network at their start.
+struct Curve<'a> {
+    name: &'a str,
+    class: String,
+    points: Vec<&'a Point>,
+}
+
+/// The whole document.
+pub fn render(sweep: &SweepPage) -> String {
+    let (dense, curves) = curves(sweep.points);
+    let sections = [
+        over_sparsity(dense, &curves),
+        over_cost(dense, &curves, sweep.stock),
+        section("points", "Points", "", &(table(sweep) + &document::conclusion(sweep.conclusion))),
+        document::origin(&sweep.command, &sweep.created),
+    ];
+    document::document(
+        &sweep.title,
+        &document::header(&sweep.title, &sweep.subtitle, "", ""),
+        &sections.concat(),
+    )
+}
+
+fn curves(points: &[Point]) -> (Option<&Point>, Vec<Curve<'_>>) {
+    let dense = points.first().filter(|point| point.method == DENSE);
+    let pruned = points.get(usize::from(dense.is_some())..).unwrap_or_default();
+    let curves = pruned.chunk_by(|a, b| a.method == b.method).enumerate().map(|(index, of_method)| Curve {
+        name: &of_method[0].method,
+        class: line_class(index),
+        points: dense.into_iter().chain(of_method.iter().filter(|point| point.amount > 0.0)).collect(),
+    });
+    (dense, curves.collect())
+}
+
+/// Colour and dashes of a method. There are four colours beside that of the dense network; further methods have them
+/// again, with dashes.
+fn line_class(method: usize) -> String {
+    let dashes = ["", " d1", " d3", " d0"][method / 4 % 4];
+    format!("{}{dashes}", colour_class(1 + method % 4))
+}
+
+/// mAP over the share of zeros.
+fn over_sparsity(dense: Option<&Point>, curves: &[Curve]) -> String {
+    let keys = curves.iter().map(|curve| (curve.class.clone(), curve.name));
+    let keys: Vec<_> = keys.chain(dense.map(|_| ("c0 d0".to_owned(), "dense network"))).collect();
+    let intro = format!(
+        "<p>mAP@50–95 over the share of convolution weights at zero, before any fine-tuning.</p>\n{}",
+        legend(keys)
+    );
+    let x = |point: &Point| point.sparsity * 100.0;
+    let plot = plot(curves, dense, range(curves.iter().flat_map(|curve| curve.points.iter().map(|p| x(p)))));
+    let level = dense.map(|dense| plot.0.line(&[(plot.0.x.0, dense.map), (plot.0.x.1, dense.map)], "c0 d0"));
+    let ends = curves.iter().filter_map(|curve| {
+        let last = curve.points.iter().max_by(|a, b| x(a).total_cmp(&x(b)))?;
+        Some((curve.class.as_str(), curve.name, last.map))
+    });
+    let ends: Vec<_> = ends.chain(dense.map(|dense| ("c0", DENSE, dense.map))).collect();
+    let axes = plot.0.axes(&plot.1, &plot.2, "% of the convolution weights at zero", "mAP@50–95");
+    let content = format!(
+        "{axes}{}{}{}{}",
+        level.unwrap_or_default(),
+        draw(&plot.0, curves, &x),
+        names(&plot.0, &ends),
+        tips(&plot.0, curves, dense)
+    );
+    section(
+        "sparsity",
+        "mAP and sparsity",
+        &intro,
+        &chart(MAP_HEIGHT, &summary("sparsity", curves), &content),
+    )
+}
+
+/// mAP over the arithmetic that is left, beside what dense networks of that cost would have.
+fn over_cost(dense: Option<&Point>, curves: &[Curve], stock: Option<&Stock>) -> String {
+    let x = |point: &Point| point.gflops_nonzero;
+    let mut keys: Vec<(String, &str)> =
+        curves.iter().map(|curve| (curve.class.clone(), curve.name)).collect();
+    let known = dense.zip(stock).filter(|(dense, _)| dense.gflops_nonzero > 0.0);
+    let sentence = match known {
+        None => String::new(),
+        Some((_, stock)) => {
+            keys.push(("ink dashed".to_owned(), "dense network of equal cost"));
+            format!(
+                " The dashed line is the published one of dense networks, scaled so that it goes through {} here: \
+                 below it a smaller dense network is better.",
+                escape(stock.name)
+            )
+        }
+    };
+    let intro = format!(
+        "<p>The same over the floating-point operations that are left at 640 px, multiplications by zero left out.\
+         {sentence}</p>\n{}",
+        legend(keys)
+    );
+    let plot = plot(curves, dense, range(curves.iter().flat_map(|curve| curve.points.iter().map(|p| x(p)))));
+    let line = known.map(|(dense, stock)| {
+        let points: Vec<(f64, f64)> = (1..=LINE_POINTS)
+            .map(|i| {
+                let cost = dense.gflops_nonzero * i as f64 / LINE_POINTS as f64;
+                let published = dense_of_cost(stock.gflops * cost / dense.gflops_nonzero).map;
+                (cost, dense.map * published / stock.map)
+            })
+            .collect();
+        plot.0.line(&points, "ink dashed")
+    });
+    let axes = plot.0.axes(&plot.1, &plot.2, "GFLOPs without multiplications by zero", "mAP@50–95");
+    let content = format!("{axes}{}{}", line.unwrap_or_default(), draw(&plot.0, curves, &x));
+    section("cost", "mAP and cost", &intro, &chart(MAP_HEIGHT, &summary("GFLOPs", curves), &content))
+}
+
+fn summary(over: &str, curves: &[Curve]) -> String {
+    let names: Vec<&str> = curves.iter().map(|curve| curve.name).collect();
+    format!("mAP over {over} of {}", names.join(", "))
+}
+
+/// The area for the points and its ticks; both axes begin at zero.
+fn plot(curves: &[Curve], dense: Option<&Point>, x: Option<(f64, f64)>) -> (Plot, Vec<f64>, Vec<f64>) {
+    let from_zero =
+        |range: Option<(f64, f64)>| range.map(|(_, high)| (0.0, high)).filter(|range| range.1 > 0.0);
+    let maps = curves.iter().flat_map(|curve| curve.points.iter().map(|point| point.map));
+    let x_ticks = round_ticks(from_zero(x), 6);
+    let y_ticks = round_ticks(from_zero(range(maps.chain(dense.map(|dense| dense.map)))), 5);
+    let plot = Plot::of_map(&x_ticks, &y_ticks, RIGHT);
+    (plot, x_ticks, y_ticks)
+}
+
+/// The lines with a dot per point that tells its figures.
+fn draw(plot: &Plot, curves: &[Curve], x: &impl Fn(&Point) -> f64) -> String {
+    let mut drawn = String::new();
+    for curve in curves {
+        let mut points: Vec<(f64, f64)> = curve.points.iter().map(|point| (x(point), point.map)).collect();
+        points.sort_by(|a, b| a.0.total_cmp(&b.0));
+        drawn += &plot.line(&points, &curve.class);
+        for point in &curve.points {
+            drawn += &dot(plot, (x(point), point.map), &curve.class, &tip(curve.name, point));
+        }
+    }
+    drawn
+}
+
+/// Names at the right edge, at the height of the last point of each line: class, name, and its mAP.
+fn names(plot: &Plot, ends: &[(&str, &str, f64)]) -> String {
+    let wanted: Vec<f64> = ends.iter().map(|end| plot.y(end.2)).collect();
+    let places = spread(&wanted, 18.0, plot.top, plot.bottom());
+    let names = ends.iter().zip(places);
+    names.map(|(&(class, name, _), y)| label(plot.right() + 8.0, y, class, name)).collect()
+}
+
+fn dot(plot: &Plot, (x, y): (f64, f64), class: &str, text: &str) -> String {
+    format!(
+        "<circle class=\"dot {class}\" cx=\"{}\" cy=\"{}\" r=\"3.5\"><title>{}</title></circle>\n",
+        number(plot.x(x)),
+        number(plot.y(y)),
+        escape(text)
+    )
+}
+
+fn tip(name: &str, point: &Point) -> String {
+    let mut text = format!("{name} {}\nmAP@50–95 {}", point.amount, decimal(point.map, 4));
+    if let Some(ap) = point.coco_ap {
+        text += &format!(", COCO AP {}", decimal(ap, 4));
+    }
+    text + &format!(
+        "\n{} % zeros, {} GFLOPs",
+        decimal(point.sparsity * 100.0, 1),
+        decimal(point.gflops_nonzero, 2)
+    )
+}
+
+/// A strip around each amount that tells the mAP of every method there.
+fn tips(plot: &Plot, curves: &[Curve], dense: Option<&Point>) -> String {
+    let mut amounts: Vec<(f64, f64)> = curves
+        .iter()
+        .flat_map(|curve| curve.points.iter().map(|point| (point.amount, point.sparsity)))
+        .collect();
+    amounts.sort_by(|a, b| a.0.total_cmp(&b.0));
+    amounts.dedup_by(|a, b| a.0 == b.0);
+    let strip = |(index, &(amount, sparsity)): (usize, &(f64, f64))| {
+        let middle = |other: Option<&(f64, f64)>| other.map(|other| (other.1 + sparsity) * 50.0);
+        let from = index.checked_sub(1).and_then(|left| middle(amounts.get(left))).unwrap_or(plot.x.0);
+        let to = middle(amounts.get(index + 1)).unwrap_or(plot.x.1);
+        let mut text = format!("{} % at zero", decimal(sparsity * 100.0, 1));
+        for curve in curves {
+            if let Some(point) = curve.points.iter().find(|point| point.amount == amount) {
+                text += &format!("\n{}: mAP {}", curve.name, decimal(point.map, 4));
+            }
+        }
+        if let Some(dense) = dense.filter(|_| amount > 0.0) {
+            text += &format!("\n{DENSE}: mAP {}", decimal(dense.map, 4));
+        }
+        plot.hover(from, to.max(from), &text)
+    };
+    amounts.iter().enumerate().map(strip).collect()
+}
+
+/// A row per point; the first cell of each names the method.
+fn table(sweep: &SweepPage) -> String {
+    let Some(dense) = sweep.points.first() else { return String::new() };
+    let heads: String =
+        COLUMNS.iter().map(|title| format!("<th scope=\"col\">{}</th>", escape(title))).collect();
+    let row = |point: &Point| {
+        let [name, figures @ ..] = cells(point, dense, sweep.stock);
+        let figures: String = figures.iter().map(|cell| format!("<td>{}</td>", escape(cell))).collect();
+        format!("<tr><th scope=\"row\">{}</th>{figures}</tr>\n", escape(&name))
+    };
+    let body: String = sweep.points.iter().map(row).collect();
+    number_table("Figures of every point", &heads, &body)
+}
