@@ -145,7 +145,7 @@ fn what_cannot_be_resumed_is_named() {
     case.write("runs/sweep/exp/sweep.csv", csv.replace("layer,0.5,", "layer,half,"));
     case.run("sweep --resume runs/sweep/exp").fails(&[
         "sweep.csv",
-        "line 3 is no point",
+        "line 3 is not a valid point",
         "start the run again",
     ]);
     case.write("runs/sweep/exp/opt.yaml", "weights: [");
