@@ -25,7 +25,7 @@ mod info;
 #[cfg(unix)]
 mod interruption;
 mod milliseconds;
-#[path = "../../crates/yolo-model/tests/onnx/onnxruntime.rs"]
+#[path = "../../crates/yolo-nn/tests/nn/onnxruntime.rs"]
 mod onnxruntime;
 mod pack;
 mod prune;

@@ -5,12 +5,13 @@ mod bench_peers;
 mod ci;
 mod fetch;
 mod gpu_check;
+mod gpu_lints;
 mod tidy;
 
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, bail};
 use clap::{Parser, Subcommand};
 
 #[derive(Parser)]
@@ -26,8 +27,8 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Everything a change has to pass: format, clippy, tests, doc tests
-    Ci,
+    /// Everything a change has to pass: format, lints, tests, doc tests, documentation
+    Ci(ci::CiArgs),
     /// The house rules alone
     Tidy,
     /// COCO 2017: validation images (0.8 GB), annotations and labels
@@ -44,7 +45,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
-        Command::Ci => ci::run(root()).map_err(|error| anyhow!(error)),
+        Command::Ci(args) => ci::run(root(), &args),
         Command::Tidy => report(tidy::violations(root())),
         Command::FetchCoco(args) => fetch::coco(&args),
         Command::FetchCoco128(args) => fetch::coco128(&args),

@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use burn::tensor::Device;
-use yolo_model::{Checkpoint, HalfFormat};
+use yolo_model::Checkpoint;
+use yolo_nn::HalfFormat;
 use yolo_runtime::{ChoiceStore, Options, Selection, Team};
 use yolo_train::Detector;
 
@@ -171,7 +172,7 @@ fn open(name: &DeviceName) -> Result<(Device, Vec<Device>), DeviceError> {
 fn flex(_name: &DeviceName) -> Result<Device, DeviceError> {
     // Tensors of every layer come and go with each batch; giving their pages back in between costs a tenth of
     // the time.
-    yolo_model::kernels::keep_freed_memory();
+    yolo_nn::kernels::keep_freed_memory();
     Ok(Device::flex())
 }
 

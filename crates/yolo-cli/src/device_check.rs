@@ -17,7 +17,8 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use yolo_data::Cxcywh;
 use yolo_data::train_loader::Target;
-use yolo_model::{Architecture, Checkpoint, HalfFormat};
+use yolo_model::{Architecture, Checkpoint};
+use yolo_nn::HalfFormat;
 
 use crate::args::DeviceCheckArgs;
 use crate::device::{self, DeviceName, catching, first_line};

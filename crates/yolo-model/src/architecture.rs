@@ -1,8 +1,7 @@
 //! The network as data: a list of layers with explicit channel counts.
 //!
 //! A stock YOLOv5, a user's own yaml and a channel-pruned network are all an [`Architecture`]; they differ in
-//! numbers only. Nothing here holds weights: see [`crate::weights`] for those and [`crate::Yolo`] for the
-//! network that runs.
+//! numbers only. Nothing here holds weights: see [`crate::weights`] for those.
 
 mod channels;
 mod module_tree;

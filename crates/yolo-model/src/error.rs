@@ -42,10 +42,4 @@ pub enum ModelError {
         /// What is wrong, and what to do.
         reason: String,
     },
-    /// A tensor could not be read back from the device.
-    #[error("the device failed to return its results: {reason}")]
-    Device {
-        /// What the device said.
-        reason: String,
-    },
 }

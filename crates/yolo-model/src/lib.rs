@@ -1,14 +1,13 @@
-//! YOLOv5 detectors as data and as a network.
+//! YOLO detectors as data.
 //!
 //! ```text
 //! yolov5s.pt ─┐
-//! .safetensors ┼─ Checkpoint ── fuse ── Yolo::forward ── decode ── nms ── Detection
+//! .safetensors ┼─ Checkpoint ── fuse ── an executor ── decode ── nms ── Detection
 //! model yaml ──┘  (architecture, weights, names)
 //! ```
 //!
 //! A [`Checkpoint`] is plain data on the host: an [`Architecture`] with explicit channel counts and a state
-//! dict under PyTorch's names. Fusing, pruning and summaries work on it. [`Yolo`] is the network that runs, on
-//! any device of Burn. Images are `[N, 3, H, W]`, RGB in `[0, 1]`; boxes are pixels of that input.
+//! dict under PyTorch's names. Fusing, pruning and summaries work on it. `yolo-runtime` and `yolo-nn` run it. Images are `[N, 3, H, W]`, RGB in `[0, 1]`; boxes are pixels of that input.
 //!
 //! ```
 //! use rand::SeedableRng;
@@ -22,28 +21,20 @@
 //! ```
 
 pub mod architecture;
-pub mod blocks;
 mod checkpoint;
 mod decode;
 mod error;
 mod fuse;
 mod init;
-pub mod kernels;
 mod nms;
 pub mod onnx;
-mod precision;
 mod summary;
-mod training;
 mod transfer;
 pub mod weights;
-mod yolo;
 
 pub use architecture::Architecture;
 pub use checkpoint::Checkpoint;
 pub use decode::{Predictions, RawMap, decode, decode_rows};
 pub use error::{ModelError, Result};
 pub use nms::{Detection, NmsOptions, nms};
-pub use precision::HalfFormat;
 pub use summary::{LayerSummary, Summary};
-pub use training::{NamedValues, host_values};
-pub use yolo::Yolo;

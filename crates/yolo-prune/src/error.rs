@@ -156,6 +156,9 @@ pub enum PruneError {
     /// The checkpoint is not consistent.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// The network cannot run on the device.
+    #[error(transparent)]
+    Network(#[from] yolo_nn::NnError),
     /// A tensor of the checkpoint is missing or of another type.
     #[error(transparent)]
     Weights(#[from] WeightsError),

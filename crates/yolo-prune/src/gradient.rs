@@ -6,7 +6,8 @@
 //! As in YOLOv5's loss, the classes and the box of an anchor count as much as there is an object.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use yolo_model::{Checkpoint, Yolo, host_values};
+use yolo_model::Checkpoint;
+use yolo_nn::{Yolo, host_values};
 
 use crate::calibration::CalibrationImages;
 use crate::error::{PruneError, Result};

@@ -31,7 +31,7 @@ mod mask;
 mod masks;
 mod matrix;
 #[cfg(test)]
-#[path = "../tests/calibrated/networks.rs"]
+#[path = "../tests/prune/calibrated/networks.rs"]
 #[allow(clippy::unwrap_used)]
 mod networks;
 mod options;

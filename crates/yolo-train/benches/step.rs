@@ -9,7 +9,8 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use rand::SeedableRng;
 use yolo_data::Cxcywh;
 use yolo_data::train_loader::Target;
-use yolo_model::{Architecture, Checkpoint, Yolo};
+use yolo_model::{Architecture, Checkpoint};
+use yolo_nn::Yolo;
 use yolo_prune::{Method, PruneOptions, apply, plan};
 use yolo_train::ema::Ema;
 use yolo_train::hyper::Hyperparameters;
@@ -57,7 +58,7 @@ fn whole_step(
 
 fn step(c: &mut Criterion) {
     // As the program does.
-    yolo_model::kernels::keep_freed_memory();
+    yolo_nn::kernels::keep_freed_memory();
     let device = Device::flex().autodiff();
     let mut checkpoint = network();
     let detect = checkpoint.architecture.detect().clone();

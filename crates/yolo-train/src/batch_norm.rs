@@ -6,7 +6,8 @@ use burn::tensor::Device;
 use yolo_data::dataset::Dataset;
 use yolo_data::loader::{Loader, LoaderOptions};
 use yolo_data::rect::{BatchOptions, plan_batches};
-use yolo_model::{Checkpoint, Yolo};
+use yolo_model::Checkpoint;
+use yolo_nn::Yolo;
 
 use crate::error::{Result, TrainError};
 use crate::tensor::images;

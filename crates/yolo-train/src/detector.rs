@@ -7,7 +7,8 @@ mod host_map;
 use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 use rayon::prelude::*;
 use yolo_data::loader::Batch;
-use yolo_model::{Architecture, Checkpoint, HalfFormat, Predictions, RawMap, Yolo, decode, decode_rows};
+use yolo_model::{Architecture, Checkpoint, Predictions, RawMap, decode, decode_rows};
+use yolo_nn::{HalfFormat, Yolo};
 
 use augment::{PASSES, Pass};
 use host_map::{HostMap, n_images};

@@ -2,7 +2,8 @@
 
 use burn::tensor::{Device, FloatDType, Tensor, activation};
 use serde::{Deserialize, Serialize};
-use yolo_model::{Architecture, Checkpoint, Yolo};
+use yolo_model::{Architecture, Checkpoint};
+use yolo_nn::Yolo;
 
 use crate::error::{Result, TrainError};
 

@@ -61,6 +61,9 @@ pub enum TrainError {
     /// The model is not usable.
     #[error(transparent)]
     Model(#[from] ModelError),
+    /// The network cannot run on the device.
+    #[error(transparent)]
+    Network(#[from] yolo_nn::NnError),
     /// A hyper-parameter file is not usable.
     #[error("{place}: {reason}; configs/hyps/ has examples")]
     Hyp {
@@ -112,7 +115,7 @@ pub enum TrainError {
     )]
     Format {
         /// The format.
-        format: yolo_model::HalfFormat,
+        format: yolo_nn::HalfFormat,
     },
     /// Gradients are too large for half precision, however the loss is scaled.
     #[error(

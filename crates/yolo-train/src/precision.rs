@@ -2,7 +2,7 @@
 
 use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
-use yolo_model::{HalfFormat, NamedValues};
+use yolo_nn::{HalfFormat, NamedValues};
 
 use crate::error::{Result, TrainError};
 

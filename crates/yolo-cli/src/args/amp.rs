@@ -2,7 +2,7 @@
 
 use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
-use yolo_model::HalfFormat;
+use yolo_nn::HalfFormat;
 
 use crate::device::DeviceName;
 

@@ -2,7 +2,8 @@
 
 use anyhow::Result;
 use burn::tensor::{FloatDType, Tensor};
-use yolo_model::{Checkpoint, HalfFormat, Yolo, host_values};
+use yolo_model::Checkpoint;
+use yolo_nn::{HalfFormat, Yolo, host_values};
 use yolo_prune::channels::{ChannelOptions, ChannelScores, Quantity, Target, remove, select};
 
 use super::{Row, Subject, network, pictures, relative_error};

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use burn::tensor::{DType, Int, Tensor, TensorData};
-use yolo_model::{Checkpoint, HalfFormat, Yolo, host_values};
+use yolo_model::Checkpoint;
+use yolo_nn::{HalfFormat, Yolo, host_values};
 use yolo_train::hyper::Hyperparameters;
 use yolo_train::loss::DetectionLoss;
 use yolo_train::optimizer::{Optimizer, PerParameter, Rule, clip};

@@ -2,7 +2,8 @@
 
 use anyhow::Result;
 use burn::tensor::Tensor;
-use yolo_model::{Checkpoint, HalfFormat, Yolo};
+use yolo_model::Checkpoint;
+use yolo_nn::{HalfFormat, Yolo};
 use yolo_prune::{Method, PruneOptions, apply, plan};
 use yolo_train::hyper::Hyperparameters;
 use yolo_train::loss::DetectionLoss;

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use burn::tensor::Tensor;
-use yolo_model::{Yolo, host_values};
+use yolo_nn::{Yolo, host_values};
 
 use crate::args::Command;
 use crate::device::{self, DeviceName, catching};

@@ -1,4 +1,4 @@
-//! Hand-made numbers and properties of the augmentation steps. `tests/augment` compares pixels with OpenCV.
+//! Hand-made numbers and properties of the augmentation steps. `tests/data/augment.rs` compares pixels with OpenCV.
 
 #![allow(clippy::unwrap_used)]
 

@@ -1,6 +1,6 @@
 """Writes tests/fixtures/augment.json: what OpenCV 4.10 makes of warps, HSV and filled outlines.
 
-Provenance: results of OpenCV itself on inputs that tests/augment/main.rs repeats. Version 4.10 on purpose: later
+Provenance: results of OpenCV itself on inputs that tests/data/augment.rs repeats. Version 4.10 on purpose: later
 ones warp in floating point. Nothing here is taken from another project.
 
     python -m venv v && v/bin/pip install opencv-python-headless==4.10.0.84 numpy

@@ -1,7 +1,7 @@
 """Writes tests/fixtures/resize.json: hashes of cv2.resize results for images that a formula makes.
 
 Provenance: results of OpenCV itself (opencv-python-headless), run on inputs from a linear congruential
-generator that tests/images/main.rs repeats. Nothing here is taken from another project.
+generator that tests/data/images.rs repeats. Nothing here is taken from another project.
 
     python -m venv v && v/bin/pip install opencv-python-headless numpy
     v/bin/python crates/yolo-data/tests/reference/make_resize.py

@@ -1,12 +1,14 @@
-//! The network against the reference's figures. Tests on real weights use `../shared` and say when they are
-//! skipped.
+//! The model from outside: what it computes and the files that it reads and writes. Tests on real weights use
+//! `../shared` and say when they are skipped.
 #![allow(clippy::unwrap_used)]
 
+// Architectures and weights against the reference's figures.
 mod architectures;
-mod forward;
-mod precision;
 mod released_weights;
-mod training;
+// ONNX files: their structure.
+mod onnx;
+// Weights files: good ones, ours, and files that lie.
+mod weights;
 
 use std::path::PathBuf;
 

@@ -3,7 +3,7 @@
 use burn::tensor::Tensor;
 use rayon::prelude::*;
 use yolo_model::architecture::ConvSpec;
-use yolo_model::host_values;
+use yolo_nn::host_values;
 
 use super::columns::{Columns, columns, sample_positions};
 use crate::error::Result;

@@ -6,8 +6,8 @@ use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
 use burn::tensor::{Device, Tensor, TensorData, activation};
 use yolo_model::Checkpoint;
 use yolo_model::architecture::{Activation, Architecture, ConvRef, OperationKind};
-use yolo_model::blocks::Upsample;
-use yolo_model::kernels::{Then, conv2d};
+use yolo_nn::blocks::Upsample;
+use yolo_nn::kernels::{Then, conv2d};
 
 use super::CalibrationImages;
 use crate::error::Result;

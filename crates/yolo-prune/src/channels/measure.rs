@@ -5,8 +5,9 @@ use std::collections::HashMap;
 
 use burn::tensor::Tensor;
 use rayon::prelude::*;
+use yolo_model::Checkpoint;
 use yolo_model::architecture::{OperationKind, Operations};
-use yolo_model::{Checkpoint, host_values};
+use yolo_nn::host_values;
 
 use super::compensate::ChannelMeans;
 use super::scores::{ChannelScores, TaylorOf};

@@ -7,7 +7,8 @@
 use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
-use yolo_model::{Checkpoint, NamedValues};
+use yolo_model::Checkpoint;
+use yolo_nn::NamedValues;
 
 use super::coupling::Coupling;
 use super::scores::scores_error;

@@ -1,7 +1,8 @@
 //! New running statistics for a network whose weights were changed without training.
 
 use burn::tensor::{Device, Tensor};
-use yolo_model::{Checkpoint, Yolo};
+use yolo_model::Checkpoint;
+use yolo_nn::Yolo;
 
 use crate::error::{PruneError, Result};
 

@@ -1,7 +1,8 @@
 //! Logits on the host.
 
 use burn::tensor::Tensor;
-use yolo_model::{RawMap, host_values};
+use yolo_model::RawMap;
+use yolo_nn::host_values;
 
 use crate::error::{Result, TrainError};
 

@@ -1,7 +1,7 @@
 //! The options of a training run.
 
 use serde::{Deserialize, Serialize};
-use yolo_model::HalfFormat;
+use yolo_nn::HalfFormat;
 
 use crate::distill::DistillationOptions;
 use crate::hyper::Hyperparameters;

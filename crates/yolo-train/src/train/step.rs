@@ -6,7 +6,8 @@ use burn::tensor::ops::{InterpolateMode, InterpolateOptions};
 use burn::tensor::{Device, Tensor, module::interpolate};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use yolo_data::train_loader::Target;
-use yolo_model::{Checkpoint, HalfFormat, NamedValues, Yolo, host_values};
+use yolo_model::Checkpoint;
+use yolo_nn::{HalfFormat, NamedValues, Yolo, host_values};
 
 use crate::distill::{Observed, Teacher};
 use crate::error::{Result, TrainError};

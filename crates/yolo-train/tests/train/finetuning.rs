@@ -3,7 +3,8 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use yolo_data::loader::{Loader, LoaderOptions};
 use yolo_data::rect::{BatchOptions, plan_batches};
-use yolo_model::{Checkpoint, Yolo};
+use yolo_model::Checkpoint;
+use yolo_nn::Yolo;
 use yolo_prune::{PrunePlan, Sparsity, apply, plan};
 use yolo_train::batch_norm::{ReestimationOptions, reestimate_batch_norm};
 use yolo_train::distill::{DistillationOptions, Observed, Teacher};
@@ -101,7 +102,7 @@ fn statistics_are_those_of_all_images_whatever_the_batches() {
     let mut loader = Loader::new(example.train.items.as_slice(), plan_batches(&sizes, &batches), loader);
     let batch = loader.next().unwrap().unwrap();
     let model = Yolo::from_checkpoint(&checkpoint, &example.device).unwrap();
-    let yolo_model::blocks::Node::Conv(first) = &model.model[0] else { panic!("a convolution") };
+    let yolo_nn::blocks::Node::Conv(first) = &model.model[0] else { panic!("a convolution") };
     let output = first.conv.forward(images(&batch.pixels, 12, SIZE, SIZE, &example.device));
     let [_, channels, height, width] = output.dims();
     let values = output.into_data().try_into_vec_as::<f32>().unwrap();

@@ -3,8 +3,9 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use yolo_data::Cxcywh;
 use yolo_data::train_loader::Target;
+use yolo_model::Checkpoint;
 use yolo_model::weights::{StateDict, read_safetensors};
-use yolo_model::{Checkpoint, NamedValues, Yolo};
+use yolo_nn::{NamedValues, Yolo};
 use yolo_train::hyper::Hyperparameters;
 use yolo_train::loss::{DetectionLoss, Loss};
 

@@ -7,7 +7,8 @@ use anyhow::{Context, Result};
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use yolo_model::{Predictions, RawMap, Yolo, decode, host_values};
+use yolo_model::{Predictions, RawMap, decode};
+use yolo_nn::{Yolo, host_values};
 use yolo_runtime::{Network, Options, Plan};
 
 use super::peer::Peer;

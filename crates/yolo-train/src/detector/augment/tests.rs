@@ -1,7 +1,7 @@
 //! Sizes, rows and pixels of the three looks.
 #![allow(clippy::unwrap_used)]
 use burn::tensor::{Device, TensorData};
-use yolo_model::host_values;
+use yolo_nn::host_values;
 
 use super::*;
 

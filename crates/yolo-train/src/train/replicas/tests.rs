@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use yolo_data::Cxcywh;
-use yolo_model::NamedValues;
+use yolo_nn::NamedValues;
 
 use super::*;
 use crate::distill::DistillationOptions;

@@ -1,0 +1,11 @@
+//! Data from outside: files on disk, and the figures of other implementations.
+#![allow(clippy::unwrap_used)]
+
+// Augmentation against OpenCV.
+mod augment;
+// Whole data sets, good ones and bad ones.
+mod dataset;
+// The evaluators against other implementations.
+mod eval;
+// Decoding, resizing, letterboxing and loading against OpenCV.
+mod images;

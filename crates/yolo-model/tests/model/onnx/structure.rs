@@ -1,0 +1,224 @@
+//! What an ONNX file says: names, shapes, operators, weights, metadata. No Python.
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use yolo_model::architecture::{Architecture, Block, ConvSpec, OperationKind};
+use yolo_model::onnx::{Axes, Head, OnnxError, OnnxOptions, OnnxSummary};
+use yolo_model::weights::StateDict;
+use yolo_model::{Checkpoint, ModelError};
+
+use super::reader::Model;
+use super::yolov5n;
+
+const SQUARE: Axes = Axes::Fixed { batch: 1, size: [640, 640] };
+
+fn options(axes: Axes, head: Head) -> OnnxOptions {
+    OnnxOptions { axes, head, opset: 13 }
+}
+
+fn export(checkpoint: &Checkpoint, options: &OnnxOptions) -> (Model, OnnxSummary) {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.onnx");
+    let summary = checkpoint.export_onnx(&path, options).unwrap();
+    let bytes = std::fs::read(&path).unwrap();
+    assert_eq!(bytes.len() as u64, summary.bytes);
+    (Model::read(&bytes), summary)
+}
+
+#[test]
+fn input_and_outputs_have_yolov5s_names_and_shapes() {
+    let checkpoint = yolov5n(80);
+    let batch = Axes::Fixed { batch: 2, size: [640, 480] };
+    let cases = [
+        (SQUARE, Head::Decoded, "images [1, 3, 640, 640]", vec!["output0 [1, 25200, 85]"]),
+        (batch, Head::Decoded, "images [2, 3, 640, 480]", vec!["output0 [2, 18900, 85]"]),
+        (
+            batch,
+            Head::Raw,
+            "images [2, 3, 640, 480]",
+            vec!["output0 [2, 3, 80, 60, 85]", "output1 [2, 3, 40, 30, 85]", "output2 [2, 3, 20, 15, 85]"],
+        ),
+        (
+            Axes::Dynamic,
+            Head::Decoded,
+            "images [batch, 3, height, width]",
+            vec!["output0 [batch, anchors, 85]"],
+        ),
+        (
+            Axes::Dynamic,
+            Head::Raw,
+            "images [batch, 3, height, width]",
+            vec![
+                "output0 [batch, 3, height/8, width/8, 85]",
+                "output1 [batch, 3, height/16, width/16, 85]",
+                "output2 [batch, 3, height/32, width/32, 85]",
+            ],
+        ),
+    ];
+    for (axes, head, input, outputs) in cases {
+        let (model, summary) = export(&checkpoint, &options(axes, head));
+        assert_eq!(model.inputs, [input]);
+        assert_eq!(model.outputs, outputs);
+        let shown: Vec<String> = summary.outputs.iter().map(ToString::to_string).collect();
+        assert_eq!((summary.inputs[0].to_string().as_str(), shown), (input, model.outputs));
+        assert_eq!((summary.nodes, summary.initializers), (model.nodes.len(), model.tensors.len()));
+    }
+}
+
+#[test]
+fn weights_are_the_fused_ones_bit_for_bit() {
+    let checkpoint = yolov5n(80);
+    let (model, summary) = export(&checkpoint, &options(SQUARE, Head::Decoded));
+    let fused = checkpoint.fuse().unwrap();
+    assert_eq!(summary.parameters, fused.architecture.summary().parameters);
+    let anchors = fused.architecture.anchors_name();
+    let mut weights = 0;
+    for (name, tensor) in fused.weights.iter().filter(|(name, _)| *name != anchors) {
+        let written = &model.tensors[name];
+        let shape: Vec<usize> = written.shape.iter().map(|&extent| extent as usize).collect();
+        assert_eq!((written.element_type, &shape), (1, &tensor.shape), "{name}");
+        let bytes: Vec<u8> = tensor.f32s().unwrap().iter().flat_map(|value| value.to_le_bytes()).collect();
+        assert!(written.data == bytes, "{name}");
+        weights += 1;
+    }
+    assert_eq!(weights, 120, "60 convolutions with weight and bias");
+    // Per enlargement its factors; per level two shapes, the parts' sizes, for each of x and y the grid, the
+    // stride and the factor 2, the anchors and their factor 2.
+    assert_eq!(model.tensors.len(), 120 + 2 + 3 * 11);
+    // A file that was exported from the fused network is the same.
+    let (from_fused, _) = export(&fused, &options(SQUARE, Head::Decoded));
+    assert!(from_fused.tensors.iter().all(|(name, tensor)| tensor.data == model.tensors[name].data));
+}
+
+#[test]
+fn nodes_are_the_operations_in_order() {
+    let checkpoint = yolov5n(80);
+    let (model, _) = export(&checkpoint, &options(SQUARE, Head::Raw));
+    let operations = checkpoint.architecture.operations();
+    let count = |wanted: fn(&OperationKind) -> bool| {
+        operations.list.iter().filter(|operation| wanted(&operation.kind)).count()
+    };
+    assert_eq!((model.count("Conv"), model.count("Sigmoid"), model.count("Mul")), (60, 57, 57));
+    assert_eq!(model.count("MaxPool"), 3);
+    assert_eq!(model.count("Resize"), 2);
+    assert_eq!(model.count("Add"), count(|kind| *kind == OperationKind::Add));
+    assert_eq!(model.count("Concat"), count(|kind| *kind == OperationKind::Concat));
+    assert_eq!((model.count("Reshape"), model.count("Transpose")), (3, 3));
+    // Every value comes from somewhere before it is read, and once.
+    let (axes, heads) = ([SQUARE, Axes::Dynamic], [Head::Raw, Head::Decoded]);
+    for (axes, head) in axes.into_iter().flat_map(|axes| heads.map(|head| (axes, head))) {
+        let (model, _) = export(&checkpoint, &options(axes, head));
+        let mut known: HashSet<&str> = model.tensors.keys().map(String::as_str).collect();
+        assert!(known.insert("images") && known.insert(""));
+        for node in &model.nodes {
+            assert!(node.inputs.iter().all(|input| known.contains(input.as_str())), "{}", node.name);
+            assert!(node.outputs.iter().all(|output| known.insert(output)), "{}", node.name);
+        }
+        let read: HashSet<&String> = model.nodes.iter().flat_map(|node| &node.inputs).collect();
+        let idle: Vec<&String> = model.tensors.keys().filter(|name| !read.contains(name)).collect();
+        assert!(idle.is_empty(), "{idle:?}");
+    }
+}
+
+#[test]
+fn attributes_of_a_convolution_are_those_of_its_spec() {
+    let mut architecture = Architecture::variant("yolov5n", Some(3)).unwrap();
+    let Block::Conv(stem) = &mut architecture.layers[0].block else { panic!("the stem is a Conv") };
+    // Different along both axes, so that swapped ones show.
+    *stem = ConvSpec { kernel: [6, 3], padding: [2, 1], dilation: [1, 2], stride: [2, 2], ..stem.clone() };
+    let (model, _) = export(&super::lively(architecture), &options(Axes::Dynamic, Head::Raw));
+    let ints = &model.node("model.0.conv").ints;
+    assert_eq!(ints["kernel_shape"], [6, 3]);
+    assert_eq!(ints["pads"], [2, 1, 2, 1]);
+    assert_eq!(ints["dilations"], [1, 2]);
+    assert_eq!(ints["strides"], [2, 2]);
+}
+
+#[test]
+fn metadata_is_what_yolov5s_loaders_read() {
+    let mut checkpoint = yolov5n(3);
+    checkpoint.class_names = ["person", "it's", "a\\b\n"].map(str::to_owned).to_vec();
+    for (opset, ir_version) in [(13, 7), (14, 7), (15, 8), (17, 8)] {
+        let (model, _) = export(&checkpoint, &OnnxOptions { opset, ..options(SQUARE, Head::Decoded) });
+        assert_eq!((model.opset, model.ir_version), (i64::from(opset), ir_version));
+        assert_eq!(model.producer, "yolo-prune");
+        assert_eq!(model.metadata["stride"], "32");
+        assert_eq!(model.metadata["names"], r"{0: 'person', 1: 'it\'s', 2: 'a\\b\x0a'}");
+    }
+}
+
+#[test]
+fn the_same_checkpoint_gives_the_same_bytes() {
+    let folder = tempfile::tempdir().unwrap();
+    let [first, second] = ["a.onnx", "b.onnx"].map(|name| folder.path().join(name));
+    for path in [&first, &second] {
+        yolov5n(3).export_onnx(path, &options(Axes::Dynamic, Head::Decoded)).unwrap();
+    }
+    assert!(std::fs::read(first).unwrap() == std::fs::read(second).unwrap());
+}
+
+#[test]
+fn bad_options_are_refused_before_anything_is_written() {
+    let checkpoint = yolov5n(3);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.onnx");
+    let fixed = |batch, size| options(Axes::Fixed { batch, size }, Head::Decoded);
+    let cases = [
+        (OnnxOptions { opset: 12, ..fixed(1, [640, 640]) }, "opset 12"),
+        (OnnxOptions { opset: 18, ..fixed(1, [640, 640]) }, "opset 18"),
+        (fixed(0, [640, 640]), "batch of 0"),
+        (fixed(1, [640, 500]), "640×500"),
+        (fixed(1, [0, 640]), "0×640"),
+        (fixed(1, [1 << 20, 640]), "1048576×640"),
+    ];
+    for (options, part) in cases {
+        let error = checkpoint.export_onnx(&path, &options).unwrap_err();
+        assert!(matches!(error, OnnxError::Options { .. }) && error.to_string().contains(part), "{error}");
+    }
+    let mut torn = checkpoint;
+    torn.weights.remove("model.2.cv1.bn.bias");
+    let error = torn.export_onnx(&path, &fixed(1, [640, 640])).unwrap_err();
+    assert!(matches!(error, OnnxError::Model(ModelError::Weights(_))), "{error}");
+    assert!(error.to_string().contains("model.2.cv1.bn.bias"), "{error}");
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
+}
+
+/// Said from the shapes: the weights of this network would not fit into the machine.
+#[test]
+fn more_than_two_gibibytes_are_refused() {
+    let yaml = "
+nc: 1
+depth_multiple: 1.0
+width_multiple: 1.0
+anchors:
+  - [10, 13]
+backbone:
+  - [-1, 1, Conv, [32768, 3, 2]]
+  - [-1, 1, Conv, [32768, 3, 2]]
+head:
+  - [[1], 1, Detect, [nc, anchors]]
+";
+    let architecture = Architecture::from_yaml(yaml, None).unwrap();
+    let class_names = vec!["thing".to_owned()];
+    let checkpoint = Checkpoint { architecture, weights: StateDict::new(), class_names, pruning: None };
+    let error = checkpoint.export_onnx(Path::new("never.onnx"), &options(Axes::Dynamic, Head::Raw));
+    let Err(OnnxError::TooLarge { bytes, limit: 2_147_483_647 }) = error else { panic!("{error:?}") };
+    // Two 3×3 convolutions and a 1×1 one, with their biases.
+    let parameters = 9 * 3 * 32768 + 32768 + 9 * 32768_u64.pow(2) + 32768 + 6 * 32768 + 6;
+    assert_eq!(bytes, 4 * parameters);
+}
+
+#[test]
+fn a_failed_export_leaves_the_old_file_and_nothing_else() {
+    let folder = tempfile::tempdir().unwrap();
+    let taken = folder.path().join("model.onnx");
+    std::fs::create_dir(&taken).unwrap();
+    let options = options(SQUARE, Head::Decoded);
+    for path in [taken, folder.path().join("gone/model.onnx")] {
+        let error = yolov5n(3).export_onnx(&path, &options).unwrap_err();
+        assert!(matches!(error, OnnxError::Write { .. }), "{error}");
+        assert!(error.to_string().starts_with(&path.display().to_string()), "{error}");
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+}

@@ -1,0 +1,185 @@
+//! Convolution → batch normalisation → activation.
+
+use burn::module::{Module, Param, RunningState};
+use burn::nn::conv::Conv2d;
+use burn::nn::{BatchNorm, BatchNormConfig, PaddingConfig2d};
+use burn::tensor::ops::ConvOptions;
+use burn::tensor::{Device, FloatDType, Tensor, TensorData, activation};
+
+use crate::error::Result;
+use crate::kernels::{self, Then};
+use yolo_model::ModelError;
+use yolo_model::architecture::{Activation, BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, ConvRef, ConvSpec};
+use yolo_model::weights::StateDict;
+
+/// Conv2d without bias → BatchNorm2d → activation; once fused, Conv2d with bias → activation.
+#[derive(Module, Debug)]
+pub struct Conv {
+    /// The convolution: weight `[out, in / groups, kh, kw]`.
+    pub conv: Conv2d,
+    /// Batch normalisation over `[out]`; gone once fused.
+    pub bn: Option<BatchNorm>,
+    #[module(skip)]
+    activation: Activation,
+    /// The format of the convolution and of the output, where it is not that of the weights.
+    #[module(skip)]
+    pub(crate) mixed: Option<FloatDType>,
+}
+
+impl Conv {
+    /// The block called `name` (`model.2.cv1`) with its tensors from `weights`.
+    ///
+    /// # Errors
+    /// A tensor that is missing or has another shape.
+    pub fn load(
+        name: &str,
+        spec: &ConvSpec,
+        fused: bool,
+        weights: &StateDict,
+        device: &Device,
+    ) -> Result<Self> {
+        let names = ConvRef { name: name.to_owned(), layer: 0, spec: spec.clone(), is_head: false };
+        let bias = fused.then(|| names.bias());
+        let conv = load_conv2d(&names.weight(), bias.as_deref(), spec, weights, device)?;
+        let bn = if fused { None } else { Some(load_batch_norm(&names, weights, device)?) };
+        Ok(Self { conv, bn, activation: spec.activation, mixed: None })
+    }
+
+    /// `[N, in, H, W]` → `[N, out, H', W']`.
+    ///
+    /// On a device with automatic differentiation, and unless the block is frozen, the batch normalisation uses
+    /// the statistics of the batch and updates its running ones.
+    pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
+        let Some(format) = self.mixed else { return self.forward_in_one_format(x) };
+        // Sums over a batch overflow in half precision, so the normalisation keeps to single.
+        let x = convolve_in(format, &self.conv, x).cast(FloatDType::F32);
+        let then = self.then();
+        let x = match &self.bn {
+            Some(bn) => normalise(bn, x, then),
+            None if then == Then::Silu => kernels::silu(x),
+            None => x,
+        };
+        self.activate(x).cast(format)
+    }
+
+    fn forward_in_one_format(&self, x: Tensor<4>) -> Tensor<4> {
+        let then = self.then();
+        let x = match &self.bn {
+            Some(bn) => normalise(bn, convolve(&self.conv, x, Then::Nothing), then),
+            None => convolve(&self.conv, x, then),
+        };
+        self.activate(x)
+    }
+
+    /// The part of the activation that kernels do on the way.
+    fn then(&self) -> Then {
+        if self.activation == Activation::Silu { Then::Silu } else { Then::Nothing }
+    }
+
+    /// The part of the activation that they do not.
+    fn activate(&self, x: Tensor<4>) -> Tensor<4> {
+        match self.activation {
+            Activation::Silu | Activation::Identity => x,
+            Activation::Relu => activation::relu(x),
+            Activation::LeakyRelu { slope } => activation::leaky_relu(x, f64::from(slope)),
+        }
+    }
+}
+
+/// `conv` in another format than its weights'; gradients pass the change of format, so theirs stays.
+pub(super) fn convolve_in(format: FloatDType, conv: &Conv2d, x: Tensor<4>) -> Tensor<4> {
+    let bias = conv.bias.as_ref().map(|bias| bias.val().cast(format));
+    kernels::conv2d(x.cast(format), conv.weight.val().cast(format), bias, options(conv), Then::Nothing)
+}
+
+/// `conv` by this crate's kernels, then `then`.
+///
+/// # Panics
+/// If the padding is not explicit, as [`load_conv2d`] makes it.
+pub(super) fn convolve(conv: &Conv2d, x: Tensor<4>, then: Then) -> Tensor<4> {
+    kernels::conv2d(x, conv.weight.val(), conv.bias.as_ref().map(Param::val), options(conv), then)
+}
+
+fn options(conv: &Conv2d) -> ConvOptions<2> {
+    let PaddingConfig2d::Explicit(top, left, bottom, right) = conv.padding else {
+        panic!("explicit padding instead of {:?}", conv.padding)
+    };
+    let mut options = ConvOptions::new(conv.stride, [0, 0], conv.dilation, conv.groups);
+    options.padding = [(top, bottom), (left, right)];
+    options
+}
+
+/// `bn`, then `then`. Training is what Burn's own forward takes for it: a device with automatic differentiation
+/// and a module that is not frozen.
+fn normalise(bn: &BatchNorm, x: Tensor<4>, then: Then) -> Tensor<4> {
+    let (gamma, beta) = (bn.gamma.val(), bn.beta.val());
+    if !(x.device().is_autodiff() && bn.training.is_enabled()) {
+        let statistics =
+            [&bn.running_mean, &bn.running_var].map(|state| state.value().to_device(&x.device()));
+        return kernels::batch_norm_infer(x, [gamma, beta], statistics, bn.epsilon, then);
+    }
+    let [batch, channels, height, width] = x.dims();
+    let values = (batch * height * width) as f64;
+    let result = kernels::batch_norm_train(x, gamma, beta, bn.epsilon, then);
+    debug_assert_eq!(result.mean.dims(), [channels]);
+    // As PyTorch does, which normalises by the biased variance but remembers the unbiased one. Of a single
+    // value there is none.
+    let unbiased = result.variance.mul_scalar(values / (values - 1.0).max(1.0));
+    update(&bn.running_mean, result.mean, bn.momentum);
+    update(&bn.running_var, unbiased, bn.momentum);
+    result.output
+}
+
+/// `running = (1 − momentum) · running + momentum · batch`.
+fn update(running: &RunningState<Tensor<1>>, batch: Tensor<1>, momentum: f64) {
+    let old = running.value_sync().to_device(&batch.device());
+    let new = old.mul_scalar(1.0 - momentum) + batch.detach().mul_scalar(momentum);
+    running.update(new.detach());
+}
+
+/// A bare convolution with its tensors from `weights`.
+pub(super) fn load_conv2d(
+    weight: &str,
+    bias: Option<&str>,
+    spec: &ConvSpec,
+    weights: &StateDict,
+    device: &Device,
+) -> Result<Conv2d> {
+    let [vertical, horizontal] = spec.padding;
+    Ok(Conv2d {
+        weight: Param::from_data(tensor_data(weights, weight, &spec.weight_shape())?, device),
+        bias: match bias {
+            Some(name) => Some(Param::from_data(tensor_data(weights, name, &[spec.out_channels])?, device)),
+            None => None,
+        },
+        stride: spec.stride,
+        kernel_size: spec.kernel,
+        dilation: spec.dilation,
+        groups: spec.groups,
+        padding: PaddingConfig2d::Explicit(vertical, horizontal, vertical, horizontal),
+    })
+}
+
+fn load_batch_norm(names: &ConvRef, weights: &StateDict, device: &Device) -> Result<BatchNorm> {
+    let channels = names.spec.out_channels;
+    let data = |what: &str| tensor_data(weights, &names.bn(what), &[channels]);
+    let mut bn = BatchNormConfig::new(channels)
+        .with_epsilon(BATCH_NORM_EPSILON)
+        .with_momentum(BATCH_NORM_MOMENTUM)
+        .init(device);
+    bn.gamma = Param::from_data(data("weight")?, device);
+    bn.beta = Param::from_data(data("bias")?, device);
+    bn.running_mean = RunningState::new(Tensor::from_data(data("running_mean")?, device));
+    bn.running_var = RunningState::new(Tensor::from_data(data("running_var")?, device));
+    Ok(bn)
+}
+
+/// The `f32` tensor `name` of `weights`, checked to have `shape`.
+fn tensor_data(weights: &StateDict, name: &str, shape: &[usize]) -> Result<TensorData> {
+    let tensor = weights.require(name).map_err(ModelError::from)?;
+    if tensor.shape != shape {
+        let reason = format!("has shape {:?} but the architecture says {shape:?}", tensor.shape);
+        return Err(ModelError::Tensor { name: name.to_owned(), reason }.into());
+    }
+    Ok(TensorData::new(weights.f32s(name).map_err(ModelError::from)?.to_vec(), shape.to_vec()))
+}

@@ -1,0 +1,153 @@
+//! onnxruntime computes what our network does.
+
+use std::path::{Path, PathBuf};
+
+use yolo_model::architecture::{Architecture, Block};
+use yolo_model::onnx::{Axes, Head, OnnxOptions};
+use yolo_model::weights::read_safetensors;
+use yolo_model::{Checkpoint, ModelError};
+
+use super::onnxruntime::{Array, assert_equal, noise, python};
+use super::{lively, yolov5n};
+
+/// Exports, and compares on images of these sizes.
+fn check(checkpoint: &Checkpoint, axes: Axes, head: Head, opset: u32, images: &[Array]) {
+    let Some(python) = python() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.onnx");
+    checkpoint.export_onnx(&path, &OnnxOptions { axes, head, opset }).unwrap();
+    for images in images {
+        assert_equal(python, &path, checkpoint, head, images);
+    }
+}
+
+fn fixed(batch: usize, size: [usize; 2]) -> Axes {
+    Axes::Fixed { batch, size }
+}
+
+/// A file of the reference, or `None` with a message where the folder is not there.
+fn shared(path: &str) -> Option<PathBuf> {
+    let full = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared").join(path);
+    if !full.exists() {
+        eprintln!("skipped: {} is not here", full.display());
+        return None;
+    }
+    Some(full)
+}
+
+#[test]
+fn dense() {
+    check(&yolov5n(80), fixed(1, [640, 640]), Head::Decoded, 13, &[noise([1, 3, 640, 640])]);
+}
+
+#[test]
+fn every_opset() {
+    let checkpoint = yolov5n(3);
+    for opset in 13..=17 {
+        check(&checkpoint, fixed(1, [64, 96]), Head::Decoded, opset, &[noise([1, 3, 64, 96])]);
+        check(&checkpoint, Axes::Dynamic, Head::Decoded, opset, &[noise([2, 3, 64, 96])]);
+    }
+}
+
+#[test]
+fn raw_maps_of_images_that_are_not_square() {
+    check(&yolov5n(80), fixed(2, [640, 480]), Head::Raw, 13, &[noise([2, 3, 640, 480])]);
+}
+
+#[test]
+fn any_batch_and_any_size() {
+    let images = || [[1, 3, 640, 480], [3, 3, 64, 96], [1, 3, 32, 32]].map(noise);
+    for head in [Head::Decoded, Head::Raw] {
+        check(&yolov5n(3), Axes::Dynamic, head, 13, &images());
+    }
+}
+
+/// The released weights on the reference's input, which holds letterboxed photographs.
+#[test]
+fn released_weights_on_the_references_input() {
+    let (Some(weights), Some(file)) =
+        (shared("weights/yolov5n.pt"), shared("reference/yolov5n/forward.safetensors"))
+    else {
+        return;
+    };
+    let (tensors, _) = read_safetensors(&file).unwrap();
+    let input = tensors.require("input_u8").unwrap();
+    let values = input.i64s().unwrap().iter().map(|&pixel| pixel as f32 / 255.0).collect();
+    let images = Array { shape: input.shape.clone(), values };
+    let [batch, _, height, width] = images.shape[..] else { panic!("{:?}", images.shape) };
+    let checkpoint = Checkpoint::load(&weights).unwrap();
+    check(&checkpoint, fixed(batch, [height, width]), Head::Decoded, 13, &[images]);
+}
+
+/// Widths that no multiple divides, as channel pruning leaves them: other ones inside each block, and other ones
+/// on the two branches that a C3 joins.
+fn uneven() -> Result<Architecture, ModelError> {
+    let mut architecture = Architecture::variant("yolov5n", Some(3))?;
+    for (index, layer) in architecture.layers.iter_mut().enumerate() {
+        if let Block::C3(c3) = &mut layer.block {
+            c3.cv2.out_channels -= 3 + index % 4;
+            c3.cv3.in_channels = c3.cv1.out_channels + c3.cv2.out_channels;
+            for (j, bottleneck) in c3.m.iter_mut().enumerate() {
+                bottleneck.cv1.out_channels -= 1 + 2 * j;
+                bottleneck.cv2.in_channels = bottleneck.cv1.out_channels;
+            }
+        }
+        if let Block::Sppf(sppf) = &mut layer.block {
+            sppf.cv1.out_channels -= 5;
+            sppf.cv2.in_channels = 4 * sppf.cv1.out_channels;
+        }
+    }
+    architecture.validate()?;
+    Ok(architecture)
+}
+
+#[test]
+fn uneven_widths() {
+    let checkpoint = lively(uneven().unwrap());
+    check(&checkpoint, fixed(1, [128, 160]), Head::Decoded, 13, &[noise([1, 3, 128, 160])]);
+    check(&checkpoint, Axes::Dynamic, Head::Raw, 13, &[noise([2, 3, 128, 160])]);
+}
+
+/// Groups, dilation, an even kernel, a convolution without activation, two levels, two anchors, one class.
+const OTHER: &str = "
+nc: 1
+depth_multiple: 1.0
+width_multiple: 0.37
+channel_multiple: 1
+activation: ACTIVATION
+anchors:
+  - [10, 13, 16, 30]
+  - [116, 90, 156, 198]
+backbone:
+  - [-1, 1, Conv, [32, 6, 2, 2]]
+  - [-1, 1, Conv, [32, 3, 2, None, 4]]
+  - [-1, 1, Bottleneck, [32]]
+  - [-1, 1, Conv, [64, 3, 2, None, 1, 2]]
+  - [-1, 2, C3, [64]]
+  - [-1, 1, Conv, [80, 3, 2, None, 1, 1, False]]
+  - [-1, 1, SPPF, [80, 7]]
+head:
+  - [-1, 1, nn.Upsample, [None, 2, nearest]]
+  - [[-1, 4], 1, Concat, [1]]
+  - [-1, 1, C3, [48, False]]
+  - [[9, 6], 1, Detect, [nc, anchors]]
+";
+
+#[test]
+fn other_activations_and_convolutions() {
+    for activation in ["nn.ReLU()", "nn.LeakyReLU(0.1)", "nn.Identity()", "nn.SiLU()"] {
+        let yaml = OTHER.replace("ACTIVATION", activation);
+        let checkpoint = lively(Architecture::from_yaml(&yaml, None).unwrap());
+        check(&checkpoint, fixed(1, [96, 64]), Head::Decoded, 13, &[noise([1, 3, 96, 64])]);
+        check(&checkpoint, Axes::Dynamic, Head::Raw, 17, &[noise([2, 3, 64, 96])]);
+    }
+}
+
+#[test]
+fn names_are_text_to_python() {
+    let mut checkpoint = yolov5n(4);
+    checkpoint.class_names = ["it's \"quoted\"", "back\\slash\\", "犬 \u{1f415}\u{2028}", "\r\n\t\0', 4: '"]
+        .map(str::to_owned)
+        .to_vec();
+    check(&checkpoint, fixed(1, [32, 32]), Head::Decoded, 13, &[noise([1, 3, 32, 32])]);
+}

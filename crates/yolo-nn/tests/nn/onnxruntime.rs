@@ -1,0 +1,141 @@
+//! onnxruntime from Python, and our own network as what it is compared with.
+//!
+//! Python is looked for in the variable `ORT_PYTHON`, at `/tmp/venv-ort/bin/python`, and as `python3`;
+//! `python3 -m venv /tmp/venv-ort && /tmp/venv-ort/bin/pip install onnxruntime onnx` makes one.
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::OnceLock;
+
+use burn::tensor::{Device, Tensor, TensorData};
+use yolo_model::onnx::Head;
+use yolo_model::{Checkpoint, RawMap, decode};
+use yolo_nn::Yolo;
+
+/// Largest difference from ours, relative to the value where that is above 1: of a box at 600 pixels 0.06.
+const TOLERANCE: f32 = 1e-4;
+
+/// Images or outputs on the host.
+pub(crate) struct Array {
+    pub(crate) shape: Vec<usize>,
+    pub(crate) values: Vec<f32>,
+}
+
+/// What onnxruntime says about a file.
+pub(crate) struct Outcome {
+    pub(crate) names: Vec<String>,
+    pub(crate) stride: usize,
+    pub(crate) outputs: Vec<(String, Array)>,
+}
+
+/// The Python that has onnxruntime, or `None` with a message.
+pub(crate) fn python() -> Option<&'static str> {
+    static PYTHON: OnceLock<Option<String>> = OnceLock::new();
+    let found = PYTHON.get_or_init(|| {
+        let has_onnxruntime = |python: &String| {
+            let output = Command::new(python).args(["-c", "import numpy, onnxruntime"]).output();
+            output.is_ok_and(|output| output.status.success())
+        };
+        if let Ok(chosen) = std::env::var("ORT_PYTHON") {
+            assert!(has_onnxruntime(&chosen), "ORT_PYTHON is {chosen}, which cannot import onnxruntime");
+            return Some(chosen);
+        }
+        ["/tmp/venv-ort/bin/python", "python3"].map(str::to_owned).into_iter().find(has_onnxruntime)
+    });
+    if found.is_none() {
+        eprintln!("skipped: no Python with onnxruntime is here; ORT_PYTHON names one");
+    }
+    found.as_deref()
+}
+
+/// Runs the file `model` on `images`.
+pub(crate) fn run(python: &str, model: &Path, images: &Array) -> Outcome {
+    let folder = tempfile::tempdir().unwrap();
+    let input = folder.path().join("images.f32");
+    let bytes: Vec<u8> = images.values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    std::fs::write(&input, bytes).unwrap();
+    let shape = images.shape.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
+    // The tests of the program include this file, from another crate.
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../yolo-model/tests/model/onnx/run.py");
+    let mut command = Command::new(python);
+    let output = command.arg(script).arg(model).arg(&input).arg(shape).arg(folder.path()).output().unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}: {stderr}", model.display());
+    eprint!("{stderr}");
+    let said: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let outputs = said["outputs"].as_array().unwrap().iter().enumerate().map(|(index, output)| {
+        let bytes = std::fs::read(folder.path().join(format!("{index}.f32"))).unwrap();
+        let values = bytes.as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+        let shape = serde_json::from_value(output["shape"].clone()).unwrap();
+        (output["name"].as_str().unwrap().to_owned(), Array { shape, values })
+    });
+    Outcome {
+        outputs: outputs.collect(),
+        stride: said["stride"].as_u64().unwrap() as usize,
+        names: serde_json::from_value(said["names"].clone()).unwrap(),
+    }
+}
+
+/// Images of random pixels.
+pub(crate) fn noise(shape: [usize; 4]) -> Array {
+    let mut rng = <rand::rngs::StdRng as rand::SeedableRng>::seed_from_u64(11);
+    let values = (0..shape.iter().product()).map(|_| rand::Rng::random(&mut rng)).collect();
+    Array { shape: shape.to_vec(), values }
+}
+
+/// Asserts that onnxruntime computes with the file `model` what our network does, and reads its metadata.
+pub(crate) fn assert_equal(python: &str, model: &Path, checkpoint: &Checkpoint, head: Head, images: &Array) {
+    let outcome = run(python, model, images);
+    assert_eq!(outcome.names, checkpoint.class_names);
+    assert_eq!(outcome.stride, checkpoint.architecture.max_stride());
+    let expected = ours(checkpoint, head, images);
+    assert_eq!(outcome.outputs.len(), expected.len());
+    for (index, ((name, found), expected)) in outcome.outputs.iter().zip(&expected).enumerate() {
+        assert_eq!((name, &found.shape), (&format!("output{index}"), &expected.shape));
+        assert_close(name, &found.values, &expected.values);
+    }
+}
+
+fn assert_close(name: &str, found: &[f32], expected: &[f32]) {
+    assert_eq!(found.len(), expected.len());
+    let worst = found.iter().zip(expected).enumerate().map(|(index, (found, expected))| {
+        let difference = (found - expected).abs() / expected.abs().max(1.0);
+        (if difference.is_nan() { f32::INFINITY } else { difference }, index)
+    });
+    let (worst, index) = worst.max_by(|a, b| a.0.total_cmp(&b.0)).unwrap();
+    let (found, expected) = (found[index], expected[index]);
+    assert!(worst <= TOLERANCE, "{name}[{index}] is {found} and should be {expected}: off by {worst}");
+    eprintln!("{name}[{index}]: largest difference {worst:.1e}, {found} for {expected}");
+}
+
+/// What our network returns, in the layout of the ONNX file.
+fn ours(checkpoint: &Checkpoint, head: Head, images: &Array) -> Vec<Array> {
+    let device = Device::flex();
+    let model = Yolo::from_checkpoint(&checkpoint.fuse().unwrap(), &device).unwrap();
+    let data = TensorData::new(images.values.clone(), images.shape.clone());
+    let maps = model.forward(Tensor::<4>::from_data(data, &device));
+    let detect = checkpoint.architecture.detect();
+    let (anchors, n_outputs) = (detect.n_anchors(), detect.n_outputs());
+    if head == Head::Raw {
+        let map = |map: Tensor<4>| {
+            let [batch, _, rows, columns] = map.dims();
+            let map = map.reshape([batch, anchors, n_outputs, rows, columns]).permute([0, 1, 3, 4, 2]);
+            Array { shape: map.dims().to_vec(), values: map.into_data().try_into_vec_as::<f32>().unwrap() }
+        };
+        return maps.into_iter().map(map).collect();
+    }
+    let maps: Vec<([usize; 4], Vec<f32>)> =
+        maps.into_iter().map(|map| (map.dims(), map.into_data().try_into_vec_as::<f32>().unwrap())).collect();
+    let batch = images.shape[0];
+    let rows = |image: usize| {
+        let mut raw = Vec::new();
+        for ([_, channels, height, width], logits) in &maps {
+            let length = channels * height * width;
+            let logits = &logits[image * length..(image + 1) * length];
+            raw.push(RawMap { logits, height: *height, width: *width });
+        }
+        decode(&raw, detect, -1.0).values
+    };
+    let values: Vec<f32> = (0..batch).flat_map(rows).collect();
+    vec![Array { shape: vec![batch, values.len() / batch / n_outputs, n_outputs], values }]
+}

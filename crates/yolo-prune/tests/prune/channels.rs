@@ -1,0 +1,12 @@
+//! Channel pruning: couplings, removal, selection, compensation.
+
+mod compensation;
+mod coupling;
+mod measure;
+mod networks;
+mod permutation;
+mod removal;
+mod rounds;
+mod scores;
+mod selection;
+mod slimming;
