@@ -1,6 +1,7 @@
 //! The stages of a pruning side by side: what is known of each, and the rows that compare them.
 
 mod page;
+mod report;
 mod rows;
 
 use yolo_eval::metrics::NativeReport;
@@ -10,8 +11,8 @@ use crate::published::Stock;
 use crate::results::{ModelFigures, Results};
 use crate::verdict::{Costs, Kept, StockTime, Verdict};
 
-pub use crate::page::{DrawnBox, EpochPoint, LayerSparsity, Row, SampleImage};
 pub use page::{Account, page};
+pub use report::{DrawnBox, EpochPoint, LayerSparsity, Row, SampleImage};
 pub use rows::{lines, rows};
 
 /// Released networks have a few zeros: weights that half precision rounded. A network below this share is dense.

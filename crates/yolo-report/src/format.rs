@@ -43,6 +43,20 @@ pub fn bytes(count: u64) -> String {
     format!("{value:.1} {unit}")
 }
 
+/// A share as a percentage with one decimal; a dash if it is not a number.
+pub(crate) fn percent(share: f64) -> String {
+    if share.is_finite() { format!("{:.1} %", share * 100.0) } else { "–".to_owned() }
+}
+
+/// A number with some decimals, in exponent form if it is huge; a dash if it is not finite.
+pub(crate) fn decimal(value: f64, decimals: usize) -> String {
+    match value {
+        _ if !value.is_finite() => "–".to_owned(),
+        _ if value.abs() >= 1e5 => format!("{value:.2e}"),
+        _ => format!("{value:.decimals$}"),
+    }
+}
+
 /// The name of a class; `?` if it has none.
 pub fn class_name(names: &[String], class: u32) -> &str {
     names.get(class as usize).map_or("?", String::as_str)
@@ -87,5 +101,14 @@ mod tests {
         assert_eq!(bytes(4_062_133), "4.1 MB");
         assert_eq!(bytes(999), "999 B");
         assert_eq!([0, 1, 2].map(|n| unit_count(n, "image")), ["0 images", "1 image", "2 images"]);
+    }
+
+    #[test]
+    fn what_is_not_a_number_becomes_a_dash() {
+        assert_eq!(percent(f64::NAN), "–");
+        assert_eq!(percent(0.6996), "70.0 %");
+        assert_eq!(decimal(f64::INFINITY, 3), "–");
+        assert_eq!(decimal(0.04567, 4), "0.0457");
+        assert_eq!(decimal(1.5e300, 4), "1.50e300");
     }
 }

@@ -13,14 +13,18 @@
 //!
 //! Everything is a function of measured figures: nothing is printed, no file is written, and the clock is not read.
 
+mod chart;
 pub mod comparison;
 pub mod format;
+mod html;
 pub mod json_layout;
 pub mod overview;
-mod page;
 pub mod plots;
+mod precision_recall;
 pub mod published;
 pub mod results;
+mod scale;
+mod svg;
 pub mod sweep;
 pub mod table;
 pub mod verdict;

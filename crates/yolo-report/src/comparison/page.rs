@@ -1,9 +1,10 @@
 //! The comparison as `report.html`.
 
+use super::report::{self, EpochPoint, Report, Row, SampleImage};
 use super::rows::signed;
 use super::{Stage, is_smaller};
 use crate::format::{bytes, thousands};
-use crate::page::{self, EpochPoint, Report, Row, SampleImage, Tile};
+use crate::html::Tile;
 use crate::results::ModelFigures;
 use crate::verdict::Verdict;
 
@@ -32,7 +33,7 @@ pub fn page(
     history: Vec<EpochPoint>,
     samples: Vec<SampleImage>,
 ) -> String {
-    page::render(&Report {
+    report::render(&Report {
         title: account.title,
         subtitle: account.subtitle,
         verdict: format!("{} {}", kept(stages), account.verdict.as_ref().map_or("", |v| &v.headline))
@@ -118,8 +119,8 @@ pub(super) fn file_size(model: &ModelFigures) -> String {
     model.file_bytes.map_or_else(|| "–".to_owned(), bytes)
 }
 
-fn curves(stage: &Stage) -> page::Stage {
-    page::Stage {
+fn curves(stage: &Stage) -> report::Stage {
+    report::Stage {
         name: stage.name.clone(),
         pr_curve: stage.pr_curve.clone(),
         layer_sparsity: stage.layers.clone(),

@@ -2,8 +2,8 @@
 
 use super::Stage;
 use super::page::file_size;
+use super::report::Row;
 use crate::format::thousands;
-use crate::page::Row;
 
 const COCO: &str = "COCO";
 const NATIVE: &str = "YOLOv5's own";

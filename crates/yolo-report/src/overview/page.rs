@@ -1,11 +1,13 @@
 //! The page: table, precision-recall curves, mAP over costs, classes.
 
+use maud::{Markup, html};
+
 use super::charts::{self, Cost};
 use super::classes;
 use super::dense_line::Anchor;
 use super::{Entry, TITLES, cells, rows};
-use crate::page::html::{escape, number_table, section};
-use crate::page::{Stage, document, pr_chart};
+use crate::html::{NumberRow, conclusion, document, header, number_table, origin, section};
+use crate::precision_recall::{self, Curve};
 use crate::verdict::StockTime;
 
 /// Curves that one chart has room for.
@@ -51,24 +53,21 @@ pub fn render(shown: &Page) -> String {
             line: anchor.and_then(|anchor| anchor.over_milliseconds(shown.latency)),
         },
     ];
-    let sections: String = [curves(entries)]
-        .into_iter()
-        .chain(costs.iter().map(|cost| charts::render(cost, entries)))
-        .chain([classes::render(entries)])
-        .chain([document::origin(&shown.command, &shown.created)])
-        .collect();
-    let title = match entries.len() {
-        1 => entries[0].name.clone(),
-        count => format!("{count} networks compared"),
+    let title = match entries {
+        [entry] => entry.name.clone(),
+        _ => format!("{} networks compared", entries.len()),
     };
-    document::document(
-        &title,
-        &document::header(&title, &subtitle(entries), "", ""),
-        &(table(entries) + &sections),
-    )
+    let sections = html! {
+        (table(entries))
+        (curves(entries))
+        @for cost in &costs { (charts::render(cost, entries)) }
+        (classes::render(entries))
+        (origin(&shown.command, &shown.created))
+    };
+    document(&title, &header(&title, &subtitle(entries), "", &[]), &sections)
 }
 
-/// What the networks were measured on, where that is one and the same.
+/// What the networks were measured on, if that is the same for all.
 fn subtitle(entries: &[Entry]) -> String {
     let same = |value: fn(&Entry) -> Option<usize>| {
         let first = value(entries.first()?)?;
@@ -81,47 +80,41 @@ fn subtitle(entries: &[Entry]) -> String {
     }
 }
 
-fn table(entries: &[Entry]) -> String {
-    let Some(first) = entries.first() else { return String::new() };
-    let heads: String =
-        TITLES.iter().map(|title| format!("<th scope=\"col\">{}</th>", escape(title))).collect();
+fn table(entries: &[Entry]) -> Markup {
+    let Some(first) = entries.first() else { return html! {} };
     let row = |entry: &Entry| {
         let [name, figures @ ..] = cells(entry, first);
-        let figures: String = figures.iter().map(|cell| format!("<td>{}</td>", escape(cell))).collect();
         let origin = entry.weights.as_deref().map_or_else(String::new, |weights| format!("{weights}, "));
-        let title = escape(&format!("{origin}{}", entry.source));
-        format!("<tr><th scope=\"row\" title=\"{title}\">{}</th>{figures}</tr>\n", escape(&name))
+        NumberRow { hint: Some(format!("{origin}{}", entry.source)), ..NumberRow::of(name, figures) }
     };
-    let body: String = entries.iter().map(row).collect();
-    let table = number_table("Figures of every network", &heads, &body);
-    let intro = format!(
-        "<p>The change is in points of mAP50-95 against <b>{}</b>. Times are those of each run, with images loaded on \
-         the same cores; <code>bench</code> measures them alone.</p>\n",
-        escape(&first.name)
-    );
-    section("figures", "Figures", &intro, &(table + &document::conclusion(&rows::notes(entries))))
+    let intro = html! {
+        p {
+            "The change is in points of mAP50-95 against " b { (first.name) } ". Times are those of each run, with images \
+             loaded on the same cores; " code { "bench" } " measures them alone."
+        }
+    };
+    let body = html! {
+        (number_table("Figures of every network", &TITLES, entries.iter().map(row)))
+        (conclusion(&rows::notes(entries)))
+    };
+    section("figures", "Figures", &intro, &body)
 }
 
 /// All curves in one chart.
-fn curves(entries: &[Entry]) -> String {
-    let with_curves = entries.iter().filter(|entry| !entry.precision_at_recall.is_empty());
-    let count = with_curves.clone().count();
-    let stages: Vec<Stage> = with_curves.take(CURVES).map(stage).collect();
-    let note = match count {
+fn curves(entries: &[Entry]) -> Markup {
+    let with_curves: Vec<Curve> = entries.iter().filter_map(curve).collect();
+    let note = match with_curves.len() {
         0..=CURVES => "IoU 0.50, mean over classes".to_owned(),
-        _ => format!("IoU 0.50, mean over classes; the first {CURVES} of {count} networks"),
+        count => format!("IoU 0.50, mean over classes; the first {CURVES} of {count} networks"),
     };
-    pr_chart::render(&stages, &note)
+    precision_recall::render(&with_curves[..with_curves.len().min(CURVES)], &note)
 }
 
-fn stage(entry: &Entry) -> Stage {
-    let last = entry.precision_at_recall.len().saturating_sub(1).max(1) as f64;
+fn curve(entry: &Entry) -> Option<Curve<'_>> {
+    let last = entry.precision_at_recall.len().checked_sub(1)?.max(1) as f64;
     let points = entry.precision_at_recall.iter().enumerate();
-    Stage {
-        name: entry.name.clone(),
-        pr_curve: points.map(|(i, &precision)| (i as f64 / last, precision)).collect(),
-        layer_sparsity: Vec::new(),
-        map50: Some(entry.map50),
-        map: Some(entry.map),
-    }
+    Some(Curve {
+        name: &entry.name,
+        points: points.map(|(i, &precision)| (i as f64 / last, precision)).collect(),
+    })
 }

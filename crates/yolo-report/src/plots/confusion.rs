@@ -2,7 +2,8 @@
 
 use yolo_eval::metrics::ConfusionMatrix;
 
-use super::scene::{Anchor, CAP, GRID, INK, MUTED, Rgb, Scene, TEXT, fitted, width_of};
+use super::scene::{CAP, GRID, INK, MUTED, Scene, TEXT, fitted, width_of};
+use crate::svg::{Anchor, Rgb};
 
 /// Side of the matrix in pixels, about.
 const SIDE: f64 = 780.0;

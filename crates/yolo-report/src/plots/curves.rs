@@ -3,9 +3,10 @@
 use yolo_draw::class_color;
 use yolo_eval::metrics::{ClassCurves, NativeReport};
 
-use super::scene::{Anchor, CAP, INK, MUTED, Rgb, Scene, TEXT, fitted};
+use super::scene::{CAP, INK, MUTED, Scene, TEXT, fitted};
 use crate::format::class_name;
-use crate::page::svg::{Plot, round_ticks};
+use crate::scale::{Plot, round_ticks};
+use crate::svg::{Anchor, Rgb};
 
 const SIZE: (u32, u32) = (900, 600);
 const PLOT: Plot = Plot { left: 72.0, top: 52.0, width: 560.0, height: 480.0, x: (0.0, 1.0), y: (0.0, 1.0) };

@@ -2,7 +2,8 @@
 
 use yolo_draw::{Canvas, PixelRect, RgbImage};
 
-use super::scene::{Anchor, CAP, Rgb, Scene, Shape, width_of};
+use super::scene::{CAP, Scene, Shape, width_of};
+use crate::svg::{Anchor, Rgb};
 
 /// Pixels of the image per pixel of the scene, so that text is sharp on dense screens and on paper.
 const SCALE: f64 = 2.0;

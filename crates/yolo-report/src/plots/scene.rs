@@ -2,10 +2,8 @@
 
 use yolo_draw::text_width;
 
-use crate::page::svg::{Plot, tick_labels};
-
-/// Red, green, blue.
-pub(crate) type Rgb = [u8; 3];
+use crate::scale::{Plot, tick_labels};
+use crate::svg::{Anchor, Rgb};
 
 pub(crate) const INK: Rgb = [34, 40, 49];
 pub(crate) const MUTED: Rgb = [96, 106, 120];
@@ -37,14 +35,6 @@ pub(crate) enum Shape {
     Line { points: Vec<(f64, f64)>, rgb: Rgb, width: f64 },
     /// Text that stands on the line at `y`; turned to read upwards where `is_upright`.
     Text { x: f64, y: f64, text: String, size: f64, rgb: Rgb, anchor: Anchor, is_upright: bool },
-}
-
-/// Which end of a text is at its place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Anchor {
-    Start,
-    Middle,
-    End,
 }
 
 impl Scene {

@@ -1,7 +1,8 @@
 //! mAP over time, one line per network with a dot per image size.
 
-use super::scene::{Anchor, CAP, INK, MUTED, Rgb, Scene, TEXT, fitted};
-use crate::page::svg::{Plot, range, round_ticks};
+use super::scene::{CAP, INK, MUTED, Scene, TEXT, fitted};
+use crate::scale::{Plot, range, round_ticks};
+use crate::svg::{Anchor, Rgb};
 use yolo_draw::class_color;
 
 const SIZE: (u32, u32) = (900, 600);

@@ -1,9 +1,14 @@
 //! The page of a sweep: the curves of mAP over sparsity and over cost, and the table behind them.
 
-use crate::page::document;
-use crate::page::html::{colour_class, decimal, escape, legend, number_table, section};
-use crate::page::svg::{MAP_HEIGHT, Plot, chart, label, number, range, round_ticks, spread};
+use maud::{Markup, html};
+
+use crate::chart::{EndName, chart};
+use crate::format::decimal;
+use crate::html::{
+    NumberRow, colour_class, conclusion, document, header, legend, number_table, origin, section,
+};
 use crate::published::{Stock, dense_of_cost};
+use crate::scale::{MAP_HEIGHT, Plot, range, round_ticks};
 use crate::sweep::{COLUMNS, DENSE, Point, cells};
 
 /// Room for the names at the ends of the lines.
@@ -40,17 +45,17 @@ struct Curve<'a> {
 /// The whole document.
 pub fn render(sweep: &SweepPage) -> String {
     let (dense, curves) = curves(sweep.points);
-    let sections = [
-        over_sparsity(dense, &curves),
-        over_cost(dense, &curves, sweep.stock),
-        section("points", "Points", "", &(table(sweep) + &document::conclusion(sweep.conclusion))),
-        document::origin(&sweep.command, &sweep.created),
-    ];
-    document::document(
-        &sweep.title,
-        &document::header(&sweep.title, &sweep.subtitle, "", ""),
-        &sections.concat(),
-    )
+    let points = html! {
+        (table(sweep))
+        (conclusion(sweep.conclusion))
+    };
+    let sections = html! {
+        (over_sparsity(dense, &curves))
+        (over_cost(dense, &curves, sweep.stock))
+        (section("points", "Points", &html! {}, &points))
+        (origin(&sweep.command, &sweep.created))
+    };
+    document(&sweep.title, &header(&sweep.title, &sweep.subtitle, "", &[]), &sections)
 }
 
 fn curves(points: &[Point]) -> (Option<&Point>, Vec<Curve<'_>>) {
@@ -72,73 +77,65 @@ fn line_class(method: usize) -> String {
 }
 
 /// mAP over the share of zeros.
-fn over_sparsity(dense: Option<&Point>, curves: &[Curve]) -> String {
+fn over_sparsity(dense: Option<&Point>, curves: &[Curve]) -> Markup {
     let keys = curves.iter().map(|curve| (curve.class.clone(), curve.name));
-    let keys: Vec<_> = keys.chain(dense.map(|_| ("c0 d0".to_owned(), "dense network"))).collect();
-    let intro = format!(
-        "<p>mAP@50–95 over the share of convolution weights at zero, before any fine-tuning.</p>\n{}",
-        legend(keys)
-    );
+    let keys = keys.chain(dense.map(|_| ("c0 d0".to_owned(), "dense network")));
+    let intro = html! {
+        p { "mAP@50–95 over the share of convolution weights at zero, before any fine-tuning." }
+        (legend(keys))
+    };
     let x = |point: &Point| point.sparsity * 100.0;
-    let plot = plot(curves, dense, range(curves.iter().flat_map(|curve| curve.points.iter().map(|p| x(p)))));
-    let level = dense.map(|dense| plot.0.line(&[(plot.0.x.0, dense.map), (plot.0.x.1, dense.map)], "c0 d0"));
+    let (plot, x_ticks, y_ticks) = plot(curves, dense, &x);
     let ends = curves.iter().filter_map(|curve| {
         let last = curve.points.iter().max_by(|a, b| x(a).total_cmp(&x(b)))?;
-        Some((curve.class.as_str(), curve.name, last.map))
+        Some(EndName { value: last.map, class: &curve.class, name: curve.name })
     });
-    let ends: Vec<_> = ends.chain(dense.map(|dense| ("c0", DENSE, dense.map))).collect();
-    let axes = plot.0.axes(&plot.1, &plot.2, "% of the convolution weights at zero", "mAP@50–95");
-    let content = format!(
-        "{axes}{}{}{}{}",
-        level.unwrap_or_default(),
-        draw(&plot.0, curves, &x),
-        names(&plot.0, &ends),
-        tips(&plot.0, curves, dense)
-    );
-    section(
-        "sparsity",
-        "mAP and sparsity",
-        &intro,
-        &chart(MAP_HEIGHT, &summary("sparsity", curves), &content),
-    )
+    let dense_end = dense.map(|dense| EndName { value: dense.map, class: "c0", name: DENSE });
+    let ends: Vec<EndName> = ends.chain(dense_end).collect();
+    let content = html! {
+        (plot.axes(&x_ticks, &y_ticks, "% of the convolution weights at zero", "mAP@50–95"))
+        @if let Some(dense) = dense { (plot.line(&[(plot.x.0, dense.map), (plot.x.1, dense.map)], "c0 d0")) }
+        (draw(&plot, curves, &x))
+        (plot.end_names(&ends))
+        (tips(&plot, curves, dense))
+    };
+    let summary = summary("sparsity", curves);
+    section("sparsity", "mAP and sparsity", &intro, &chart(MAP_HEIGHT, &summary, &content))
 }
 
 /// mAP over the arithmetic that is left, beside what dense networks of that cost would have.
-fn over_cost(dense: Option<&Point>, curves: &[Curve], stock: Option<&Stock>) -> String {
+fn over_cost(dense: Option<&Point>, curves: &[Curve], stock: Option<&Stock>) -> Markup {
     let x = |point: &Point| point.gflops_nonzero;
-    let mut keys: Vec<(String, &str)> =
-        curves.iter().map(|curve| (curve.class.clone(), curve.name)).collect();
     let known = dense.zip(stock).filter(|(dense, _)| dense.gflops_nonzero > 0.0);
-    let sentence = match known {
-        None => String::new(),
-        Some((_, stock)) => {
-            keys.push(("ink dashed".to_owned(), "dense network of equal cost"));
-            format!(
-                " The dashed line is the published one of dense networks, scaled so that it goes through {} here: \
-                 below it a smaller dense network is better.",
-                escape(stock.name)
-            )
+    let keys = curves.iter().map(|curve| (curve.class.clone(), curve.name));
+    let keys = keys.chain(known.map(|_| ("ink dashed".to_owned(), "dense network of equal cost")));
+    let intro = html! {
+        p {
+            "The same over the floating-point operations that are left at 640 px, multiplications by zero left out."
+            @if let Some((_, stock)) = known {
+                " The dashed line is the published one of dense networks, scaled so that it goes through " (stock.name)
+                " here: below it a smaller dense network is better."
+            }
         }
+        (legend(keys))
     };
-    let intro = format!(
-        "<p>The same over the floating-point operations that are left at 640 px, multiplications by zero left out.\
-         {sentence}</p>\n{}",
-        legend(keys)
-    );
-    let plot = plot(curves, dense, range(curves.iter().flat_map(|curve| curve.points.iter().map(|p| x(p)))));
-    let line = known.map(|(dense, stock)| {
-        let points: Vec<(f64, f64)> = (1..=LINE_POINTS)
-            .map(|i| {
-                let cost = dense.gflops_nonzero * i as f64 / LINE_POINTS as f64;
-                let published = dense_of_cost(stock.gflops * cost / dense.gflops_nonzero).map;
-                (cost, dense.map * published / stock.map)
-            })
-            .collect();
-        plot.0.line(&points, "ink dashed")
-    });
-    let axes = plot.0.axes(&plot.1, &plot.2, "GFLOPs without multiplications by zero", "mAP@50–95");
-    let content = format!("{axes}{}{}", line.unwrap_or_default(), draw(&plot.0, curves, &x));
+    let (plot, x_ticks, y_ticks) = plot(curves, dense, &x);
+    let content = html! {
+        (plot.axes(&x_ticks, &y_ticks, "GFLOPs without multiplications by zero", "mAP@50–95"))
+        @if let Some((dense, stock)) = known { (plot.line(&dense_line(dense, stock), "ink dashed")) }
+        (draw(&plot, curves, &x))
+    };
     section("cost", "mAP and cost", &intro, &chart(MAP_HEIGHT, &summary("GFLOPs", curves), &content))
+}
+
+/// The published line, scaled so that it goes through the dense network.
+fn dense_line(dense: &Point, stock: &Stock) -> Vec<(f64, f64)> {
+    let point = |i: usize| {
+        let cost = dense.gflops_nonzero * i as f64 / LINE_POINTS as f64;
+        let published = dense_of_cost(stock.gflops * cost / dense.gflops_nonzero).map;
+        (cost, dense.map * published / stock.map)
+    };
+    (1..=LINE_POINTS).map(point).collect()
 }
 
 fn summary(over: &str, curves: &[Curve]) -> String {
@@ -147,45 +144,32 @@ fn summary(over: &str, curves: &[Curve]) -> String {
 }
 
 /// The area for the points and its ticks; both axes begin at zero.
-fn plot(curves: &[Curve], dense: Option<&Point>, x: Option<(f64, f64)>) -> (Plot, Vec<f64>, Vec<f64>) {
+fn plot(curves: &[Curve], dense: Option<&Point>, x: &impl Fn(&Point) -> f64) -> (Plot, Vec<f64>, Vec<f64>) {
     let from_zero =
         |range: Option<(f64, f64)>| range.map(|(_, high)| (0.0, high)).filter(|range| range.1 > 0.0);
-    let maps = curves.iter().flat_map(|curve| curve.points.iter().map(|point| point.map));
-    let x_ticks = round_ticks(from_zero(x), 6);
-    let y_ticks = round_ticks(from_zero(range(maps.chain(dense.map(|dense| dense.map)))), 5);
+    let points = || curves.iter().flat_map(|curve| curve.points.iter().copied());
+    let maps = points().map(|point| point.map).chain(dense.map(|dense| dense.map));
+    let x_ticks = round_ticks(from_zero(range(points().map(x))), 6);
+    let y_ticks = round_ticks(from_zero(range(maps)), 5);
     let plot = Plot::of_map(&x_ticks, &y_ticks, RIGHT);
     (plot, x_ticks, y_ticks)
 }
 
 /// The lines with a dot per point that tells its figures.
-fn draw(plot: &Plot, curves: &[Curve], x: &impl Fn(&Point) -> f64) -> String {
-    let mut drawn = String::new();
-    for curve in curves {
+fn draw(plot: &Plot, curves: &[Curve], x: &impl Fn(&Point) -> f64) -> Markup {
+    let line = |curve: &Curve| {
         let mut points: Vec<(f64, f64)> = curve.points.iter().map(|point| (x(point), point.map)).collect();
         points.sort_by(|a, b| a.0.total_cmp(&b.0));
-        drawn += &plot.line(&points, &curve.class);
-        for point in &curve.points {
-            drawn += &dot(plot, (x(point), point.map), &curve.class, &tip(curve.name, point));
+        plot.line(&points, &curve.class)
+    };
+    html! {
+        @for curve in curves {
+            (line(curve))
+            @for point in &curve.points {
+                (plot.dot((x(point), point.map), 3.5, &curve.class, &tip(curve.name, point)))
+            }
         }
     }
-    drawn
-}
-
-/// Names at the right edge, at the height of the last point of each line: class, name, and its mAP.
-fn names(plot: &Plot, ends: &[(&str, &str, f64)]) -> String {
-    let wanted: Vec<f64> = ends.iter().map(|end| plot.y(end.2)).collect();
-    let places = spread(&wanted, 18.0, plot.top, plot.bottom());
-    let names = ends.iter().zip(places);
-    names.map(|(&(class, name, _), y)| label(plot.right() + 8.0, y, class, name)).collect()
-}
-
-fn dot(plot: &Plot, (x, y): (f64, f64), class: &str, text: &str) -> String {
-    format!(
-        "<circle class=\"dot {class}\" cx=\"{}\" cy=\"{}\" r=\"3.5\"><title>{}</title></circle>\n",
-        number(plot.x(x)),
-        number(plot.y(y)),
-        escape(text)
-    )
 }
 
 fn tip(name: &str, point: &Point) -> String {
@@ -201,7 +185,7 @@ fn tip(name: &str, point: &Point) -> String {
 }
 
 /// A strip around each amount that tells the mAP of every method there.
-fn tips(plot: &Plot, curves: &[Curve], dense: Option<&Point>) -> String {
+fn tips(plot: &Plot, curves: &[Curve], dense: Option<&Point>) -> Markup {
     let mut amounts: Vec<(f64, f64)> = curves
         .iter()
         .flat_map(|curve| curve.points.iter().map(|point| (point.amount, point.sparsity)))
@@ -223,19 +207,15 @@ fn tips(plot: &Plot, curves: &[Curve], dense: Option<&Point>) -> String {
         }
         plot.hover(from, to.max(from), &text)
     };
-    amounts.iter().enumerate().map(strip).collect()
+    html! { @for amount in amounts.iter().enumerate() { (strip(amount)) } }
 }
 
 /// A row per point; the first cell of each names the method.
-fn table(sweep: &SweepPage) -> String {
-    let Some(dense) = sweep.points.first() else { return String::new() };
-    let heads: String =
-        COLUMNS.iter().map(|title| format!("<th scope=\"col\">{}</th>", escape(title))).collect();
+fn table(sweep: &SweepPage) -> Markup {
+    let Some(dense) = sweep.points.first() else { return html! {} };
     let row = |point: &Point| {
         let [name, figures @ ..] = cells(point, dense, sweep.stock);
-        let figures: String = figures.iter().map(|cell| format!("<td>{}</td>", escape(cell))).collect();
-        format!("<tr><th scope=\"row\">{}</th>{figures}</tr>\n", escape(&name))
+        NumberRow::of(name, figures)
     };
-    let body: String = sweep.points.iter().map(row).collect();
-    number_table("Figures of every point", &heads, &body)
+    number_table("Figures of every point", &COLUMNS, sweep.points.iter().map(row))
 }

@@ -1,11 +1,11 @@
 //! Where the labels of boxes go, so that none covers another.
 
-use crate::page::SampleImage;
-use crate::page::detections::{Drawn, TALLEST, caption, ratio};
+use super::super::SampleImage;
+use super::{Drawn, TALLEST, caption, ratio};
 
 /// Labels in a panel at most: a crowd of them would hide the image.
 const MOST: usize = 10;
-/// Width in screen pixels of a panel on a common screen. Where panels are smaller, some labels overlap.
+/// Width in screen pixels of a panel on a common screen. If panels are smaller, some labels overlap.
 const PANEL: f32 = 285.0;
 /// Size of a label in screen pixels: its height, about a letter's width, and what is around the letters.
 const HEIGHT: f32 = 15.0;
@@ -13,21 +13,21 @@ const LETTER: f32 = 6.6;
 const PADDING: f32 = 8.0;
 
 /// The labels placed so far, as edges in screen pixels.
-pub(crate) struct Labels {
+pub(super) struct Labels {
     width: f32,
     height: f32,
     taken: Vec<[f32; 4]>,
 }
 
 impl Labels {
-    pub(crate) fn new(sample: &SampleImage) -> Self {
+    pub(super) fn new(sample: &SampleImage) -> Self {
         let width = PANEL.min(TALLEST * ratio(sample));
         Self { width, height: width / ratio(sample), taken: Vec::new() }
     }
 
     /// The classes that put a label where it is on the image and covers no other, if there is such a place:
     /// above its box or inside at the top, from its left edge or up to its right edge.
-    pub(crate) fn place(&mut self, drawn: &Drawn) -> Option<&'static str> {
+    pub(super) fn place(&mut self, drawn: &Drawn) -> Option<&'static str> {
         if self.taken.len() >= MOST {
             return None;
         }

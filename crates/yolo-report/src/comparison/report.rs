@@ -1,19 +1,17 @@
-//! `report.html`: what pruning and fine-tuning did to a detector, on one page that needs no other file, no
-//! network and no script. The input is plain data, already measured and mostly already formatted.
+//! `report.html`: what pruning and fine-tuning did to a detector, on one page. The input is plain data, already
+//! measured and mostly already formatted.
 
-mod base64;
 mod detections;
-pub(crate) mod document;
 mod history;
-pub(crate) mod html;
 mod layers;
-pub(crate) mod pr_chart;
-pub(crate) mod svg;
-mod table;
+mod metrics;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use document::render;
+use maud::{Markup, html};
+
+use crate::html::{Tile, conclusion, document, header, origin, section};
+use crate::precision_recall::{self, Curve};
 
 /// Everything that the page shows. Stages are in order of time, the first of them is the reference.
 pub(crate) struct Report {
@@ -34,15 +32,6 @@ pub(crate) struct Report {
     pub(crate) history: Vec<EpochPoint>,
     pub(crate) samples: Vec<SampleImage>,
     pub(crate) notes: Vec<String>,
-}
-
-/// A large number at the top of the page.
-pub(crate) struct Tile {
-    pub(crate) label: String,
-    pub(crate) value: String,
-    /// A line below the number, coloured by `better`.
-    pub(crate) detail: String,
-    pub(crate) better: Option<bool>,
 }
 
 /// A state of the network that was evaluated.
@@ -130,4 +119,37 @@ pub struct DrawnBox {
     pub class_name: String,
     /// Confidence in `[0, 1]`; a label has none.
     pub score: Option<f32>,
+}
+
+/// The whole page.
+pub(crate) fn render(report: &Report) -> String {
+    let curves =
+        report.stages.iter().map(|stage| Curve { name: &stage.name, points: stage.pr_curve.clone() });
+    let curves: Vec<Curve> = curves.collect();
+    let metrics = html! {
+        (metrics::table(report))
+        (conclusion(&report.conclusion))
+    };
+    let sections = html! {
+        (section("metrics", "Metrics", &metrics_intro(report), &metrics))
+        (precision_recall::render(&curves, &report.pr_note))
+        (layers::render(&report.stages))
+        (history::render(&report.history, &report.stages))
+        (detections::render(&report.samples, &report.stages))
+        @if !report.notes.is_empty() {
+            (section("notes", "Notes", &html! {}, &html! { ul.notes { @for note in &report.notes { li { (note) } } } }))
+        }
+        (origin(&report.command, &report.created))
+    };
+    let header = header(&report.title, &report.subtitle, &report.verdict, &report.tiles);
+    document(&report.title, &header, &sections)
+}
+
+fn metrics_intro(report: &Report) -> Markup {
+    match report.stages.as_slice() {
+        [first, .., last] if !report.rows.is_empty() => {
+            html! { p { "The change is " b { (last.name) } " against " b { (first.name) } "." } }
+        }
+        _ => html! {},
+    }
 }

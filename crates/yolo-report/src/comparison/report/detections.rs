@@ -4,51 +4,50 @@
 
 mod labels;
 
-use crate::page::base64;
-use crate::page::detections::labels::Labels;
-use crate::page::html::{escape, nothing, section};
-use crate::page::{DrawnBox, SampleImage, Stage};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use maud::{Markup, html};
+
+use self::labels::Labels;
+use super::{DrawnBox, SampleImage, Stage};
+use crate::html::{nothing, section};
 
 /// Screen pixels that a panel's picture has at most in height, so that portraits do not fill the screen; the
-/// style sheet is told so.
+/// style sheet has the same limit.
 const TALLEST: f32 = 360.0;
 
 /// The section: a row of panels for each image.
-pub(crate) fn render(samples: &[SampleImage], stages: &[Stage]) -> String {
+pub(super) fn render(samples: &[SampleImage], stages: &[Stage]) -> Markup {
     if samples.is_empty() {
-        return section("samples", "Detections", "", &nothing("No sample images were kept."));
+        return section("samples", "Detections", &html! {}, &nothing("No sample images were kept."));
     }
-    let intro = "<p>The ground truth and what each stage found. A class has the same colour everywhere. \
-                 Boxes are named where there is room, the surest first; the mouse tells about the others.</p>\n";
-    let rows: String = samples.iter().enumerate().map(|(i, sample)| row(i, sample, stages)).collect();
-    section("samples", "Detections", intro, &rows)
+    let intro = html! {
+        p {
+            "The ground truth and what each stage found. A class has the same colour everywhere. Boxes are named where \
+             there is room, the surest first; the mouse tells about the others."
+        }
+    };
+    let rows = html! { @for (i, sample) in samples.iter().enumerate() { (row(i, sample, stages)) } };
+    section("samples", "Detections", &intro, &rows)
 }
 
 /// One image.
-fn row(index: usize, sample: &SampleImage, stages: &[Stage]) -> String {
-    let mut panels = panel(
-        &format!("sample-{index}-truth"),
-        index,
-        "truth",
-        &picture(index, sample),
-        sample,
-        &sample.truth,
-    );
-    for (i, stage) in stages.iter().enumerate() {
-        let boxes = sample.per_stage.get(i).map_or(&[][..], Vec::as_slice);
-        let again = format!("<use href=\"#picture-{index}\"/>");
-        panels += &panel(&format!("sample-{index}-{i}"), index, &stage.name, &again, sample, boxes);
+fn row(index: usize, sample: &SampleImage, stages: &[Stage]) -> Markup {
+    let style = format!("--panels:{};--widest:{:.0}px", stages.len() + 1, TALLEST * ratio(sample));
+    let picture = format!("picture-{index}");
+    let again = html! { use href={ "#" (picture) } {} };
+    html! {
+        article id={ "sample-" (index) } class="sample" style=(style) {
+            h3 { (sample.file_name) " " small { (sample.width) " × " (sample.height) } }
+            div.panels {
+                (panel((index, "truth"), "truth", &image(&picture, sample), sample, &sample.truth))
+                @for (i, stage) in stages.iter().enumerate() {
+                    @let boxes = sample.per_stage.get(i).map_or(&[][..], Vec::as_slice);
+                    (panel((index, &i.to_string()), &stage.name, &again, sample, boxes))
+                }
+            }
+        }
     }
-    format!(
-        "<article id=\"sample-{index}\" class=\"sample\" style=\"--panels:{};--widest:{:.0}px\">\n\
-         <h3>{} <small>{} × {}</small></h3>\n\
-         <div class=\"panels\">\n{panels}</div></article>\n",
-        stages.len() + 1,
-        TALLEST * ratio(sample),
-        escape(&sample.file_name),
-        sample.width,
-        sample.height
-    )
 }
 
 /// Width by height.
@@ -56,28 +55,24 @@ fn ratio(sample: &SampleImage) -> f32 {
     sample.width.max(1) as f32 / sample.height.max(1) as f32
 }
 
-/// The image itself, under a name that the other panels use.
-fn picture(index: usize, sample: &SampleImage) -> String {
-    format!(
-        "<image id=\"picture-{index}\" width=\"{}\" height=\"{}\" href=\"data:{};base64,{}\"/>",
-        sample.width,
-        sample.height,
-        escape(sample.mime),
-        base64::encode(&sample.bytes)
-    )
+/// The image itself, under an id that the other panels use.
+fn image(id: &str, sample: &SampleImage) -> Markup {
+    let data = STANDARD.encode(&sample.bytes);
+    html! {
+        image id=(id) width=(sample.width) height=(sample.height)
+            href={ "data:" (sample.mime) ";base64," (data) } {}
+    }
 }
 
-/// The image with some boxes. `id` lets a link enlarge it.
+/// The image with some boxes. The row of panels and the part of its id let a link enlarge it.
 fn panel(
-    id: &str,
-    row: usize,
+    (row, part): (usize, &str),
     name: &str,
-    picture: &str,
+    picture: &Markup,
     sample: &SampleImage,
     boxes: &[DrawnBox],
-) -> String {
+) -> Markup {
     let drawn = Drawn::sorted(boxes, sample);
-    let overlay: String = drawn.iter().map(Drawn::render).collect();
     let found: Vec<String> = drawn.iter().map(|drawn| caption(drawn.of)).collect();
     let count = match drawn.len() {
         0 => "no boxes".to_owned(),
@@ -85,18 +80,22 @@ fn panel(
         count => format!("{count} boxes"),
     };
     let summary = format!("{}, {name}, {count}: {}", sample.file_name, found.join(", "));
-    format!(
-        "<figure id=\"{id}\"><figcaption><b>{}</b> <span>{count}</span>\
-         <a class=\"open\" href=\"#{id}\">enlarge</a>\
-         <a class=\"close\" href=\"#sample-{row}\">shrink</a></figcaption>\n\
-         <div class=\"view\" role=\"img\" aria-label=\"{}\">\n\
-         <svg viewBox=\"0 0 {} {}\" aria-hidden=\"true\">{picture}</svg>\n\
-         {overlay}</div></figure>\n",
-        escape(name),
-        escape(summary.trim_end_matches(": ")),
-        sample.width.max(1),
-        sample.height.max(1),
-    )
+    let id = format!("sample-{row}-{part}");
+    html! {
+        figure id=(id) {
+            figcaption {
+                b { (name) } " " span { (count) }
+                a.open href={ "#" (id) } { "enlarge" }
+                a.close href={ "#sample-" (row) } { "shrink" }
+            }
+            div.view role="img" aria-label=(summary.trim_end_matches(": ")) {
+                svg viewBox={ "0 0 " (sample.width.max(1)) " " (sample.height.max(1)) } aria-hidden="true" {
+                    (picture)
+                }
+                @for drawn in &drawn { (drawn.markup()) }
+            }
+        }
+    }
 }
 
 /// What a label says: `dog 0.87`.
@@ -151,20 +150,21 @@ impl<'a> Drawn<'a> {
         self.width * self.height
     }
 
-    fn render(&self) -> String {
-        let text = escape(&caption(self.of));
-        let label = self.label.map_or_else(String::new, |_| format!("<span>{text}</span>"));
-        format!(
-            "<div class=\"box{}\" title=\"{text}\" style=\"left:{:.2}%;top:{:.2}%;width:{:.2}%;height:{:.2}%;\
-             --hue:{}\">\
-             {label}</div>\n",
-            self.label.unwrap_or_default(),
+    fn markup(&self) -> Markup {
+        let text = caption(self.of);
+        let style = format!(
+            "left:{:.2}%;top:{:.2}%;width:{:.2}%;height:{:.2}%;--hue:{}",
             self.left,
             self.top,
             self.width,
             self.height,
             hue(self.of.class)
-        )
+        );
+        html! {
+            div class={ "box" (self.label.unwrap_or_default()) } title=(text) style=(style) {
+                @if self.label.is_some() { span { (text) } }
+            }
+        }
     }
 }
 

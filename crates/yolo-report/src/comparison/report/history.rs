@@ -1,8 +1,12 @@
 //! Losses and mAP over the epochs of fine-tuning: two charts on one axis of epochs.
 
-use crate::page::html::{colour_class, decimal, legend, nothing, number_table, percent, section};
-use crate::page::svg::{Plot, WIDTH, chart, label, range, round_ticks, spread, whole_ticks};
-use crate::page::{EpochPoint, Stage};
+use maud::{Markup, html};
+
+use super::{EpochPoint, Stage};
+use crate::chart::{EndName, chart, label};
+use crate::format::{decimal, percent, unit_count};
+use crate::html::{NumberRow, colour_class, legend, nothing, number_table, section};
+use crate::scale::{Plot, WIDTH, range, round_ticks, whole_ticks};
 
 const HEIGHT: f64 = 256.0;
 const LEFT: f64 = 62.0;
@@ -19,10 +23,10 @@ struct Series {
 }
 
 /// The section. The first stage is what fine-tuning tries to get back to.
-pub(crate) fn render(history: &[EpochPoint], stages: &[Stage]) -> String {
+pub(super) fn render(history: &[EpochPoint], stages: &[Stage]) -> Markup {
     let title = "Fine-tuning";
     if history.is_empty() {
-        return section("history", title, "", &nothing("No epoch of fine-tuning was run."));
+        return section("history", title, &html! {}, &nothing("No epoch of fine-tuning was run."));
     }
     // The colour of the stage that these epochs lead to.
     let colour = colour_class(stages.len().saturating_sub(1));
@@ -30,18 +34,25 @@ pub(crate) fn render(history: &[EpochPoint], stages: &[Stage]) -> String {
     let mut keys: Vec<(String, &str)> =
         TERM_CLASSES.iter().zip(TERMS).map(|(class, term)| (class.to_string(), term)).collect();
     keys.extend([("ink".to_owned(), "validation loss"), ("ink dashed".to_owned(), "training loss")]);
-    keys.push((colour.to_string(), "mAP@50–95"));
+    keys.push((colour.clone(), "mAP@50–95"));
     keys.push((format!("{colour} dashed"), "mAP@50"));
     if let Some(stage) = reference {
         keys.push(("c0 d0".to_owned(), stage.name.as_str()));
     }
-    let intro = format!("<p>{}</p>\n{}", sparsity_sentence(history), legend(keys));
-    let body = format!("{}{}{}", losses(history), maps(history, reference, &colour), numbers(history));
+    let intro = html! {
+        p { (sparsity_sentence(history)) }
+        (legend(keys))
+    };
+    let body = html! {
+        (losses(history))
+        (maps(history, reference, &colour))
+        (numbers(history))
+    };
     section("history", title, &intro, &body)
 }
 
 fn sparsity_sentence(history: &[EpochPoint]) -> String {
-    let epochs = if history.len() == 1 { "1 epoch".to_owned() } else { format!("{} epochs", history.len()) };
+    let epochs = unit_count(history.len(), "epoch");
     let (Some(first), Some(last)) = (history.first(), history.last()) else { return epochs };
     let (from, to) = (percent(first.sparsity), percent(last.sparsity));
     if from == to {
@@ -52,7 +63,7 @@ fn sparsity_sentence(history: &[EpochPoint]) -> String {
 }
 
 /// Training and validation loss by term.
-fn losses(history: &[EpochPoint]) -> String {
+fn losses(history: &[EpochPoint]) -> Markup {
     let mut series = Vec::new();
     for term in 0..3 {
         let class = TERM_CLASSES[term];
@@ -68,22 +79,24 @@ fn losses(history: &[EpochPoint]) -> String {
 }
 
 /// mAP by epoch, and as level lines what the first stage had.
-fn maps(history: &[EpochPoint], reference: Option<&Stage>, colour: &str) -> String {
+fn maps(history: &[EpochPoint], reference: Option<&Stage>, colour: &str) -> Markup {
     let map = history.iter().map(|point| (point.epoch as f64, point.map)).collect();
     let map50 = history.iter().map(|point| (point.epoch as f64, point.map50)).collect();
     let series = [
         Series { name: "mAP@50", class: format!("{colour} dashed"), points: map50 },
-        Series { name: "mAP", class: colour.to_string(), points: map },
+        Series { name: "mAP", class: colour.to_owned(), points: map },
     ];
     let levels: Vec<f64> = reference.into_iter().flat_map(levels).collect();
     let values = series.iter().flat_map(|line| line.points.iter().map(|point| point.1));
-    let (plot, mut below) =
-        axes(history, range(values.chain(levels.iter().copied())).map(with_margin), "mAP");
-    below.extend(levels.iter().map(|&level| plot.line(&[(plot.x.0, level), (plot.x.1, level)], "c0 d0")));
-    if let (Some(stage), Some((_, top))) = (reference, range(levels)) {
-        // Named once, above the higher line, where no other line is as a rule.
-        below += &label(plot.left + 4.0, plot.y(top) - 10.0, "c0", &stage.name);
-    }
+    let (plot, axes) = axes(history, range(values.chain(levels.iter().copied())).map(with_margin), "mAP");
+    let below = html! {
+        (axes)
+        @for &level in &levels { (plot.line(&[(plot.x.0, level), (plot.x.1, level)], "c0 d0")) }
+        @if let (Some(stage), Some((_, top))) = (reference, range(levels.iter().copied())) {
+            // Named once, above the higher line, where usually no other line is.
+            (label((plot.left + 4.0, plot.y(top) - 10.0), "c0", &stage.name))
+        }
+    };
     draw(&plot, history, &series, &below, "mAP at IoU 0.50 and over 0.50 to 0.95 by epoch")
 }
 
@@ -99,7 +112,7 @@ fn with_margin((low, high): (f64, f64)) -> (f64, f64) {
 }
 
 /// The area of a chart for a range of values, and its axes drawn. A single epoch stands in the middle.
-fn axes(history: &[EpochPoint], values: Option<(f64, f64)>, name: &str) -> (Plot, String) {
+fn axes(history: &[EpochPoint], values: Option<(f64, f64)>, name: &str) -> (Plot, Markup) {
     let (low, high) = range(history.iter().map(|point| point.epoch as f64)).unwrap_or((0.0, 0.0));
     let x = if low < high { (low, high) } else { (low - 1.0, high + 1.0) };
     let x_ticks = whole_ticks(low as usize, high as usize, 8);
@@ -111,55 +124,41 @@ fn axes(history: &[EpochPoint], values: Option<(f64, f64)>, name: &str) -> (Plot
 }
 
 /// A chart of some lines over what lies below them.
-fn draw(plot: &Plot, history: &[EpochPoint], series: &[Series], below: &str, summary: &str) -> String {
-    let lines: String = series.iter().map(|line| plot.line(&line.points, &line.class)).collect();
-    let content = format!("{below}{lines}{}{}", end_labels(plot, series), tips(plot, history));
+fn draw(plot: &Plot, history: &[EpochPoint], series: &[Series], below: &Markup, summary: &str) -> Markup {
+    let ends: Vec<EndName> = series.iter().filter_map(Series::end_name).collect();
+    let content = html! {
+        (below)
+        @for line in series { (plot.line(&line.points, &line.class)) }
+        (plot.end_names(&ends))
+        @for point in history {
+            (plot.hover(point.epoch as f64 - 0.5, point.epoch as f64 + 0.5, &tip(point)))
+        }
+    };
     chart(HEIGHT, summary, &content)
 }
 
-/// Names at the right edge, at the height of each line's last point.
-fn end_labels(plot: &Plot, series: &[Series]) -> String {
-    let ends: Vec<(&Series, f64)> = series
-        .iter()
-        .filter(|line| !line.name.is_empty())
-        .filter_map(|line| {
-            let last = line.points.iter().rev().find(|point| point.1.is_finite())?;
-            Some((line, plot.y(last.1)))
-        })
-        .collect();
-    let wanted: Vec<f64> = ends.iter().map(|end| end.1).collect();
-    let places = spread(&wanted, 18.0, plot.top, plot.bottom());
-    ends.iter()
-        .zip(places)
-        .map(|((line, _), y)| label(plot.right() + 8.0, y, &line.class, line.name))
-        .collect()
+impl Series {
+    /// The name at the height of the last point.
+    fn end_name(&self) -> Option<EndName<'_>> {
+        let last = self.points.iter().rev().find(|point| point.1.is_finite())?;
+        let end = EndName { value: last.1, class: &self.class, name: self.name };
+        (!self.name.is_empty()).then_some(end)
+    }
 }
 
-/// A strip for each epoch that tells all of its numbers.
-fn tips(plot: &Plot, history: &[EpochPoint]) -> String {
-    let tip = |point: &EpochPoint| {
-        let mut text = format!("epoch {}", point.epoch);
-        for (term, name) in TERMS.iter().enumerate() {
-            let (train, val) = (decimal(point.train[term], 4), decimal(point.val[term], 4));
-            text += &format!("\n{name}: training {train}, validation {val}");
-        }
-        text += &format!("\nmAP@50 {}, mAP@50–95 {}", decimal(point.map50, 4), decimal(point.map, 4));
-        text + &format!("\nzeros {}", percent(point.sparsity))
-    };
-    history
-        .iter()
-        .map(|point| plot.hover(point.epoch as f64 - 0.5, point.epoch as f64 + 0.5, &tip(point)))
-        .collect()
+/// All numbers of an epoch.
+fn tip(point: &EpochPoint) -> String {
+    let mut text = format!("epoch {}", point.epoch);
+    for (term, name) in TERMS.iter().enumerate() {
+        let (train, val) = (decimal(point.train[term], 4), decimal(point.val[term], 4));
+        text += &format!("\n{name}: training {train}, validation {val}");
+    }
+    text += &format!("\nmAP@50 {}, mAP@50–95 {}", decimal(point.map50, 4), decimal(point.map, 4));
+    text + &format!("\nzeros {}", percent(point.sparsity))
 }
 
 /// The same numbers as text, folded away.
-fn numbers(history: &[EpochPoint]) -> String {
-    let row = |point: &EpochPoint| {
-        let losses = point.train.iter().chain(&point.val).map(|loss| decimal(*loss, 4));
-        let rest = [decimal(point.map50, 4), decimal(point.map, 4), percent(point.sparsity)];
-        let cells: String = losses.chain(rest).map(|text| format!("<td>{text}</td>")).collect();
-        format!("<tr><th scope=\"row\">{}</th>{cells}</tr>\n", point.epoch)
-    };
+fn numbers(history: &[EpochPoint]) -> Markup {
     let heads = [
         "Epoch",
         "Box, train",
@@ -172,8 +171,15 @@ fn numbers(history: &[EpochPoint]) -> String {
         "mAP@50–95",
         "Zeros",
     ];
-    let heads: String = heads.iter().map(|head| format!("<th scope=\"col\">{head}</th>")).collect();
-    let rows: String = history.iter().map(row).collect();
-    let table = number_table("Numbers of every epoch", &heads, &rows);
-    format!("<details><summary>All numbers</summary>\n{table}</details>\n")
+    let row = |point: &EpochPoint| {
+        let losses = point.train.iter().chain(&point.val).map(|loss| decimal(*loss, 4));
+        let rest = [decimal(point.map50, 4), decimal(point.map, 4), percent(point.sparsity)];
+        NumberRow::of(point.epoch.to_string(), losses.chain(rest))
+    };
+    html! {
+        details {
+            summary { "All numbers" }
+            (number_table("Numbers of every epoch", &heads, history.iter().map(row)))
+        }
+    }
 }
