@@ -8,6 +8,7 @@ mod detect;
 mod device_check;
 mod export;
 mod finetune;
+mod named;
 mod pack;
 mod pruning;
 mod report;
@@ -23,19 +24,18 @@ use clap::{Args, Parser, Subcommand};
 pub(crate) use amp::AmpArg;
 pub(crate) use bench::{BackendArg, BenchArgs};
 pub(crate) use channels::ChannelArgs;
-pub(crate) use data::{
-    CategoryIdsArg, DataArgs, DataCheckArgs, DataCommand, DataConvertArgs, LayoutArg, PlacementArg, SplitArg,
-};
+pub(crate) use data::{DataArgs, DataCheckArgs, DataCommand, DataConvertArgs};
 pub(crate) use detect::{DetectArgs, SaveFormatArg};
 pub(crate) use device_check::DeviceCheckArgs;
 pub(crate) use export::{ExportArgs, ExportFormat};
 pub(crate) use finetune::PruneFinetuneArgs;
+pub(crate) use named::name_of;
 pub(crate) use pack::PackArgs;
-pub(crate) use pruning::{MethodArg, RankArg, RepairArg, SelectionArgs};
+pub(crate) use pruning::{METHODS, SelectionArgs};
 pub(crate) use report::ReportArgs;
 pub(crate) use sweep::SweepArgs;
 pub(crate) use terminal::{CompletionsArgs, DoctorArgs, LogFormat, ManArgs, TerminalArgs};
-pub(crate) use train::{OptimizerArg, TrainArgs};
+pub(crate) use train::TrainArgs;
 pub(crate) use val::{TaskArg, ValArgs};
 
 /// Prune YOLOv5 detectors, measure what it costs on COCO's own metric, and keep what is left.

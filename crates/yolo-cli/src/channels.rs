@@ -31,9 +31,9 @@ pub(crate) fn refine(recipe: Option<ChannelsRecipe>, flags: &ChannelArgs) -> Res
     }
     recipe.at_most_ms = flags.channels_at_most_ms.or(recipe.at_most_ms);
     recipe.amount = flags.channels.unwrap_or(recipe.amount);
-    recipe.of = flags.channels_of.map_or(recipe.of, Into::into);
-    recipe.criterion = flags.channel_criterion.map_or(recipe.criterion, Into::into);
-    recipe.scope = flags.scope.map_or(recipe.scope, Into::into);
+    recipe.of = flags.channels_of.unwrap_or(recipe.of);
+    recipe.criterion = flags.channel_criterion.unwrap_or(recipe.criterion);
+    recipe.scope = flags.scope.unwrap_or(recipe.scope);
     recipe.round_to = flags.round_to.map_or(recipe.round_to, |n| n as usize);
     recipe.max_fraction = flags.max_channels.unwrap_or(recipe.max_fraction);
     recipe.rounds = flags.rounds.map_or(recipe.rounds, |n| n as usize);

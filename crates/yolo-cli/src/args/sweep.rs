@@ -4,8 +4,11 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde::{Deserialize, Serialize};
+use yolo_prune::{Method, Rank, Repair};
 
-use super::{MethodArg, RankArg, RepairArg, maybe_path, run_name, unit};
+use super::named::named;
+use super::pruning::{METHODS, RANKS, REPAIRS};
+use super::{maybe_path, run_name, unit};
 
 /// More points than anybody waits for.
 const MAX_AMOUNTS: usize = 1000;
@@ -29,8 +32,8 @@ pub(crate) struct SweepArgs {
     #[arg(long, default_value = "demo")]
     pub(crate) data: PathBuf,
     /// Which weights go.
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "layer,global", num_args = 1..)]
-    pub(crate) methods: Vec<MethodArg>,
+    #[arg(long, value_delimiter = ',', default_value = "layer,global", num_args = 1.., value_parser = named(&METHODS))]
+    pub(crate) methods: Vec<Method>,
     /// Fractions of the convolution weights that go, from 0 to below 1: a list, or FROM:TO:STEP.
     #[arg(long, default_value = "0.1:0.9:0.1", value_parser = amounts)]
     pub(crate) amounts: Amounts,
@@ -38,11 +41,11 @@ pub(crate) struct SweepArgs {
     #[arg(long, value_name = "IMAGE_DIR")]
     pub(crate) calibration: Option<PathBuf>,
     /// Whose magnitudes are compared [default: fused; unfused by reconstruction].
-    #[arg(long, value_enum)]
-    pub(crate) rank: Option<RankArg>,
+    #[arg(long, value_parser = named(&RANKS))]
+    pub(crate) rank: Option<Rank>,
     /// What happens to the weights that stay, in place of what each method does.
-    #[arg(long, value_enum)]
-    pub(crate) repair: Option<RepairArg>,
+    #[arg(long, value_parser = named(&REPAIRS))]
+    pub(crate) repair: Option<Repair>,
     /// Convolutions to leave alone, by name: model.24 (with all below it), '*.cv1'. Repeatable.
     #[arg(long, value_name = "PATTERN")]
     pub(crate) exclude: Vec<String>,

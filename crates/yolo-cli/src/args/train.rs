@@ -2,21 +2,18 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde::{Deserialize, Serialize};
+use yolo_train::optimizer::Rule;
 
+use super::named::{Named, named};
 use super::{AmpArg, inner_fraction, maybe_path, run_name, unit};
 
 /// Which rule updates the weights.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-pub(crate) enum OptimizerArg {
-    /// Nesterov momentum.
-    #[value(name = "SGD", alias = "sgd")]
-    Sgd,
-    /// Adam with decoupled weight decay.
-    #[value(name = "AdamW", alias = "adamw")]
-    AdamW,
-}
+pub(crate) const RULES: [Named<Rule>; 2] = [
+    Named(Rule::Sgd, "SGD", "Nesterov momentum"),
+    Named(Rule::AdamW, "AdamW", "Adam with decoupled weight decay"),
+];
 
 #[derive(Clone, Debug, Args, Serialize, Deserialize)]
 #[command(after_help = "\
@@ -66,8 +63,8 @@ pub(crate) struct TrainArgs {
     #[arg(long)]
     pub(crate) noautoanchor: bool,
     /// Which rule updates the weights.
-    #[arg(long, value_enum, default_value = "SGD")]
-    pub(crate) optimizer: OptimizerArg,
+    #[arg(long, ignore_case = true, default_value = "SGD", value_parser = named(&RULES))]
+    pub(crate) optimizer: Rule,
     /// The learning rate falls along a cosine, not a line.
     #[arg(long)]
     pub(crate) cos_lr: bool,

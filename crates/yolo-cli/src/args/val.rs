@@ -3,8 +3,11 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use yolo_prune::Method;
 
-use super::{MethodArg, run_name, unit};
+use super::named::named;
+use super::pruning::METHODS;
+use super::{run_name, unit};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum TaskArg {
@@ -91,8 +94,8 @@ pub(crate) struct ValArgs {
     #[arg(long, value_name = "AMOUNT", value_parser = unit)]
     pub(crate) prune: Option<f64>,
     /// Which weights go.
-    #[arg(long, value_enum, requires = "prune")]
-    pub(crate) prune_method: Option<MethodArg>,
+    #[arg(long, requires = "prune", value_parser = named(&METHODS))]
+    pub(crate) prune_method: Option<Method>,
     /// Convolutions to leave alone, by name: model.24 (with all below it), '*.cv1'. Repeatable.
     #[arg(long, value_name = "PATTERN", requires = "prune")]
     pub(crate) exclude: Vec<String>,

@@ -30,7 +30,7 @@ pub(crate) fn run(
     let folder = args.selection.calibration.as_deref();
     let usual = if folder.is_some() { Criterion::Taylor } else { Criterion::L1 };
     let recipe = ChannelsRecipe {
-        criterion: args.channels.channel_criterion.map_or(usual, Into::into),
+        criterion: args.channels.channel_criterion.unwrap_or(usual),
         compensate: folder.is_some(),
         ..recipe.clone()
     };

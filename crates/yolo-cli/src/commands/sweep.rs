@@ -5,10 +5,9 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
-use clap::ValueEnum;
 use yolo_data::dataset::Split;
 use yolo_model::{Checkpoint, NmsOptions};
-use yolo_prune::{CalibrationImages, PruneOptions, apply};
+use yolo_prune::{CalibrationImages, Method, PruneOptions, apply};
 use yolo_report::published::Stock;
 use yolo_report::results::SCHEMA;
 use yolo_report::sweep::{
@@ -19,7 +18,7 @@ use yolo_train::ValidationOptions;
 use super::info::summary_line;
 use super::prune_finetune::{DEMO_IMAGE_SIZE, command_line, remove};
 use super::train::fitted_image_size;
-use crate::args::{MethodArg, SelectionArgs, SweepArgs};
+use crate::args::{METHODS, SelectionArgs, SweepArgs, name_of};
 use crate::clock::utc_minutes;
 use crate::console::{Output, progress_bar};
 use crate::device::Backend;
@@ -40,7 +39,7 @@ const REPORT: &str = "report.html";
 /// where a sweep prunes.
 fn prune_point(
     dense: &Checkpoint,
-    (method, amount): (MethodArg, f64),
+    (method, amount): (Method, f64),
     args: &SweepArgs,
     images: Option<&CalibrationImages>,
     device: &Device,
@@ -49,7 +48,7 @@ fn prune_point(
     Ok(apply(&dense, &plan)?)
 }
 
-fn options(args: &SweepArgs, method: MethodArg, amount: f64) -> PruneOptions {
+fn options(args: &SweepArgs, method: Method, amount: f64) -> PruneOptions {
     let flags = SelectionArgs {
         method: Some(method),
         exclude: args.exclude.clone(),
@@ -112,7 +111,7 @@ impl Sweep {
         let weights = Weights::load(&args.weights, args.offline)?;
         // Patterns that match nothing are refused before anything is measured.
         if let Some((_, amount)) = plan_of(&args).first() {
-            prune_point(&weights.checkpoint, (MethodArg::Layer, *amount), &args, None, &backend.device)
+            prune_point(&weights.checkpoint, (Method::Layer, *amount), &args, None, &backend.device)
                 .with_context(|| weights.path.display().to_string())?;
         }
         let images = images(&args, &weights.checkpoint)?;
@@ -142,9 +141,11 @@ impl Sweep {
 
     fn run(mut self, output: &Output) -> Result<()> {
         let stock = Stock::of(&self.weights.checkpoint.architecture);
-        let wanted: Vec<(String, f64, Option<MethodArg>)> = std::iter::once((DENSE.to_owned(), 0.0, None))
+        let wanted: Vec<(String, f64, Option<Method>)> = std::iter::once((DENSE.to_owned(), 0.0, None))
             .chain(
-                plan_of(&self.args).into_iter().map(|(method, amount)| (name(method), amount, Some(method))),
+                plan_of(&self.args)
+                    .into_iter()
+                    .map(|(method, amount)| (name_of(&METHODS, &method).to_owned(), amount, Some(method))),
             )
             .collect();
         let images = self.yardstick.dataset.items.len() as u64;
@@ -182,7 +183,7 @@ impl Sweep {
         &self,
         name: String,
         amount: f64,
-        method: Option<MethodArg>,
+        method: Option<Method>,
         progress: impl FnMut(usize),
     ) -> Result<Point> {
         let start = Instant::now();
@@ -263,7 +264,7 @@ impl Sweep {
 }
 
 /// The points after the dense one: methods in the order in which they were named, amounts rising.
-fn plan_of(args: &SweepArgs) -> Vec<(MethodArg, f64)> {
+fn plan_of(args: &SweepArgs) -> Vec<(Method, f64)> {
     let mut methods = args.methods.clone();
     let mut seen = Vec::new();
     methods.retain(|method| {
@@ -272,11 +273,6 @@ fn plan_of(args: &SweepArgs) -> Vec<(MethodArg, f64)> {
         is_first
     });
     methods.iter().flat_map(|method| args.amounts.0.iter().map(|amount| (*method, *amount))).collect()
-}
-
-/// A method as it is typed.
-fn name(method: MethodArg) -> String {
-    method.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }
 
 /// The points that an interrupted run has measured; a run that was stopped early has none.
@@ -290,7 +286,7 @@ fn saved_points(file: &Path) -> Result<Vec<Point>> {
 
 /// The images of --calibration, where a method looks at some.
 fn images(args: &SweepArgs, checkpoint: &Checkpoint) -> Result<Option<CalibrationImages>> {
-    let looks = |method: &&MethodArg| options(args, **method, 0.0).needs_images();
+    let looks = |method: &&Method| options(args, **method, 0.0).needs_images();
     if let Some(folder) = args.calibration.as_deref().filter(|folder| !folder.is_dir()) {
         bail!("{}: no such folder of images; check --calibration", folder.display());
     }
@@ -301,7 +297,10 @@ fn images(args: &SweepArgs, checkpoint: &Checkpoint) -> Result<Option<Calibratio
             Ok(None)
         }
         (Some(method), None) => {
-            bail!("the method {} has to see images; give a folder of them with --calibration", name(*method))
+            bail!(
+                "the method {} has to see images; give a folder of them with --calibration",
+                name_of(&METHODS, method)
+            )
         }
         (Some(_), Some(folder)) => {
             let size = image_size(args, checkpoint);

@@ -11,13 +11,12 @@ use yolo_model::architecture::variant_yaml;
 use yolo_model::{Architecture, Checkpoint, NmsOptions};
 use yolo_train::ValidationOptions;
 use yolo_train::masks::Masks;
-use yolo_train::optimizer::Rule;
 use yolo_train::schedule::Decay;
 use yolo_train::slim::SlimOptions;
 use yolo_train::train::{EpochRecord, Outcome, RunFolder, Setup, TrainOptions, TrainState, check, train};
 
 use super::info::summary_line;
-use crate::args::{OptimizerArg, TrainArgs};
+use crate::args::TrainArgs;
 use crate::console::Output;
 use crate::device::Backend;
 use crate::figures::class_table;
@@ -243,10 +242,7 @@ fn options(args: &TrainArgs, hyp: yolo_train::hyper::Hyperparameters, image_size
     TrainOptions {
         hyp,
         nominal_batch_size: args.nominal_batch_size as usize,
-        rule: match args.optimizer {
-            OptimizerArg::Sgd => Rule::Sgd,
-            OptimizerArg::AdamW => Rule::AdamW,
-        },
+        rule: args.optimizer,
         decay: if args.cos_lr { Decay::Cosine } else { Decay::Linear },
         label_smoothing: args.label_smoothing,
         auto_balance: args.autobalance,

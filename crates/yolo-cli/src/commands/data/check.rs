@@ -11,7 +11,7 @@ use yolo_report::results::SCHEMA;
 
 use super::check_lines::{self, Part};
 use super::mosaic;
-use crate::args::{DataCheckArgs, SplitArg};
+use crate::args::DataCheckArgs;
 use crate::console::Output;
 use crate::measure::scan_split;
 use crate::resolve::data_config;
@@ -72,12 +72,7 @@ pub(crate) fn run(args: &DataCheckArgs) -> Result<()> {
 
 /// The splits that were asked for, or those that there are.
 fn wanted(args: &DataCheckArgs, all: Vec<Split>) -> Vec<Split> {
-    let asked = args.split.iter().map(|split| match split {
-        SplitArg::Train => Split::Train,
-        SplitArg::Val => Split::Val,
-        SplitArg::Test => Split::Test,
-    });
-    if args.split.is_empty() { all } else { asked.collect() }
+    if args.split.is_empty() { all } else { args.split.clone() }
 }
 
 /// The problems of all splits with their files and lines, images that were left out first.
