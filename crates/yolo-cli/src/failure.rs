@@ -57,12 +57,12 @@ fn out_of_memory(command: &Command, name: &DeviceName) -> Error {
 /// What was typed behind `--device`, where the command has it.
 fn device_name(command: &Command) -> Option<DeviceName> {
     let name = match command {
-        Command::Val(args) => &args.device,
+        Command::Val(args) => &args.compute.device,
         Command::Detect(args) => &args.device,
         Command::Prune(args) => &args.device,
-        Command::Train(args) => &args.device,
-        Command::PruneFinetune(args) => &args.device,
-        Command::Sweep(args) => &args.device,
+        Command::Train(args) => &args.compute.device,
+        Command::PruneFinetune(args) => &args.compute.device,
+        Command::Sweep(args) => &args.compute.device,
         Command::DeviceCheck(args) => &args.device,
         Command::Bench(args) if args.backends.contains(&crate::args::BackendArg::Tch) => "tch",
         _ => return None,

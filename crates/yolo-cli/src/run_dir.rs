@@ -8,6 +8,8 @@ use serde::de::DeserializeOwned;
 use yolo_data::atomic;
 use yolo_train::train::RunFolder;
 
+use crate::args::RunArgs;
+
 /// The flags of a run that can be resumed, in its folder.
 pub(crate) const FLAGS: &str = "opt.yaml";
 
@@ -23,7 +25,7 @@ pub(crate) struct RunDir {
 
 impl RunDir {
     /// Makes `project/name`, or `name2`, `name3`, … where that exists and `exist_ok` is not given.
-    pub(crate) fn create(project: &Path, name: &str, exist_ok: bool) -> Result<Self> {
+    pub(crate) fn create(RunArgs { project, name, exist_ok }: &RunArgs) -> Result<Self> {
         let context = |path: &Path| {
             format!("{}: the folder of the run cannot be made; choose another with --project", path.display())
         };
@@ -36,7 +38,7 @@ impl RunDir {
             match std::fs::create_dir(&path) {
                 Ok(()) => return Ok(Self::own(path, true)),
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-                    if exist_ok && path.is_dir() {
+                    if *exist_ok && path.is_dir() {
                         return Ok(Self::own(path, false));
                     }
                 }
@@ -148,11 +150,14 @@ mod tests {
     fn runs_are_numbered_and_empty_ones_go() -> Result<()> {
         let project = tempfile::tempdir()?;
         let project = project.path().join("runs/val");
-        let first = RunDir::create(&project, "exp", false)?;
+        let create = |exist_ok| {
+            RunDir::create(&RunArgs { project: project.clone(), name: "exp".to_owned(), exist_ok })
+        };
+        let first = create(false)?;
         first.write("labels/a.txt", b"x")?;
-        let second = RunDir::create(&project, "exp", false)?;
+        let second = create(false)?;
         assert_eq!(second.path(), project.join("exp2"));
-        let again = RunDir::create(&project, "exp", true)?;
+        let again = create(true)?;
         assert_eq!(again.path(), project.join("exp"));
         drop((first, second, again));
         assert!(project.join("exp/labels/a.txt").exists());

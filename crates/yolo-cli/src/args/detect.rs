@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::shared::{RunArgs, ThresholdArgs, runs_in, usual};
+
 /// How boxes are written in text files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum SaveFormatArg {
@@ -16,6 +18,8 @@ pub(crate) enum SaveFormatArg {
 }
 
 #[derive(Debug, Args)]
+#[command(mut_arg("conf_thres", usual("0.25")), mut_arg("iou_thres", usual("0.45")))]
+#[command(mut_arg("project", runs_in("runs/detect")))]
 #[command(after_help = "\
 Examples:
   yolo-cli detect                                                # on drawn shapes that come with the program
@@ -47,12 +51,8 @@ pub(crate) struct DetectArgs {
     /// Pad images to the whole of --imgsz instead of as little as the network's strides allow.
     #[arg(long)]
     pub(crate) square: bool,
-    /// Detections need a score above this.
-    #[arg(long, visible_alias = "conf", default_value_t = 0.25, value_parser = super::unit)]
-    pub(crate) conf_thres: f64,
-    /// Overlap above which the weaker of two boxes goes.
-    #[arg(long, visible_alias = "iou", default_value_t = 0.45, value_parser = super::unit)]
-    pub(crate) iou_thres: f64,
+    #[command(flatten)]
+    pub(crate) thresholds: ThresholdArgs,
     /// Detections per image at most.
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=30000))]
     pub(crate) max_det: u32,
@@ -104,15 +104,8 @@ pub(crate) struct DetectArgs {
     /// Never download weights.
     #[arg(long)]
     pub(crate) offline: bool,
-    /// Folder of the runs.
-    #[arg(long, default_value = "runs/detect")]
-    pub(crate) project: PathBuf,
-    /// Name of this run; numbered when it exists: exp, exp2, …
-    #[arg(long, default_value = "exp", value_parser = super::run_name)]
-    pub(crate) name: String,
-    /// Write into an existing run.
-    #[arg(long)]
-    pub(crate) exist_ok: bool,
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
     /// Print all detections as JSON, alone, on stdout.
     #[arg(long)]
     pub(crate) json: bool,

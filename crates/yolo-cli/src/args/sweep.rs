@@ -8,12 +8,14 @@ use yolo_prune::{Method, Rank, Repair};
 
 use super::named::named;
 use super::pruning::{METHODS, RANKS, REPAIRS};
-use super::{maybe_path, run_name, unit};
+use super::shared::{ComputeArgs, DatasetArgs, ResumeArgs, RunArgs, ThresholdArgs, runs_in, usual};
 
 /// More points than anybody waits for.
 const MAX_AMOUNTS: usize = 1000;
 
 #[derive(Clone, Debug, Args, Serialize, Deserialize)]
+#[command(mut_arg("data", usual("demo")))]
+#[command(mut_arg("project", runs_in("runs/sweep")))]
 #[command(after_help = "\
 Examples:
   yolo-cli sweep --weights yolov5n.pt --data coco128.yaml
@@ -28,9 +30,9 @@ pub(crate) struct SweepArgs {
     /// Checkpoint, or the name of a released one; `demo` is the small network that comes with the program.
     #[arg(long, default_value = "demo")]
     pub(crate) weights: PathBuf,
-    /// Data set yaml, or a known name: coco, coco128, demo.
-    #[arg(long, default_value = "demo")]
-    pub(crate) data: PathBuf,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) dataset: DatasetArgs,
     /// Which weights go.
     #[arg(long, value_delimiter = ',', default_value = "layer,global", num_args = 1.., value_parser = named(&METHODS))]
     pub(crate) methods: Vec<Method>,
@@ -55,40 +57,18 @@ pub(crate) struct SweepArgs {
     /// Long side of the images in pixels [default: 640, 256 for the demo].
     #[arg(long, visible_aliases = ["img", "img-size"], value_parser = clap::value_parser!(u32).range(32..=8192))]
     pub(crate) imgsz: Option<u32>,
-    /// Detections need a score above this.
-    #[arg(long, visible_alias = "conf", default_value_t = 0.001, value_parser = unit)]
-    pub(crate) conf_thres: f64,
-    /// Overlap above which the weaker of two boxes goes.
-    #[arg(long, visible_alias = "iou", default_value_t = 0.6, value_parser = unit)]
-    pub(crate) iou_thres: f64,
-    /// COCO annotations, where they are not at annotations/instances_SPLIT.json.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) annotations: Option<PathBuf>,
-    /// Where to compute: cpu, flex (Burn's own back end for it), cuda:0, tch, tch:cuda:0.
-    #[arg(long, default_value = "cpu")]
-    pub(crate) device: String,
-    /// Threads that decode images [default: one per core, at most 8].
-    #[arg(long)]
-    pub(crate) workers: Option<usize>,
-    /// Read every label again instead of using the cache.
-    #[arg(long)]
-    pub(crate) no_cache: bool,
-    /// Never download weights.
-    #[arg(long)]
-    pub(crate) offline: bool,
-    /// Folder of the runs.
-    #[arg(long, default_value = "runs/sweep")]
-    pub(crate) project: PathBuf,
-    /// Name of this run; numbered when it exists: exp, exp2, …
-    #[arg(long, default_value = "exp", value_parser = run_name)]
-    pub(crate) name: String,
-    /// Write into an existing run.
-    #[arg(long)]
-    pub(crate) exist_ok: bool,
-    /// Go on with an interrupted run: its folder, or the newest below --project if none is named.
-    #[arg(long, num_args = 0..=1, default_missing_value = "", value_name = "RUN", value_parser = maybe_path)]
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) thresholds: ThresholdArgs,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) compute: ComputeArgs,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) run: RunArgs,
+    #[command(flatten)]
     #[serde(skip)]
-    pub(crate) resume: Option<PathBuf>,
+    pub(crate) resume: ResumeArgs,
     /// Print results.json, alone, on stdout.
     #[arg(long)]
     #[serde(skip)]

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use yolo_train::optimizer::Rule;
 
 use super::named::{Named, named};
-use super::{AmpArg, inner_fraction, maybe_path, run_name, unit};
+use super::shared::{ComputeArgs, ResumeArgs, RunArgs, runs_in, training_workers};
+use super::{AmpArg, inner_fraction, maybe_path, unit};
 
 /// Which rule updates the weights.
 pub(crate) const RULES: [Named<Rule>; 2] = [
@@ -16,6 +17,8 @@ pub(crate) const RULES: [Named<Rule>; 2] = [
 ];
 
 #[derive(Clone, Debug, Args, Serialize, Deserialize)]
+#[command(mut_arg("workers", training_workers))]
+#[command(mut_arg("project", runs_in("runs/train")))]
 #[command(after_help = "\
 Examples:
   yolo-cli train --data mine.yaml --weights yolov5s.pt --epochs 100
@@ -52,10 +55,9 @@ pub(crate) struct TrainArgs {
     /// Batches of images of like shape, without mosaics.
     #[arg(long)]
     pub(crate) rect: bool,
-    /// Go on with an interrupted run: its folder, or the newest below --project if none is named.
-    #[arg(long, num_args = 0..=1, default_missing_value = "", value_name = "RUN", value_parser = maybe_path)]
+    #[command(flatten)]
     #[serde(skip)]
-    pub(crate) resume: Option<PathBuf>,
+    pub(crate) resume: ResumeArgs,
     /// Validate the last epoch only.
     #[arg(long)]
     pub(crate) noval: bool,
@@ -105,29 +107,14 @@ pub(crate) struct TrainArgs {
     /// Keep decoded images in memory.
     #[arg(long)]
     pub(crate) cache: bool,
-    /// Where to compute: cpu, flex (Burn's own back end for it), cuda:0, tch, tch:cuda:0.
-    #[arg(long, default_value = "cpu")]
-    pub(crate) device: String,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) compute: ComputeArgs,
     /// Mixed precision: convolutions and activations in half, the rest in single. Alone, it means fp16.
     #[arg(long, value_enum, num_args = 0..=1, default_value = "auto", default_missing_value = "fp16")]
     #[serde(default)]
     pub(crate) amp: AmpArg,
-    /// Threads that decode and augment images [default: one per core, at most 8].
-    #[arg(long)]
-    pub(crate) workers: Option<usize>,
-    /// Read every label again instead of using the cache.
-    #[arg(long)]
-    pub(crate) no_cache: bool,
-    /// Never download weights.
-    #[arg(long)]
-    pub(crate) offline: bool,
-    /// Folder of the runs.
-    #[arg(long, default_value = "runs/train")]
-    pub(crate) project: PathBuf,
-    /// Name of this run; numbered when it exists: exp, exp2, …
-    #[arg(long, default_value = "exp", value_parser = run_name)]
-    pub(crate) name: String,
-    /// Write into an existing run.
-    #[arg(long)]
-    pub(crate) exist_ok: bool,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) run: RunArgs,
 }

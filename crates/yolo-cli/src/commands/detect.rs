@@ -41,7 +41,7 @@ pub(crate) fn run(args: &DetectArgs) -> Result<()> {
     let names = networks.class_names(args.data.as_deref())?;
     let detector = networks.detector(&backend)?;
     let options = options(args, detector.max_stride() as u32, &names)?;
-    let run = RunDir::create(&args.project, &args.name, args.exist_ok)?;
+    let run = RunDir::create(&args.run)?;
     let account = Account::new(networks.name(), source, options.image_size);
     let mut session = Session {
         args,
@@ -153,11 +153,9 @@ fn options(args: &DetectArgs, stride: u32, names: &[String]) -> Result<DetectOpt
     let height = sides.first().copied().unwrap_or(640);
     let width = sides.get(1).copied().unwrap_or(height);
     let nms = NmsOptions {
-        score_threshold: args.conf_thres as f32,
-        iou_threshold: args.iou_thres as f32,
         max_detections: args.max_det as usize,
         class_agnostic: args.agnostic_nms,
-        ..NmsOptions::detection()
+        ..args.thresholds.nms(NmsOptions::detection())
     };
     let classes = args.classes.iter().map(|class| class_index(class, names)).collect::<Result<_>>()?;
     let options = DetectOptions::new((height, width));

@@ -31,7 +31,7 @@ use crate::samples::samples;
 use crate::selection::refine;
 use crate::timing::Stopwatch;
 use crate::training_view::TrainingView;
-use crate::{channels, device, figures, interrupt, presets};
+use crate::{channels, figures, interrupt, presets};
 
 /// Side of the drawn images, in pixels.
 pub(super) const DEMO_IMAGE_SIZE: usize = 256;
@@ -41,14 +41,12 @@ const SUMMARY: &str = "summary.json";
 /// Runs all stages and compares them.
 pub(crate) fn run(args: &PruneFinetuneArgs) -> Result<()> {
     let output = Output::new(args.json);
-    let resumed = args.resume.as_deref().map(|run| resumed_run(run, &args.project)).transpose()?;
+    let resumed = args.resume.resume.as_deref().map(|run| resumed_run(run, &args.run.project)).transpose()?;
     let flags = match &resumed {
-        Some(run) => PruneFinetuneArgs {
-            device: args.device.clone(),
-            workers: args.workers,
-            json: args.json,
-            ..read_flags(run, "such a run")?
-        },
+        Some(run) => {
+            let saved: PruneFinetuneArgs = read_flags(run, "such a run")?;
+            PruneFinetuneArgs { compute: args.compute.resuming(saved.compute), json: args.json, ..saved }
+        }
         None => args.clone(),
     };
     if let Some(run) = &resumed
@@ -81,9 +79,9 @@ struct Job {
 
 impl Job {
     fn new(args: &PruneFinetuneArgs, resumed: Option<&Path>, output: &Output) -> Result<Self> {
-        let backend = Backend::parse(&args.device, args.no_cache)?;
+        let backend = args.compute.backend()?;
         let recipe = recipe(args)?;
-        let mut weights = Weights::load(&args.weights, args.offline)?;
+        let mut weights = Weights::load(&args.weights, args.compute.offline)?;
         if weights.checkpoint.architecture.fused {
             bail!(
                 "{}: its batch normalisation is folded in, so it cannot be fine-tuned; use the weights from before",
@@ -92,16 +90,19 @@ impl Job {
         }
         output.line(summary_line(&weights.checkpoint.fuse()?))?;
         backend.sharing().map_or(Ok(()), |sharing| output.line(sharing))?;
-        let config = data_config(&args.data)?;
-        let train = open_split(&config, Split::Train, args.no_cache)?;
-        let val = open_split(&config, Split::Val, args.no_cache)?;
-        check_classes(&weights.checkpoint, &weights.path, &val, &args.data, false)?;
-        let wishes =
-            CocoWishes { annotations: args.annotations.as_deref(), save_json: false, single_cls: false };
+        let config = data_config(&args.dataset.data)?;
+        let train = open_split(&config, Split::Train, args.compute.no_cache)?;
+        let val = open_split(&config, Split::Val, args.compute.no_cache)?;
+        check_classes(&weights.checkpoint, &weights.path, &val, &args.dataset.data, false)?;
+        let wishes = CocoWishes {
+            annotations: args.dataset.annotations.as_deref(),
+            save_json: false,
+            single_cls: false,
+        };
         let options = train_options(args, &recipe, &weights.checkpoint)?;
         check(&weights.checkpoint.architecture, &train, &options)?;
         // Masks of a run that goes on have to be those that it began with, by the times that it measured.
-        let is_anew = args.no_cache && resumed.is_none();
+        let is_anew = args.compute.no_cache && resumed.is_none();
         let stopwatch = recipe
             .prune
             .asks_for_time()
@@ -119,17 +120,13 @@ impl Job {
         weights.checkpoint = dense;
         let validation = ValidationOptions {
             batch_size: options.batch_size,
-            nms: NmsOptions {
-                score_threshold: args.conf_thres as f32,
-                iou_threshold: args.iou_thres as f32,
-                ..NmsOptions::validation()
-            },
+            nms: args.thresholds.nms(NmsOptions::validation()),
             workers: options.workers,
             ..ValidationOptions::new(options.image_size)
         };
         let run = match resumed {
             Some(folder) => RunDir::reopen(folder),
-            None => RunDir::create(&args.project, &args.name, args.exist_ok)?,
+            None => RunDir::create(&args.run)?,
         };
         let yardstick = Yardstick::new(val, &wishes)?;
         Ok(Self {
@@ -280,7 +277,7 @@ impl Job {
         output
             .line(format!("Weights: {}", self.run.path().join("weights/finetuned.safetensors").display()))?;
         output.line(format!("Report:  {}", page.display()))?;
-        if self.args.data == Path::new(presets::DEMO) {
+        if self.args.dataset.data == Path::new(presets::DEMO) {
             output.line("Next:    yolo-cli prune-finetune --weights yolov5n --data coco128 --amount 0.5")?;
             output.line("         (cargo xtask fetch-coco128 downloads the images)")?;
         }
@@ -307,9 +304,9 @@ impl Job {
             subtitle: format!(
                 "{} on {}, {} px, {}",
                 self.weights.path.display(),
-                self.args.data.display(),
+                self.args.dataset.data.display(),
                 self.options.image_size,
-                self.args.device
+                self.args.compute.device
             ),
             command: command_line(),
             created: utc_minutes(),
@@ -362,8 +359,7 @@ fn portable(args: &PruneFinetuneArgs) -> PruneFinetuneArgs {
     };
     PruneFinetuneArgs {
         weights: absolute(&args.weights),
-        data: absolute(&args.data),
-        annotations: args.annotations.as_deref().map(absolute),
+        dataset: args.dataset.portable(),
         selection: SelectionArgs {
             calibration: args.selection.calibration.as_deref().map(absolute),
             ..args.selection.clone()
@@ -376,7 +372,7 @@ fn portable(args: &PruneFinetuneArgs) -> PruneFinetuneArgs {
 
 /// The recipe with the flags on top.
 fn recipe(args: &PruneFinetuneArgs) -> Result<Recipe> {
-    let is_demo = args.data == Path::new(presets::DEMO);
+    let is_demo = args.dataset.data == Path::new(presets::DEMO);
     let usual = match (is_demo, args.channels.is_asked()) {
         (true, true) => presets::DEMO_CHANNELS,
         (true, false) => presets::DEMO,
@@ -431,7 +427,7 @@ fn train_options(args: &PruneFinetuneArgs, recipe: &Recipe, checkpoint: &Checkpo
     let mut hyp = presets::hyperparameters(&finetune.hyp)?;
     hyp.lr0 = finetune.lr0.unwrap_or(hyp.lr0);
     hyp.warmup_epochs = finetune.warmup_epochs.unwrap_or(hyp.warmup_epochs);
-    let usual = if args.data == Path::new(presets::DEMO) { DEMO_IMAGE_SIZE } else { 640 };
+    let usual = if args.dataset.data == Path::new(presets::DEMO) { DEMO_IMAGE_SIZE } else { 640 };
     let wanted = finetune.image_size.unwrap_or(usual);
     let image_size = fitted_image_size(wanted, checkpoint.architecture.max_stride());
     Ok(TrainOptions {
@@ -443,10 +439,10 @@ fn train_options(args: &PruneFinetuneArgs, recipe: &Recipe, checkpoint: &Checkpo
         freeze_batch_norm: finetune.freeze_batch_norm,
         patience: finetune.patience,
         seed: args.seed,
-        workers: device::loader_threads(args.workers),
+        workers: args.compute.loader_threads(),
         cache: finetune.cache,
         distillation: finetune.distillation,
-        amp: args.amp.format(&args.device),
+        amp: args.amp.format(&args.compute.device),
         ..TrainOptions::new(finetune.epochs, finetune.batch_size, image_size)
     })
 }

@@ -27,7 +27,7 @@ use crate::measure::{CocoWishes, Measurement, Yardstick, check_classes, open_spl
 use crate::resolve::{Weights, absolute, data_config};
 use crate::run_dir::{FLAGS, RunDir, read_flags, resumed_run_by};
 use crate::selection::{self, ImageSource, Planned, plan_pruning};
-use crate::{device, interrupt, presets};
+use crate::{interrupt, presets};
 
 /// The points that are measured, in the run's folder.
 const POINTS: &str = "sweep.csv";
@@ -63,14 +63,13 @@ fn options(args: &SweepArgs, method: Method, amount: f64) -> PruneOptions {
 /// Measures every point that is missing, and draws the curves.
 pub(crate) fn run(args: &SweepArgs) -> Result<()> {
     let output = Output::new(args.json);
-    let resumed = args.resume.as_deref().map(|run| interrupted_run(run, &args.project)).transpose()?;
+    let resumed =
+        args.resume.resume.as_deref().map(|run| interrupted_run(run, &args.run.project)).transpose()?;
     let flags = match &resumed {
-        Some(run) => SweepArgs {
-            device: args.device.clone(),
-            workers: args.workers,
-            json: args.json,
-            ..read_flags(run, "a sweep")?
-        },
+        Some(run) => {
+            let saved: SweepArgs = read_flags(run, "a sweep")?;
+            SweepArgs { compute: args.compute.resuming(saved.compute), json: args.json, ..saved }
+        }
         None => SweepArgs { command: command_line(), ..args.clone() },
     };
     if let Some(run) = &resumed
@@ -107,8 +106,8 @@ struct Sweep {
 
 impl Sweep {
     fn new(args: SweepArgs, resumed: Option<&Path>, output: &Output) -> Result<Self> {
-        let backend = Backend::parse(&args.device, args.no_cache)?.alone();
-        let weights = Weights::load(&args.weights, args.offline)?;
+        let backend = args.compute.backend()?.alone();
+        let weights = Weights::load(&args.weights, args.compute.offline)?;
         // Patterns that match nothing are refused before anything is measured.
         if let Some((_, amount)) = plan_of(&args).first() {
             prune_point(&weights.checkpoint, (Method::Layer, *amount), &args, None, &backend.device)
@@ -120,15 +119,18 @@ impl Sweep {
             None => Vec::new(),
         };
         output.line(summary_line(&weights.checkpoint.fuse()?))?;
-        let dataset = open_split(&data_config(&args.data)?, Split::Val, args.no_cache)?;
-        check_classes(&weights.checkpoint, &weights.path, &dataset, &args.data, false)?;
-        let wishes =
-            CocoWishes { annotations: args.annotations.as_deref(), save_json: false, single_cls: false };
+        let dataset = open_split(&data_config(&args.dataset.data)?, Split::Val, args.compute.no_cache)?;
+        check_classes(&weights.checkpoint, &weights.path, &dataset, &args.dataset.data, false)?;
+        let wishes = CocoWishes {
+            annotations: args.dataset.annotations.as_deref(),
+            save_json: false,
+            single_cls: false,
+        };
         let yardstick = Yardstick::new(dataset, &wishes)?;
         let validation = validation_options(&args, &weights.checkpoint);
         let run = match resumed {
             Some(folder) => RunDir::reopen(folder),
-            None => RunDir::create(&args.project, &args.name, args.exist_ok)?,
+            None => RunDir::create(&args.run)?,
         };
         if resumed.is_none() {
             for leftover in [POINTS, RESULTS, REPORT] {
@@ -236,9 +238,9 @@ impl Sweep {
                 "{} on {} images of {}, {} px, {}",
                 self.weights.path.display(),
                 self.yardstick.dataset.items.len(),
-                self.args.data.display(),
+                self.args.dataset.data.display(),
                 self.validation.image_size,
-                self.args.device
+                self.args.compute.device
             ),
             points: &self.points,
             stock,
@@ -310,7 +312,7 @@ fn images(args: &SweepArgs, checkpoint: &Checkpoint) -> Result<Option<Calibratio
 }
 
 fn image_size(args: &SweepArgs, checkpoint: &Checkpoint) -> usize {
-    let usual = if args.data == Path::new(presets::DEMO) { DEMO_IMAGE_SIZE } else { 640 };
+    let usual = if args.dataset.data == Path::new(presets::DEMO) { DEMO_IMAGE_SIZE } else { 640 };
     let wanted = args.imgsz.map_or(usual, |size| size as usize);
     fitted_image_size(wanted, checkpoint.architecture.max_stride())
 }
@@ -318,12 +320,8 @@ fn image_size(args: &SweepArgs, checkpoint: &Checkpoint) -> usize {
 fn validation_options(args: &SweepArgs, checkpoint: &Checkpoint) -> ValidationOptions {
     ValidationOptions {
         batch_size: args.batch_size as usize,
-        nms: NmsOptions {
-            score_threshold: args.conf_thres as f32,
-            iou_threshold: args.iou_thres as f32,
-            ..NmsOptions::validation()
-        },
-        workers: device::loader_threads(args.workers),
+        nms: args.thresholds.nms(NmsOptions::validation()),
+        workers: args.compute.loader_threads(),
         ..ValidationOptions::new(image_size(args, checkpoint))
     }
 }
@@ -332,9 +330,8 @@ fn validation_options(args: &SweepArgs, checkpoint: &Checkpoint) -> ValidationOp
 fn portable(args: &SweepArgs) -> SweepArgs {
     SweepArgs {
         weights: absolute(&args.weights),
-        data: absolute(&args.data),
+        dataset: args.dataset.portable(),
         calibration: args.calibration.as_deref().map(absolute),
-        annotations: args.annotations.as_deref().map(absolute),
         ..args.clone()
     }
 }

@@ -24,7 +24,7 @@ use crate::measure::{CocoWishes, Yardstick, open_split};
 use crate::resolve::{Weights, absolute, data_config};
 use crate::run_dir::{FLAGS, RunDir, read_flags, resumed_run};
 use crate::training_view::TrainingView;
-use crate::{device, interrupt, presets};
+use crate::{interrupt, presets};
 
 /// Steps of the search for anchors of another number.
 const ANCHOR_GENERATIONS: usize = 1000;
@@ -32,20 +32,19 @@ const ANCHOR_GENERATIONS: usize = 1000;
 /// Trains, and validates the best epoch at the end.
 pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     let output = Output::new(false);
-    let resumed = args.resume.as_deref().map(|run| resumed_run(run, &args.project)).transpose()?;
+    let resumed = args.resume.resume.as_deref().map(|run| resumed_run(run, &args.run.project)).transpose()?;
     let flags = match &resumed {
-        Some(run) => TrainArgs {
-            device: args.device.clone(),
-            workers: args.workers,
-            ..read_flags(run, "a training run")?
-        },
+        Some(run) => {
+            let saved: TrainArgs = read_flags(run, "a training run")?;
+            TrainArgs { compute: args.compute.resuming(saved.compute), ..saved }
+        }
         None => args.clone(),
     };
     let args = &flags;
-    let backend = Backend::parse(&args.device, args.no_cache)?;
+    let backend = args.compute.backend()?;
     let config = data_config(&args.data)?;
-    let train_set = open_split(&config, Split::Train, args.no_cache)?;
-    let val_set = open_split(&config, Split::Val, args.no_cache)?;
+    let train_set = open_split(&config, Split::Train, args.compute.no_cache)?;
+    let val_set = open_split(&config, Split::Val, args.compute.no_cache)?;
     let (run, state, options) = match &resumed {
         Some(run) => resume(args, run)?,
         None => start(args, &train_set, &output)?,
@@ -94,7 +93,7 @@ fn start(
         output.line(format!("{n} weights are pruned and stay zero"))?;
     }
     let state = TrainState::new(checkpoint, masks, options.rule)?;
-    let run = RunDir::create(&args.project, &args.name, args.exist_ok)?;
+    let run = RunDir::create(&args.run)?;
     let flags = TrainArgs { weights: absolute(&args.weights), data: absolute(&args.data), ..args.clone() };
     run.write(FLAGS, serde_saphyr::to_string(&flags)?.as_bytes())?;
     run.write("hyp.yaml", serde_saphyr::to_string(&options.hyp)?.as_bytes())?;
@@ -139,7 +138,7 @@ fn resume(args: &TrainArgs, folder: &Path) -> Result<(RunDir, TrainState, TrainO
 fn first_weights(args: &TrainArgs, classes: &[String], output: &Output) -> Result<Checkpoint> {
     let pretrained = match args.weights.as_os_str().is_empty() {
         true => None,
-        false => Some(Weights::load(&args.weights, args.offline)?),
+        false => Some(Weights::load(&args.weights, args.compute.offline)?),
     };
     let architecture = match (&args.cfg, &pretrained) {
         (Some(cfg), _) => model_yaml(cfg, classes.len())?,
@@ -253,11 +252,11 @@ fn options(args: &TrainArgs, hyp: yolo_train::hyper::Hyperparameters, image_size
         image_weights: args.image_weights,
         patience: args.patience as usize,
         seed: args.seed,
-        workers: device::loader_threads(args.workers),
+        workers: args.compute.loader_threads(),
         cache: args.cache,
         save_period: args.save_period as usize,
         validate_every_epoch: !args.noval,
-        amp: args.amp.format(&args.device),
+        amp: args.amp.format(&args.compute.device),
         slim: args
             .slim
             .map(|fraction| SlimOptions { tolerance: args.slim_tolerance, ..SlimOptions::new(fraction) }),

@@ -19,10 +19,10 @@ use crate::args::{TaskArg, ValArgs};
 use crate::batch_sheets::BatchSheets;
 use crate::console::Output;
 use crate::device::{Backend, DeviceName};
+use crate::figures;
 use crate::measure::{CocoWishes, Measurement, Yardstick, open_split};
 use crate::resolve::data_config;
 use crate::run_dir::RunDir;
-use crate::{device, figures};
 use networks::Networks;
 
 /// Most classes for which the table has a line each without `--verbose`.
@@ -30,7 +30,7 @@ const SHOWN_CLASSES: usize = 50;
 
 /// Validates checkpoints on a data set and writes `results.json`.
 pub(crate) fn run(args: &ValArgs) -> Result<()> {
-    let backend = Backend::parse(&args.device, args.no_cache)?.alone().with_half(args.half)?;
+    let backend = args.compute.backend()?.alone().with_half(args.half)?;
     warn_about_flags(args);
     let output = Output::new(args.json);
     let is_ensemble = !matches!(args.task, TaskArg::Speed | TaskArg::Study);
@@ -42,15 +42,15 @@ pub(crate) fn run(args: &ValArgs) -> Result<()> {
         TaskArg::Val | TaskArg::Speed | TaskArg::Study => Split::Val,
         TaskArg::Test => Split::Test,
     };
-    let dataset = open_split(&data_config(&args.data)?, split, args.no_cache)?;
+    let dataset = open_split(&data_config(&args.dataset.data)?, split, args.compute.no_cache)?;
     groups.iter().try_for_each(|networks| networks.check_classes(args, &dataset))?;
     let wishes = CocoWishes {
-        annotations: args.annotations.as_deref(),
+        annotations: args.dataset.annotations.as_deref(),
         save_json: args.save_json,
         single_cls: args.single_cls,
     };
     let yardstick = Yardstick::new(dataset, &wishes)?;
-    let run = RunDir::create(&args.project, &args.name, args.exist_ok)?;
+    let run = RunDir::create(&args.run)?;
     let session = Session { args, backend, output, yardstick, run };
     match (args.task, groups.as_slice()) {
         (TaskArg::Study, groups) => study::run(&session, groups),
@@ -60,13 +60,13 @@ pub(crate) fn run(args: &ValArgs) -> Result<()> {
 }
 
 fn warn_about_flags(args: &ValArgs) {
-    if args.conf_thres > 0.001 && args.task != TaskArg::Speed {
+    if args.thresholds.conf_thres > 0.001 && args.task != TaskArg::Speed {
         tracing::warn!(
             "--conf-thres {} is above 0.001, so low scores are missing from the metrics",
-            args.conf_thres
+            args.thresholds.conf_thres
         );
     }
-    if args.half && DeviceName::parse(&args.device) == Ok(DeviceName::Cpu) {
+    if args.half && DeviceName::parse(&args.compute.device) == Ok(DeviceName::Cpu) {
         tracing::warn!("--half has no effect on --device cpu: computing in f32");
     }
     if args.save_hybrid {
@@ -185,7 +185,7 @@ fn write_plot(run: &RunDir, name: &str, scene: &Scene) -> Result<()> {
 
 /// Whether YOLOv5 would write the detections in COCO's format without being asked.
 fn is_coco_yaml(args: &ValArgs) -> bool {
-    let name = args.data.to_string_lossy();
+    let name = args.dataset.data.to_string_lossy();
     !args.single_cls && args.task != TaskArg::Speed && (name.ends_with("coco.yaml") || name == "coco")
 }
 
@@ -196,7 +196,8 @@ fn options(args: &ValArgs, stride: usize, asked: u32) -> ValidationOptions {
         tracing::warn!("--imgsz {asked} is not a multiple of the stride {stride}: using {image_size}");
     }
     let speed = args.task == TaskArg::Speed;
-    let (conf, iou) = if speed { (0.25, 0.45) } else { (args.conf_thres, args.iou_thres) };
+    let (conf, iou) =
+        if speed { (0.25, 0.45) } else { (args.thresholds.conf_thres, args.thresholds.iou_thres) };
     ValidationOptions {
         batch_size: args.batch_size as usize,
         rect: !speed,
@@ -207,7 +208,7 @@ fn options(args: &ValArgs, stride: usize, asked: u32) -> ValidationOptions {
             multi_label: true,
             class_agnostic: args.single_cls,
         },
-        workers: device::loader_threads(args.workers),
+        workers: args.compute.loader_threads(),
         single_class: args.single_cls,
         augment: args.augment,
         hybrid: args.save_hybrid,

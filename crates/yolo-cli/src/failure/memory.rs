@@ -23,15 +23,17 @@ impl<'a> Load<'a> {
     /// The load of `command`, where its flags tell it.
     pub(super) fn of(command: &'a Command) -> Option<Self> {
         let (device, weights, batch_size, image_size, trains) = match command {
-            Command::Val(args) => (&args.device, args.weights.first()?, args.batch_size, args.imgsz, false),
-            Command::Sweep(args) => {
-                (&args.device, &args.weights, args.batch_size, args.imgsz.unwrap_or(640), false)
+            Command::Val(args) => {
+                (&args.compute.device, args.weights.first()?, args.batch_size, args.imgsz, false)
             }
-            Command::Train(args) if args.resume.is_none() => {
-                (&args.device, &args.weights, args.batch_size, args.imgsz, true)
+            Command::Sweep(args) => {
+                (&args.compute.device, &args.weights, args.batch_size, args.imgsz.unwrap_or(640), false)
+            }
+            Command::Train(args) if args.resume.resume.is_none() => {
+                (&args.compute.device, &args.weights, args.batch_size, args.imgsz, true)
             }
             Command::PruneFinetune(args) => {
-                (&args.device, &args.weights, args.batch_size?, args.imgsz.unwrap_or(640), true)
+                (&args.compute.device, &args.weights, args.batch_size?, args.imgsz.unwrap_or(640), true)
             }
             _ => return None,
         };

@@ -45,7 +45,7 @@ impl Networks {
     ) -> Result<Self> {
         let mut members = Vec::new();
         for file in files {
-            let weights = Weights::load(file, args.offline)?;
+            let weights = Weights::load(file, args.compute.offline)?;
             let network = network(args, &weights, &backend.device, output)?;
             members.push(Member { weights, network });
         }
@@ -81,7 +81,7 @@ impl Networks {
                 &member.weights.checkpoint,
                 &member.weights.path,
                 dataset,
-                &args.data,
+                &args.dataset.data,
                 args.single_cls,
             )
         };

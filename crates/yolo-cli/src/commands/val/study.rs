@@ -36,7 +36,7 @@ pub(super) fn run(session: &Session, groups: &[Networks]) -> Result<()> {
         lines.push(StudyNetwork { weights: networks.name(), points });
     }
     let names = unique(groups.iter().map(Networks::stem));
-    let data = args.data.file_stem().unwrap_or_default().to_string_lossy();
+    let data = args.dataset.data.file_stem().unwrap_or_default().to_string_lossy();
     for (name, line) in names.iter().zip(&lines) {
         let text: String = line.points.iter().map(text_row).collect();
         session.run.write(&format!("study_{data}_{name}.txt"), text.as_bytes())?;
