@@ -99,7 +99,7 @@ pub(crate) fn place(points: &[(f64, f64, &'static str)], cost: f64) -> Place {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use yolo_model::architecture::Block;
+    use yolo_model::architecture::ConvSpec;
 
     use super::*;
 
@@ -139,12 +139,10 @@ mod tests {
             assert_eq!(Stock::of(&architecture), Some(stock));
             // A data set's own anchors, or folded batch normalisation, make no other network.
             architecture.fused = true;
-            if let Some(Block::Detect(detect)) = architecture.layers.last_mut().map(|layer| &mut layer.block)
-            {
-                detect.anchors[0][0] = [5.0, 6.0];
-            }
+            let head = architecture.layers.last_mut().and_then(|layer| layer.block.head_mut()).unwrap();
+            head.anchors[0][0] = [5.0, 6.0];
             assert_eq!(Stock::of(&architecture), Some(stock));
-            if let Block::Conv(conv) = &mut architecture.layers[0].block {
+            if let Some(conv) = architecture.layers[0].block.get_mut::<ConvSpec>() {
                 conv.out_channels -= 8;
             }
             assert_eq!(Stock::of(&architecture), None);
