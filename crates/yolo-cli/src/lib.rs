@@ -9,7 +9,6 @@ mod commands;
 mod console;
 mod detect;
 mod device;
-mod device_check;
 mod failure;
 mod figures;
 mod interrupt;

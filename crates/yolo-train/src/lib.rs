@@ -30,6 +30,7 @@ pub mod calibration;
 mod coco;
 mod detect;
 mod detector;
+pub mod device_check;
 pub mod distill;
 pub mod ema;
 mod error;

@@ -68,7 +68,7 @@ pub struct Setup<'a> {
 /// Masks for the coming epoch, from its number and the current weights; none if they stay.
 pub type Pruner<'a> = dyn Fn(usize, &Checkpoint) -> Result<Option<Masks>> + 'a;
 
-/// Hears what a run does, and may stop it.
+/// Is told what a run does, and may stop it.
 pub trait Observer {
     /// A batch of `epoch` is done: `batch` of `batches`.
     fn batch(&mut self, _report: &BatchReport) {}
@@ -85,6 +85,11 @@ pub trait Observer {
         false
     }
 }
+
+/// An observer that does nothing.
+pub struct NoObserver;
+
+impl Observer for NoObserver {}
 
 /// How a batch went.
 #[derive(Clone, Copy, Debug)]

@@ -1,22 +1,23 @@
 //! Loss and gradients on the device: beside those on the processor, and beside those of a reference.
 
 use std::collections::HashMap;
+use std::path::Path;
 
-use anyhow::{Context, Result};
 use burn::tensor::{Device, Tensor, TensorData, bf16, f16};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
+use serde::Deserialize;
 use yolo_data::Cxcywh;
 use yolo_data::train_loader::Target;
 use yolo_model::Checkpoint;
 use yolo_model::weights::read_safetensors;
 use yolo_nn::{HalfFormat, NamedValues, Yolo};
-use yolo_train::hyper::Hyperparameters;
-use yolo_train::loss::DetectionLoss;
-use yolo_train::precision::LossScaler;
 
-use super::{Row, Subject, picture_values, relative_error, targets};
-use crate::resolve::Weights;
+use super::{DeviceCheck, Row, picture_values, relative_error, targets};
+use crate::error::{Result, TrainError};
+use crate::hyper::Hyperparameters;
+use crate::loss::DetectionLoss;
+use crate::precision::LossScaler;
 
 /// Relative difference of losses in single precision (TF32).
 const LOSS: f64 = 5e-3;
@@ -47,22 +48,21 @@ struct Step {
 }
 
 /// Beside the processor, in every format.
-pub(super) fn compared(subject: &Subject) -> Result<Vec<Row>> {
-    // Gradients of random weights are chaos after some sixty normalisations; those of trained ones are not.
-    let checkpoint = Weights::load(&subject.args.weights, subject.args.offline)?.checkpoint;
-    let size = subject.image_size();
+pub(super) fn compared(check: &DeviceCheck) -> Result<Vec<Row>> {
+    let checkpoint = check.weights;
+    let size = check.image_size();
     let batch = Batch {
         pixels: picture_values(IMAGES, size),
         shape: [IMAGES, 3, size, size],
         targets: targets(IMAGES, checkpoint.architecture.num_classes()),
     };
-    let expected = step(&checkpoint, &batch, &subject.reference, None)?;
+    let expected = step(checkpoint, &batch, check.reference, None)?;
     let mut rows =
-        compare("f32", &step(&checkpoint, &batch, &subject.device, None)?, &expected, [LOSS, GRADIENT]);
-    for format in subject.formats() {
-        let got = step(&checkpoint, &batch, &subject.device, Some(format))?;
+        compare("f32", &step(checkpoint, &batch, check.device, None)?, &expected, [LOSS, GRADIENT]);
+    for format in check.formats() {
+        let got = step(checkpoint, &batch, check.device, Some(format))?;
         // How much a network's gradients feel any rounding depends on the network.
-        let rounded = step(&with_rounded_weights(&checkpoint, format)?, &batch, &subject.reference, None)?;
+        let rounded = step(&with_rounded_weights(checkpoint, format)?, &batch, check.reference, None)?;
         let [least, most] = GRADIENT_RANGE;
         let limit = (GRADIENT_HALF * rounded.gradient_error(&expected)).clamp(least, most);
         rows.extend(compare(&format!("mixed {format}"), &got, &expected, [LOSS_HALF, limit]));
@@ -103,7 +103,7 @@ fn with_rounded_weights(checkpoint: &Checkpoint, format: HalfFormat) -> Result<C
     let mut rng = StdRng::seed_from_u64(2);
     let mut rounded = checkpoint.clone();
     for conv in checkpoint.architecture.convs() {
-        let weights = rounded.weights.get_mut(&conv.weight()).with_context(|| conv.weight())?;
+        let Some(weights) = rounded.weights.get_mut(&conv.weight()) else { continue };
         weights.f32s_mut()?.iter_mut().for_each(|w| *w *= 1.0 + precision * (rng.random::<f32>() - 0.5));
     }
     Ok(rounded)
@@ -131,15 +131,27 @@ fn step(checkpoint: &Checkpoint, batch: &Batch, device: &Device, amp: Option<Hal
     }
 }
 
-/// Beside the figures of a reference, where there are some.
-pub(super) fn reference(subject: &Subject) -> Result<Vec<Row>> {
-    let Some(folder) = &subject.args.reference else {
-        return Ok(vec![Row::skipped("loss and gradients of a reference", "no --reference")]);
-    };
+/// `loss.json` of a reference.
+#[derive(Deserialize)]
+struct ReferenceLoss {
+    steps: Vec<ReferenceStep>,
+}
+
+#[derive(Deserialize)]
+struct ReferenceStep {
+    loss: f64,
+    /// By the name of the tensor.
+    grad_norms: HashMap<String, f64>,
+}
+
+/// Beside the figures of a reference.
+pub(super) fn reference(check: &DeviceCheck, folder: &Path) -> Result<Vec<Row>> {
     let file = folder.join("loss.json");
-    let text = std::fs::read(&file).with_context(|| file.display().to_string())?;
-    let json: serde_json::Value =
-        serde_json::from_slice(&text).with_context(|| file.display().to_string())?;
+    let invalid = |reason: String| TrainError::Reference { path: file.clone(), reason };
+    let text = std::fs::read(&file).map_err(|error| invalid(error.to_string()))?;
+    let json: ReferenceLoss = serde_json::from_slice(&text)
+        .map_err(|error| invalid(format!("no steps[0] with loss and grad_norms: {error}")))?;
+    let first = json.steps.first().ok_or_else(|| invalid("`steps` is empty".to_owned()))?;
     let (tensors, _) = read_safetensors(folder.join("loss_batch.safetensors"))?;
     let images = tensors.require("images_u8")?;
     let target = |row: &[f32]| Target {
@@ -147,20 +159,16 @@ pub(super) fn reference(subject: &Subject) -> Result<Vec<Row>> {
         class: row[1] as u32,
         bbox_norm: Cxcywh { cx: row[2], cy: row[3], w: row[4], h: row[5] },
     };
-    let shape = <[usize; 4]>::try_from(images.shape.clone()).ok().context("images_u8: not [N, 3, H, W]")?;
+    let shape = <[usize; 4]>::try_from(images.shape.clone())
+        .map_err(|shape| invalid(format!("images_u8 is {shape:?}, not [N, 3, H, W]")))?;
     let batch = Batch {
         pixels: images.i64s()?.iter().map(|&pixel| pixel as f32 / 255.0).collect(),
         shape,
         targets: tensors.f32s("targets")?.chunks_exact(6).map(target).collect(),
     };
-    let checkpoint = Weights::load(&subject.args.weights, subject.args.offline)?.checkpoint;
-    let got = step(&checkpoint, &batch, &subject.device, None)?;
-    let first = &json["steps"][0];
-    let expected = first["loss"].as_f64().context("loss.json: no steps[0].loss")?;
-    let norms: HashMap<String, f64> =
-        serde_json::from_value(first["grad_norms"].clone()).context("loss.json: no steps[0].grad_norms")?;
-    let (worst, error) = worst_norm(&got.gradients, &norms);
-    let loss = (got.loss / expected - 1.0).abs();
+    let got = step(check.weights, &batch, check.device, None)?;
+    let (worst, error) = worst_norm(&got.gradients, &first.grad_norms);
+    let loss = (got.loss / first.loss - 1.0).abs();
     Ok(vec![
         Row::at_most("loss of the reference, f32", loss, LOSS, ""),
         Row::at_most("norms of its gradients, f32", error, 2.5 * GRADIENT, &worst),

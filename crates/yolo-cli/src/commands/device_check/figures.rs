@@ -3,8 +3,9 @@
 use anyhow::Result;
 use yolo_data::dataset::Split;
 use yolo_train::ValidationOptions;
+use yolo_train::device_check::Row;
 
-use super::{Row, Subject};
+use crate::args::DeviceCheckArgs;
 use crate::device::{Backend, loader_threads};
 use crate::measure::{CocoWishes, Measurement, Yardstick, check_classes, open_split};
 use crate::presets::DEMO;
@@ -17,10 +18,13 @@ const HALF: f64 = 0.005;
 /// Side of the example's images in pixels.
 const DEMO_SIZE: usize = 256;
 
-/// In single and in half precision.
-pub(super) fn check(subject: &Subject) -> Result<Vec<Row>> {
-    let args = subject.args;
-    let weights = Weights::load(&args.weights, args.offline)?;
+/// On the device called `name`, in single precision and, if it `has_half`, in half.
+pub(super) fn check(
+    args: &DeviceCheckArgs,
+    weights: &Weights,
+    name: &str,
+    has_half: bool,
+) -> Result<Vec<Row>> {
     let dataset = open_split(&data_config(&args.data)?, Split::Val, false)?;
     check_classes(&weights.checkpoint, &weights.path, &dataset, &args.data, false)?;
     let images = dataset.items.len();
@@ -39,16 +43,15 @@ pub(super) fn check(subject: &Subject) -> Result<Vec<Row>> {
         Ok(figures(&yardstick.measure_with(&network, &backend, &options, |_| {})?))
     };
     let expected = measure("cpu", false)?;
-    let mut rows =
-        vec![row(args.weights.display(), images, "f32", measure(&subject.name, false)?, expected, SINGLE)];
+    let mut rows = vec![row(args.weights.display(), images, "f32", measure(name, false)?, expected, SINGLE)];
     // A processor takes fifteen times as long in half precision.
-    if subject.formats().next().is_some() && !args.quick {
-        rows.push(row(args.weights.display(), images, "half", measure(&subject.name, true)?, expected, HALF));
+    if has_half && !args.quick {
+        rows.push(row(args.weights.display(), images, "half", measure(name, true)?, expected, HALF));
     }
     Ok(rows)
 }
 
-/// mAP50, mAP50-95 and COCO's AP, which is that again where there are no annotations.
+/// mAP50, mAP50-95 and COCO's AP; mAP50-95 again if there are no annotations.
 fn figures(measurement: &Measurement) -> [f64; 3] {
     let native = &measurement.validation.native;
     let ap = measurement.coco.as_ref().map_or(native.map, |coco| coco.ap);

@@ -5,7 +5,7 @@ use serde::Serialize;
 /// How a row came out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Outcome {
+pub enum Outcome {
     /// Within its limit.
     Ok,
     /// Outside, or it did not run to its end.
@@ -17,20 +17,21 @@ pub(crate) enum Outcome {
 }
 
 /// A line of the table.
-#[derive(Clone, Debug, Serialize)]
-pub(crate) struct Row {
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Row {
     /// What was compared.
-    pub(crate) check: String,
+    pub check: String,
     /// What came out.
-    pub(crate) measured: String,
+    pub measured: String,
     /// What is allowed.
-    pub(crate) limit: String,
-    pub(crate) outcome: Outcome,
+    pub limit: String,
+    /// Whether it is allowed.
+    pub outcome: Outcome,
 }
 
 impl Row {
     /// An error that may be `limit` at most; `detail` says where it is.
-    pub(super) fn at_most(check: impl Into<String>, error: f64, limit: f64, detail: &str) -> Self {
+    pub fn at_most(check: impl Into<String>, error: f64, limit: f64, detail: &str) -> Self {
         let outcome = if error <= limit { Outcome::Ok } else { Outcome::Failed };
         let measured =
             if detail.is_empty() { format!("{error:.2e}") } else { format!("{error:.2e} ({detail})") };
@@ -38,23 +39,23 @@ impl Row {
     }
 
     /// Something that has to be so.
-    pub(super) fn holds(check: impl Into<String>, holds: bool, measured: String, limit: &str) -> Self {
+    pub fn holds(check: impl Into<String>, holds: bool, measured: String, limit: &str) -> Self {
         let outcome = if holds { Outcome::Ok } else { Outcome::Failed };
         Self { check: check.into(), measured, limit: limit.to_owned(), outcome }
     }
 
     /// A figure.
-    pub(super) fn info(check: impl Into<String>, measured: String) -> Self {
+    pub fn info(check: impl Into<String>, measured: String) -> Self {
         Self { check: check.into(), measured, limit: String::new(), outcome: Outcome::Info }
     }
 
     /// What went wrong.
-    pub(super) fn failed(check: impl Into<String>, why: &str) -> Self {
+    pub fn failed(check: impl Into<String>, why: &str) -> Self {
         Self { check: check.into(), measured: why.to_owned(), limit: String::new(), outcome: Outcome::Failed }
     }
 
     /// Why it did not run.
-    pub(super) fn skipped(check: impl Into<String>, why: &str) -> Self {
+    pub fn skipped(check: impl Into<String>, why: &str) -> Self {
         Self {
             check: check.into(),
             measured: why.to_owned(),
@@ -64,12 +65,12 @@ impl Row {
     }
 
     /// It would have begun after the deadline.
-    pub(super) fn late(check: impl Into<String>) -> Self {
+    pub fn late(check: impl Into<String>) -> Self {
         Self::skipped(check, "no time left (--seconds)")
     }
 
-    /// The row on its own.
-    pub(crate) fn line(&self) -> String {
+    /// The row as a line of text.
+    pub fn line(&self) -> String {
         let mark = match self.outcome {
             Outcome::Ok => "ok",
             Outcome::Failed => "FAILED",
@@ -81,7 +82,7 @@ impl Row {
 }
 
 /// All rows in Markdown, for docs/performance.md.
-pub(crate) fn table(rows: &[Row]) -> Vec<String> {
+pub fn table(rows: &[Row]) -> Vec<String> {
     let mut lines = vec!["| check | measured | limit | |".to_owned(), "| --- | --- | --- | --- |".to_owned()];
     lines.extend(rows.iter().map(|row| {
         let outcome = format!("{:?}", row.outcome).to_lowercase();

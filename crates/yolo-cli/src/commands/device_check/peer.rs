@@ -4,9 +4,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
-
-use super::speed::Load;
-use super::{Row, network};
+use yolo_train::device_check::{Load, Row, Speed, stock_network};
 
 /// Inference has to reach this much of the peer's speed.
 const INFERENCE: f64 = 0.8;
@@ -15,14 +13,14 @@ const TRAINING: f64 = 0.6;
 
 /// How fast a network is, in a line of what a peer prints.
 #[derive(Clone, Debug, Deserialize)]
-pub(super) struct Figure {
+struct Figure {
     /// `yolov5n`, ….
-    pub(super) model: String,
+    model: String,
     /// `inference` or `training`.
-    pub(super) task: String,
+    task: String,
     /// How its tensors lie in memory; for people.
-    pub(super) layout: String,
-    pub(super) images_per_second: f64,
+    layout: String,
+    images_per_second: f64,
 }
 
 /// Runs the peer, and gives our speed as a fraction of its own, for each of its figures; limits are for GPUs.
@@ -30,12 +28,12 @@ pub(super) fn beside(
     command: &str,
     names: &[&str],
     load: Load,
-    ours: &[Figure],
+    ours: &[Speed],
     has_limits: bool,
 ) -> Result<Vec<Row>> {
     let folder = tempfile::tempdir().context("a folder for the peer")?;
     for name in names {
-        let architecture = serde_json::to_vec(&network(name)?.architecture)?;
+        let architecture = serde_json::to_vec(&stock_network(name)?.architecture)?;
         std::fs::write(folder.path().join(format!("{name}.json")), architecture)?;
     }
     let mut words = command.split_whitespace();
@@ -61,7 +59,7 @@ pub(super) fn beside(
 }
 
 /// Nothing where we have no figure of our own, for want of time.
-fn row(theirs: &Figure, ours: &[Figure], has_limits: bool) -> Option<Row> {
+fn row(theirs: &Figure, ours: &[Speed], has_limits: bool) -> Option<Row> {
     let ours = ours.iter().find(|ours| ours.model == theirs.model && ours.task == theirs.task)?;
     let wanted = if theirs.task == "training" { TRAINING } else { INFERENCE };
     let ratio = ours.images_per_second / theirs.images_per_second;
@@ -76,7 +74,8 @@ fn row(theirs: &Figure, ours: &[Figure], has_limits: bool) -> Option<Row> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
-    use super::super::Outcome;
+    use yolo_train::device_check::Outcome;
+
     use super::*;
 
     #[test]
@@ -87,7 +86,8 @@ mod tests {
             layout: "eager".to_owned(),
             images_per_second,
         };
-        let ours = [figure("inference", 80.0), figure("training", 59.0)];
+        let speed = |task, images_per_second| Speed { model: "yolov5n".to_owned(), task, images_per_second };
+        let ours = [speed("inference", 80.0), speed("training", 59.0)];
         assert_eq!(row(&figure("inference", 100.0), &ours, true).unwrap().outcome, Outcome::Ok);
         assert_eq!(row(&figure("training", 100.0), &ours, true).unwrap().outcome, Outcome::Failed);
         assert_eq!(row(&figure("training", 100.0), &ours, false).unwrap().outcome, Outcome::Info);

@@ -1,12 +1,12 @@
 //! Every layer of a network on the device beside the same layer on the processor.
 
-use anyhow::Result;
 use burn::tensor::{FloatDType, Tensor};
 use yolo_model::Checkpoint;
 use yolo_nn::{HalfFormat, Yolo, host_values};
 use yolo_prune::channels::{ChannelOptions, ChannelScores, Quantity, Target, remove, select};
 
-use super::{Row, Subject, network, pictures, relative_error};
+use super::{DeviceCheck, Row, pictures, relative_error, stock_network};
+use crate::error::Result;
 
 /// Relative error of a layer in single precision. Tensor cores round factors to TF32, 11 bits, and errors add up.
 pub(super) const SINGLE: f64 = 5e-3;
@@ -18,36 +18,36 @@ const BF16: f64 = 1e-1;
 const IMAGES: usize = 2;
 
 /// The stock networks.
-pub(super) fn stock(subject: &Subject) -> Result<Vec<Row>> {
+pub(super) fn stock(check: &DeviceCheck) -> Result<Vec<Row>> {
     let mut rows = Vec::new();
-    for name in subject.networks() {
-        rows.extend(compare(name, &network(name)?, subject)?);
+    for name in check.networks() {
+        rows.extend(compare(name, &stock_network(name)?, check)?);
     }
     Ok(rows)
 }
 
 /// A network whose channels were pruned to counts that no kernel was made for.
-pub(super) fn odd_widths(subject: &Subject) -> Result<Vec<Row>> {
-    let dense = network("yolov5n")?;
+pub(super) fn odd_widths(check: &DeviceCheck) -> Result<Vec<Row>> {
+    let dense = stock_network("yolov5n")?;
     let scores = ChannelScores::l2(&dense, false)?.normalised();
     let options = ChannelOptions::new(Target::less(Quantity::Gflops, 0.5));
     let pruned = remove(&dense, &select(&dense.architecture, &scores, &options, None)?)?;
     let widths: Vec<usize> = pruned.architecture.convs().iter().map(|conv| conv.spec.out_channels).collect();
     let odd = widths.iter().filter(|width| *width % 2 == 1).count();
     let name = format!("yolov5n at half the channels' cost, {odd} of {} widths odd", widths.len());
-    compare(&name, &pruned, subject)
+    compare(&name, &pruned, check)
 }
 
 /// The worst layer in every format.
-fn compare(name: &str, checkpoint: &Checkpoint, subject: &Subject) -> Result<Vec<Row>> {
+fn compare(name: &str, checkpoint: &Checkpoint, check: &DeviceCheck) -> Result<Vec<Row>> {
     let fused = checkpoint.fuse()?;
-    let reference = Yolo::from_checkpoint(&fused, &subject.reference)?;
-    let size = subject.image_size();
-    let expected = outputs(&reference, pictures(IMAGES, size, &subject.reference))?;
-    let images = pictures(IMAGES, size, &subject.device);
-    let model = Yolo::from_checkpoint(&fused, &subject.device)?;
+    let reference = Yolo::from_checkpoint(&fused, check.reference)?;
+    let size = check.image_size();
+    let expected = outputs(&reference, pictures(IMAGES, size, check.reference))?;
+    let images = pictures(IMAGES, size, check.device);
+    let model = Yolo::from_checkpoint(&fused, check.device)?;
     let mut rows = vec![row(name, "f32", &outputs(&model, images.clone())?, &expected, SINGLE)];
-    for format in subject.formats() {
+    for format in check.formats() {
         let half = model.clone().in_half(format);
         let outputs = outputs(&half, images.clone().cast(format.dtype()))?;
         let limit = if format == HalfFormat::Fp16 { HALF } else { BF16 };
@@ -69,5 +69,5 @@ fn outputs(model: &Yolo, images: Tensor<4>) -> Result<Vec<Vec<f32>>> {
     let mut layers = Vec::new();
     let maps = model.forward_observed(images, |_, output| layers.push(output.clone()));
     layers.extend(maps);
-    Ok(layers.into_iter().map(|layer| host_values(layer.cast(FloatDType::F32))).collect::<Result<_, _>>()?)
+    layers.into_iter().map(|layer| Ok(host_values(layer.cast(FloatDType::F32))?)).collect()
 }

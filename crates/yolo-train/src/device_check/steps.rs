@@ -1,19 +1,18 @@
 //! Training on the device: the loss has to fall, and pruned weights have to stay zero.
 
-use anyhow::Result;
 use burn::tensor::Tensor;
 use yolo_model::Checkpoint;
 use yolo_nn::{HalfFormat, Yolo};
 use yolo_prune::{Method, PruneOptions, apply, plan};
-use yolo_train::hyper::Hyperparameters;
-use yolo_train::loss::DetectionLoss;
-use yolo_train::masks::Masks;
-use yolo_train::optimizer::{Optimizer, PerParameter, Rule, clip};
-use yolo_train::precision::LossScaler;
-use yolo_train::schedule::Rates;
 
-use super::{Row, Subject, pictures, targets};
-use crate::resolve::Weights;
+use super::{DeviceCheck, Row, pictures, targets};
+use crate::error::Result;
+use crate::hyper::Hyperparameters;
+use crate::loss::DetectionLoss;
+use crate::masks::Masks;
+use crate::optimizer::{Optimizer, PerParameter, Rule, clip};
+use crate::precision::LossScaler;
+use crate::schedule::Rates;
 
 /// Images of the batch that is learnt by heart.
 const IMAGES: usize = 4;
@@ -22,26 +21,26 @@ const FALL: f64 = 0.85;
 const RATES: Rates = Rates { bias_lr: 2e-3, lr: 2e-3, momentum: 0.9, accumulate: 1 };
 
 /// Fifty steps in every format, on a network of which half the weights are pruned.
-pub(super) fn check(subject: &Subject) -> Result<Vec<Row>> {
-    let steps = if subject.args.quick { 12 } else { 50 };
-    let formats = [None].into_iter().chain(subject.formats().map(Some));
-    let rows = formats.map(|format| train(subject, steps, format));
+pub(super) fn check(check: &DeviceCheck) -> Result<Vec<Row>> {
+    let steps = if check.is_quick { 12 } else { 50 };
+    let formats = [None].into_iter().chain(check.formats().map(Some));
+    let rows = formats.map(|format| train(check, steps, format));
     Ok(rows.collect::<Result<Vec<_>>>()?.concat())
 }
 
-fn train(subject: &Subject, steps: usize, amp: Option<HalfFormat>) -> Result<Vec<Row>> {
-    let dense = Weights::load(&subject.args.weights, subject.args.offline)?.checkpoint;
-    let plan = plan(&dense, &PruneOptions::new(Method::Global, 0.5))?;
+fn train(check: &DeviceCheck, steps: usize, amp: Option<HalfFormat>) -> Result<Vec<Row>> {
+    let dense = check.weights;
+    let plan = plan(dense, &PruneOptions::new(Method::Global, 0.5))?;
     let masks = Masks::of(&plan);
     let mut run = Run {
-        checkpoint: apply(&dense, &plan)?,
+        checkpoint: apply(dense, &plan)?,
         optimizer: Optimizer::new(Rule::AdamW, 5e-4),
         scaler: LossScaler::new(amp.unwrap_or(HalfFormat::Bf16)),
         masks,
         amp,
     };
-    let size = subject.image_size();
-    let losses = (0..steps).map(|_| run.step(subject, size)).collect::<Result<Vec<_>>>()?;
+    let size = check.image_size();
+    let losses = (0..steps).map(|_| run.step(check, size)).collect::<Result<Vec<_>>>()?;
     let format = amp.map_or("f32".to_owned(), |format| format!("mixed {format}"));
     let mean = |losses: &[f64]| losses.iter().sum::<f64>() / losses.len() as f64;
     let (first, last) = (mean(&losses[..3]), mean(&losses[steps - 3..]));
@@ -71,11 +70,11 @@ struct Run {
 
 impl Run {
     /// One step; the loss before it.
-    fn step(&mut self, subject: &Subject, size: usize) -> Result<f64> {
-        let device = subject.device.clone().autodiff();
+    fn step(&mut self, check: &DeviceCheck, size: usize) -> Result<f64> {
+        let device = check.device.clone().autodiff();
         let model = Yolo::from_checkpoint(&self.checkpoint, &device)?;
         let model = if let Some(format) = self.amp { model.in_mixed_precision(format) } else { model };
-        let images = Tensor::from_inner(pictures(IMAGES, size, &subject.device));
+        let images = Tensor::from_inner(pictures(IMAGES, size, check.device));
         let detect = self.checkpoint.architecture.detect();
         let options = Hyperparameters::default().loss_options(detect, size, 0.0, false);
         let loss = DetectionLoss::new(detect, options)
