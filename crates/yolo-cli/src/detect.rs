@@ -1,6 +1,5 @@
-//! The parts of `detect`: what it looks at, what it says, what it writes, and videos.
+//! The parts of `detect`: what it looks at, what it writes, and videos.
 
-pub(crate) mod account;
 pub(crate) mod ffmpeg;
 pub(crate) mod live;
 pub(crate) mod output;

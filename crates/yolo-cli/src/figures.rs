@@ -8,7 +8,7 @@ use yolo_model::Checkpoint;
 use yolo_prune::{Sparsity, nonzero_gflops};
 use yolo_report::comparison::{EpochPoint, LayerSparsity, Stage};
 use yolo_report::results::{
-    DataFigures, ModelFigures, NativeFigures, Results, SCHEMA, SpeedFigures, StudyPoint, Times,
+    DataFigures, ModelFigures, NativeFigures, Results, SCHEMA, SpeedFigures, StudyPoint,
 };
 use yolo_report::table;
 use yolo_train::loss::LossItems;
@@ -68,10 +68,6 @@ pub(crate) fn speed_figures(speed: &SpeedMs) -> SpeedFigures {
     SpeedFigures { preprocess, inference, nms, shape }
 }
 
-pub(crate) fn times(speed: &SpeedMs) -> Times {
-    Times { preprocess: speed.preprocess, inference: speed.inference, nms: speed.nms }
-}
-
 /// The table of a validation, with a line per class if `every_class` asks for them.
 pub(crate) fn class_table(validation: &Validation, names: &[String], every_class: bool) -> Vec<String> {
     let counts = (validation.detections.len(), validation.instances);
@@ -88,7 +84,7 @@ pub(crate) fn study_point(validation: &Validation, image_size: usize, coco: Opti
         recall: native.recall,
         map50,
         map,
-        speed_ms: times(&validation.speed),
+        speed_ms: speed_figures(&validation.speed).times(),
     }
 }
 

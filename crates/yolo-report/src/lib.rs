@@ -9,12 +9,14 @@
 //! | [`comparison`] | the stages of one pruning: rows, and the page `report.html` |
 //! | [`sweep`] | mAP over the amount of pruning: points, `sweep.csv`, the page |
 //! | [`overview`] | networks that were measured at any time, side by side |
+//! | [`detections`] | what `detect` finds |
 //! | [`plots`] | curves, confusion matrix and study, as SVG and as pixels |
 //!
 //! Everything is a function of measured figures: nothing is printed, no file is written, and the clock is not read.
 
 mod chart;
 pub mod comparison;
+pub mod detections;
 pub mod format;
 mod html;
 pub mod json_layout;

@@ -139,6 +139,13 @@ pub struct SpeedFigures {
     pub shape: [usize; 4],
 }
 
+impl SpeedFigures {
+    /// Without the shape.
+    pub fn times(&self) -> Times {
+        Times { preprocess: self.preprocess, inference: self.inference, nms: self.nms }
+    }
+}
+
 /// Milliseconds per image.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Times {

@@ -1,22 +1,22 @@
 //! `detect`: YOLOv5's `detect.py`.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use yolo_data::image::{Decoded, RgbImage, decode_file};
 use yolo_model::{Checkpoint, NmsOptions};
+use yolo_report::detections::{ClassCounts, DetectedImage, Detections, Skipped, Totals};
 use yolo_train::{DetectOptions, Detected, Detector, detect};
 
 use super::info::summary_line;
 use crate::args::DetectArgs;
 use crate::console::{Output, counter, progress_bar};
-use crate::detect::account::{Account, Picture, Skipped, Totals, counts, tally};
 use crate::detect::ffmpeg::{Ffmpeg, Frames, Probe, Recorder};
 use crate::detect::live::Latest;
 use crate::detect::output::{Files, draw};
 use crate::detect::sources::{self, Input, Source};
 use crate::device::{Backend, DeviceName};
+use crate::figures::speed_figures;
 use crate::interrupt;
 use crate::presets::{DEMO, demo_data};
 use crate::resolve::{Weights, data_config};
@@ -42,7 +42,7 @@ pub(crate) fn run(args: &DetectArgs) -> Result<()> {
     let detector = networks.detector(&backend)?;
     let options = options(args, detector.max_stride() as u32, &names)?;
     let run = RunDir::create(&args.run)?;
-    let account = Account::new(networks.name(), source, options.image_size);
+    let account = Detections::new(networks.name(), source, options.image_size);
     let mut session = Session {
         args,
         output: &output,
@@ -189,7 +189,7 @@ struct Session<'a> {
     names: &'a [String],
     run: &'a RunDir,
     files: Files<'a>,
-    account: Account,
+    account: Detections,
     totals: Totals,
     /// Whether there is one source: what is wrong with it is the error of the run.
     is_only: bool,
@@ -210,13 +210,13 @@ impl Session<'_> {
             tracing::warn!("{}: {warning}", path.display());
         }
         let found = self.look(&path.display().to_string(), None, &image)?;
-        let mut classes = BTreeMap::new();
-        tally(&found.boxes, &mut classes);
+        let mut classes = ClassCounts::default();
+        classes.add(&found.boxes);
         let [_, _, height, width] = found.speed.shape;
         self.output.line(format!(
             "image {place} {}: {height}x{width} {}, {:.1}ms",
             path.display(),
-            counts(&classes, self.names),
+            classes.line(self.names),
             found.speed.inference
         ))?;
         let file = path.file_name().unwrap_or_default().to_string_lossy();
@@ -232,10 +232,13 @@ impl Session<'_> {
     /// One image or frame, with its place in the account.
     fn look(&mut self, source: &str, frame: Option<u64>, image: &RgbImage) -> Result<Detected> {
         let found = detect(self.detector, image, self.options)?;
-        self.totals.add(&found.speed);
+        let speed = speed_figures(&found.speed);
+        self.totals.add(&speed);
         // A stream may go on for ever, so what nobody asked for is not kept.
         if self.args.json {
-            self.account.results.push(Picture::new(source, frame, image, &found, self.names));
+            let size = (image.width, image.height);
+            let image = DetectedImage::new(source, frame, size, &found.boxes, &speed, self.names);
+            self.account.results.push(image);
         }
         Ok(found)
     }
@@ -373,7 +376,7 @@ struct Seen {
     frames: u64,
     /// Number of the frame that is looked at next.
     next: u64,
-    classes: BTreeMap<u32, u64>,
+    classes: ClassCounts,
     inference_ms: f64,
     shape: [usize; 4],
 }
@@ -383,7 +386,7 @@ impl Seen {
         self.frames += 1;
         self.inference_ms += found.speed.inference;
         self.shape = found.speed.shape;
-        tally(&found.boxes, &mut self.classes);
+        self.classes.add(&found.boxes);
     }
 
     /// A line for the video, if anything was seen of it.
@@ -396,7 +399,7 @@ impl Seen {
                 "video {place} {}: {height}x{width}, {} frame{plural}, in all {}, {mean:.1}ms",
                 input.name,
                 self.frames,
-                counts(&self.classes, names)
+                self.classes.line(names)
             )
         })
     }
