@@ -38,6 +38,7 @@ pub mod finetune;
 pub mod hyper;
 pub mod loss;
 pub mod masks;
+pub mod narrow;
 pub mod optimizer;
 pub mod precision;
 pub mod recipe;

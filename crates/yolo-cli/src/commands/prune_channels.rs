@@ -47,10 +47,11 @@ pub(crate) fn run(
         // Compensation keeps means; the variances have changed as well.
         let device = device.clone().autodiff();
         let batches = images.tensors(&device).map(Ok::<_, PruneError>);
-        narrowed.pruned = reestimate_batch_norm(&narrowed.pruned, batches, &device).with_context(place)?;
+        let pruned = &mut narrowed.network.pruned;
+        *pruned = reestimate_batch_norm(pruned, batches, &device).with_context(place)?;
     }
     let times = narrowed.milliseconds(dense, stopwatch.as_ref())?;
-    let pruned = &narrowed.pruned;
+    let pruned = &narrowed.network.pruned;
     let format = if args.half { FloatFormat::F16 } else { FloatFormat::lossless_for(&pruned.weights) };
     let text = yaml(pruned)?;
     pruned.save(&args.out, format)?;
@@ -80,8 +81,13 @@ pub(crate) fn run(
         "schema": SCHEMA,
         "model": model_figures(pruned, &args.out, file_bytes)?,
         "architecture": yaml_file.display().to_string(),
-        "channels": { "recipe": recipe, "before": narrowed.before, "planned": narrowed.predicted, "after": narrowed.reached },
-        "groups": narrowed.groups_json(dense),
+        "channels": {
+            "recipe": recipe,
+            "before": narrowed.network.before,
+            "planned": narrowed.network.predicted,
+            "after": narrowed.network.reached,
+        },
+        "groups": narrowed.network.groups(dense),
     });
     if let Some(times) = times {
         account["milliseconds"] = serde_json::json!(times);

@@ -66,7 +66,7 @@ pub(super) fn prune(
         let narrowed = channels::prune(dense, channels, &prune.exclude, images.as_ref(), device, stopwatch);
         let narrowed = narrowed.with_context(place)?;
         let times = narrowed.milliseconds(dense, stopwatch)?;
-        let (dense, pruned) = (dense.clone(), narrowed.pruned.clone());
+        let (dense, pruned) = (dense.clone(), narrowed.network.pruned.clone());
         let pruning = Pruning::Channels(Box::new(narrowed), channels.clone());
         return Ok(Pruned { dense, pruned, pruning, times });
     }
@@ -117,7 +117,7 @@ impl Pruning {
     pub(super) fn proof(&self, pruned: &Checkpoint, finetuned: &Finetuned, file: &Path) -> Result<String> {
         match self {
             Self::Weights(_) => zeros_line(pruned, finetuned, file),
-            Self::Channels(narrowed, _) => size_line(&narrowed.reached, file),
+            Self::Channels(narrowed, _) => size_line(&narrowed.network.reached, file),
         }
     }
 
