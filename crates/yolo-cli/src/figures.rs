@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use yolo_data::coco::Summary;
+use yolo_detect::SpeedMs;
 use yolo_model::Checkpoint;
 use yolo_prune::{Sparsity, nonzero_gflops};
 use yolo_report::comparison::{EpochPoint, LayerSparsity, Stage};
@@ -11,9 +12,9 @@ use yolo_report::results::{
     DataFigures, ModelFigures, NativeFigures, Results, SCHEMA, SpeedFigures, StudyPoint,
 };
 use yolo_report::table;
+use yolo_train::Validation;
 use yolo_train::loss::LossItems;
 use yolo_train::train::EpochRecord;
-use yolo_train::{SpeedMs, Validation};
 
 use crate::measure::Measurement;
 

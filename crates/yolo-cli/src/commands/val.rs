@@ -13,7 +13,7 @@ use yolo_report::json_layout::pretty;
 use yolo_report::plots::{self, Scene};
 use yolo_report::results::{Results, SCHEMA, SpeedRuns};
 use yolo_report::table;
-use yolo_train::{SeenBatch, Validation, ValidationOptions};
+use yolo_train::{ValidatedBatch, Validation, ValidationOptions};
 
 use crate::args::{TaskArg, ValArgs};
 use crate::batch_sheets::BatchSheets;
@@ -105,7 +105,7 @@ impl Session<'_> {
         let has_plots = !args.no_plots && args.task != TaskArg::Speed;
         let mut sheets = BatchSheets::new(&self.yardstick.dataset, &names, args.single_cls);
         let mut drawn = Ok(());
-        let watch = |seen: &SeenBatch| {
+        let watch = |seen: &ValidatedBatch| {
             if has_plots && drawn.is_ok() {
                 drawn = sheets.add(seen);
             }
@@ -152,7 +152,7 @@ impl Session<'_> {
         &self,
         networks: &Networks,
         options: &ValidationOptions,
-        watch: impl FnMut(&SeenBatch),
+        watch: impl FnMut(&ValidatedBatch),
     ) -> Result<Measured> {
         let args = self.args;
         let detector = networks.detector(&self.backend)?;

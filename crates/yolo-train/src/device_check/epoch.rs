@@ -6,13 +6,12 @@ use yolo_model::Checkpoint;
 use yolo_prune::{Method, PruneOptions, apply, plan};
 
 use super::{Row, relative_error};
-use crate::detector::Compile;
 use crate::error::{Result, TrainError};
 use crate::hyper::Hyperparameters;
 use crate::masks::Masks;
 use crate::optimizer::Rule;
 use crate::train::{NoObserver, Setup, TrainOptions, TrainState, train};
-use crate::validate::ValidationOptions;
+use crate::validate::{Compile, ValidationOptions};
 
 /// Relative difference of the mean loss, and of all the weights' way from where they began.
 const LIMITS: [f64; 2] = [5e-3, 5e-2];
