@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use yolo_data::image::{Decoded, RgbImage, decode_file};
+use yolo_detect::video::{Ffmpeg, Frames, Latest, Probe, Rate, Recorder, VideoError};
 use yolo_detect::{DetectOptions, Detected, Detector};
 use yolo_model::{FusedCheckpoint, NmsOptions};
 use yolo_report::detections::{ClassCounts, DetectedImage, Detections, Skipped, Totals};
@@ -11,8 +12,6 @@ use yolo_report::detections::{ClassCounts, DetectedImage, Detections, Skipped, T
 use super::info::summary_line;
 use crate::args::DetectArgs;
 use crate::console::{Output, counter, progress_bar};
-use crate::detect::ffmpeg::{Ffmpeg, Frames, Probe, Recorder};
-use crate::detect::live::Latest;
 use crate::detect::output::{Files, draw};
 use crate::detect::sources::{self, Input, Source};
 use crate::device::{Backend, DeviceName};
@@ -241,7 +240,7 @@ impl Session<'_> {
         let (frames, probe) = match opened {
             Ok(opened) => opened,
             Err(error) => {
-                self.skip(input.name.clone(), format!("{}: {error:#}", input.name));
+                self.skip(input.name.clone(), format!("{}: {error}", input.name));
                 return Ok(());
             }
         };
@@ -292,18 +291,26 @@ impl Session<'_> {
         seen.line(place, input, self.names).map_or(Ok(()), |line| self.output.line(line))
     }
 
-    fn open(&mut self, input: &Input) -> Result<(Frames, Probe)> {
+    fn open(&mut self, input: &Input) -> Result<(Frames, Probe), VideoError> {
         let ffmpeg = match &self.ffmpeg {
             Some(ffmpeg) => ffmpeg,
             None => self.ffmpeg.insert(Ffmpeg::find()?),
         };
-        let probe = ffmpeg.probe(input);
-        Ok((ffmpeg.frames(input)?, probe))
+        let usual = Probe { rate: Rate::USUAL, frames: None };
+        let probe = match input.is_live {
+            true => usual,
+            false => ffmpeg.probe(&input.args).unwrap_or_else(|_| {
+                let name = &input.name;
+                tracing::warn!("{name}: ffprobe is not in PATH, so 30 frames per second are assumed");
+                usual
+            }),
+        };
+        Ok((ffmpeg.frames(&input.args)?, probe))
     }
 
     /// A video that ended with an error: left out if nothing was seen of it.
-    fn cut_short(&mut self, input: &Input, seen: &Seen, error: &anyhow::Error) {
-        let message = format!("{}: {error:#}", input.name);
+    fn cut_short(&mut self, input: &Input, seen: &Seen, error: &VideoError) {
+        let message = format!("{}: {error}", input.name);
         if seen.frames == 0 {
             self.skip(input.name.clone(), message);
         } else {
@@ -355,10 +362,10 @@ impl Session<'_> {
 }
 
 /// The frames of a video with their numbers from 1.
-fn numbered(frames: Frames, is_live: bool) -> Box<dyn Iterator<Item = (u64, Result<RgbImage>)>> {
+fn numbered(frames: Frames, is_live: bool) -> Box<dyn Iterator<Item = (u64, Result<RgbImage, VideoError>)>> {
     if is_live {
         let stop = frames.stopper();
-        return Box::new(Latest::of(frames, stop));
+        return Box::new(Latest::of(frames, stop, interrupt::requested));
     }
     Box::new((1..).zip(frames))
 }

@@ -1,101 +1,102 @@
-//! Videos through the user's own ffmpeg: pictures in as PPM, which carries their size, and out as raw RGB.
+//! Pictures of videos from ffmpeg, as PPM, which carries their size.
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Output, Stdio};
+use std::ffi::OsString;
+use std::io::{BufRead, BufReader, Error, Read};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use anyhow::{Context, Result, bail};
 use yolo_data::image::{MAX_PIXELS, RgbImage};
 
-use super::sources::Input;
+use super::VideoError;
 
-/// Pictures per second of streams, and of videos that do not say.
-const USUAL_RATE: Rate = Rate { frames: 30, seconds: 1 };
 /// Time bases of MPEG-4 have 16 bits.
 const MAX_TIME_BASE: u64 = 65_535;
 
 /// ffmpeg, as it is found in PATH.
-pub(crate) struct Ffmpeg {
+pub struct Ffmpeg {
     /// The flags that keep it from repeating and dropping frames.
     every_frame: [&'static str; 2],
 }
 
 /// Frames per time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Rate {
-    pub(crate) frames: u64,
-    pub(crate) seconds: u64,
+pub struct Rate {
+    /// Pictures, above 0.
+    pub frames: u64,
+    /// In this many seconds, above 0.
+    pub seconds: u64,
 }
 
 /// What a video says about itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Probe {
-    pub(crate) rate: Rate,
-    /// Number of frames, where it is written down.
-    pub(crate) frames: Option<u64>,
+pub struct Probe {
+    /// Frame rate.
+    pub rate: Rate,
+    /// Number of frames, if the file says it.
+    pub frames: Option<u64>,
 }
 
 impl Ffmpeg {
-    /// Looks for it.
-    pub(crate) fn find() -> Result<Self> {
-        let version = version().context(
-            "videos are read by ffmpeg, which is not in PATH; install it \
-                 (apt install ffmpeg, brew install ffmpeg, winget install ffmpeg)",
-        )?;
+    /// Looks for it in PATH.
+    ///
+    /// # Errors
+    /// [`VideoError::NotInstalled`].
+    pub fn find() -> Result<Self, VideoError> {
+        let version = Self::version().map_err(VideoError::NotInstalled)?;
         let text = String::from_utf8_lossy(&version.stdout);
         Ok(Self {
             every_frame: if is_before_5_1(&text) { ["-vsync", "0"] } else { ["-fps_mode", "passthrough"] },
         })
     }
 
-    /// Frame rate and length of `input`, as ffprobe tells them; the usual rate where it does not.
-    pub(crate) fn probe(&self, input: &Input) -> Probe {
-        if input.is_live {
-            return Probe { rate: USUAL_RATE, frames: None };
-        }
+    /// Frame rate and length of what `input` (arguments up to and with `-i`) opens, as ffprobe tells them; the usual
+    /// rate if it does not.
+    ///
+    /// # Errors
+    /// There is no ffprobe.
+    pub fn probe(&self, input: &[OsString]) -> std::io::Result<Probe> {
         let wanted = "stream=avg_frame_rate,r_frame_rate,nb_frames";
         let flags = ["-v", "error", "-select_streams", "v:0", "-show_entries", wanted, "-of", "json"];
-        let output = quiet(Command::new("ffprobe").args(flags).args(&input.args))
+        let output = quiet(Command::new("ffprobe").args(flags).args(input))
             .stdin(Stdio::null())
             .stderr(Stdio::null())
-            .output();
-        match output {
-            Ok(output) => parse_probe(&output.stdout),
-            Err(_) => {
-                tracing::warn!("{}: ffprobe is not in PATH, so 30 frames per second are assumed", input.name);
-                Probe { rate: USUAL_RATE, frames: None }
-            }
-        }
+            .output()?;
+        Ok(parse_probe(&output.stdout))
     }
 
     /// Opens `input` for reading.
-    pub(crate) fn frames(&self, input: &Input) -> Result<Frames> {
-        let mut child =
-            quiet(Command::new("ffmpeg").args(["-nostdin", "-loglevel", "error"]).args(&input.args))
-                .args(["-map", "0:v:0", "-an", "-sn"])
-                .args(self.every_frame)
-                .args(["-f", "image2pipe", "-c:v", "ppm", "-pix_fmt", "rgb24", "pipe:1"])
-                .stdin(Stdio::null())
-                .stdout(Stdio::piped())
-                .stderr(Stdio::piped())
-                .spawn()
-                .context("ffmpeg cannot be started")?;
-        let stdout = child.stdout.take().context("ffmpeg has no output")?;
+    ///
+    /// # Errors
+    /// ffmpeg cannot be started.
+    pub fn frames(&self, input: &[OsString]) -> Result<Frames, VideoError> {
+        let mut child = quiet(Command::new("ffmpeg").args(["-nostdin", "-loglevel", "error"]).args(input))
+            .args(["-map", "0:v:0", "-an", "-sn"])
+            .args(self.every_frame)
+            .args(["-f", "image2pipe", "-c:v", "ppm", "-pix_fmt", "rgb24", "pipe:1"])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .map_err(VideoError::Start)?;
+        let stdout =
+            child.stdout.take().ok_or_else(|| VideoError::Start(Error::other("it has no output")))?;
         let complaints = complaints(&mut child);
         let (child, stdout) = (Arc::new(Mutex::new(child)), BufReader::with_capacity(1 << 20, stdout));
         Ok(Frames { child, stdout, complaints, read: 0, has_ended: false })
     }
+
+    /// What `ffmpeg -version` prints.
+    ///
+    /// # Errors
+    /// There is no ffmpeg.
+    pub fn version() -> std::io::Result<Output> {
+        quiet(Command::new("ffmpeg").arg("-version")).stdin(Stdio::null()).stderr(Stdio::null()).output()
+    }
 }
 
-/// What `ffmpeg -version` says.
-pub(crate) fn version() -> std::io::Result<Output> {
-    quiet(Command::new("ffmpeg").arg("-version")).stdin(Stdio::null()).stderr(Stdio::null()).output()
-}
-
-/// A child in a process group of its own, where there are such: Ctrl-C is for us, and we end it in good order.
-fn quiet(command: &mut Command) -> &mut Command {
+/// A child in a separate process group, on systems that have them: Ctrl-C is for us, and we end it in good order.
+pub(super) fn quiet(command: &mut Command) -> &mut Command {
     #[cfg(unix)]
     std::os::unix::process::CommandExt::process_group(command, 0);
     command
@@ -118,10 +119,13 @@ fn parse_probe(json: &[u8]) -> Probe {
     let stream = &value["streams"][0];
     let text = |key: &str| stream[key].as_str().unwrap_or_default();
     let rate = [text("avg_frame_rate"), text("r_frame_rate")].into_iter().find_map(Rate::parse);
-    Probe { rate: rate.unwrap_or(USUAL_RATE), frames: text("nb_frames").parse().ok() }
+    Probe { rate: rate.unwrap_or(Rate::USUAL), frames: text("nb_frames").parse().ok() }
 }
 
 impl Rate {
+    /// Of streams, and of videos that do not say.
+    pub const USUAL: Self = Self { frames: 30, seconds: 1 };
+
     /// A fraction as ffmpeg writes it: `30000/1001`.
     fn parse(text: &str) -> Option<Self> {
         let (frames, seconds) = text.split_once('/').unwrap_or((text, "1"));
@@ -130,12 +134,12 @@ impl Rate {
     }
 
     /// When only every n-th frame is kept and the video takes as long.
-    pub(crate) fn every(self, n: u32) -> Self {
+    pub fn every(self, n: u32) -> Self {
         Self { seconds: self.seconds.saturating_mul(u64::from(n)), ..self }
     }
 
     /// The same, or nearly, with numbers that MPEG-4 can hold.
-    fn fitted(self) -> Self {
+    pub(super) fn fitted(self) -> Self {
         let (mut a, mut b) = (self.frames, self.seconds);
         while b != 0 {
             (a, b) = (b, a % b);
@@ -150,8 +154,8 @@ impl Rate {
     }
 }
 
-/// What ffmpeg says on stderr, read aside so that it never waits for us; the last line of it.
-fn complaints(child: &mut Child) -> Option<JoinHandle<String>> {
+/// What ffmpeg writes to stderr, read on another thread so that it never waits for us; the last line of it.
+pub(super) fn complaints(child: &mut Child) -> Option<JoinHandle<String>> {
     let stderr = child.stderr.take()?;
     Some(std::thread::spawn(move || {
         let lines = BufReader::new(stderr).split(b'\n').map_while(std::result::Result::ok);
@@ -161,7 +165,7 @@ fn complaints(child: &mut Child) -> Option<JoinHandle<String>> {
 }
 
 /// The pictures of a video, in order.
-pub(crate) struct Frames {
+pub struct Frames {
     child: Arc<Mutex<Child>>,
     stdout: BufReader<ChildStdout>,
     complaints: Option<JoinHandle<String>>,
@@ -170,31 +174,30 @@ pub(crate) struct Frames {
 }
 
 impl Frames {
-    /// Ends ffmpeg from another thread, so that nobody waits for a stream that says nothing.
-    pub(crate) fn stopper(&self) -> impl FnOnce() + Send + use<> {
+    /// Ends ffmpeg from another thread, so that nobody waits for a stream that sends nothing.
+    pub fn stopper(&self) -> impl FnOnce() + Send + use<> {
         let child = Arc::clone(&self.child);
         move || kill(&child)
     }
 
     /// Waits for the end; an error if nothing could be read or ffmpeg failed.
-    fn end(&mut self) -> Option<Result<RgbImage>> {
+    fn end(&mut self) -> Option<VideoError> {
         if std::mem::replace(&mut self.has_ended, true) {
             return None;
         }
         let status = self.child.lock().unwrap_or_else(PoisonError::into_inner).wait();
         let reason = self.complaints.take().and_then(|thread| thread.join().ok()).unwrap_or_default();
         let failed = !status.is_ok_and(|status| status.success()) || self.read == 0;
-        failed.then(|| match (reason.as_str(), self.read) {
-            ("", 0) => Err(anyhow::anyhow!("no picture in it")),
-            ("", read) => Err(anyhow::anyhow!("ffmpeg stopped after {read} frames")),
-            (reason, 0) => Err(anyhow::anyhow!("ffmpeg cannot read it: {reason}")),
-            (reason, read) => Err(anyhow::anyhow!("ffmpeg stopped after {read} frames: {reason}")),
+        failed.then(|| match (reason.is_empty(), self.read) {
+            (true, 0) => VideoError::NoPicture,
+            (false, 0) => VideoError::Unreadable { reason },
+            (_, frames) => VideoError::Stopped { frames, reason },
         })
     }
 }
 
 impl Iterator for Frames {
-    type Item = Result<RgbImage>;
+    type Item = Result<RgbImage, VideoError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         match read_ppm(&mut self.stdout) {
@@ -203,7 +206,7 @@ impl Iterator for Frames {
                 Some(Ok(image))
             }
             // A picture that is cut off is the end, as a player would have it.
-            Ok(None) | Err(_) => self.end(),
+            Ok(None) | Err(_) => self.end().map(Err),
         }
     }
 }
@@ -224,97 +227,24 @@ fn kill(child: &Mutex<Child>) {
 }
 
 /// The next picture; none at the end.
-fn read_ppm(from: &mut impl BufRead) -> Result<Option<RgbImage>> {
+fn read_ppm(from: &mut impl BufRead) -> std::io::Result<Option<RgbImage>> {
     let mut header = [String::new(), String::new(), String::new()];
     for line in &mut header {
         if from.by_ref().take(64).read_line(line)? == 0 {
             return Ok(None);
         }
     }
+    let invalid = || Error::other(format!("not a PPM header: {header:?}"));
     let size = header[1].trim().split_once(' ').map(|(width, height)| (width.parse(), height.parse()));
-    let Some((Ok(width), Ok(height))) = size else { bail!("not a PPM header: {header:?}") };
+    let Some((Ok(width), Ok(height))) = size else { return Err(invalid()) };
     let (width, height): (u32, u32) = (width, height);
     let count = u64::from(width) * u64::from(height);
     if header[0].trim() != "P6" || header[2].trim() != "255" || count == 0 || count > MAX_PIXELS {
-        bail!("not a PPM header: {header:?}");
+        return Err(invalid());
     }
     let mut pixels = vec![0; count as usize * 3];
     from.read_exact(&mut pixels)?;
     Ok(Some(RgbImage { width, height, pixels }))
-}
-
-/// A video that is being written. It appears under its name when it is complete.
-pub(crate) struct Recorder {
-    child: Child,
-    stdin: Option<ChildStdin>,
-    complaints: Option<JoinHandle<String>>,
-    size: (u32, u32),
-    path: PathBuf,
-    partial: PathBuf,
-    is_finished: bool,
-}
-
-impl Recorder {
-    /// Starts the MPEG-4 video `path` (.mp4) of pictures of `(width, height)`.
-    pub(crate) fn start(path: &Path, size: (u32, u32), rate: Rate) -> Result<Self> {
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let partial = path.with_file_name(format!(".partial-{name}"));
-        let Rate { frames, seconds } = rate.fitted();
-        let mut child = quiet(Command::new("ffmpeg").args(["-loglevel", "error", "-y", "-f", "rawvideo"]))
-            .args(["-pix_fmt", "rgb24", "-video_size", &format!("{}x{}", size.0, size.1)])
-            .args(["-framerate", &format!("{frames}/{seconds}"), "-i", "pipe:0"])
-            .args(["-an", "-c:v", "mpeg4", "-q:v", "3", "-pix_fmt", "yuv420p", "-f", "mp4"])
-            .arg(&partial)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .context("ffmpeg cannot be started")?;
-        let (stdin, complaints) = (child.stdin.take(), complaints(&mut child));
-        Ok(Self { child, stdin, complaints, size, path: path.to_owned(), partial, is_finished: false })
-    }
-
-    /// Adds a picture, which has the size of the first.
-    pub(crate) fn write(&mut self, image: &RgbImage) -> Result<()> {
-        if (image.width, image.height) != self.size {
-            bail!("{}: pictures of different sizes", self.path.display());
-        }
-        let written = self.stdin.as_mut().map(|stdin| stdin.write_all(&image.pixels));
-        match written {
-            Some(Ok(())) => Ok(()),
-            // Why it closed its input is on its stderr.
-            _ => self.close(),
-        }
-    }
-
-    /// Completes the file.
-    pub(crate) fn finish(mut self) -> Result<()> {
-        self.close()?;
-        std::fs::rename(&self.partial, &self.path)
-            .with_context(|| format!("{}: cannot be written", self.path.display()))?;
-        self.is_finished = true;
-        Ok(())
-    }
-
-    fn close(&mut self) -> Result<()> {
-        drop(self.stdin.take());
-        let status = self.child.wait().context("ffmpeg")?;
-        let reason = self.complaints.take().and_then(|thread| thread.join().ok()).unwrap_or_default();
-        if !status.success() {
-            bail!("{}: ffmpeg cannot write it: {reason}", self.path.display());
-        }
-        Ok(())
-    }
-}
-
-impl Drop for Recorder {
-    fn drop(&mut self) {
-        if !self.is_finished {
-            drop(self.stdin.take());
-            let _ = self.child.wait();
-            let _ = std::fs::remove_file(&self.partial);
-        }
-    }
 }
 
 #[cfg(test)]
@@ -353,7 +283,7 @@ mod tests {
         assert_eq!(parse_probe(json), Probe { rate: Rate { frames: 24000, seconds: 1001 }, frames: Some(7) });
         let still = br#"{"streams": [{"r_frame_rate": "12/1", "avg_frame_rate": "0/0"}]}"#;
         assert_eq!(parse_probe(still), Probe { rate: Rate { frames: 12, seconds: 1 }, frames: None });
-        assert_eq!(parse_probe(b""), Probe { rate: USUAL_RATE, frames: None });
+        assert_eq!(parse_probe(b""), Probe { rate: Rate::USUAL, frames: None });
     }
 
     #[test]
