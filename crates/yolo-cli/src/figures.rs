@@ -6,8 +6,9 @@ use anyhow::Result;
 use yolo_data::coco::Summary;
 use yolo_detect::SpeedMs;
 use yolo_model::Checkpoint;
-use yolo_prune::{Sparsity, nonzero_gflops};
+use yolo_prune::{Allocation, PrunePlan, Sparsity, Structure, Unit, nonzero_gflops};
 use yolo_report::comparison::{EpochPoint, LayerSparsity, Stage};
+use yolo_report::format::{general, thousands};
 use yolo_report::results::{
     DataFigures, ModelFigures, NativeFigures, Results, SCHEMA, SpeedFigures, StudyPoint,
 };
@@ -100,18 +101,55 @@ pub(crate) fn stage(
     let Measurement { validation, coco, skips_zeros, .. } = measurement;
     let model = model_figures(network, file, file_bytes)?;
     let figures = results(model, validation, &network.class_names, image_size, *coco);
+    Ok(Stage {
+        name: name.to_owned(),
+        figures: Results { stage: Some(name.to_owned()), ..figures },
+        pr_curve: Stage::mean_curve(&validation.native),
+        layers: layer_sparsity(&Sparsity::of(network)?),
+        skips_zeros: *skips_zeros,
+    })
+}
+
+/// The zeros of every convolution.
+pub(crate) fn layer_sparsity(sparsity: &Sparsity) -> Vec<LayerSparsity> {
     let layer = |layer: &yolo_prune::LayerSparsity| LayerSparsity {
         name: layer.name.clone(),
         weights: layer.weights,
         zeros: layer.zeros,
     };
-    Ok(Stage {
-        name: name.to_owned(),
-        figures: Results { stage: Some(name.to_owned()), ..figures },
-        pr_curve: Stage::mean_curve(&validation.native),
-        layers: Sparsity::of(network)?.layers.iter().map(layer).collect(),
-        skips_zeros: *skips_zeros,
-    })
+    sparsity.layers.iter().map(layer).collect()
+}
+
+/// The convolutions with their zeros, for scripts.
+pub(crate) fn layers_json(sparsity: &Sparsity) -> Vec<serde_json::Value> {
+    let layer = |layer: &yolo_prune::LayerSparsity| {
+        serde_json::json!({
+            "name": layer.name,
+            "shape": layer.shape,
+            "weights": layer.weights,
+            "zeros": layer.zeros,
+            "sparsity": layer.fraction(),
+        })
+    };
+    sparsity.layers.iter().map(layer).collect()
+}
+
+/// What was pruned, in one line; sparsity is over all parameters, as YOLOv5 counts it.
+pub(crate) fn pruning_line(plan: &PrunePlan, sparsity: &Sparsity) -> String {
+    let how = match (plan.structure, plan.allocation, plan.unit) {
+        (Structure::NofM { n, m }, _, _) => format!("by {n}:{m}"),
+        (_, _, Unit::Flops) => "of the convolutions' FLOPs".to_owned(),
+        (_, _, Unit::Milliseconds) => "of the network's milliseconds".to_owned(),
+        (_, Allocation::Layer, _) => "of each convolution".to_owned(),
+        _ => "of all convolutions together".to_owned(),
+    };
+    format!(
+        "Pruned {}% {how}: {} of {} weights are zero, {} global sparsity",
+        general(plan.amount * 100.0, 6),
+        thousands(sparsity.conv_zeros),
+        thousands(sparsity.conv_weights),
+        general(sparsity.sparsity(), 3),
+    )
 }
 
 /// An epoch of fine-tuning a network with `conv_weights` weights of convolutions.

@@ -10,6 +10,7 @@
 //! | [`sweep`] | mAP over the amount of pruning: points, `sweep.csv`, the page |
 //! | [`overview`] | networks that were measured at any time, side by side |
 //! | [`detections`] | what `detect` finds |
+//! | [`network`], [`timings`] | what a network is, and how long it takes |
 //! | [`plots`] | curves, confusion matrix and study, as SVG and as pixels |
 //!
 //! Everything is a function of measured figures: nothing is printed, no file is written, and the clock is not read.
@@ -20,6 +21,7 @@ pub mod detections;
 pub mod format;
 mod html;
 pub mod json_layout;
+pub mod network;
 pub mod overview;
 pub mod plots;
 mod precision_recall;
@@ -29,4 +31,5 @@ mod scale;
 mod svg;
 pub mod sweep;
 pub mod table;
+pub mod timings;
 pub mod verdict;

@@ -37,3 +37,57 @@ pub fn speed_line(speed: &SpeedFigures) -> String {
         "Speed: {preprocess:.1}ms pre-process, {inference:.1}ms inference, {nms:.1}ms NMS per image at shape ({n}, {c}, {h}, {w})"
     )
 }
+
+/// The columns of the table of epochs that not every training has.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct EpochColumns {
+    /// The loss beside a teacher.
+    pub distillation: bool,
+    /// The share of channels with a small scale.
+    pub slimming: bool,
+}
+
+/// An epoch of training.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EpochRow {
+    /// Its number, from 0, and how many there are.
+    pub epoch: (usize, usize),
+    /// Mean losses: box, objectness, class.
+    pub losses: [f64; 3],
+    /// Mean loss beside a teacher.
+    pub distillation: f64,
+    /// Share of channels with a small scale.
+    pub small_scales: Option<f64>,
+    /// Precision, recall, mAP50 and mAP50-95, if the epoch was validated.
+    pub validation: Option<[f64; 4]>,
+    /// Whether it is the best so far.
+    pub is_best: bool,
+}
+
+impl EpochColumns {
+    /// The titles.
+    pub fn header(self) -> String {
+        let mut columns = vec!["box", "obj", "cls"];
+        columns.extend(self.distillation.then_some("distill"));
+        columns.extend(self.slimming.then_some("slim"));
+        columns.extend(["P", "R", "mAP50", "mAP50-95"]);
+        columns.iter().fold(format!("{:>9}", "Epoch"), |line, column| format!("{line}{column:>11}"))
+    }
+
+    /// The line of an epoch.
+    pub fn line(self, row: &EpochRow) -> String {
+        let missing = || "-".to_owned();
+        let losses = row.losses.into_iter().chain(self.distillation.then_some(row.distillation));
+        let mut cells: Vec<String> = losses.map(|loss| general(loss, 4)).collect();
+        if self.slimming {
+            cells.push(row.small_scales.map_or_else(missing, |share| format!("{:.1} %", 100.0 * share)));
+        }
+        match row.validation {
+            Some(metrics) => cells.extend(metrics.map(|value| general(value, 3))),
+            None => cells.extend([(); 4].map(|()| missing())),
+        }
+        let epoch = format!("{}/{}", row.epoch.0, row.epoch.1 - 1);
+        let line = cells.iter().fold(format!("{epoch:>9}"), |line, cell| format!("{line}{cell:>11}"));
+        if row.is_best { line + "  best" } else { line }
+    }
+}

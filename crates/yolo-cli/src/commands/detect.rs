@@ -8,8 +8,8 @@ use yolo_detect::video::{Ffmpeg, Frames, Latest, Probe, Rate, Recorder, VideoErr
 use yolo_detect::{DetectOptions, Detected, Detector};
 use yolo_model::{FusedCheckpoint, NmsOptions};
 use yolo_report::detections::{ClassCounts, DetectedImage, Detections, Skipped, Totals};
+use yolo_report::network::summary_line;
 
-use super::info::summary_line;
 use crate::args::DetectArgs;
 use crate::console::{Output, counter, progress_bar};
 use crate::detect::output::{Files, draw};
@@ -105,7 +105,7 @@ impl Networks {
         for file in files {
             let weights = Weights::load(file, offline)?;
             let network = weights.checkpoint.into_fused()?;
-            output.line(summary_line(&network))?;
+            output.line(summary_line(&network.architecture))?;
             members.push((weights.path, network));
         }
         Ok(Self { members })

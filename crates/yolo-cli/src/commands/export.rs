@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use yolo_model::onnx::{Axes, Head, OnnxOptions, OnnxSummary};
 use yolo_report::format::{bytes, thousands};
+use yolo_report::network::summary_line;
 use yolo_report::results::SCHEMA;
 
-use super::info::summary_line;
 use crate::args::{ExportArgs, ExportFormat};
 use crate::console::Output;
 use crate::resolve::Weights;
@@ -22,7 +22,7 @@ pub(crate) fn run(args: &ExportArgs) -> Result<()> {
     let options = options(args, checkpoint.architecture.max_stride());
     let summary = checkpoint.export_onnx(&out, &options)?;
 
-    output.line(summary_line(&checkpoint))?;
+    output.line(summary_line(&checkpoint.architecture))?;
     output.line(format!(
         "Saved {} ({}): ONNX opset {}, {} nodes, {} parameters",
         out.display(),

@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, bail};
 use yolo_model::Checkpoint;
 use yolo_model::weights::FloatFormat;
-use yolo_prune::{Allocation, LatencyTable, PrunePlan, Sparsity, Structure, Unit, apply};
+use yolo_prune::{LatencyTable, PrunePlan, Sparsity, Unit, apply};
 use yolo_report::format::{bytes, thousands};
 use yolo_report::results::SCHEMA;
 use yolo_report::verdict::before_measuring;
@@ -12,7 +12,7 @@ use crate::args::PruneArgs;
 use crate::channels;
 use crate::console::Output;
 use crate::device;
-use crate::figures::model_figures;
+use crate::figures::{layers_json, model_figures, pruning_line};
 use crate::resolve::Weights;
 use crate::selection::{self, Planned, plan_pruning};
 use crate::timing::Stopwatch;
@@ -87,24 +87,6 @@ pub(super) fn stopwatch(args: &PruneArgs, is_asked: bool, network: &Checkpoint) 
     Stopwatch::new(args.selection.threads, size, args.no_cache).map(Some)
 }
 
-/// What was pruned, in one line; sparsity is over all parameters, as the reference counts it.
-pub(crate) fn pruning_line(plan: &PrunePlan, sparsity: &Sparsity) -> String {
-    let how = match (plan.structure, plan.allocation, plan.unit) {
-        (Structure::NofM { n, m }, _, _) => format!("by {n}:{m}"),
-        (_, _, Unit::Flops) => "of the convolutions' FLOPs".to_owned(),
-        (_, _, Unit::Milliseconds) => "of the network's milliseconds".to_owned(),
-        (_, Allocation::Layer, _) => "of each convolution".to_owned(),
-        _ => "of all convolutions together".to_owned(),
-    };
-    format!(
-        "Pruned {}% {how}: {} of {} weights are zero, {} global sparsity",
-        yolo_report::format::general(plan.amount * 100.0, 6),
-        thousands(sparsity.conv_zeros),
-        thousands(sparsity.conv_weights),
-        yolo_report::format::general(sparsity.sparsity(), 3),
-    )
-}
-
 fn print_layers(
     output: &Output,
     plan: &PrunePlan,
@@ -141,18 +123,4 @@ fn print_layers(
 /// `out×in×height×width`.
 pub(crate) fn shape(shape: [usize; 4]) -> String {
     shape.map(|n| n.to_string()).join("×")
-}
-
-/// The convolutions with their zeros, for scripts.
-pub(crate) fn layers_json(sparsity: &Sparsity) -> Vec<serde_json::Value> {
-    let layer = |layer: &yolo_prune::LayerSparsity| {
-        serde_json::json!({
-            "name": layer.name,
-            "shape": layer.shape,
-            "weights": layer.weights,
-            "zeros": layer.zeros,
-            "sparsity": layer.fraction(),
-        })
-    };
-    sparsity.layers.iter().map(layer).collect()
 }

@@ -9,6 +9,7 @@ use yolo_data::dataset::{Dataset, Split};
 use yolo_model::weights::FloatFormat;
 use yolo_model::{Checkpoint, NmsOptions};
 use yolo_report::comparison::{Account, Stage, lines, page, rows, verdict};
+use yolo_report::network::summary_line;
 use yolo_report::results::{Milliseconds, PruningSummary, SCHEMA};
 use yolo_report::verdict::Verdict;
 use yolo_train::finetune::{Finetuned, Finetuning, finetune};
@@ -17,7 +18,6 @@ use yolo_train::train::{EpochRecord, RunFolder, TrainOptions, check};
 use yolo_train::{Validation, ValidationOptions};
 
 use self::pruning::{Pruned, Pruning};
-use super::info::summary_line;
 use super::train::fitted_image_size;
 use crate::args::{PruneFinetuneArgs, SelectionArgs};
 use crate::channels::yaml;
@@ -88,7 +88,7 @@ impl Job {
                 weights.path.display()
             );
         }
-        output.line(summary_line(&*weights.checkpoint.fuse()?))?;
+        output.line(summary_line(&weights.checkpoint.fuse()?.architecture))?;
         backend.sharing().map_or(Ok(()), |sharing| output.line(sharing))?;
         let config = data_config(&args.dataset.data)?;
         let train = open_split(&config, Split::Train, args.compute.no_cache)?;

@@ -8,6 +8,7 @@ use burn::tensor::Device;
 use yolo_data::dataset::Split;
 use yolo_model::{Checkpoint, NmsOptions};
 use yolo_prune::{CalibrationImages, Method, PruneOptions, apply};
+use yolo_report::network::summary_line;
 use yolo_report::published::Stock;
 use yolo_report::results::SCHEMA;
 use yolo_report::sweep::{
@@ -15,7 +16,6 @@ use yolo_report::sweep::{
 };
 use yolo_train::ValidationOptions;
 
-use super::info::summary_line;
 use super::prune_finetune::{DEMO_IMAGE_SIZE, command_line, remove};
 use super::train::fitted_image_size;
 use crate::args::{METHODS, SelectionArgs, SweepArgs, name_of};
@@ -118,7 +118,7 @@ impl Sweep {
             Some(folder) => saved_points(&folder.join(POINTS))?,
             None => Vec::new(),
         };
-        output.line(summary_line(&*weights.checkpoint.fuse()?))?;
+        output.line(summary_line(&weights.checkpoint.fuse()?.architecture))?;
         let dataset = open_split(&data_config(&args.dataset.data)?, Split::Val, args.compute.no_cache)?;
         check_classes(&weights.checkpoint, &weights.path, &dataset, &args.dataset.data, false)?;
         let wishes = CocoWishes {

@@ -9,13 +9,13 @@ use yolo_data::anchors::{AnchorDecision, check_anchors, kmeans_anchors, label_si
 use yolo_data::dataset::{Dataset, Split};
 use yolo_model::architecture::variant_yaml;
 use yolo_model::{Architecture, Checkpoint, NmsOptions};
+use yolo_report::network::summary_line;
 use yolo_train::ValidationOptions;
 use yolo_train::masks::Masks;
 use yolo_train::schedule::Decay;
 use yolo_train::slim::SlimOptions;
 use yolo_train::train::{EpochRecord, Outcome, RunFolder, Setup, TrainOptions, TrainState, check, train};
 
-use super::info::summary_line;
 use crate::args::TrainArgs;
 use crate::console::Output;
 use crate::device::Backend;
@@ -51,7 +51,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     };
     let job = Job { args, options, run, backend, train_set };
     let graceful = interrupt::graceful();
-    output.line(summary_line(&state.checkpoint))?;
+    output.line(summary_line(&state.checkpoint.architecture))?;
     job.backend.sharing().map_or(Ok(()), |sharing| output.line(sharing))?;
     job.fit(state, val_set, graceful, &output)
 }

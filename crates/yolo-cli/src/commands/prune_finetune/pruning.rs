@@ -14,9 +14,9 @@ use yolo_train::finetune::Finetuned;
 use yolo_train::masks::Masks;
 use yolo_train::recipe::{ChannelsRecipe, Recipe};
 
-use super::super::prune::pruning_line;
 use crate::args::PruneFinetuneArgs;
 use crate::channels::{self, Narrowed};
+use crate::figures::pruning_line;
 use crate::resolve::Weights;
 use crate::selection::{ImageSource, Planned, load_images, plan_pruning, timed};
 use crate::timing::Stopwatch;

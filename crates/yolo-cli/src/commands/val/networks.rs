@@ -8,15 +8,14 @@ use yolo_data::dataset::Dataset;
 use yolo_detect::Detector;
 use yolo_model::FusedCheckpoint;
 use yolo_prune::{Sparsity, apply};
+use yolo_report::network::summary_line;
 use yolo_report::results::ModelFigures;
 use yolo_report::verdict::before_measuring;
 
 use crate::args::{SelectionArgs, ValArgs};
-use crate::commands::info::summary_line;
-use crate::commands::prune::pruning_line;
 use crate::console::Output;
 use crate::device::Backend;
-use crate::figures::model_figures;
+use crate::figures::{model_figures, pruning_line};
 use crate::measure::check_classes;
 use crate::resolve::Weights;
 use crate::selection::{self, Planned, plan_pruning};
@@ -144,7 +143,7 @@ fn network(
     output: &Output,
 ) -> Result<FusedCheckpoint<'static>> {
     let fused = weights.checkpoint.fuse()?;
-    output.line(summary_line(&fused))?;
+    output.line(summary_line(&fused.architecture))?;
     let Some(amount) = args.prune else { return Ok(fused.into_owned()) };
     let flags = SelectionArgs {
         method: args.prune_method,
