@@ -20,7 +20,12 @@ mod val;
 
 use std::path::PathBuf;
 
+use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
+use yolo_model::Checkpoint;
+
+use crate::image_size::fitting;
+use crate::timing::Stopwatch;
 
 pub(crate) use amp::AmpArg;
 pub(crate) use bench::{BackendArg, BenchArgs};
@@ -150,6 +155,20 @@ pub(crate) struct PruneArgs {
     /// Print the account as JSON, alone, on stdout.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+impl PruneArgs {
+    /// What times networks on images of --imgsz, if a time is asked for.
+    pub(crate) fn stopwatch(&self, is_asked: bool, network: &Checkpoint) -> Result<Option<Stopwatch>> {
+        if !is_asked {
+            if self.selection.threads.is_some() {
+                tracing::warn!("--threads has no effect: no milliseconds are asked for");
+            }
+            return Ok(None);
+        }
+        let size = fitting(self.imgsz as usize, network.architecture.max_stride());
+        Stopwatch::new(self.selection.threads, size, self.no_cache).map(Some)
+    }
 }
 
 #[derive(Debug, Args)]

@@ -11,6 +11,7 @@ mod detect;
 mod device;
 mod failure;
 mod figures;
+mod image_size;
 mod interrupt;
 mod kernel_cache;
 mod labels_txt;

@@ -14,7 +14,6 @@ use yolo_train::{
     CocoTask, ValidatedBatch, Validation, ValidationOptions, coco_evaluation, validate_watched,
 };
 
-use crate::commands::coco_eval::{warn_missing_areas, warn_unknown_categories};
 use crate::console::progress_bar;
 use crate::device::Backend;
 
@@ -235,5 +234,26 @@ fn coco_task(
             tracing::warn!("{error}; going on without COCO's figures");
             Ok(None)
         }
+    }
+}
+
+/// COCO's sizes are areas of outlines; say so if areas of boxes are used instead.
+pub(crate) fn warn_missing_areas(annotations: &GroundTruth) {
+    let count = annotations.missing_areas();
+    if count > 0 {
+        tracing::warn!(
+            "{}: {count} annotations have no area, so that of their box decides whether they are small, medium or large",
+            annotations.source().display()
+        );
+    }
+}
+
+/// Detections of categories that the annotations do not have count for nothing; say so.
+pub(crate) fn warn_unknown_categories(count: usize) {
+    if count > 0 {
+        tracing::warn!(
+            "{count} detections have a category that the annotations do not have and were left out; \
+             check that both files use the same category ids"
+        );
     }
 }

@@ -142,6 +142,26 @@ pub(crate) fn remove_unfinished() {
     }
 }
 
+/// The command as it was typed, with its program by name.
+pub(crate) fn command_line() -> String {
+    let quoted = |arg: String| match arg.chars().all(|c| c.is_alphanumeric() || "-_./=:,".contains(c)) {
+        true if !arg.is_empty() => arg,
+        _ => format!("'{arg}'"),
+    };
+    let args = std::env::args_os().skip(1).map(|arg| quoted(arg.to_string_lossy().into_owned()));
+    std::iter::once("yolo-cli".to_owned()).chain(args).collect::<Vec<_>>().join(" ")
+}
+
+/// Removes a file that need not be there.
+pub(crate) fn remove(file: &Path) -> Result<()> {
+    match std::fs::remove_file(file) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| file.display().to_string())
+        }
+        _ => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -17,6 +17,7 @@ use yolo_train::recipe::PruneRecipe;
 
 use crate::args::SelectionArgs;
 use crate::console::progress_bar;
+use crate::image_size::fitting;
 use crate::timing::Stopwatch;
 
 /// What images may take in memory while they run through the network, unless more are asked for.
@@ -200,7 +201,7 @@ pub(crate) fn images(
         return Ok(None);
     }
     let wanted = flags.calibration_images.map_or(0, |n| n as usize);
-    let size = image_size.next_multiple_of(checkpoint.architecture.max_stride());
+    let size = fitting(image_size, checkpoint.architecture.max_stride());
     load_images(&ImageSource::Folder(folder), wanted, checkpoint, size).map(Some)
 }
 

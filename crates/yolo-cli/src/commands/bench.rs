@@ -16,6 +16,7 @@ use yolo_runtime::{Options, Selection, Team};
 use self::contender::Contender;
 use crate::args::{BackendArg, BenchArgs};
 use crate::console::{Output, progress_bar};
+use crate::image_size::fitting;
 use crate::interrupt;
 use crate::resolve::Weights;
 
@@ -46,10 +47,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
         let stride = weights.checkpoint.architecture.max_stride();
         if let Some(side) = image.iter().find(|side| !side.is_multiple_of(stride)) {
             let file = weights.path.display();
-            bail!(
-                "{file}: --imgsz {side} is not a multiple of its stride; {} is",
-                side.next_multiple_of(stride)
-            );
+            bail!("{file}: --imgsz {side} is not a multiple of its stride; {} is", fitting(*side, stride));
         }
         for &backend in &args.backends {
             for &batch in &args.batch_size {

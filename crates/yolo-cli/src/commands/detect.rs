@@ -16,6 +16,7 @@ use crate::detect::output::{Files, draw};
 use crate::detect::sources::{self, Input, Source};
 use crate::device::{Backend, DeviceName};
 use crate::figures::speed_figures;
+use crate::image_size::fitted;
 use crate::interrupt;
 use crate::presets::{DEMO, demo_data};
 use crate::resolve::{Weights, data_config};
@@ -39,7 +40,7 @@ pub(crate) fn run(args: &DetectArgs) -> Result<()> {
     let networks = Networks::load(&weights, args.offline, &output)?;
     let names = networks.class_names(args.data.as_deref())?;
     let detector = networks.detector(&backend)?;
-    let options = options(args, detector.max_stride() as u32, &names)?;
+    let options = options(args, detector.max_stride(), &names)?;
     let run = RunDir::create(&args.run)?;
     let account = Detections::new(networks.name(), source, options.image_size);
     let mut session = Session {
@@ -137,13 +138,10 @@ impl Networks {
     }
 }
 
-fn options(args: &DetectArgs, stride: u32, names: &[String]) -> Result<DetectOptions> {
-    let sides: Vec<u32> = args.imgsz.iter().map(|side| side.next_multiple_of(stride)).collect();
-    if sides != args.imgsz {
-        tracing::warn!("--imgsz {:?} is not a multiple of the stride {stride}: using {sides:?}", args.imgsz);
-    }
-    let height = sides.first().copied().unwrap_or(640);
-    let width = sides.get(1).copied().unwrap_or(height);
+fn options(args: &DetectArgs, stride: usize, names: &[String]) -> Result<DetectOptions> {
+    let height = args.imgsz.first().copied().unwrap_or(640);
+    let sides = [height, args.imgsz.get(1).copied().unwrap_or(height)];
+    let [height, width] = fitted(sides.map(|side| side as usize), stride).map(|side| side as u32);
     let nms = NmsOptions {
         max_detections: args.max_det as usize,
         class_agnostic: args.agnostic_nms,

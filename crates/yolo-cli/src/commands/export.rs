@@ -10,6 +10,7 @@ use yolo_report::results::SCHEMA;
 
 use crate::args::{ExportArgs, ExportFormat};
 use crate::console::Output;
+use crate::image_size::fitted;
 use crate::resolve::Weights;
 
 /// Writes the file, and prints what is in it and how to run it.
@@ -68,15 +69,7 @@ fn options(args: &ExportArgs, stride: usize) -> OnnxOptions {
     } else {
         let height = args.imgsz.first().copied().unwrap_or(640);
         let width = args.imgsz.get(1).copied().unwrap_or(height);
-        let wanted = [height, width].map(|side| side as usize);
-        let size = wanted.map(|side| side.next_multiple_of(stride));
-        if size != wanted {
-            tracing::warn!(
-                "--imgsz {height} {width}: not multiples of the stride {stride}: using {} {}",
-                size[0],
-                size[1]
-            );
-        }
+        let size = fitted([height, width].map(|side| side as usize), stride);
         Axes::Fixed { batch: args.batch_size as usize, size }
     };
     let head = if args.raw { Head::Raw } else { Head::Decoded };

@@ -1,7 +1,6 @@
 //! `prune`: set the smallest weights to zero and write the result.
 
 use anyhow::{Context, Result, bail};
-use yolo_model::Checkpoint;
 use yolo_model::weights::FloatFormat;
 use yolo_prune::{LatencyTable, PrunePlan, Sparsity, Unit, apply};
 use yolo_report::format::{bytes, thousands};
@@ -15,7 +14,6 @@ use crate::device;
 use crate::figures::{layers_json, model_figures, pruning_line};
 use crate::resolve::Weights;
 use crate::selection::{self, Planned, plan_pruning};
-use crate::timing::Stopwatch;
 
 /// Prunes a checkpoint, prints what happened to each convolution, and writes it.
 pub(crate) fn run(args: &PruneArgs) -> Result<()> {
@@ -41,7 +39,7 @@ pub(crate) fn run(args: &PruneArgs) -> Result<()> {
     let mut options = selection::options(&args.selection, amount);
     let place = || weights.path.display().to_string();
     let images = selection::images(&args.selection, &options, &dense, args.imgsz as usize)?;
-    let stopwatch = stopwatch(args, options.unit == Unit::Milliseconds, &dense)?;
+    let stopwatch = args.stopwatch(options.unit == Unit::Milliseconds, &dense)?;
     let timed = selection::timed(&mut options, args.selection.at_most_ms, &dense, stopwatch)?;
     let device = device::parse(&args.device)?;
     let Planned { dense, plan } =
@@ -73,18 +71,6 @@ pub(crate) fn run(args: &PruneArgs) -> Result<()> {
         account["milliseconds"] = serde_json::json!(times);
     }
     output.json(&account)
-}
-
-/// What times networks on the images that the flags speak of, where a time is asked for.
-pub(super) fn stopwatch(args: &PruneArgs, is_asked: bool, network: &Checkpoint) -> Result<Option<Stopwatch>> {
-    if !is_asked {
-        if args.selection.threads.is_some() {
-            tracing::warn!("--threads has no effect: no milliseconds are asked for");
-        }
-        return Ok(None);
-    }
-    let size = (args.imgsz as usize).next_multiple_of(network.architecture.max_stride());
-    Stopwatch::new(args.selection.threads, size, args.no_cache).map(Some)
 }
 
 fn print_layers(

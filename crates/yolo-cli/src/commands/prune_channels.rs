@@ -10,12 +10,13 @@ use yolo_report::results::SCHEMA;
 use yolo_report::verdict::before_measuring;
 use yolo_train::recipe::ChannelsRecipe;
 
-use super::prune::stopwatch;
 use crate::args::PruneArgs;
 use crate::channels::{self, yaml, yaml_path};
 use crate::console::Output;
 use crate::device;
 use crate::figures::model_figures;
+use crate::image_size::fitting;
+use crate::run_dir::remove;
 use crate::selection::{ImageSource, load_images};
 
 /// Removes channels of `dense`, prints what happened to each group, and writes the network.
@@ -34,13 +35,13 @@ pub(crate) fn run(
         compensate: folder.is_some(),
         ..recipe.clone()
     };
-    let size = (args.imgsz as usize).next_multiple_of(dense.architecture.max_stride());
+    let size = fitting(args.imgsz as usize, dense.architecture.max_stride());
     let wanted = args.selection.calibration_images.map_or(0, |n| n as usize);
     let load = |folder| load_images(&ImageSource::Folder(folder), wanted, dense, size);
     let images = folder.map(load).transpose()?;
     let device = device::parse(&args.device)?;
     let exclude = &args.selection.exclude;
-    let stopwatch = stopwatch(args, recipe.asks_for_time(), dense)?;
+    let stopwatch = args.stopwatch(recipe.asks_for_time(), dense)?;
     let mut narrowed = channels::prune(dense, &recipe, exclude, images.as_ref(), &device, stopwatch.as_ref())
         .with_context(place)?;
     if let Some(images) = &images {
@@ -57,7 +58,7 @@ pub(crate) fn run(
     pruned.save(&args.out, format)?;
     if let Err(error) = yolo_data::atomic::write(&yaml_file, |file| file.write_all(text.as_bytes())) {
         // Not one without the other.
-        super::prune_finetune::remove(&args.out)?;
+        remove(&args.out)?;
         return Err(error).with_context(|| format!("{}: cannot be written", yaml_file.display()));
     }
 

@@ -18,23 +18,21 @@ use yolo_train::train::{EpochRecord, RunFolder, TrainOptions, check};
 use yolo_train::{Validation, ValidationOptions};
 
 use self::pruning::{Pruned, Pruning};
-use super::train::fitted_image_size;
 use crate::args::{PruneFinetuneArgs, SelectionArgs};
 use crate::channels::yaml;
 use crate::clock::utc_minutes;
 use crate::console::Output;
 use crate::device::Backend;
+use crate::image_size::fitted_training;
 use crate::measure::{CocoWishes, Yardstick, check_classes, open_split};
 use crate::resolve::{Weights, absolute, data_config};
-use crate::run_dir::{FLAGS, RunDir, read_flags, resumed_run};
+use crate::run_dir::{FLAGS, RunDir, command_line, read_flags, remove, resumed_run};
 use crate::samples::samples;
 use crate::selection::refine;
 use crate::timing::Stopwatch;
 use crate::training_view::TrainingView;
 use crate::{channels, figures, interrupt, presets};
 
-/// Side of the drawn images, in pixels.
-pub(super) const DEMO_IMAGE_SIZE: usize = 256;
 /// The figures of a run, in its folder.
 const SUMMARY: &str = "summary.json";
 
@@ -316,16 +314,6 @@ impl Job {
     }
 }
 
-/// The command as it was typed, with its program by name.
-pub(super) fn command_line() -> String {
-    let quoted = |arg: String| match arg.chars().all(|c| c.is_alphanumeric() || "-_./=:,".contains(c)) {
-        true if !arg.is_empty() => arg,
-        _ => format!("'{arg}'"),
-    };
-    let args = std::env::args_os().skip(1).map(|arg| quoted(arg.to_string_lossy().into_owned()));
-    std::iter::once("yolo-cli".to_owned()).chain(args).collect::<Vec<_>>().join(" ")
-}
-
 /// Writes a checkpoint in half precision where that loses nothing; the size of the file.
 fn save(checkpoint: &Checkpoint, file: &Path) -> Result<u64> {
     checkpoint.save(file, FloatFormat::lossless_for(&checkpoint.weights))?;
@@ -340,16 +328,6 @@ fn is_done(folder: &Path) -> bool {
 /// Removes what an earlier run in `folder` would be resumed from, or be called done by.
 fn remove_leftovers(folder: &Path) -> Result<()> {
     [RunFolder::STATE, SUMMARY].iter().try_for_each(|name| remove(&folder.join(name)))
-}
-
-/// Removes a file that need not be there.
-pub(super) fn remove(file: &Path) -> Result<()> {
-    match std::fs::remove_file(file) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).with_context(|| file.display().to_string())
-        }
-        _ => Ok(()),
-    }
 }
 
 /// The flags with paths that mean the same from every folder.
@@ -427,9 +405,8 @@ fn train_options(args: &PruneFinetuneArgs, recipe: &Recipe, checkpoint: &Checkpo
     let mut hyp = presets::hyperparameters(&finetune.hyp)?;
     hyp.lr0 = finetune.lr0.unwrap_or(hyp.lr0);
     hyp.warmup_epochs = finetune.warmup_epochs.unwrap_or(hyp.warmup_epochs);
-    let usual = if args.dataset.data == Path::new(presets::DEMO) { DEMO_IMAGE_SIZE } else { 640 };
-    let wanted = finetune.image_size.unwrap_or(usual);
-    let image_size = fitted_image_size(wanted, checkpoint.architecture.max_stride());
+    let wanted = finetune.image_size.unwrap_or(presets::usual_image_size(&args.dataset.data));
+    let image_size = fitted_training(wanted, checkpoint.architecture.max_stride());
     Ok(TrainOptions {
         hyp,
         nominal_batch_size: finetune.nominal_batch_size,

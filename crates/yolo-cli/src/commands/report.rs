@@ -5,11 +5,11 @@ use yolo_data::atomic;
 use yolo_report::overview::{Page, SourceError, lines, read_all, render};
 use yolo_report::results::SCHEMA;
 
-use super::prune_finetune::command_line;
 use crate::args::ReportArgs;
 use crate::clock::utc_minutes;
 use crate::console::Output;
 use crate::nearby::suggestion;
+use crate::run_dir::command_line;
 
 /// Reads the results, prints a table, and writes the page.
 pub(crate) fn run(args: &ReportArgs) -> Result<()> {

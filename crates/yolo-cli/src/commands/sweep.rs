@@ -16,16 +16,15 @@ use yolo_report::sweep::{
 };
 use yolo_train::ValidationOptions;
 
-use super::prune_finetune::{DEMO_IMAGE_SIZE, command_line, remove};
-use super::train::fitted_image_size;
 use crate::args::{METHODS, SelectionArgs, SweepArgs, name_of};
 use crate::clock::utc_minutes;
 use crate::console::{Output, progress_bar};
 use crate::device::Backend;
 use crate::figures::model_figures;
+use crate::image_size::fitted_training;
 use crate::measure::{CocoWishes, Measurement, Yardstick, check_classes, open_split};
 use crate::resolve::{Weights, absolute, data_config};
-use crate::run_dir::{FLAGS, RunDir, read_flags, resumed_run_by};
+use crate::run_dir::{FLAGS, RunDir, command_line, read_flags, remove, resumed_run_by};
 use crate::selection::{self, ImageSource, Planned, plan_pruning};
 use crate::{interrupt, presets};
 
@@ -312,9 +311,9 @@ fn images(args: &SweepArgs, checkpoint: &Checkpoint) -> Result<Option<Calibratio
 }
 
 fn image_size(args: &SweepArgs, checkpoint: &Checkpoint) -> usize {
-    let usual = if args.dataset.data == Path::new(presets::DEMO) { DEMO_IMAGE_SIZE } else { 640 };
+    let usual = presets::usual_image_size(&args.dataset.data);
     let wanted = args.imgsz.map_or(usual, |size| size as usize);
-    fitted_image_size(wanted, checkpoint.architecture.max_stride())
+    fitted_training(wanted, checkpoint.architecture.max_stride())
 }
 
 fn validation_options(args: &SweepArgs, checkpoint: &Checkpoint) -> ValidationOptions {

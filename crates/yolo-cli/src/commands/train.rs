@@ -20,6 +20,7 @@ use crate::args::TrainArgs;
 use crate::console::Output;
 use crate::device::Backend;
 use crate::figures::class_table;
+use crate::image_size::{fitted_training, fitting_training};
 use crate::measure::{CocoWishes, Yardstick, open_split};
 use crate::resolve::{Weights, absolute, data_config};
 use crate::run_dir::{FLAGS, RunDir, read_flags, resumed_run};
@@ -79,7 +80,7 @@ fn start(
         checkpoint = other_anchors(checkpoint, n_anchors, train_set, args, hyp.anchor_t)?;
     }
     let stride = checkpoint.architecture.max_stride();
-    let image_size = fitted_image_size(args.imgsz as usize, stride);
+    let image_size = fitted_training(args.imgsz as usize, stride);
     if !args.noautoanchor {
         checkpoint = fit_anchors(checkpoint, train_set, image_size, hyp.anchor_t, args.seed, output)?;
     }
@@ -100,20 +101,6 @@ fn start(
     Ok((run, state, options))
 }
 
-/// The image size that is nearest above `wanted` and fits the stride: two cells of the coarsest level at least.
-fn image_size(wanted: usize, stride: usize) -> usize {
-    wanted.next_multiple_of(stride).max(2 * stride)
-}
-
-/// [`image_size`], with a word about it where it is not what was asked for.
-pub(super) fn fitted_image_size(wanted: usize, stride: usize) -> usize {
-    let size = image_size(wanted, stride);
-    if size != wanted {
-        tracing::warn!("--imgsz {wanted} does not fit the stride {stride}: using {size}");
-    }
-    size
-}
-
 fn resume(args: &TrainArgs, folder: &Path) -> Result<(RunDir, TrainState, TrainOptions)> {
     let files = RunFolder::open(folder);
     match (files.state().is_file(), files.last().is_file()) {
@@ -127,7 +114,7 @@ fn resume(args: &TrainArgs, folder: &Path) -> Result<(RunDir, TrainState, TrainO
     let hyp_file = folder.join("hyp.yaml");
     let hyp = presets::hyperparameters(&hyp_file.display().to_string())?;
     let stride = state.checkpoint.architecture.max_stride();
-    let image_size = image_size(args.imgsz as usize, stride);
+    let image_size = fitting_training(args.imgsz as usize, stride);
     let options = options(args, hyp, image_size);
     let at = &state.progress;
     tracing::info!("going on at epoch {}, batch {}", at.epoch, at.batch_in_epoch);

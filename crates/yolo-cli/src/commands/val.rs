@@ -20,6 +20,7 @@ use crate::batch_sheets::BatchSheets;
 use crate::console::Output;
 use crate::device::{Backend, DeviceName};
 use crate::figures;
+use crate::image_size::fitted;
 use crate::measure::{CocoWishes, Measurement, Yardstick, open_split};
 use crate::resolve::data_config;
 use crate::run_dir::RunDir;
@@ -191,10 +192,7 @@ fn is_coco_yaml(args: &ValArgs) -> bool {
 
 /// How to validate at `asked` pixels a network of this largest stride.
 fn options(args: &ValArgs, stride: usize, asked: u32) -> ValidationOptions {
-    let image_size = (asked as usize).next_multiple_of(stride);
-    if image_size != asked as usize {
-        tracing::warn!("--imgsz {asked} is not a multiple of the stride {stride}: using {image_size}");
-    }
+    let [image_size] = fitted([asked as usize], stride);
     let speed = args.task == TaskArg::Speed;
     let (conf, iou) =
         if speed { (0.25, 0.45) } else { (args.thresholds.conf_thres, args.thresholds.iou_thres) };

@@ -8,6 +8,7 @@ use yolo_nn::{Yolo, host_values};
 
 use crate::args::Command;
 use crate::device::{self, DeviceName, catching};
+use crate::image_size::fitting;
 use crate::resolve::Weights;
 
 /// What a command does with a batch.
@@ -53,7 +54,7 @@ impl<'a> Load<'a> {
         let batch_size = if self.trains { batch_size.div_ceil(name.count()) } else { batch_size };
         device.memory_cleanup();
         let checkpoint = Weights::load(self.weights, true)?.checkpoint;
-        let side = self.image_size.next_multiple_of(checkpoint.architecture.max_stride());
+        let side = fitting(self.image_size, checkpoint.architecture.max_stride());
         let shape = [batch_size, 3, side, side];
         if !self.trains {
             let model = Yolo::from_checkpoint(&*checkpoint.fuse()?, &device)?;

@@ -7,16 +7,15 @@ use yolo_train::device_check::Row;
 
 use crate::args::DeviceCheckArgs;
 use crate::device::{Backend, loader_threads};
+use crate::image_size::fitting;
 use crate::measure::{CocoWishes, Measurement, Yardstick, check_classes, open_split};
-use crate::presets::DEMO;
+use crate::presets::usual_image_size;
 use crate::resolve::{Weights, data_config};
 
 /// Difference of mAP in single precision.
 const SINGLE: f64 = 0.002;
 /// In half.
 const HALF: f64 = 0.005;
-/// Side of the example's images in pixels.
-const DEMO_SIZE: usize = 256;
 
 /// On the device called `name`, in single precision and, if it `has_half`, in half.
 pub(super) fn check(
@@ -31,13 +30,9 @@ pub(super) fn check(
     let wishes = CocoWishes { annotations: None, save_json: false, single_cls: false };
     let yardstick = Yardstick::new(dataset, &wishes)?;
     let network = weights.checkpoint.fuse()?;
-    let is_demo = args.data.as_os_str() == DEMO;
-    let size = if is_demo { DEMO_SIZE } else { 640 };
-    let options = ValidationOptions {
-        batch_size: 16,
-        workers: loader_threads(None),
-        ..ValidationOptions::new(size.next_multiple_of(network.architecture.max_stride()))
-    };
+    let size = fitting(usual_image_size(&args.data), network.architecture.max_stride());
+    let options =
+        ValidationOptions { batch_size: 16, workers: loader_threads(None), ..ValidationOptions::new(size) };
     let measure = |device: &str, half: bool| -> Result<[f64; 3]> {
         let backend = Backend::parse(device, false)?.with_half(half)?;
         Ok(figures(&yardstick.measure_with(&network, &backend, &options, |_| {})?))
