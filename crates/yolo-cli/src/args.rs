@@ -31,7 +31,7 @@ pub(crate) use amp::AmpArg;
 pub(crate) use bench::{BackendArg, BenchArgs};
 pub(crate) use channels::ChannelArgs;
 pub(crate) use data::{DataArgs, DataCheckArgs, DataCommand, DataConvertArgs};
-pub(crate) use detect::{DetectArgs, SaveFormatArg};
+pub(crate) use detect::DetectArgs;
 pub(crate) use device_check::DeviceCheckArgs;
 pub(crate) use export::{ExportArgs, ExportFormat};
 pub(crate) use finetune::PruneFinetuneArgs;

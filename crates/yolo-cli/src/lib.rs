@@ -14,7 +14,6 @@ mod figures;
 mod image_size;
 mod interrupt;
 mod kernel_cache;
-mod labels_txt;
 mod machine_cache;
 mod measure;
 mod nearby;

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use yolo_eval::metrics::ScoredBox;
+use yolo_eval::{Cxcywh, Xyxy};
 
-use crate::format::{class_name, unit_count};
+use crate::format::{class_name, general, unit_count};
 use crate::results::{SCHEMA, SpeedFigures, Times};
 use crate::table::speed_line;
 
@@ -152,6 +153,57 @@ impl Totals {
     }
 }
 
+/// How boxes are written in text files.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BoxFormat {
+    /// Centre x, centre y, width, height: YOLO's labels.
+    Cxcywh,
+    /// Left, top, right, bottom.
+    Xyxy,
+}
+
+/// A line per detection: class, the box as fractions of an image of `(width, height)`, and the score if asked for; six
+/// significant digits each.
+pub fn label_lines<'a>(
+    found: impl Iterator<Item = &'a ScoredBox>,
+    (width, height): (u32, u32),
+    format: BoxFormat,
+    with_score: bool,
+) -> String {
+    let (width, height) = (width as f32, height as f32);
+    let line = |d: &ScoredBox| {
+        let Xyxy { x1, y1, x2, y2 } = d.bbox;
+        let mut numbers = vec![d.class as f32];
+        match format {
+            BoxFormat::Cxcywh => {
+                let b = Cxcywh::from(d.bbox);
+                numbers.extend([b.cx / width, b.cy / height, b.w / width, b.h / height]);
+            }
+            BoxFormat::Xyxy => numbers.extend([x1 / width, y1 / height, x2 / width, y2 / height]),
+        }
+        numbers.extend(with_score.then_some(d.score));
+        let numbers: Vec<String> = numbers.iter().map(|number| general(f64::from(*number), 6)).collect();
+        format!("{}\n", numbers.join(" "))
+    };
+    found.map(line).collect()
+}
+
+/// Titles of a table of detections.
+pub const CSV_TITLES: &str = "Image Name,Prediction,Confidence\n";
+
+/// A line of that table.
+pub fn csv_line(file: &str, class_name: &str, score: f32) -> String {
+    format!("{},{},{score:.2}\n", quoted(file), quoted(class_name))
+}
+
+/// A field of a table of comma-separated values.
+fn quoted(field: &str) -> String {
+    if field.contains([',', '"', '\n', '\r']) {
+        return format!("\"{}\"", field.replace('"', "\"\""));
+    }
+    field.to_owned()
+}
+
 /// How many objects of each class were found.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClassCounts(BTreeMap<u32, u64>);
@@ -186,5 +238,23 @@ mod tests {
         assert_eq!(classes.line(&names), "(no detections)");
         classes.add(&found);
         assert_eq!(classes.line(&names), "2 persons, 1 bus, 1 ?");
+    }
+
+    #[test]
+    fn labels_are_fractions_of_the_image_and_the_surest_comes_last() {
+        let found = [
+            ScoredBox { bbox: Xyxy::new(20.0, 10.0, 60.0, 30.0), score: 0.9, class: 2 },
+            ScoredBox { bbox: Xyxy::new(0.0, 0.0, 200.0, 100.0), score: 0.5, class: 0 },
+        ];
+        let text = label_lines(found.iter().rev(), (200, 100), BoxFormat::Cxcywh, false);
+        assert_eq!(text, "0 0.5 0.5 1 1\n2 0.2 0.2 0.2 0.2\n");
+        let text = label_lines(found.iter().rev(), (200, 100), BoxFormat::Xyxy, true);
+        assert_eq!(text, "0 0 0 1 1 0.5\n2 0.1 0.1 0.3 0.3 0.9\n");
+    }
+
+    #[test]
+    fn fields_with_commas_are_quoted() {
+        assert_eq!(quoted("a.jpg"), "a.jpg");
+        assert_eq!(quoted("a, \"b\".jpg"), "\"a, \"\"b\"\".jpg\"");
     }
 }

@@ -2,20 +2,17 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
+use yolo_report::detections::BoxFormat;
 
+use super::named::{Named, named};
 use super::shared::{RunArgs, ThresholdArgs, runs_in, usual};
 
 /// How boxes are written in text files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum SaveFormatArg {
-    /// Centre x, centre y, width, height: YOLO's labels.
-    #[value(name = "0", alias = "xywh")]
-    Xywh,
-    /// Left, top, right, bottom.
-    #[value(name = "1", alias = "xyxy")]
-    Xyxy,
-}
+const BOX_FORMATS: [Named<BoxFormat>; 2] = [
+    Named(BoxFormat::Cxcywh, "0|xywh", "Centre x, centre y, width, height: YOLO's labels"),
+    Named(BoxFormat::Xyxy, "1|xyxy", "Left, top, right, bottom"),
+];
 
 #[derive(Debug, Args)]
 #[command(mut_arg("conf_thres", usual("0.25")), mut_arg("iou_thres", usual("0.45")))]
@@ -72,8 +69,8 @@ pub(crate) struct DetectArgs {
     #[arg(long)]
     pub(crate) save_txt: bool,
     /// How --save-txt writes boxes, as fractions of the image.
-    #[arg(long, value_enum, default_value = "0", requires = "save_txt")]
-    pub(crate) save_format: SaveFormatArg,
+    #[arg(long, default_value = "0", requires = "save_txt", value_parser = named(&BOX_FORMATS))]
+    pub(crate) save_format: BoxFormat,
     /// Add the score to --save-txt lines.
     #[arg(long)]
     pub(crate) save_conf: bool,

@@ -12,8 +12,8 @@ use super::{AmpArg, inner_fraction, maybe_path, unit};
 
 /// Which rule updates the weights.
 pub(crate) const RULES: [Named<Rule>; 2] = [
-    Named(Rule::Sgd, "SGD", "Nesterov momentum"),
-    Named(Rule::AdamW, "AdamW", "Adam with decoupled weight decay"),
+    Named(Rule::Sgd, "SGD|sgd", "Nesterov momentum"),
+    Named(Rule::AdamW, "AdamW|adamw", "Adam with decoupled weight decay"),
 ];
 
 #[derive(Clone, Debug, Args, Serialize, Deserialize)]
@@ -65,7 +65,7 @@ pub(crate) struct TrainArgs {
     #[arg(long)]
     pub(crate) noautoanchor: bool,
     /// Which rule updates the weights.
-    #[arg(long, ignore_case = true, default_value = "SGD", value_parser = named(&RULES))]
+    #[arg(long, default_value = "SGD", value_parser = named(&RULES))]
     pub(crate) optimizer: Rule,
     /// The learning rate falls along a cosine, not a line.
     #[arg(long)]
