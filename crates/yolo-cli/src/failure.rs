@@ -5,6 +5,7 @@ mod memory;
 use anyhow::{Error, Result, anyhow};
 use yolo_detect::DetectError;
 use yolo_train::TrainError;
+use yolo_train::memory::largest_fitting;
 
 use crate::args::Command;
 use crate::device::{self, DeviceError, DeviceName, Panic};
@@ -65,7 +66,7 @@ fn out_of_memory(command: &Command, name: &DeviceName) -> Error {
         .into();
     };
     tracing::info!("out of memory: looking for the batch size that fits");
-    let fits = memory::largest_fitting(load.batch_size, |n| load.fits(n));
+    let fits = largest_fitting(load.batch_size, |n| load.fits(n));
     DeviceError::OutOfMemory { device, batch_size: load.batch_size, fits }.into()
 }
 

@@ -37,6 +37,7 @@ pub mod finetune;
 pub mod hyper;
 pub mod loss;
 pub mod masks;
+pub mod memory;
 pub mod narrow;
 pub mod optimizer;
 pub mod precision;

@@ -9,6 +9,7 @@ use yolo_model::NmsOptions;
 
 use super::{maybe_path, run_name, unit};
 use crate::device::Backend;
+use crate::measure::CocoOptions;
 use crate::resolve::absolute;
 
 /// The folder of a run. Each command says where its runs are, by [`runs_in`].
@@ -47,6 +48,11 @@ pub(crate) struct DatasetArgs {
 }
 
 impl DatasetArgs {
+    /// What was asked for about COCO's metric.
+    pub(crate) fn coco_options(&self) -> CocoOptions<'_> {
+        CocoOptions { annotations: self.annotations.as_deref(), ..CocoOptions::default() }
+    }
+
     /// The same with paths that mean the same from every folder.
     pub(crate) fn portable(&self) -> Self {
         Self { data: absolute(&self.data), annotations: self.annotations.as_deref().map(absolute) }

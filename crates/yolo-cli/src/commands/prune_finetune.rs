@@ -24,7 +24,7 @@ use crate::clock::utc_minutes;
 use crate::console::Output;
 use crate::device::Backend;
 use crate::image_size::fitted_training;
-use crate::measure::{CocoWishes, Yardstick, check_classes, open_split};
+use crate::measure::{EvaluationSet, check_classes, open_split};
 use crate::resolve::{Weights, absolute, data_config};
 use crate::run_dir::{FLAGS, RunDir, command_line, read_flags, remove, resumed_run};
 use crate::samples::samples;
@@ -70,7 +70,7 @@ struct Job {
     /// What a time that was asked for became.
     times: Option<Milliseconds>,
     train: Dataset,
-    yardstick: Yardstick,
+    evaluation_set: EvaluationSet,
     run: RunDir,
     resumed: bool,
 }
@@ -92,14 +92,9 @@ impl Job {
         let train = open_split(&config, Split::Train, args.compute.no_cache)?;
         let val = open_split(&config, Split::Val, args.compute.no_cache)?;
         check_classes(&weights.checkpoint, &weights.path, &val, &args.dataset.data, false)?;
-        let wishes = CocoWishes {
-            annotations: args.dataset.annotations.as_deref(),
-            save_json: false,
-            single_cls: false,
-        };
         let options = train_options(args, &recipe, &weights.checkpoint)?;
         check(&weights.checkpoint.architecture, &train, &options)?;
-        // Masks of a run that goes on have to be those that it began with, by the times that it measured.
+        // Masks of a resumed run have to be those that it began with, by the times that it measured.
         let is_anew = args.compute.no_cache && resumed.is_none();
         let stopwatch = recipe
             .prune
@@ -126,7 +121,7 @@ impl Job {
             Some(folder) => RunDir::reopen(folder),
             None => RunDir::create(&args.run)?,
         };
-        let yardstick = Yardstick::new(val, &wishes)?;
+        let evaluation_set = EvaluationSet::new(val, &args.dataset.coco_options())?;
         Ok(Self {
             args: args.clone(),
             recipe,
@@ -138,7 +133,7 @@ impl Job {
             pruning,
             times,
             train,
-            yardstick,
+            evaluation_set,
             run,
             resumed: resumed.is_some(),
         })
@@ -176,13 +171,13 @@ impl Job {
             validation: &self.validation,
             compile: &|checkpoint| self.backend.steady_detector(checkpoint),
             train: &self.train,
-            val: &self.yardstick.dataset,
+            val: &self.evaluation_set.dataset,
             device: &self.backend.device,
             other_devices: &self.backend.other_devices,
             folder: &folder,
         };
         let n_statistics = self.recipe.finetune.reestimate_images.min(self.train.items.len());
-        let n_val = self.yardstick.dataset.items.len();
+        let n_val = self.evaluation_set.dataset.items.len();
         let mut view = TrainingView::new(output, self.options.epochs, n_val)
             .of_finetuning(self.options.distillation.is_some(), n_statistics);
         let outcome = finetune(&finetuning, &mut view);
@@ -222,7 +217,7 @@ impl Job {
     ) -> Result<(Stage, Validation)> {
         let network = checkpoint.fuse()?;
         let measurement = self
-            .yardstick
+            .evaluation_set
             .measure(&network, &self.backend, &self.validation)
             .with_context(|| file.display().to_string())?;
         for line in figures::class_table(&measurement.validation, &network.class_names, false) {
@@ -266,7 +261,7 @@ impl Job {
         let account = self.account(finetuned, verdict);
         let conv_weights = stages.first().map_or(0, |stage| stage.figures.model.conv_weights);
         let history = history.iter().map(|record| figures::epoch(record, conv_weights)).collect();
-        let samples = samples(&self.yardstick.dataset, validations);
+        let samples = samples(&self.evaluation_set.dataset, validations);
         let page = page(account, stages, rows, history, samples);
         let page = self.run.write("report.html", page.as_bytes())?;
         // What a resumed run would go on from; nothing is left to be done.
@@ -288,7 +283,7 @@ impl Job {
         notes.push(format!(
             "{} images to learn from, {} to measure on; the best epoch was chosen on the latter.",
             self.train.items.len(),
-            self.yardstick.dataset.items.len()
+            self.evaluation_set.dataset.items.len()
         ));
         if !self.pruning.is_smaller() && !self.backend.skips_zeros() {
             notes.push(

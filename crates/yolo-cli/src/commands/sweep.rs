@@ -22,7 +22,7 @@ use crate::console::{Output, progress_bar};
 use crate::device::Backend;
 use crate::figures::model_figures;
 use crate::image_size::fitted_training;
-use crate::measure::{CocoWishes, Measurement, Yardstick, check_classes, open_split};
+use crate::measure::{EvaluationSet, Measurement, check_classes, open_split};
 use crate::resolve::{Weights, absolute, data_config};
 use crate::run_dir::{FLAGS, RunDir, command_line, read_flags, remove, resumed_run_by};
 use crate::selection::{self, ImageSource, Planned, plan_pruning};
@@ -97,7 +97,7 @@ struct Sweep {
     /// What methods look at that look at images.
     images: Option<CalibrationImages>,
     validation: ValidationOptions,
-    yardstick: Yardstick,
+    evaluation_set: EvaluationSet,
     run: RunDir,
     /// Points of an interrupted run.
     points: Vec<Point>,
@@ -120,12 +120,7 @@ impl Sweep {
         output.line(summary_line(&weights.checkpoint.fuse()?.architecture))?;
         let dataset = open_split(&data_config(&args.dataset.data)?, Split::Val, args.compute.no_cache)?;
         check_classes(&weights.checkpoint, &weights.path, &dataset, &args.dataset.data, false)?;
-        let wishes = CocoWishes {
-            annotations: args.dataset.annotations.as_deref(),
-            save_json: false,
-            single_cls: false,
-        };
-        let yardstick = Yardstick::new(dataset, &wishes)?;
+        let evaluation_set = EvaluationSet::new(dataset, &args.dataset.coco_options())?;
         let validation = validation_options(&args, &weights.checkpoint);
         let run = match resumed {
             Some(folder) => RunDir::reopen(folder),
@@ -137,7 +132,7 @@ impl Sweep {
             }
             run.write(FLAGS, serde_saphyr::to_string(&portable(&args))?.as_bytes())?;
         }
-        Ok(Self { args, backend, weights, images, validation, yardstick, run, points })
+        Ok(Self { args, backend, weights, images, validation, evaluation_set, run, points })
     }
 
     fn run(mut self, output: &Output) -> Result<()> {
@@ -149,7 +144,7 @@ impl Sweep {
                     .map(|(method, amount)| (name_of(&METHODS, &method).to_owned(), amount, Some(method))),
             )
             .collect();
-        let images = self.yardstick.dataset.items.len() as u64;
+        let images = self.evaluation_set.dataset.items.len() as u64;
         let bar = progress_bar("Sweeping", images * wanted.len() as u64);
         let mut points: Vec<Point> = Vec::with_capacity(wanted.len());
         bar.suspend(|| output.line(row(&COLUMNS)))?;
@@ -199,12 +194,13 @@ impl Sweep {
                     .into_fused()?
             }
         };
+        let detector = self.backend.detector(network.borrowed())?;
         let Measurement { validation, coco, .. } = self
-            .yardstick
-            .measure_with(&network, &self.backend, &self.validation, progress)
+            .evaluation_set
+            .measure_quietly(&detector, &self.backend, &self.validation, progress, |_| {})
             .with_context(place)?;
         if method.is_none() {
-            self.yardstick.report_skipped(&validation);
+            self.evaluation_set.report_skipped(&validation);
         }
         let figures = model_figures(&network, &self.weights.path, self.weights.file_bytes)?;
         let native = &validation.native;
@@ -236,7 +232,7 @@ impl Sweep {
             subtitle: format!(
                 "{} on {} images of {}, {} px, {}",
                 self.weights.path.display(),
-                self.yardstick.dataset.items.len(),
+                self.evaluation_set.dataset.items.len(),
                 self.args.dataset.data.display(),
                 self.validation.image_size,
                 self.args.compute.device
@@ -251,7 +247,7 @@ impl Sweep {
         let results = SweepResults {
             schema: SCHEMA,
             weights: self.weights.path.display().to_string(),
-            images: self.yardstick.dataset.items.len(),
+            images: self.evaluation_set.dataset.items.len(),
             imgsz: self.validation.image_size,
             stock: stock.map(|stock| stock.name.to_owned()),
             points: self.points.clone(),

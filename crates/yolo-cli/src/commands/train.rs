@@ -21,7 +21,7 @@ use crate::console::Output;
 use crate::device::Backend;
 use crate::figures::class_table;
 use crate::image_size::{fitted_training, fitting_training};
-use crate::measure::{CocoWishes, Yardstick, open_split};
+use crate::measure::{CocoOptions, EvaluationSet, open_split};
 use crate::resolve::{Weights, absolute, data_config};
 use crate::run_dir::{FLAGS, RunDir, read_flags, resumed_run};
 use crate::training_view::TrainingView;
@@ -334,9 +334,9 @@ fn show_best(
 ) -> Result<()> {
     let checkpoint = Checkpoint::load(best)?;
     let names = checkpoint.class_names.clone();
-    let wishes = CocoWishes { annotations: None, save_json: false, single_cls: options.single_class };
-    let yardstick = Yardstick::new(val_set, &wishes)?;
-    let measurement = yardstick.measure(&checkpoint.fuse()?, backend, options)?;
+    let coco = CocoOptions { single_cls: options.single_class, ..CocoOptions::default() };
+    let evaluation_set = EvaluationSet::new(val_set, &coco)?;
+    let measurement = evaluation_set.measure(&checkpoint.fuse()?, backend, options)?;
     output.line(format!("Best weights: {}", best.display()))?;
     for line in class_table(&measurement.validation, &names, names.len() > 1) {
         output.line(line)?;

@@ -21,7 +21,7 @@ use crate::console::Output;
 use crate::device::{Backend, DeviceName};
 use crate::figures;
 use crate::image_size::fitted;
-use crate::measure::{CocoWishes, Measurement, Yardstick, open_split};
+use crate::measure::{CocoOptions, EvaluationSet, Measurement, open_split};
 use crate::resolve::data_config;
 use crate::run_dir::RunDir;
 use networks::Networks;
@@ -45,14 +45,11 @@ pub(crate) fn run(args: &ValArgs) -> Result<()> {
     };
     let dataset = open_split(&data_config(&args.dataset.data)?, split, args.compute.no_cache)?;
     groups.iter().try_for_each(|networks| networks.check_classes(args, &dataset))?;
-    let wishes = CocoWishes {
-        annotations: args.dataset.annotations.as_deref(),
-        save_json: args.save_json,
-        single_cls: args.single_cls,
-    };
-    let yardstick = Yardstick::new(dataset, &wishes)?;
+    let coco = args.dataset.coco_options();
+    let coco = CocoOptions { save_json: args.save_json, single_cls: args.single_cls, ..coco };
+    let evaluation_set = EvaluationSet::new(dataset, &coco)?;
     let run = RunDir::create(&args.run)?;
-    let session = Session { args, backend, output, yardstick, run };
+    let session = Session { args, backend, output, evaluation_set, run };
     match (args.task, groups.as_slice()) {
         (TaskArg::Study, groups) => study::run(&session, groups),
         (_, [networks]) => session.validate(networks),
@@ -86,7 +83,7 @@ struct Session<'a> {
     args: &'a ValArgs,
     backend: Backend,
     output: Output,
-    yardstick: Yardstick,
+    evaluation_set: EvaluationSet,
     run: RunDir,
 }
 
@@ -104,7 +101,7 @@ impl Session<'_> {
         let args = self.args;
         let names = networks.class_names(args);
         let has_plots = !args.no_plots && args.task != TaskArg::Speed;
-        let mut sheets = BatchSheets::new(&self.yardstick.dataset, &names, args.single_cls);
+        let mut sheets = BatchSheets::new(&self.evaluation_set.dataset, &names, args.single_cls);
         let mut drawn = Ok(());
         let watch = |seen: &ValidatedBatch| {
             if has_plots && drawn.is_ok() {
@@ -121,7 +118,7 @@ impl Session<'_> {
             }
         }
         if args.save_txt || args.save_hybrid {
-            files::save_txt(&self.run, &self.yardstick.dataset, &validation, args.save_conf)?;
+            files::save_txt(&self.run, &self.evaluation_set.dataset, &validation, args.save_conf)?;
         }
         if args.save_json || (is_coco_yaml(args) && !detections.is_empty()) {
             files::save_json(&self.run, &networks.stem(), &detections)?;
@@ -158,7 +155,7 @@ impl Session<'_> {
         let args = self.args;
         let detector = networks.detector(&self.backend)?;
         let Measurement { validation, results: detections, coco, .. } = self
-            .yardstick
+            .evaluation_set
             .measure_detector(&detector, &self.backend, options, watch)
             .with_context(|| networks.name())?;
         let names = networks.class_names(args);

@@ -8,7 +8,7 @@ use yolo_train::device_check::Row;
 use crate::args::DeviceCheckArgs;
 use crate::device::{Backend, loader_threads};
 use crate::image_size::fitting;
-use crate::measure::{CocoWishes, Measurement, Yardstick, check_classes, open_split};
+use crate::measure::{CocoOptions, EvaluationSet, Measurement, check_classes, open_split};
 use crate::presets::usual_image_size;
 use crate::resolve::{Weights, data_config};
 
@@ -27,15 +27,15 @@ pub(super) fn check(
     let dataset = open_split(&data_config(&args.data)?, Split::Val, false)?;
     check_classes(&weights.checkpoint, &weights.path, &dataset, &args.data, false)?;
     let images = dataset.items.len();
-    let wishes = CocoWishes { annotations: None, save_json: false, single_cls: false };
-    let yardstick = Yardstick::new(dataset, &wishes)?;
+    let evaluation_set = EvaluationSet::new(dataset, &CocoOptions::default())?;
     let network = weights.checkpoint.fuse()?;
     let size = fitting(usual_image_size(&args.data), network.architecture.max_stride());
     let options =
         ValidationOptions { batch_size: 16, workers: loader_threads(None), ..ValidationOptions::new(size) };
     let measure = |device: &str, half: bool| -> Result<[f64; 3]> {
         let backend = Backend::parse(device, false)?.with_half(half)?;
-        Ok(figures(&yardstick.measure_with(&network, &backend, &options, |_| {})?))
+        let detector = backend.detector(network.borrowed())?;
+        Ok(figures(&evaluation_set.measure_quietly(&detector, &backend, &options, |_| {}, |_| {})?))
     };
     let expected = measure("cpu", false)?;
     let mut rows = vec![row(args.weights.display(), images, "f32", measure(name, false)?, expected, SINGLE)];

@@ -46,7 +46,7 @@ pub(super) fn run(session: &Session, groups: &[Networks]) -> Result<()> {
             name: name.clone(),
             points: line.points.iter().map(|p| (p.imgsz, p.speed_ms.inference, p.map)).collect(),
         });
-        let is_coco = session.yardstick.dataset.class_names.len() == 80 && data.starts_with("coco");
+        let is_coco = session.evaluation_set.dataset.class_names.len() == 80 && data.starts_with("coco");
         write_plot(&session.run, "study", &study(&drawn.collect::<Vec<_>>(), is_coco))?;
     }
     let results = Study { schema: SCHEMA, study: lines };
@@ -60,7 +60,7 @@ fn measure(session: &Session, networks: &Networks, size: u32) -> Result<StudyPoi
     // Compiled anew, so that the kernels are those that are fastest at this size.
     let detector = networks.detector(&session.backend)?;
     let Measurement { validation, coco, .. } = session
-        .yardstick
+        .evaluation_set
         .measure_detector(&detector, &session.backend, &options, |_| {})
         .with_context(|| networks.name())?;
     let coco = coco.filter(|_| session.args.save_json || super::is_coco_yaml(session.args));
