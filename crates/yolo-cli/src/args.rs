@@ -87,7 +87,7 @@ pub(crate) enum Command {
     DeviceCheck(DeviceCheckArgs),
     /// Show the layers, sizes and zeros of a checkpoint.
     Info(InfoArgs),
-    /// Train a detector, or go on with an interrupted run.
+    /// Train a detector, or continue an interrupted run.
     Train(Box<TrainArgs>),
     /// Measure, prune, fine-tune and compare: the whole job. Without flags it does so on a small example.
     PruneFinetune(Box<PruneFinetuneArgs>),

@@ -40,7 +40,7 @@ impl<'a> TrainingView<'a> {
         }
     }
 
-    /// For fine-tuning: with a teacher or without, and with statistics that are measured on so many images.
+    /// For fine-tuning: with a teacher or without, and with statistics that are measured on this many images.
     pub(crate) fn of_finetuning(mut self, with_distillation: bool, statistics_images: usize) -> Self {
         self.columns.distillation = with_distillation;
         self.statistics_images = statistics_images;

@@ -44,14 +44,14 @@ pub(crate) struct ChannelArgs {
     /// What --channels is a fraction of [default: flops].
     #[arg(long, value_name = "QUANTITY", value_parser = named(&QUANTITIES))]
     pub(crate) channels_of: Option<Quantity>,
-    /// Remove channels until the network takes at most so many milliseconds per image on this machine, in place of a
+    /// Remove channels until the network takes at most this many milliseconds per image on this machine, in place of a
     /// fraction.
     #[arg(long, value_name = "MS", value_parser = milliseconds, conflicts_with_all = [
         "channels", "channels_of", "amount", "method", "criterion", "allocation", "pattern", "permute", "of", "rank",
         "min_sparsity", "max_sparsity", "limit", "repair", "at_most_ms",
     ])]
     pub(crate) channels_at_most_ms: Option<f64>,
-    /// What makes a channel worth keeping [default: taylor; l1 where there are no images].
+    /// What makes a channel worth keeping [default: taylor; l1 without images].
     #[arg(long, value_name = "CRITERION", value_parser = named(&CRITERIA))]
     pub(crate) channel_criterion: Option<Criterion>,
     /// How channels compete [default: global].

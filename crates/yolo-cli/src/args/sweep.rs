@@ -24,8 +24,8 @@ Examples:
   yolo-cli sweep --resume runs/sweep/exp
 
 Measures the dense network, and then the network pruned by every method and amount, without fine-tuning. The run's \
-folder holds sweep.csv, results.json and report.html with the curves. A run that was interrupted goes on with the \
-points that are missing.")]
+folder holds sweep.csv, results.json and report.html with the curves. `--resume` measures the points \
+that an interrupted run does not have yet.")]
 pub(crate) struct SweepArgs {
     /// Checkpoint, or the name of a released one; `demo` is the small network that comes with the program.
     #[arg(long, default_value = "demo")]

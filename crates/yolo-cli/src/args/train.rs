@@ -24,14 +24,14 @@ Examples:
   yolo-cli train --data mine.yaml --weights yolov5s.pt --epochs 100
   yolo-cli train --data mine.yaml --weights '' --cfg yolov5n --hyp scratch-low --epochs 300
   yolo-cli train --data mine.yaml --weights best.pt --slim 0.5    # then: prune --channels 0.5 --channel-criterion bn-scale
-  yolo-cli train --resume runs/train/exp3        # goes on where it was interrupted, to the same numbers
+  yolo-cli train --resume runs/train/exp3        # continues, to the same numbers
 
 Writes weights/best.safetensors, weights/last.safetensors and results.csv to runs/train/exp.")]
 pub(crate) struct TrainArgs {
     /// First weights: a checkpoint, the name of a released one, or '' for random weights (needs --cfg).
     #[arg(long, default_value = "yolov5s.pt", value_parser = maybe_path)]
     pub(crate) weights: PathBuf,
-    /// Model yaml or name of a stock one (yolov5n …), where it is not that of the weights.
+    /// Model yaml or name of a stock one (yolov5n …), if it is not that of the weights.
     #[arg(long)]
     pub(crate) cfg: Option<String>,
     /// Data set yaml, or a known name: coco, coco128, demo.
@@ -91,7 +91,7 @@ pub(crate) struct TrainArgs {
     /// Epochs without a better result after which the run ends; 0 for never.
     #[arg(long, default_value_t = 100)]
     pub(crate) patience: u32,
-    /// Keep a checkpoint every so many epochs; 0 for never.
+    /// Keep a checkpoint every this many epochs; 0 for never.
     #[arg(long, default_value_t = 0)]
     pub(crate) save_period: u32,
     /// Drive the scales of this fraction of all channels to zero while training, so that `prune --channels

@@ -224,7 +224,7 @@ impl Session<'_> {
         let found = self.detector.detect(image, self.options)?;
         let speed = speed_figures(&found.speed);
         self.totals.add(&speed);
-        // A stream may go on for ever, so what nobody asked for is not kept.
+        // A stream may never end, so what nobody asked for is not kept.
         if self.args.json {
             let size = (image.width, image.height);
             let image = DetectedImage::new(source, frame, size, &found.boxes, &speed, self.names);

@@ -38,7 +38,7 @@ pub(crate) fn run(args: &DeviceCheckArgs) -> Result<()> {
 /// A check: its name, and what it does.
 type Check<'a> = (&'static str, &'a dyn Fn() -> Result<Vec<Row>>);
 
-/// Runs every check, those that tell most first; one that fails or panics is a row of its own.
+/// Runs every check, those that tell most first; one that fails or panics is a row too.
 fn run_checks(args: &DeviceCheckArgs) -> Result<Vec<Row>> {
     let deadline = Instant::now() + Duration::from_secs(args.seconds);
     let name = DeviceName::parse(&args.device)?.first().to_string();

@@ -184,7 +184,7 @@ impl Job {
         drop(view);
         let place = self.run.path().display().to_string();
         let Some(finetuned) = outcome.with_context(|| place.clone())? else {
-            bail!("interrupted and saved; `yolo-cli prune-finetune --resume {place}` goes on");
+            bail!("interrupted and saved; `yolo-cli prune-finetune --resume {place}` continues it");
         };
         let file = self.run.path().join("weights/finetuned.safetensors");
         let file_bytes = save(&finetuned.checkpoint, &file)?;
@@ -198,10 +198,13 @@ impl Job {
         self.finish(&stages, &validations, &finetuned, &folder, output)
     }
 
-    /// Ends the run between two stages after Ctrl-C; what they measured is measured again when it goes on.
+    /// Ends the run between two stages after Ctrl-C; what they measured is measured again when it is resumed.
     fn stop_if_asked(&self) -> Result<()> {
         if interrupt::requested() {
-            bail!("interrupted; `yolo-cli prune-finetune --resume {}` goes on", self.run.path().display());
+            bail!(
+                "interrupted; `yolo-cli prune-finetune --resume {}` continues it",
+                self.run.path().display()
+            );
         }
         Ok(())
     }
@@ -264,7 +267,7 @@ impl Job {
         let samples = samples(&self.evaluation_set.dataset, validations);
         let page = page(account, stages, rows, history, samples);
         let page = self.run.write("report.html", page.as_bytes())?;
-        // What a resumed run would go on from; nothing is left to be done.
+        // A resumed run would begin with it; nothing is left to be done.
         remove(&folder.state())?;
         output.line("")?;
         output
@@ -315,7 +318,7 @@ fn save(checkpoint: &Checkpoint, file: &Path) -> Result<u64> {
     Ok(std::fs::metadata(file).with_context(|| file.display().to_string())?.len())
 }
 
-/// Whether the run in `folder` came to its end: its figures are there, and nothing to go on from.
+/// Whether the run in `folder` came to its end: its figures are there, and no state to resume.
 fn is_done(folder: &Path) -> bool {
     folder.join(SUMMARY).is_file() && !folder.join(RunFolder::STATE).is_file()
 }

@@ -84,7 +84,7 @@ pub(crate) fn run(args: &SweepArgs) -> Result<()> {
 /// The run `run`, or the newest one below `project` that is not done.
 fn interrupted_run(run: &Path, project: &Path) -> Result<PathBuf> {
     resumed_run_by(run, project, |folder| {
-        // A path that is no file where the run is done.
+        // A path that does not exist if the run is done.
         if folder.join(RESULTS).is_file() { folder.join(RESULTS).join("done") } else { folder.join(FLAGS) }
     })
 }
@@ -157,7 +157,7 @@ impl Sweep {
                     if interrupt::requested() {
                         bar.finish_and_clear();
                         let place = self.run.path().display();
-                        bail!("interrupted and saved; `yolo-cli sweep --resume {place}` goes on");
+                        bail!("interrupted and saved; `yolo-cli sweep --resume {place}` continues it");
                     }
                     let before = bar.position();
                     let progress = |done| bar.set_position(before + done as u64);

@@ -57,7 +57,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     job.fit(state, val_set, graceful, &output)
 }
 
-/// A run that is ready to begin or to go on.
+/// A run that is ready to begin or to continue.
 struct Job<'a> {
     args: &'a TrainArgs,
     options: TrainOptions,
@@ -117,7 +117,7 @@ fn resume(args: &TrainArgs, folder: &Path) -> Result<(RunDir, TrainState, TrainO
     let image_size = fitting_training(args.imgsz as usize, stride);
     let options = options(args, hyp, image_size);
     let at = &state.progress;
-    tracing::info!("going on at epoch {}, batch {}", at.epoch, at.batch_in_epoch);
+    tracing::info!("continuing at epoch {}, batch {}", at.epoch, at.batch_in_epoch);
     Ok((RunDir::reopen(folder), state, options))
 }
 
@@ -288,7 +288,10 @@ impl Job<'_> {
         drop((view, graceful));
         match outcome.with_context(|| run.path().display().to_string())? {
             Outcome::Stopped => {
-                bail!("interrupted and saved; `yolo-cli train --resume {}` goes on", run.path().display())
+                bail!(
+                    "interrupted and saved; `yolo-cli train --resume {}` continues it",
+                    run.path().display()
+                )
             }
             Outcome::EarlyStop => output.line(format!(
                 "No better result for {} epochs: stopping. --patience 0 turns that off",
