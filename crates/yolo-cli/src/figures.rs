@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use anyhow::Result;
-use yolo_data::coco::Summary;
 use yolo_detect::SpeedMs;
+use yolo_eval::coco::Summary;
 use yolo_model::Checkpoint;
 use yolo_prune::{Allocation, PrunePlan, Sparsity, Structure, Unit, nonzero_gflops};
 use yolo_report::comparison::{EpochPoint, LayerSparsity, Stage};

@@ -1,7 +1,7 @@
 //! Objects cut out of their image.
 
 use yolo_data::image::RgbImage;
-use yolo_data::{Cxcywh, Xyxy};
+use yolo_eval::{Cxcywh, Xyxy};
 
 /// The part of `image` in a box, with a margin of 1 % and 5 pixels on each side; none if it is empty.
 pub fn cut_out(image: &RgbImage, bbox: Xyxy) -> Option<RgbImage> {

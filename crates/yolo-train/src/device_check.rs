@@ -16,8 +16,8 @@ use std::time::Instant;
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use yolo_data::Cxcywh;
 use yolo_data::train_loader::Target;
+use yolo_eval::Cxcywh;
 use yolo_model::{Architecture, Checkpoint};
 use yolo_nn::HalfFormat;
 

@@ -1,7 +1,6 @@
 //! `report`: runs of any time side by side, on one page.
 
 use anyhow::{Context, Result, anyhow};
-use yolo_data::atomic;
 use yolo_report::overview::{Page, SourceError, lines, read_all, render};
 use yolo_report::results::SCHEMA;
 
@@ -27,7 +26,7 @@ pub(crate) fn run(args: &ReportArgs) -> Result<()> {
         command: command_line(),
         created: utc_minutes(),
     });
-    atomic::write(&args.out, |file| file.write_all(page.as_bytes())).with_context(|| {
+    yolo_files::write(&args.out, page).with_context(|| {
         format!("{}: cannot be written; choose another place with --out", args.out.display())
     })?;
     output.line(format!("Report: {}", args.out.display()))?;

@@ -5,9 +5,9 @@ mod networks;
 mod study;
 
 use anyhow::{Context, Result};
-use yolo_data::coco::{Detection, ImageId, Summary};
 use yolo_data::dataset::Split;
 use yolo_data::image::{Encoding, encode};
+use yolo_eval::coco::{Detection, ImageId, Summary};
 use yolo_model::NmsOptions;
 use yolo_report::json_layout::pretty;
 use yolo_report::plots::{self, Scene};

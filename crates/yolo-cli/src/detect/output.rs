@@ -4,10 +4,10 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use anyhow::{Context, Result};
-use yolo_data::Xyxy;
 use yolo_data::image::{Encoding, JPEG_QUALITY, RgbImage, encode};
-use yolo_data::metrics::ScoredBox;
 use yolo_draw::{BoxAnnotation, Style, annotate, cut_out};
+use yolo_eval::Xyxy;
+use yolo_eval::metrics::ScoredBox;
 use yolo_report::detections::{CSV_TITLES, csv_line, label_lines};
 use yolo_report::format::class_name;
 
