@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 use yolo_detect::SpeedMs;
 use yolo_eval::coco::Summary;
-use yolo_model::Checkpoint;
+use yolo_model::{Checkpoint, LossTerm};
 use yolo_prune::{Allocation, PrunePlan, Sparsity, Structure, Unit, nonzero_gflops};
 use yolo_report::comparison::{EpochPoint, LayerSparsity, Stage};
 use yolo_report::format::{general, thousands};
@@ -14,7 +14,7 @@ use yolo_report::results::{
 };
 use yolo_report::table;
 use yolo_train::Validation;
-use yolo_train::loss::LossItems;
+use yolo_train::loss::LossTerms;
 use yolo_train::train::EpochRecord;
 
 use crate::measure::Measurement;
@@ -154,12 +154,14 @@ pub(crate) fn pruning_line(plan: &PrunePlan, sparsity: &Sparsity) -> String {
 
 /// An epoch of fine-tuning a network with `conv_weights` weights of convolutions.
 pub(crate) fn epoch(record: &EpochRecord, conv_weights: usize) -> EpochPoint {
-    let losses = |items: LossItems| [items.bbox, items.objectness, items.class];
+    let losses = |terms: &LossTerms| {
+        [LossTerm::Box, LossTerm::Objectness, LossTerm::Class].map(|term| terms.get(term).unwrap_or(f64::NAN))
+    };
     let validation = record.validation.as_ref();
     EpochPoint {
         epoch: record.epoch,
-        train: losses(record.train),
-        val: validation.map_or([f64::NAN; 3], |v| losses(v.loss)),
+        train: losses(&record.train),
+        val: validation.map_or([f64::NAN; 3], |v| losses(&v.loss)),
         map50: validation.map_or(f64::NAN, |v| v.map50),
         map: validation.map_or(f64::NAN, |v| v.map),
         sparsity: record.pruned as f64 / conv_weights.max(1) as f64,

@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use indicatif::ProgressBar;
+use yolo_model::LossTerm;
 use yolo_report::format::general;
 use yolo_report::table::{EpochColumns, EpochRow};
 use yolo_train::train::{BatchReport, EpochRecord, Observer};
@@ -26,13 +27,18 @@ pub(crate) struct TrainingView<'a> {
 }
 
 impl<'a> TrainingView<'a> {
-    pub(crate) fn new(output: &'a Output, epochs: usize, val_images: usize) -> Self {
+    pub(crate) fn new(
+        output: &'a Output,
+        loss_terms: &'static [LossTerm],
+        epochs: usize,
+        val_images: usize,
+    ) -> Self {
         Self {
             output,
             epochs,
             val_images,
             statistics_images: 0,
-            columns: EpochColumns::default(),
+            columns: EpochColumns { loss_terms, ..EpochColumns::default() },
             bar: None,
             step: "",
             has_header: false,
@@ -86,16 +92,15 @@ impl Drop for TrainingView<'_> {
 
 impl Observer for TrainingView<'_> {
     fn batch(&mut self, report: &BatchReport) {
-        let mean = report.mean;
+        let terms =
+            report.mean.iter().map(|(term, value)| format!("{} {}", term.short_name(), general(value, 4)));
+        let terms = terms.collect::<Vec<_>>().join(" ");
         let epochs = self.epochs;
         let bar = self.advance("Training", report.done, report.batches);
         bar.set_message(format!(
-            "Epoch {}/{}  box {} obj {} cls {}  {} objects, {} px ",
+            "Epoch {}/{}  {terms}  {} objects, {} px ",
             report.epoch,
             epochs - 1,
-            general(mean.bbox, 4),
-            general(mean.objectness, 4),
-            general(mean.class, 4),
             report.instances,
             report.image_size
         ));
@@ -118,7 +123,7 @@ impl Observer for TrainingView<'_> {
         }
         let row = EpochRow {
             epoch: (record.epoch, self.epochs),
-            losses: [record.train.bbox, record.train.objectness, record.train.class],
+            losses: record.train.iter().map(|(_, value)| value).collect(),
             distillation: record.distillation,
             small_scales: record.slim.map(|slim| slim.small),
             validation: record.validation.as_ref().map(|v| [v.precision, v.recall, v.map50, v.map]),

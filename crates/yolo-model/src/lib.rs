@@ -22,13 +22,14 @@
 
 pub mod architecture;
 mod checkpoint;
-mod decode;
 mod error;
 mod fuse;
+mod heads;
 mod init;
 pub mod modules;
 mod nms;
 pub mod onnx;
+mod predictions;
 pub mod program;
 mod summary;
 mod transfer;
@@ -36,8 +37,9 @@ pub mod weights;
 
 pub use architecture::Architecture;
 pub use checkpoint::Checkpoint;
-pub use decode::{Predictions, RawMap, decode, decode_rows};
 pub use error::{ModelError, Result};
 pub use fuse::FusedCheckpoint;
+pub use heads::{Channel, Head, LevelChannels, LossTerm, RawMap};
 pub use nms::{Detection, NmsOptions, nms};
+pub use predictions::{Cxcywh, Predictions, Xyxy, best_class};
 pub use summary::{LayerSummary, Summary};

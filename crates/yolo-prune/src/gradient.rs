@@ -6,7 +6,7 @@
 //! As in YOLOv5's loss, the classes and the box of an anchor count as much as there is an object.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use yolo_model::Checkpoint;
+use yolo_model::{Channel, Checkpoint};
 use yolo_nn::{Yolo, host_values};
 
 use crate::calibration::CalibrationImages;
@@ -36,15 +36,15 @@ pub(crate) fn gradients(
 ) -> Result<()> {
     let device = device.clone().autodiff();
     let model = Yolo::from_checkpoint(checkpoint, &device)?.freeze_batch_norm();
-    let n_outputs = checkpoint.architecture.detect().n_outputs();
+    let head = checkpoint.architecture.head();
     let mut draws = Draws(0x9E37_79B9_7F4A_7C15);
     for batch in images.batches() {
         let levels = model.forward(batch.tensor(&device));
         let mut loss: Option<Tensor<1>> = None;
-        for logits in levels {
+        for (level, logits) in levels.into_iter().enumerate() {
             let shape = logits.dims();
             let values = host_values(logits.clone())?;
-            let slopes = slopes(&values, shape, n_outputs, labels, &mut draws);
+            let slopes = slopes(&values, shape, &head.level(level).groups, labels, &mut draws);
             let slopes = Tensor::<4>::from_data(TensorData::new(slopes, shape), &device);
             // The gradient of Σ slope · z by z is the slope, and so on down to the weights.
             let part = (logits * slopes).sum();
@@ -66,35 +66,43 @@ pub(crate) fn gradients(
     Ok(())
 }
 
-/// The gradient of the loss by every logit `[N, anchors · outputs, ny, nx]`.
+/// The gradient of the loss by every logit `[N, channels, ny, nx]`, whose channels mean `groups`.
 fn slopes(
     logits: &[f32],
     [n, channels, ny, nx]: [usize; 4],
-    n_outputs: usize,
+    groups: &[Vec<Channel>],
     labels: Labels,
     draws: &mut Draws,
 ) -> Vec<f32> {
     let cells = ny * nx;
     let mut slopes = vec![0.0; logits.len()];
-    let sigmoid = |z: f32| 1.0 / (1.0 + (-z).exp());
-    for anchor in 0..n * channels / n_outputs {
-        let at = |output: usize, cell: usize| (anchor * n_outputs + output) * cells + cell;
+    let mut first_channel = 0;
+    for group in (0..n).flat_map(|_| groups) {
+        let at = |channel: usize, cell: usize| (first_channel + channel) * cells + cell;
+        let objectness = group.iter().position(|channel| *channel == Channel::Objectness);
         for cell in 0..cells {
-            let object = sigmoid(logits[at(4, cell)]);
-            for output in 0..n_outputs {
-                let p = sigmoid(logits[at(output, cell)]);
+            let object = objectness.map_or(1.0, |channel| sigmoid(logits[at(channel, cell)]));
+            for (index, channel) in group.iter().enumerate() {
+                let p = sigmoid(logits[at(index, cell)]);
+                let is_answer = matches!(channel, Channel::Objectness | Channel::Class);
                 let label = match labels {
                     // The box of a detection is what it is: no label differs from it.
-                    Labels::Pseudo if output < 4 => p,
+                    Labels::Pseudo if !is_answer => p,
                     Labels::Pseudo => f32::from(u8::from(p > 0.5)),
                     Labels::Drawn => f32::from(u8::from(draws.unit() < p)),
                 };
-                let weight = if output == 4 { 1.0 } else { object };
-                slopes[at(output, cell)] = weight * (p - label);
+                let weight = if *channel == Channel::Objectness { 1.0 } else { object };
+                slopes[at(index, cell)] = weight * (p - label);
             }
         }
+        first_channel += group.len();
     }
+    debug_assert_eq!(first_channel, n * channels, "channels of the head");
     slopes
+}
+
+fn sigmoid(z: f32) -> f32 {
+    1.0 / (1.0 + (-z).exp())
 }
 
 /// A fixed sequence of numbers in `[0, 1)` (xorshift64*), so that the same images give the same scores.

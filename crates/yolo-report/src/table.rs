@@ -1,6 +1,7 @@
 //! The tables that a user of `val.py` expects.
 
 use yolo_eval::metrics::NativeReport;
+use yolo_model::LossTerm;
 
 use crate::format::{class_name, general};
 use crate::results::SpeedFigures;
@@ -38,9 +39,11 @@ pub fn speed_line(speed: &SpeedFigures) -> String {
     )
 }
 
-/// The columns of the table of epochs that not every training has.
-#[derive(Clone, Copy, Debug, Default)]
+/// The columns of the table of epochs.
+#[derive(Clone, Debug, Default)]
 pub struct EpochColumns {
+    /// Terms of the loss.
+    pub loss_terms: &'static [LossTerm],
     /// The loss beside a teacher.
     pub distillation: bool,
     /// The share of channels with a small scale.
@@ -52,8 +55,8 @@ pub struct EpochColumns {
 pub struct EpochRow {
     /// Its number, from 0, and how many there are.
     pub epoch: (usize, usize),
-    /// Mean losses: box, objectness, class.
-    pub losses: [f64; 3],
+    /// Mean losses, in the order of the terms.
+    pub losses: Vec<f64>,
     /// Mean loss beside a teacher.
     pub distillation: f64,
     /// Share of channels with a small scale.
@@ -66,8 +69,8 @@ pub struct EpochRow {
 
 impl EpochColumns {
     /// The titles.
-    pub fn header(self) -> String {
-        let mut columns = vec!["box", "obj", "cls"];
+    pub fn header(&self) -> String {
+        let mut columns: Vec<&str> = self.loss_terms.iter().map(|term| term.short_name()).collect();
         columns.extend(self.distillation.then_some("distill"));
         columns.extend(self.slimming.then_some("slim"));
         columns.extend(["P", "R", "mAP50", "mAP50-95"]);
@@ -75,9 +78,9 @@ impl EpochColumns {
     }
 
     /// The line of an epoch.
-    pub fn line(self, row: &EpochRow) -> String {
+    pub fn line(&self, row: &EpochRow) -> String {
         let missing = || "-".to_owned();
-        let losses = row.losses.into_iter().chain(self.distillation.then_some(row.distillation));
+        let losses = row.losses.iter().copied().chain(self.distillation.then_some(row.distillation));
         let mut cells: Vec<String> = losses.map(|loss| general(loss, 4)).collect();
         if self.slimming {
             cells.push(row.small_scales.map_or_else(missing, |share| format!("{:.1} %", 100.0 * share)));

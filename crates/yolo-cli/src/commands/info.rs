@@ -1,7 +1,7 @@
 //! `info`: what a checkpoint holds.
 
 use anyhow::Result;
-use yolo_model::Checkpoint;
+use yolo_model::{Checkpoint, Head};
 use yolo_prune::Sparsity;
 use yolo_report::format::{bytes, general, thousands};
 use yolo_report::network::{anchors, layer_table, packing_json, summary_line};
@@ -36,7 +36,7 @@ pub(crate) fn run(args: &InfoArgs) -> Result<()> {
     if let Some(pruning) = &checkpoint.pruning {
         output.line(format!("Pruning: {pruning}"))?;
     }
-    let detect = checkpoint.architecture.detect();
+    let Head::AnchorBased(detect) = checkpoint.architecture.head();
     output.line(format!("Strides: {:?}, anchors: {}", detect.strides, anchors(&detect.anchors)))?;
     output.line(format!(
         "Classes ({}): {}",

@@ -107,7 +107,7 @@ impl Example {
         let record = state.progress.history.last();
         let record =
             record.ok_or_else(|| TrainError::State { reason: "no epoch was recorded".to_owned() })?;
-        let loss = record.train.bbox + record.train.objectness + record.train.class;
+        let loss = record.train.total();
         let zeros = state.masks.check(&state.checkpoint.weights, "the weights");
         Ok(Trained { loss, ways: self.ways(&state.checkpoint)?, zeros: zeros.map_err(|e| e.to_string()) })
     }
