@@ -13,7 +13,7 @@ use yolo_data::demo::{self, DemoOptions};
 use yolo_model::architecture::VARIANTS;
 use yolo_model::onnx::{Axes, OnnxOptions, Outputs};
 use yolo_model::weights::{FloatFormat, PackOptions};
-use yolo_model::{Architecture, Checkpoint, NmsOptions, RawMap, Xyxy, nms};
+use yolo_model::{Architecture, Channel, Checkpoint, Head, NmsOptions, RawMap, Xyxy, nms};
 use yolo_nn::Yolo;
 use yolo_prune::channels::{ChannelOptions, ChannelPlan, ChannelScores, Quantity, Target, remove, select};
 use yolo_prune::{Method, PruneOptions, apply, plan};
@@ -147,9 +147,9 @@ fn detections_are_what_they_were() {
     let mut text = String::new();
     for (name, architecture) in [("demo", demo_network()), ("mixed", mixed_network())] {
         let head = architecture.head();
+        let depth = head.n_channels();
         let sizes: Vec<[usize; 2]> = head.strides().iter().map(|s| IMAGE.map(|side| side / s)).collect();
-        let logits: Vec<Vec<f32>> =
-            sizes.iter().map(|[h, w]| inputs::logits(head.n_channels() * h * w)).collect();
+        let logits: Vec<Vec<f32>> = sizes.iter().map(|[h, w]| inputs::logits(depth * h * w)).collect();
         let maps: Vec<RawMap> = sizes
             .iter()
             .zip(&logits)
@@ -157,8 +157,11 @@ fn detections_are_what_they_were() {
             .collect();
         let rows = head.decode(&maps, 0.0);
         text += &format!("{name}: {} rows\n", rows.len());
-        for (bbox, scores) in rows.rows().step_by(5) {
-            text += &format!("{:?} {scores:?}\n", [bbox.cx, bbox.cy, bbox.w, bbox.h]);
+        let all = rows.rows().zip(objectness_and_classes(head, &maps));
+        for ((b, scores), [objectness, classes]) in all.step_by(5) {
+            let folded: Vec<f32> = classes.iter().map(|score| score * objectness[0]).collect();
+            assert_eq!(scores, folded);
+            text += &format!("{:?}\n", [vec![b.cx, b.cy, b.w, b.h], objectness, classes].concat());
         }
         for (form, options) in
             [("validation", NmsOptions::validation()), ("detection", NmsOptions::detection())]
@@ -171,6 +174,24 @@ fn detections_are_what_they_were() {
         }
     }
     compare_text("detections.txt", &text);
+}
+
+/// The objectness of every row, and the scores of its classes before they are multiplied by it.
+fn objectness_and_classes(head: Head<'_>, maps: &[RawMap<'_>]) -> Vec<[Vec<f32>; 2]> {
+    let mut rows = Vec::new();
+    for (level, map) in maps.iter().enumerate() {
+        let cells = map.height * map.width;
+        let groups = head.level(level).groups;
+        for (group, planes) in groups.iter().zip(map.logits.chunks_exact(groups[0].len() * cells)) {
+            rows.extend((0..cells).map(|cell| {
+                [Channel::Objectness, Channel::Class].map(|wanted| {
+                    let channels = group.iter().enumerate().filter(|(_, channel)| **channel == wanted);
+                    channels.map(|(at, _)| 1.0 / (1.0 + (-planes[at * cells + cell]).exp())).collect()
+                })
+            }));
+        }
+    }
+    rows
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! How long convolutions take by their zeros and channels: the tables that a pruning planner works from.
 
+mod channels;
 mod geometry;
 mod network;
 mod widths;
@@ -10,6 +11,7 @@ use crate::network::{Activation, Conv, Network, Op, Output};
 use crate::noise::Noise;
 use crate::plan::{Options, Plan, Selection};
 
+pub use channels::ChannelTimes;
 pub use geometry::geometries;
 pub use network::{NetworkTimes, measure_network, measure_plans};
 pub use widths::WidthTimes;
