@@ -11,7 +11,7 @@ const DEVICES: &str = "crates/yolo-cli/src/device.rs";
 /// The one that asks whether a tensor is on the back end that it has kernels for.
 const KERNELS: &str = "crates/yolo-nn/src/kernels.rs";
 /// Edges between our crates; what is not here is not allowed.
-const EDGES: [(&str, &[&str]); 10] = [
+const EDGES: [(&str, &[&str]); 11] = [
     ("yolo-model", &[]),
     ("yolo-data", &[]),
     ("yolo-draw", &["yolo-data"]),
@@ -19,11 +19,13 @@ const EDGES: [(&str, &[&str]); 10] = [
     ("yolo-nn", &["yolo-model"]),
     ("yolo-prune", &["yolo-model", "yolo-nn"]),
     ("yolo-runtime", &["yolo-model"]),
-    ("yolo-train", &["yolo-data", "yolo-model", "yolo-nn", "yolo-prune", "yolo-runtime"]),
+    ("yolo-detect", &["yolo-data", "yolo-model", "yolo-nn", "yolo-runtime"]),
+    ("yolo-train", &["yolo-data", "yolo-detect", "yolo-model", "yolo-nn", "yolo-prune"]),
     (
         "yolo-cli",
         &[
             "yolo-data",
+            "yolo-detect",
             "yolo-draw",
             "yolo-fetch",
             "yolo-model",

@@ -3,9 +3,10 @@
 use serde::Serialize;
 use yolo_data::coco::Summary;
 use yolo_data::metrics::{ConfusionMatrix, Curves, NativeReport};
+use yolo_detect::SpeedMs;
 use yolo_model::Checkpoint;
 use yolo_prune::{Sparsity, nonzero_gflops};
-use yolo_train::{SpeedMs, Validation};
+use yolo_train::Validation;
 
 /// Version of the layout.
 pub(crate) const SCHEMA: u32 = 1;

@@ -66,7 +66,7 @@ pub(crate) fn run(
         output.line(times.line())?;
     }
     let file_bytes = std::fs::metadata(&args.out)?.len();
-    for line in before_measuring(dense, &ModelFigures::of(&pruned.fuse()?, &args.out, file_bytes)?) {
+    for line in before_measuring(dense, &ModelFigures::of(&*pruned.fuse()?, &args.out, file_bytes)?) {
         output.line(line)?;
     }
     output.line(format!(

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use yolo_data::image::RgbImage;
 use yolo_data::metrics::ScoredBox;
-use yolo_train::{Detected, SpeedMs};
+use yolo_detect::{Detected, SpeedMs};
 
 use crate::format::class_name;
 use crate::results::{SCHEMA, Times};

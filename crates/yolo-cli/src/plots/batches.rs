@@ -6,7 +6,7 @@ use yolo_data::dataset::Dataset;
 use yolo_data::image::{Encoding, JPEG_QUALITY, RgbImage, encode};
 use yolo_data::loader::Batch;
 use yolo_draw::{BoxAnnotation, Mosaic, MosaicOptions};
-use yolo_train::SeenBatch;
+use yolo_train::ValidatedBatch;
 
 use crate::run_dir::RunDir;
 
@@ -31,7 +31,7 @@ impl<'a> BatchSheets<'a> {
     }
 
     /// Draws one of the first batches; later ones are left out.
-    pub(crate) fn add(&mut self, seen: &SeenBatch) -> Result<()> {
+    pub(crate) fn add(&mut self, seen: &ValidatedBatch) -> Result<()> {
         if seen.index >= DRAWN || seen.batch.samples.is_empty() {
             return Ok(());
         }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use crate::executor::scaled;
 
 /// Every byte, once per channel and in other places.
 fn pixels() -> Vec<u8> {

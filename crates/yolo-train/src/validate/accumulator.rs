@@ -1,17 +1,19 @@
-//! Adds up what the batches of a validation gave.
+//! Adds up the results of the batches of a validation.
 
 use std::time::Duration;
 
 use yolo_data::dataset::Dataset;
 use yolo_data::loader::Batch;
 use yolo_data::metrics::{ConfusionMatrix, NativeMetrics, ScoredBox};
+use yolo_detect::SpeedMs;
 
-use super::pipeline::{Seen, Times};
-use super::{ImageDetections, SkippedImage, SpeedMs, Validation, ValidationOptions, labels};
+use super::pipeline::{DetectedBatch, Times};
+use super::{ImageDetections, SkippedImage, Validation, ValidationOptions, labels};
 use crate::error::{Result, TrainError};
 use crate::loss::LossItems;
 
-pub(super) struct Tally<'a> {
+/// What the batches so far add up to.
+pub(super) struct Accumulator<'a> {
     dataset: &'a Dataset,
     options: &'a ValidationOptions,
     native: NativeMetrics,
@@ -25,7 +27,7 @@ pub(super) struct Tally<'a> {
     losses: (usize, LossItems),
 }
 
-impl<'a> Tally<'a> {
+impl<'a> Accumulator<'a> {
     pub(super) fn new(dataset: &'a Dataset, options: &'a ValidationOptions) -> Self {
         let num_classes = if options.single_class { 1 } else { dataset.class_names.len() };
         Self {
@@ -47,9 +49,9 @@ impl<'a> Tally<'a> {
         self.detections.len() + self.skipped.len()
     }
 
-    /// Takes in a batch, and gives back its memory.
-    pub(super) fn add(&mut self, seen: Seen) -> Batch {
-        let Seen { batch, found, .. } = seen;
+    /// Adds a batch, and returns it for its memory.
+    pub(super) fn add(&mut self, detected: DetectedBatch) -> Batch {
+        let DetectedBatch { batch, found, .. } = detected;
         let skipped =
             batch.skipped.iter().map(|s| SkippedImage { item_idx: s.item_idx, error: s.error.clone() });
         self.skipped.extend(skipped);

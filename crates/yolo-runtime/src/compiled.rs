@@ -1,8 +1,8 @@
-//! A checkpoint compiled for this processor, for images of any shape: plans are made when a shape is first seen.
+//! A checkpoint compiled for this processor, for images of any shape: a plan is made when a shape first occurs.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use yolo_model::{Architecture, Checkpoint};
+use yolo_model::{Architecture, FusedCheckpoint};
 
 use crate::candidates::Density;
 use crate::choice::Choices;
@@ -12,31 +12,31 @@ use crate::network::{Network, Op};
 use crate::plan::{Options, Plan, Selection};
 use crate::team::Team;
 
-/// Plans that are kept unless more are asked for. Batches come ordered by shape, so that a shape which was left seldom comes back.
+/// Plans that are kept unless more are asked for. Batches come ordered by shape, so an earlier shape seldom returns.
 const KEPT_PLANS: usize = 2;
 
-/// Where measured kernels are kept between runs, by a key that says what they were measured for.
+/// Stores measured kernels between runs, under a key that names what they were measured for.
 pub trait ChoiceStore: Send + Sync {
-    /// The kernels that were measured for `key`, if they were.
+    /// The kernels measured for `key`, if there are any.
     fn load(&self, key: &str) -> Option<Choices>;
-    /// Keeps kernels; a failure costs the next run a measurement.
+    /// Stores kernels. A failure only means that the next run measures again.
     fn save(&self, key: &str, choices: &Choices);
 }
 
-/// A detector on the CPU. It can be shared between threads; runs take turns.
-pub struct Detector {
-    checkpoint: Checkpoint,
+/// A network that runs on the CPU. It can be shared between threads; runs take turns.
+pub struct CompiledNetwork {
+    checkpoint: FusedCheckpoint<'static>,
     options: Options,
     store: Option<Arc<dyn ChoiceStore>>,
     state: Mutex<State>,
 }
 
 struct State {
-    /// Kernels that were measured for the first shape, by layer; `None` before.
+    /// Kernels measured for the first shape, by layer; `None` before the first plan.
     choices: Option<Choices>,
     /// Most recently used last.
     plans: Vec<([usize; 3], Arc<Plan>)>,
-    /// Plans that are kept at most.
+    /// The number of plans kept at most.
     kept: usize,
 }
 
@@ -49,19 +49,16 @@ pub struct LevelLogits {
     pub dims: [usize; 4],
 }
 
-impl Detector {
-    /// Compiles `checkpoint`, fused or not, to run with `options`. Measured kernels are taken from `store` and go
-    /// there.
+impl CompiledNetwork {
+    /// Compiles `checkpoint` to run with `options`. Measured kernels are read from `store` and written to it.
     ///
     /// # Errors
-    /// A vector unit that this processor lacks, no threads, or a checkpoint that cannot be fused.
+    /// A vector unit that this processor lacks, or no threads.
     pub fn new(
-        checkpoint: &Checkpoint,
+        checkpoint: FusedCheckpoint<'_>,
         mut options: Options,
         store: Option<Arc<dyn ChoiceStore>>,
     ) -> Result<Self> {
-        let fused = checkpoint.architecture.fused;
-        let checkpoint = if fused { checkpoint.clone() } else { checkpoint.fuse()? };
         let isa = options.isa.unwrap_or_else(Isa::detect);
         isa.kernels()?;
         options.isa = Some(isa);
@@ -69,22 +66,22 @@ impl Detector {
             options.team = Some(Arc::new(Team::new(options.threads)?));
         }
         let state = State { choices: None, plans: Vec::new(), kept: KEPT_PLANS };
-        Ok(Self { checkpoint, options, store, state: Mutex::new(state) })
+        Ok(Self { checkpoint: checkpoint.into_owned(), options, store, state: Mutex::new(state) })
     }
 
-    /// Keeps the plans of at least `count` shapes, for callers that go back and forth between so many. Each costs the
+    /// Keeps the plans of at least `count` shapes, for callers that alternate between this many. Each plan takes the
     /// memory of the packed weights.
     pub fn keep_plans(&self, count: usize) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.kept = state.kept.max(count);
     }
 
-    /// What it runs.
+    /// The network's architecture.
     pub fn architecture(&self) -> &Architecture {
         &self.checkpoint.architecture
     }
 
-    /// The plan for `batch` images of `[height, width]`, made where it is not there yet.
+    /// The plan for `batch` images of `[height, width]`, made if there is none yet.
     ///
     /// # Errors
     /// An image that does not fit the network's strides.
@@ -118,10 +115,10 @@ impl Detector {
         Ok(plan)
     }
 
-    /// Runs `images`, `[batch, 3, height, width]`, RGB in `[0, 1]`, and gives the logits of every level, finest first.
+    /// Runs `images`, `[batch, 3, height, width]`, RGB in `[0, 1]`, and returns the logits of every level, finest first.
     ///
     /// # Errors
-    /// As [`Detector::plan`], and a buffer of the wrong length.
+    /// As [`CompiledNetwork::plan`], and a buffer of the wrong length.
     pub fn run(&self, images: &[f32], batch: usize, image: [usize; 2]) -> Result<Vec<LevelLogits>> {
         let plan = self.plan(batch, image)?;
         let mut output = vec![0.0; plan.output_len()];
@@ -138,7 +135,7 @@ impl Detector {
         Ok(detect.strides.iter().map(level).collect())
     }
 
-    /// The kernels of every convolution, measured on one image of `image`, or as the store has them.
+    /// The kernels of every convolution, from the store or measured on one image of size `image`.
     fn choices(&self, image: [usize; 2]) -> Result<Choices> {
         if self.options.selection == Selection::Heuristic {
             return Ok(self.options.choices.clone());

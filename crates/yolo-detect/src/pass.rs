@@ -1,27 +1,24 @@
-//! Test-time augmentation: every image is looked at three times, as it is, smaller and mirrored, and smaller still; the
-//! rows of all three are put together before suppression.
+//! Test-time augmentation: the network runs three times on every image, as it is, smaller and mirrored, and smaller
+//! still; the rows of all three passes go into one suppression.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
-use burn::tensor::Tensor;
-use burn::tensor::module::interpolate;
-use burn::tensor::ops::{InterpolateMode, InterpolateOptions, PadMode};
+#[cfg(feature = "nn")]
+use burn::tensor::{
+    Tensor,
+    module::interpolate,
+    ops::{InterpolateMode, InterpolateOptions, PadMode},
+};
 use rayon::prelude::*;
 use yolo_model::Predictions;
 
-/// What lies right of and below a smaller image: the mean of ImageNet's pixels.
+/// The value to the right of a smaller image and below it: the mean of ImageNet's pixels.
 const BORDER: f32 = 0.447;
 
-/// The three looks, in the order of their rows.
-pub(crate) const PASSES: [Pass; 3] = [
-    Pass { scale: 1.0, mirrored: false, kept: Kept::AllButCoarsest },
-    Pass { scale: 0.83, mirrored: true, kept: Kept::All },
-    Pass { scale: 0.67, mirrored: false, kept: Kept::AllButFinest },
-];
-
-/// One look at an image.
+/// One run of a network on an image, which may be made smaller and mirrored first.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Pass {
+pub struct Pass {
     scale: f64,
     mirrored: bool,
     kept: Kept,
@@ -36,18 +33,28 @@ enum Kept {
 }
 
 impl Pass {
-    /// `[height, width]` that an image of `size` is resized to, and what it is extended to: multiples of `stride`.
-    pub(crate) fn sizes(&self, size: [usize; 2], stride: usize) -> [[usize; 2]; 2] {
+    /// The image as it is, with all rows.
+    pub const PLAIN: [Self; 1] = [Self { scale: 1.0, mirrored: false, kept: Kept::All }];
+
+    /// The three passes of test-time augmentation, in the order of their rows. The first has the images as they are.
+    pub const AUGMENTED: [Self; 3] = [
+        Self { scale: 1.0, mirrored: false, kept: Kept::AllButCoarsest },
+        Self { scale: 0.83, mirrored: true, kept: Kept::All },
+        Self { scale: 0.67, mirrored: false, kept: Kept::AllButFinest },
+    ];
+
+    /// `[height, width]` to which an image of `size` is resized, and to which that is padded: multiples of `stride`.
+    pub fn sizes(&self, size: [usize; 2], stride: usize) -> [[usize; 2]; 2] {
         let scaled = size.map(|side| side as f64 * self.scale);
         let padded = scaled.map(|side| (side / stride as f64).ceil() as usize * stride);
         [scaled.map(|side| side as usize), padded]
     }
 
-    /// The images of a batch, `[N, 3, height, width]` in `[0, 1]`, as this pass sees them.
-    pub(crate) fn of_floats(&self, images: &[f32], size: [usize; 2], stride: usize) -> Vec<f32> {
+    /// The images of a batch, `[N, 3, height, width]` in `[0, 1]`, as the network of `stride` gets them in this pass.
+    pub fn transform<'a>(&self, images: &'a [f32], size: [usize; 2], stride: usize) -> Cow<'a, [f32]> {
         let [inner, padded] = self.sizes(size, stride);
         if inner == size && !self.mirrored {
-            return images.to_vec();
+            return Cow::Borrowed(images);
         }
         let (rows, mut columns) = (taps(size[0], inner[0]), taps(size[1], inner[1]));
         if self.mirrored {
@@ -56,9 +63,9 @@ impl Pass {
                 (tap.low, tap.high) = (mirror(tap.low), mirror(tap.high));
             }
         }
-        let mut seen = vec![BORDER; images.len() / (size[0] * size[1]) * padded[0] * padded[1]];
+        let mut transformed = vec![BORDER; images.len() / (size[0] * size[1]) * padded[0] * padded[1]];
         let planes = images.par_chunks_exact(size[0] * size[1]);
-        planes.zip(seen.par_chunks_exact_mut(padded[0] * padded[1])).for_each(|(plane, out)| {
+        planes.zip(transformed.par_chunks_exact_mut(padded[0] * padded[1])).for_each(|(plane, out)| {
             for (row, out) in rows.iter().zip(out.chunks_exact_mut(padded[1])) {
                 let line = |y: usize| &plane[y * size[1]..(y + 1) * size[1]];
                 let (upper, lower) = (line(row.low), line(row.high));
@@ -68,11 +75,12 @@ impl Pass {
                 }
             }
         });
-        seen
+        Cow::Owned(transformed)
     }
 
-    /// [`Pass::of_floats`] for tensors, on their device and in their format.
-    pub(crate) fn of_tensor(&self, images: Tensor<4>, stride: usize) -> Tensor<4> {
+    /// [`Pass::transform`] for tensors, on their device and in their format.
+    #[cfg(feature = "nn")]
+    pub fn transform_tensor(&self, images: Tensor<4>, stride: usize) -> Tensor<4> {
         let [_, _, height, width] = images.dims();
         let [inner, padded] = self.sizes([height, width], stride);
         let images = if self.mirrored { images.flip([3]) } else { images };
@@ -85,7 +93,7 @@ impl Pass {
         smaller.pad(border, PadMode::Constant(BORDER))
     }
 
-    /// Which of an image's `n_rows` rows count in a network of `n_levels` levels, each with a quarter of the cells of
+    /// Which of an image's `n_rows` rows count, for a network of `n_levels` levels, each with a quarter of the cells of
     /// the one before.
     pub(crate) fn rows(&self, n_rows: usize, n_levels: usize) -> Range<usize> {
         let cells = |level: usize| 4_usize.pow(level as u32);
@@ -97,9 +105,12 @@ impl Pass {
         }
     }
 
-    /// Boxes of this pass as boxes of the image, which is `width` pixels wide.
+    /// Turns boxes of this pass into boxes of the image, which is `width` pixels wide.
     pub(crate) fn undo(&self, predictions: &mut Predictions, width: usize) {
-        // Divided by the scale that was asked for, although the image has whole pixels: so does the reference.
+        if self.scale == 1.0 && !self.mirrored {
+            return;
+        }
+        // Divided by the nominal scale although the image has whole pixels, as the reference does.
         let scale = self.scale as f32;
         for row in predictions.values.chunks_exact_mut(predictions.n_outputs.max(1)) {
             for value in row.iter_mut().take(4) {
@@ -112,7 +123,7 @@ impl Pass {
     }
 }
 
-/// Where a pixel of a resized line comes from: two pixels, and the share of the second.
+/// The source of a pixel of a resized line: two pixels, and the weight of the second.
 #[derive(Clone, Copy, Debug, PartialEq)]
 struct Tap {
     low: usize,
