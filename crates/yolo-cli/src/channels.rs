@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
-use yolo_model::{Architecture, Checkpoint};
+use yolo_model::{Checkpoint, Layout};
 use yolo_prune::channels::{
     ChannelPlan, ChannelScores, ChannelStatistics, Coupling, Criterion, Latency, Quantity, Size, compensate,
     in_rounds, remove, taylor_scores,
@@ -71,7 +71,7 @@ pub(crate) fn prune(
 ) -> Result<Narrowed> {
     let options = recipe.options(exclude);
     let times = stopwatch.map(|stopwatch| ChannelTimes::new(stopwatch, dense)).transpose()?;
-    let latency = |architecture: &Architecture| times.as_ref().map_or(0.0, |times| times.of(architecture));
+    let latency = |layout: &dyn Layout| times.as_ref().map_or(0.0, |times| times.of(layout));
     let latency: Option<Latency> = times.as_ref().map(|_| &latency as Latency);
     let images_for = |wanted: bool| images.filter(|_| wanted);
     let measured = |network: &Checkpoint, images: &CalibrationImages| {

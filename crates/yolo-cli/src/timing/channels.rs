@@ -4,7 +4,7 @@ use std::cell::RefCell;
 
 use anyhow::Result;
 use indicatif::ProgressBar;
-use yolo_model::{Architecture, Checkpoint};
+use yolo_model::{Checkpoint, Layout};
 use yolo_runtime::{ConvGeometry, WidthTimes, geometries};
 
 use super::Stopwatch;
@@ -55,8 +55,8 @@ impl<'a> ChannelTimes<'a> {
 
     /// Milliseconds of a network, which never grow when it loses channels. Not a number where it cannot be measured:
     /// see [`ChannelTimes::or_error`].
-    pub(crate) fn of(&self, architecture: &Architecture) -> f64 {
-        match self.convolutions(architecture) {
+    pub(crate) fn of(&self, layout: &dyn Layout) -> f64 {
+        match self.convolutions(layout) {
             Ok(milliseconds) => self.factor * milliseconds + self.rest,
             Err(error) => {
                 self.error.borrow_mut().get_or_insert(error);
@@ -76,10 +76,10 @@ impl<'a> ChannelTimes<'a> {
     }
 
     /// Milliseconds of all convolutions, each timed alone.
-    fn convolutions(&self, architecture: &Architecture) -> Result<f64> {
+    fn convolutions(&self, layout: &dyn Layout) -> Result<f64> {
         let mut times = self.times.borrow_mut();
         let mut sum = 0.0;
-        for (_, geometry) in geometries(architecture, self.stopwatch.image) {
+        for (_, geometry) in geometries(&layout.program(), self.stopwatch.image) {
             sum += times.milliseconds(&geometry, &self.stopwatch.options)?;
             self.bar.set_position(times.measured() as u64);
         }

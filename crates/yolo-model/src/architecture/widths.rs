@@ -36,9 +36,9 @@ impl Architecture {
     #[must_use]
     pub fn with_convs(mut self, mut change: impl FnMut(&ConvRef, &mut ConvSpec)) -> Self {
         for (index, layer) in self.layers.iter_mut().enumerate() {
-            let is_head = layer.block.head().is_some();
+            let is_bare = layer.block.head().is_some();
             layer.block.visit_convs(&mut |path, spec| {
-                change(&ConvRef::of_layer(index, path, spec, is_head), spec);
+                change(&ConvRef::of_layer(index, path, spec, is_bare), spec);
             });
         }
         self
