@@ -90,9 +90,9 @@ pub trait ModuleObject: Any + Debug + Send + Sync {
     fn clone_module(&self) -> Box<dyn Module>;
     /// Whether `other` is the same module with the same numbers.
     fn is_same(&self, other: &dyn Any) -> bool;
-    /// As a value of its own type.
+    /// The module as its concrete type.
     fn as_any(&self) -> &dyn Any;
-    /// As a value of its own type, to change it.
+    /// The module as its concrete type, to change it.
     fn as_any_mut(&mut self) -> &mut dyn Any;
     /// Its fields, for files.
     fn as_serialize(&self) -> &dyn erased_serde::Serialize;

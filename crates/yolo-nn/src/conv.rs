@@ -25,7 +25,7 @@ pub struct Conv {
     /// Whether its output leaves the network, in single precision then.
     #[module(skip)]
     pub(crate) is_output: bool,
-    /// The format of the convolution and of what follows, where it is not that of the weights.
+    /// The format of the convolution and of what follows, if it differs from that of the weights.
     #[module(skip)]
     pub(crate) mixed: Option<FloatDType>,
 }
@@ -129,8 +129,8 @@ fn normalise(bn: &BatchNorm, x: Tensor<4>, then: Then) -> Tensor<4> {
     let values = (batch * height * width) as f64;
     let result = kernels::batch_norm_train(x, gamma, beta, bn.epsilon, then);
     debug_assert_eq!(result.mean.dims(), [channels]);
-    // As PyTorch does, which normalises by the biased variance but remembers the unbiased one. Of a single
-    // value there is none.
+    // As PyTorch does, which normalises by the biased variance but remembers the unbiased one. Undefined for a single
+    // value.
     let unbiased = result.variance.mul_scalar(values / (values - 1.0).max(1.0));
     update(&bn.running_mean, result.mean, bn.momentum);
     update(&bn.running_var, unbiased, bn.momentum);

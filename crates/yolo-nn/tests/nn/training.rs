@@ -76,7 +76,7 @@ fn gradients(convs: &[&Conv], gradients: &Gradients) -> Vec<Vec<f32>> {
     convs.iter().flat_map(of).collect()
 }
 
-/// The C3 of layer 4 as a network of its own.
+/// The C3 of layer 4 as a separate network.
 fn c3_of_layer_4(device: &Device) -> Network {
     let architecture = Architecture::variant("yolov5n", Some(3)).unwrap();
     let mut lowering = Lowering::new(64);

@@ -126,7 +126,7 @@ fn measured_kernels_give_the_same_numbers() {
     }
 }
 
-/// Widths that are no multiples of any vector or tile.
+/// Widths that are not multiples of any vector or tile.
 #[test]
 fn odd_widths() {
     let mut architecture = Architecture::variant("yolov5n", Some(3)).unwrap();
