@@ -53,8 +53,7 @@ impl Network {
     /// The network whose layers `layers` have no gradients; their running statistics still move.
     #[must_use]
     pub fn freeze_layers(mut self, layers: &[usize]) -> Self {
-        let frozen: Vec<bool> =
-            self.names().iter().map(|conv| layers.contains(&conv.layer)).collect();
+        let frozen: Vec<bool> = self.names().iter().map(|conv| layers.contains(&conv.layer)).collect();
         let convs = std::mem::take(&mut self.convs).into_iter().zip(frozen);
         self.convs = convs.map(|(conv, frozen)| if frozen { conv.no_grad() } else { conv }).collect();
         self

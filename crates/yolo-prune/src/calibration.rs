@@ -72,9 +72,7 @@ impl Measure for Calibration<'_> {
     ) -> Result<Scores<'static>> {
         match criterion {
             Criterion::Wanda => wanda(fused, candidates, self),
-            Criterion::Snip => {
-                saliencies(model, candidates, self, Labels::Pseudo, |product| product.abs())
-            }
+            Criterion::Snip => saliencies(model, candidates, self, Labels::Pseudo, |product| product.abs()),
             Criterion::Taylor => {
                 saliencies(model, candidates, self, Labels::Drawn, |product| product * product)
             }

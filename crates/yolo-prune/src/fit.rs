@@ -52,12 +52,7 @@ fn round(update: &mut TensorUpdate) {
     update.values.iter_mut().for_each(|value| *value = half::f16::from_f32(*value).to_f32());
 }
 
-fn fit_conv(
-    fused: &Fused,
-    visit: &ConvVisit,
-    mask: &mut Mask,
-    options: &PruneOptions,
-) -> Result<ConvValues> {
+fn fit_conv(fused: &Fused, visit: &ConvVisit, mask: &mut Mask, options: &PruneOptions) -> Result<ConvValues> {
     let conv = visit.conv;
     let error = |error: ReconstructError| PruneError::Reconstruct { layer: conv.name.clone(), error };
     let dense = ConvValues {

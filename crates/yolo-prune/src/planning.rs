@@ -12,9 +12,9 @@ use crate::fused::Fused;
 use crate::mask::Mask;
 use crate::masks::masks;
 use crate::measure::Measure;
-use crate::options::{Allocation, PruneOptions, Rank};
 #[cfg(feature = "nn")]
 use crate::options::Repair;
+use crate::options::{Allocation, PruneOptions, Rank};
 use crate::pattern::Structure;
 use crate::plan::{LayerMask, PrunePlan};
 use crate::scores::scores;

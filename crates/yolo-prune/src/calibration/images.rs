@@ -32,7 +32,8 @@ impl CalibrationImages {
         let batches: Vec<ImageBatch> = batches.into_iter().filter(|batch| batch.n > 0).collect();
         for batch in &batches {
             let ImageBatch { n, height, width, .. } = *batch;
-            let is_whole = batch.channels() > 0 && batch.pixels.len() == n * batch.channels() * height * width;
+            let is_whole =
+                batch.channels() > 0 && batch.pixels.len() == n * batch.channels() * height * width;
             if !is_whole {
                 let reason = format!("{} bytes are not {n} images of {height}×{width}", batch.pixels.len());
                 return Err(PruneError::Calibration { reason });

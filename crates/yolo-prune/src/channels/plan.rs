@@ -8,8 +8,8 @@ use yolo_model::{Layout, Widths};
 
 use super::coupling::{ChannelGroup, Coupling};
 use super::narrow::conv_widths;
-use super::scores::Criterion;
 use super::scope::Scope;
+use super::scores::Criterion;
 use super::target::{Size, Target};
 use crate::error::{PruneError, Result};
 

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use yolo_model::{Model, Prunable, Widths};
 use yolo_model::weights::{HostTensor, StateDict, Values};
+use yolo_model::{Model, Prunable, Widths};
 
 use super::coupling::{ConvInput, Coupling};
 use super::plan::ChannelPlan;

@@ -125,11 +125,7 @@ impl ChannelScores {
     /// # Errors
     /// [`TaylorOf::BatchNorm`] of a fused network; a gradient that is missing, has another length or is not
     /// finite.
-    pub fn taylor(
-        model: &dyn Model,
-        gradients: &HashMap<String, Vec<f32>>,
-        of: TaylorOf,
-    ) -> Result<Self> {
+    pub fn taylor(model: &dyn Model, gradients: &HashMap<String, Vec<f32>>, of: TaylorOf) -> Result<Self> {
         let fused = model.layout().is_fused();
         if fused && of == TaylorOf::BatchNorm {
             return Err(scores_error(

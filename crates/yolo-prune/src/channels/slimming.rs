@@ -102,7 +102,11 @@ impl Slimming {
     ///
     /// # Errors
     /// Scales that are missing or of another length.
-    pub fn gradients(&self, scales: &HashMap<String, Vec<f32>>, strength: f64) -> Result<Vec<(String, Vec<f32>)>> {
+    pub fn gradients(
+        &self,
+        scales: &HashMap<String, Vec<f32>>,
+        strength: f64,
+    ) -> Result<Vec<(String, Vec<f32>)>> {
         let mut gradients = Vec::new();
         for group in &self.groups {
             let relative = group.relative(scales)?;

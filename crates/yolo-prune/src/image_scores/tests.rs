@@ -9,9 +9,7 @@ use super::*;
 use crate::candidates::candidates;
 use crate::networks::{Map, columns, device, layers, raw_batches, tensor, tiny};
 use crate::scores::scores;
-use crate::{
-    Allocation, CalibrationImages, Criterion, ImageBatch, Method, PruneError, PruneOptions,
-};
+use crate::{Allocation, CalibrationImages, Criterion, ImageBatch, Method, PruneError, PruneOptions};
 
 fn batches(seed: u64) -> Vec<ImageBatch> {
     let batch = |(shape, pixels): ([usize; 3], Vec<u8>)| ImageBatch {
@@ -134,7 +132,8 @@ fn criteria_that_look_at_images_ask_for_them() {
             ..PruneOptions::new(Method::Global, 0.5)
         };
         let (candidates, _) = candidates(&checkpoint.architecture, &options).unwrap();
-        let error = scores(&checkpoint, Some(&Fused::of(&checkpoint).unwrap()), &candidates, &options, None).unwrap_err();
+        let error = scores(&checkpoint, Some(&Fused::of(&checkpoint).unwrap()), &candidates, &options, None)
+            .unwrap_err();
         assert!(matches!(error, PruneError::NeedsImages), "{error}");
     }
 }

@@ -3,8 +3,8 @@
 
 use std::collections::HashMap;
 
-use yolo_model::{Architecture, Checkpoint};
 use yolo_model::program::Program;
+use yolo_model::{Architecture, Checkpoint};
 
 use super::*;
 use crate::networks::{
