@@ -5,10 +5,10 @@ use std::sync::OnceLock;
 
 use anyhow::{Context, Result, bail};
 use indicatif::ProgressBar;
-use yolo_data::coco::{Detection, GroundTruth, ImageId, Summary};
 use yolo_data::dataset::cache::default_cache_dir;
 use yolo_data::dataset::{Dataset, DatasetConfig, ScanOptions, Split};
 use yolo_detect::Detector;
+use yolo_eval::coco::{Detection, GroundTruth, ImageId, Summary};
 use yolo_model::{Checkpoint, FusedCheckpoint};
 use yolo_train::{
     CocoTask, ValidatedBatch, Validation, ValidationOptions, coco_evaluation, validate_watched,

@@ -4,9 +4,9 @@
 
 use std::error::Error;
 
-use yolo_data::Xyxy;
 use yolo_data::image::RgbImage;
 use yolo_detect::{DetectOptions, Detector, Options};
+use yolo_eval::Xyxy;
 use yolo_model::Checkpoint;
 
 fn main() -> Result<(), Box<dyn Error>> {

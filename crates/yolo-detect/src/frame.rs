@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
-use yolo_data::Xyxy;
 use yolo_data::image::RgbImage;
 use yolo_data::letterbox::{Geometry, LetterboxOptions, Placement, letterbox_into};
-use yolo_data::metrics::ScoredBox;
+use yolo_eval::Xyxy;
+use yolo_eval::metrics::ScoredBox;
 use yolo_model::{NmsOptions, Predictions, nms};
 
 use crate::detector::{Detector, RunOptions};

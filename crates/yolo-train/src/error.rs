@@ -2,6 +2,7 @@
 
 use yolo_data::DataError;
 use yolo_detect::DetectError;
+use yolo_eval::EvalError;
 use yolo_model::ModelError;
 
 /// Shorthand for results of this crate.
@@ -38,6 +39,9 @@ pub enum TrainError {
     /// A data set, an image or an annotation file is not usable.
     #[error(transparent)]
     Data(#[from] DataError),
+    /// Detections or annotations cannot be evaluated.
+    #[error(transparent)]
+    Eval(#[from] EvalError),
     /// The model is not usable.
     #[error(transparent)]
     Model(#[from] ModelError),

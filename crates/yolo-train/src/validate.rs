@@ -6,13 +6,13 @@ mod pipeline;
 use std::sync::Arc;
 
 use burn::tensor::Device;
-use yolo_data::Xyxy;
 use yolo_data::dataset::Dataset;
 use yolo_data::loader::{Batch, Loader, LoaderOptions};
-use yolo_data::metrics::{ConfusionMatrix, LabelledBox, NativeReport, ScoredBox};
 use yolo_data::rect::{BatchOptions, plan_batches};
 use yolo_data::train_loader::Target;
 use yolo_detect::{Detector, SpeedMs};
+use yolo_eval::Xyxy;
+use yolo_eval::metrics::{ConfusionMatrix, LabelledBox, NativeReport, ScoredBox};
 use yolo_model::{Detection, FusedCheckpoint, NmsOptions, Predictions};
 
 use crate::error::{Result, TrainError};

@@ -6,8 +6,8 @@ mod study;
 
 use anyhow::{Context, Result};
 use serde::Serialize;
-use yolo_data::coco::{Detection, ImageId, Summary};
 use yolo_data::dataset::Split;
+use yolo_eval::coco::{Detection, ImageId, Summary};
 use yolo_model::NmsOptions;
 use yolo_train::{ValidatedBatch, Validation, ValidationOptions};
 

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use yolo_data::dataset::Dataset;
 use yolo_data::loader::Batch;
-use yolo_data::metrics::{ConfusionMatrix, NativeMetrics, ScoredBox};
 use yolo_detect::SpeedMs;
+use yolo_eval::metrics::{ConfusionMatrix, NativeMetrics, ScoredBox};
 
 use super::pipeline::{DetectedBatch, Times};
 use super::{ImageDetections, SkippedImage, Validation, ValidationOptions, labels};

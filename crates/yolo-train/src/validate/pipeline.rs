@@ -8,8 +8,8 @@ use burn::tensor::{Device, Tensor, TensorData};
 use rayon::prelude::*;
 use yolo_data::dataset::Dataset;
 use yolo_data::loader::{Batch, Loader};
-use yolo_data::metrics::ScoredBox;
 use yolo_detect::{Computed, Detector, Images, Launched, Logits, Output, RunOptions};
+use yolo_eval::metrics::ScoredBox;
 use yolo_model::{Predictions, nms};
 
 use super::{ValidationLoss, ValidationOptions, add_labels, scored, targets};
