@@ -6,7 +6,7 @@ use rand::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
 use yolo_model::architecture::{ConvSpec, PickledLayer, YamlLayer};
 use yolo_model::modules::{Block, Module, ModuleKind, SppSpec, SppfSpec, Stored, registry};
-use yolo_model::onnx::{Axes, Head, OnnxOptions};
+use yolo_model::onnx::{Axes, OnnxOptions, Outputs};
 use yolo_model::program::{Lowering, ValueId};
 use yolo_model::weights::FloatFormat;
 use yolo_model::{Architecture, Checkpoint, ModelError};
@@ -174,7 +174,7 @@ fn a_module_of_one_file_works_with_everything() {
 
     let onnx = folder.path().join("toy.onnx");
     let options =
-        OnnxOptions { axes: Axes::Fixed { batch: 1, size: [64, 64] }, head: Head::Decoded, opset: 13 };
+        OnnxOptions { axes: Axes::Fixed { batch: 1, size: [64, 64] }, outputs: Outputs::Decoded, opset: 13 };
     let written = narrow.export_onnx(&onnx, &options).unwrap();
     assert_eq!(written.parameters, narrow.fuse().unwrap().architecture.summary().parameters);
 }

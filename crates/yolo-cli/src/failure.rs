@@ -39,14 +39,19 @@ pub(crate) fn explained(command: &Command, outcome: Result<Result<()>, Panic>) -
 
 /// `error` with the flags that avoid it, which libraries do not know.
 fn with_flags(error: Error) -> Error {
-    let detect_error = error.chain().find_map(|cause| match cause.downcast_ref() {
-        Some(TrainError::Detect(error)) => Some(error),
-        _ => cause.downcast_ref::<DetectError>(),
+    let of_detection = |error: &DetectError| match error {
+        DetectError::NotFiniteInHalf => Some("leave --half out"),
+        DetectError::Format { .. } => Some("leave --half out, and train with --amp off"),
+        _ => None,
+    };
+    let flags = error.chain().find_map(|cause| match cause.downcast_ref() {
+        Some(TrainError::Detect(error)) => of_detection(error),
+        Some(TrainError::Overflow) => Some("train with --amp off"),
+        _ => cause.downcast_ref().and_then(of_detection),
     });
-    match detect_error {
-        Some(DetectError::NotFiniteInHalf) => anyhow!("{error:#}: leave --half out"),
-        Some(DetectError::Format { .. }) => anyhow!("{error:#}: leave --half out, and train with --amp off"),
-        _ => error,
+    match flags {
+        Some(flags) => anyhow!("{error:#}: {flags}"),
+        None => error,
     }
 }
 

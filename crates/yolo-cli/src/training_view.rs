@@ -3,6 +3,7 @@
 use std::collections::HashSet;
 
 use indicatif::ProgressBar;
+use yolo_model::LossTerm;
 use yolo_train::train::{BatchReport, EpochRecord, Observer};
 
 use crate::console::{Output, progress_bar};
@@ -12,6 +13,7 @@ use crate::interrupt;
 /// Shows a run.
 pub(crate) struct TrainingView<'a> {
     output: &'a Output,
+    loss_terms: &'static [LossTerm],
     epochs: usize,
     val_images: usize,
     /// Images that batch statistics are measured on.
@@ -26,9 +28,15 @@ pub(crate) struct TrainingView<'a> {
 }
 
 impl<'a> TrainingView<'a> {
-    pub(crate) fn new(output: &'a Output, epochs: usize, val_images: usize) -> Self {
+    pub(crate) fn new(
+        output: &'a Output,
+        loss_terms: &'static [LossTerm],
+        epochs: usize,
+        val_images: usize,
+    ) -> Self {
         Self {
             output,
+            loss_terms,
             epochs,
             val_images,
             statistics_images: 0,
@@ -72,7 +80,7 @@ impl<'a> TrainingView<'a> {
     }
 
     fn header(&self) -> String {
-        let mut columns = vec!["box", "obj", "cls"];
+        let mut columns: Vec<&str> = self.loss_terms.iter().map(|term| term.short_name()).collect();
         if self.with_distillation {
             columns.push("distill");
         }
@@ -84,7 +92,7 @@ impl<'a> TrainingView<'a> {
     }
 
     fn row(&self, record: &EpochRecord, is_best: bool) -> String {
-        let mut values = vec![record.train.bbox, record.train.objectness, record.train.class];
+        let mut values: Vec<f64> = record.train.iter().map(|(_, value)| value).collect();
         if self.with_distillation {
             values.push(record.distillation);
         }
@@ -118,16 +126,15 @@ impl Drop for TrainingView<'_> {
 
 impl Observer for TrainingView<'_> {
     fn batch(&mut self, report: &BatchReport) {
-        let mean = report.mean;
+        let terms =
+            report.mean.iter().map(|(term, value)| format!("{} {}", term.short_name(), general(value, 4)));
+        let terms = terms.collect::<Vec<_>>().join(" ");
         let epochs = self.epochs;
         let bar = self.advance("Training", report.done, report.batches);
         bar.set_message(format!(
-            "Epoch {}/{}  box {} obj {} cls {}  {} objects, {} px ",
+            "Epoch {}/{}  {terms}  {} objects, {} px ",
             report.epoch,
             epochs - 1,
-            general(mean.bbox, 4),
-            general(mean.objectness, 4),
-            general(mean.class, 4),
             report.instances,
             report.image_size
         ));

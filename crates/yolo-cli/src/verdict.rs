@@ -8,7 +8,7 @@ mod latency;
 
 use serde::Serialize;
 use yolo_model::modules::Block;
-use yolo_model::{Architecture, Checkpoint};
+use yolo_model::{Architecture, Checkpoint, Head};
 
 use crate::results::ModelFigures;
 
@@ -49,7 +49,7 @@ pub(crate) fn stock_of(architecture: &Architecture) -> Option<&'static Stock> {
 
 fn is_same_graph(a: &Architecture, b: &Architecture) -> bool {
     let same_block = |a: &Block, b: &Block| match (a.head(), b.head()) {
-        (Some(a), Some(b)) => {
+        (Some(Head::AnchorBased(a)), Some(Head::AnchorBased(b))) => {
             (&a.in_channels, &a.strides, a.n_anchors()) == (&b.in_channels, &b.strides, b.n_anchors())
         }
         _ => a == b,

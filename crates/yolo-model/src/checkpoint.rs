@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::architecture::Architecture;
 use crate::error::{ModelError, Result};
 use crate::layout::check_tensors;
+use crate::heads::Head;
 use crate::weights::{
     FloatFormat, PackOptions, Packing, StateDict, TorchCheckpoint, file_bytes, read_packing,
     read_safetensors, read_torch, write_packed, write_safetensors,
@@ -104,7 +105,7 @@ impl Checkpoint {
     }
 
     fn metadata(&self) -> Result<BTreeMap<String, String>> {
-        let detect = self.architecture.detect();
+        let Head::AnchorBased(detect) = self.architecture.head();
         let mut metadata = BTreeMap::from([
             ("format".to_owned(), "pt".to_owned()),
             ("producer".to_owned(), concat!("yolo-prune ", env!("CARGO_PKG_VERSION")).to_owned()),

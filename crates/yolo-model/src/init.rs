@@ -4,49 +4,31 @@ use std::collections::HashMap;
 
 use rand::Rng;
 
-use crate::architecture::{Architecture, ConvRef};
+use crate::architecture::Architecture;
 use crate::layout::Layout;
 use crate::weights::{HostTensor, StateDict};
 
-/// Objects that one 640×640 image is expected to hold, for the prior of the objectness bias.
-const OBJECTS_PER_IMAGE: f32 = 8.0;
-/// Expected probability mass of the classes, for the prior of the class biases.
-const CLASS_PRIOR: f32 = 0.6;
-
 impl Architecture {
     /// Random weights by PyTorch's rule: weights and biases of convolutions uniform in ±1/√fan_in, batch
-    /// normalisation the identity. The head's biases start at priors: objectness `+ ln(8 / (640 / stride)²)`,
-    /// classes `+ ln(0.6 / (num_classes − 0.99999))`.
+    /// normalisation the identity. The head's biases start at its priors.
     pub fn initial_weights(&self, rng: &mut impl Rng) -> StateDict {
         let mut weights = random_tensors(self, rng);
-        let detect = self.detect();
-        let shape = [detect.strides.len(), detect.n_anchors(), 2];
-        weights.insert(self.anchors_name(), HostTensor::from_f32s(shape, self.anchors_in_cells()));
+        for (name, tensor) in self.head_buffers() {
+            weights.insert(name, tensor);
+        }
         for (level, conv) in self.program().output_convs().enumerate() {
-            self.add_priors(level, conv, &mut weights);
+            if let Some(bias) = weights.get_mut(&conv.bias()).and_then(|tensor| tensor.f32s_mut().ok()) {
+                self.head().add_priors(level, bias);
+            }
         }
         weights
     }
 
-    /// The anchors divided by the strides: the buffer `[levels, anchors, 2]` of the state dict.
-    pub(crate) fn anchors_in_cells(&self) -> Vec<f32> {
-        let detect = self.detect();
-        let levels = detect.anchors.iter().zip(&detect.strides);
-        levels
-            .flat_map(|(level, &stride)| level.iter().flatten().map(move |side| side / stride as f32))
-            .collect()
-    }
-
-    fn add_priors(&self, level: usize, conv: &ConvRef, weights: &mut StateDict) {
-        let detect = self.detect();
-        let cells = (640.0 / detect.strides[level] as f32).powi(2);
-        let objectness = (OBJECTS_PER_IMAGE / cells).ln();
-        let class = (CLASS_PRIOR / (detect.num_classes as f32 - 0.99999)).ln();
-        let bias = weights.get_mut(&conv.bias()).and_then(|tensor| tensor.f32s_mut().ok());
-        for anchor in bias.into_iter().flat_map(|bias| bias.chunks_exact_mut(detect.n_outputs())) {
-            anchor[4] += objectness;
-            anchor[5..].iter_mut().for_each(|b| *b += class);
-        }
+    /// Tensors of the head that are not learned, under their names in the state dict.
+    pub(crate) fn head_buffers(&self) -> Vec<(String, HostTensor)> {
+        let layer = self.layers.len().saturating_sub(1);
+        let buffers = self.head().buffers().into_iter();
+        buffers.map(|(name, tensor)| (format!("model.{layer}.{name}"), tensor)).collect()
     }
 }
 

@@ -8,6 +8,7 @@ use crate::architecture::{Architecture, ConvRef, TensorSpec};
 use crate::checkpoint::Checkpoint;
 use crate::error::{ModelError, Result};
 use crate::fuse::FusedCheckpoint;
+use crate::heads::LevelChannels;
 use crate::program::Program;
 use crate::weights::StateDict;
 
@@ -73,21 +74,15 @@ pub trait Layout: Debug + Send + Sync {
     }
 }
 
-/// The meaning of the channels of every output `[N, C, H, W]`, whose values are logits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// The meaning of the channels of an output `[N, C, H, W]`, whose values are logits.
+#[derive(Clone, Debug, PartialEq)]
 pub enum Answers {
     /// Each cell answers one question; the channels are the possible answers, with the probabilities of a softmax.
     OneOf,
     /// Each channel answers a question of its own: the logistic function is the probability of yes.
     YesNo,
-    /// A detector's rows of `length` consecutive channels, each with the logistic function: a box, at `objectness` whether
-    /// there is an object in it, and after that a score for each class.
-    Rows {
-        /// Channels of a row.
-        length: usize,
-        /// Channel of the objectness; the box is before it.
-        objectness: usize,
-    },
+    /// The channels are those of a level of a detector's head.
+    Detections(LevelChannels),
 }
 
 /// A network with its weights.
@@ -101,8 +96,8 @@ pub trait Model {
     /// What was pruned, how, and how much; `None` for a network that was not.
     fn pruning(&self) -> Option<&serde_json::Value>;
 
-    /// The meaning of its outputs.
-    fn answers(&self) -> Answers;
+    /// The meaning of its output number `output`.
+    fn answers(&self, output: usize) -> Answers;
 
     /// Checks that the tensors are exactly those of the layout, with its shapes.
     ///
@@ -154,20 +149,12 @@ impl Layout for Architecture {
     }
 
     fn with_widths(&self, widths: &Widths) -> Box<dyn Layout> {
-        Box::new(resized(self, widths))
+        Box::new(self.resized(widths))
     }
 
     fn validate(&self) -> Result<()> {
         Self::validate(self)
     }
-}
-
-fn resized(architecture: &Architecture, widths: &Widths) -> Architecture {
-    architecture.clone().with_convs(|conv, spec| {
-        if let Some(&[in_channels, out_channels]) = widths.get(&conv.name) {
-            (spec.in_channels, spec.out_channels) = (in_channels, out_channels);
-        }
-    })
 }
 
 impl Model for Checkpoint {
@@ -183,8 +170,8 @@ impl Model for Checkpoint {
         self.pruning.as_ref()
     }
 
-    fn answers(&self) -> Answers {
-        Answers::Rows { length: self.architecture.detect().n_outputs(), objectness: 4 }
+    fn answers(&self, output: usize) -> Answers {
+        Answers::Detections(self.architecture.head().level(output))
     }
 
     fn check_tensors(&self) -> Result<()> {
@@ -205,8 +192,8 @@ impl Model for FusedCheckpoint<'_> {
         self.pruning.as_ref()
     }
 
-    fn answers(&self) -> Answers {
-        (**self).answers()
+    fn answers(&self, output: usize) -> Answers {
+        (**self).answers(output)
     }
 
     fn check_tensors(&self) -> Result<()> {
@@ -225,7 +212,7 @@ impl Prunable for Checkpoint {
 
     fn with_widths(&self, widths: &Widths, weights: StateDict) -> Self {
         Self {
-            architecture: resized(&self.architecture, widths),
+            architecture: self.architecture.resized(widths),
             weights,
             class_names: self.class_names.clone(),
             pruning: self.pruning.clone(),

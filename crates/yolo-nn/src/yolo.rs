@@ -48,7 +48,7 @@ impl Yolo {
     }
 
     /// `images` `[N, 3, H, W]`, RGB in `[0, 1]`, sides multiples of the largest stride → per level the logits
-    /// `[N, anchors · (5 + num_classes), H / stride, W / stride]`.
+    /// `[N, channels, H / stride, W / stride]`.
     pub fn forward(&self, images: Tensor<4>) -> Vec<Tensor<4>> {
         self.network.forward(images)
     }

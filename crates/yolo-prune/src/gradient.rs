@@ -35,10 +35,10 @@ pub(crate) fn gradients(
     let mut draws = Draws::default();
     for batch in images.batches() {
         let mut loss: Option<Tensor<1>> = None;
-        for logits in network.forward(batch.tensor(&device)) {
+        for (output, logits) in network.forward(batch.tensor(&device)).into_iter().enumerate() {
             let shape = logits.dims();
             let values = host_values(logits.clone())?;
-            let slopes = slopes(&values, shape, model.answers(), labels, &mut draws);
+            let slopes = slopes(&values, shape, &model.answers(output), labels, &mut draws);
             let slopes = Tensor::<4>::from_data(TensorData::new(slopes, shape), &device);
             // The gradient of Σ slope · z by z is the slope, and so on down to the weights.
             let part = (logits * slopes).sum();

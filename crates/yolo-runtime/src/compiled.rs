@@ -40,7 +40,7 @@ struct State {
     kept: usize,
 }
 
-/// The logits of one level, `[batch, anchors · (5 + classes), height, width]`.
+/// The logits of one level, `[batch, channels, height, width]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LevelLogits {
     /// The numbers, contiguous.
@@ -123,16 +123,15 @@ impl CompiledNetwork {
         let plan = self.plan(batch, image)?;
         let mut output = vec![0.0; plan.output_len()];
         plan.run(images, &mut output)?;
-        let detect = self.architecture().detect();
-        let channels = detect.n_anchors() * detect.n_outputs();
+        let head = self.architecture().head();
         let mut rest = output.as_slice();
         let level = |stride: &usize| {
-            let dims = [batch, channels, image[0] / stride, image[1] / stride];
+            let dims = [batch, head.n_channels(), image[0] / stride, image[1] / stride];
             let (values, others) = rest.split_at(dims.iter().product());
             rest = others;
             LevelLogits { values: values.to_vec(), dims }
         };
-        Ok(detect.strides.iter().map(level).collect())
+        Ok(head.strides().iter().map(level).collect())
     }
 
     /// The kernels of every convolution, from the store or measured on one image of size `image`.

@@ -204,7 +204,7 @@ impl Session<'_> {
         for warning in warnings {
             tracing::warn!("{}: {warning}", path.display());
         }
-        let found = self.look(&path.display().to_string(), None, &image)?;
+        let found = self.detect(&path.display().to_string(), None, &image)?;
         let mut classes = BTreeMap::new();
         tally(&found.boxes, &mut classes);
         let [_, _, height, width] = found.speed.shape;
@@ -225,7 +225,7 @@ impl Session<'_> {
     }
 
     /// One image or frame, with its place in the account.
-    fn look(&mut self, source: &str, frame: Option<u64>, image: &RgbImage) -> Result<Detected> {
+    fn detect(&mut self, source: &str, frame: Option<u64>, image: &RgbImage) -> Result<Detected> {
         let found = self.detector.detect(image, self.options)?;
         self.totals.add(&found.speed);
         // A stream may go on for ever, so what nobody asked for is not kept.
@@ -252,7 +252,7 @@ impl Session<'_> {
         let path = self.run.path().join(format!("{stem}.mp4"));
         let rate = if input.is_live { probe.rate } else { probe.rate.every(self.args.vid_stride) };
         let mut recorder: Option<Recorder> = None;
-        let mut seen = Seen::default();
+        let mut totals = VideoTotals::default();
         for (number, frame) in numbered(frames, input.is_live) {
             if interrupt::requested() {
                 break;
@@ -261,16 +261,16 @@ impl Session<'_> {
             let mut image = match frame {
                 Ok(image) => image,
                 Err(error) => {
-                    self.cut_short(input, &seen, &error);
+                    self.cut_short(input, &totals, &error);
                     break;
                 }
             };
-            if number < seen.next {
+            if number < totals.next {
                 continue;
             }
-            seen.next = number + u64::from(self.args.vid_stride);
-            let found = self.look(&input.name, Some(number), &image)?;
-            seen.add(&found);
+            totals.next = number + u64::from(self.args.vid_stride);
+            let found = self.detect(&input.name, Some(number), &image)?;
+            totals.add(&found);
             let file = format!("{stem}_{number}");
             self.files.detections(&file, &file, &image, &found.boxes)?;
             if !self.args.nosave {
@@ -288,7 +288,7 @@ impl Session<'_> {
             recorder.finish()?;
             self.files.any = true;
         }
-        seen.line(place, input, self.names).map_or(Ok(()), |line| self.output.line(line))
+        totals.line(place, input, self.names).map_or(Ok(()), |line| self.output.line(line))
     }
 
     fn open(&mut self, input: &Input) -> Result<(Frames, Probe)> {
@@ -300,10 +300,10 @@ impl Session<'_> {
         Ok((ffmpeg.frames(input)?, probe))
     }
 
-    /// A video that ended with an error: left out if nothing was seen of it.
-    fn cut_short(&mut self, input: &Input, seen: &Seen, error: &anyhow::Error) {
+    /// A video that ended with an error: left out if no frame was processed.
+    fn cut_short(&mut self, input: &Input, totals: &VideoTotals, error: &anyhow::Error) {
         let message = format!("{}: {error:#}", input.name);
-        if seen.frames == 0 {
+        if totals.frames == 0 {
             self.skip(input.name.clone(), message);
         } else {
             tracing::warn!("{message}");
@@ -362,18 +362,18 @@ fn numbered(frames: Frames, is_live: bool) -> Box<dyn Iterator<Item = (u64, Resu
     Box::new((1..).zip(frames))
 }
 
-/// What was seen of a video.
+/// Sums over the frames of a video.
 #[derive(Default)]
-struct Seen {
+struct VideoTotals {
     frames: u64,
-    /// Number of the frame that is looked at next.
+    /// Number of the frame that is processed next.
     next: u64,
     classes: BTreeMap<u32, u64>,
     inference_ms: f64,
     shape: [usize; 4],
 }
 
-impl Seen {
+impl VideoTotals {
     fn add(&mut self, found: &Detected) {
         self.frames += 1;
         self.inference_ms += found.speed.inference;
@@ -381,7 +381,7 @@ impl Seen {
         tally(&found.boxes, &mut self.classes);
     }
 
-    /// A line for the video, if anything was seen of it.
+    /// A line for the video, if any frame was processed.
     fn line(&self, place: &str, input: &Input, names: &[String]) -> Option<String> {
         let [_, _, height, width] = self.shape;
         let mean = self.inference_ms / self.frames.max(1) as f64;

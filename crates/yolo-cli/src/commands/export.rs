@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
-use yolo_model::onnx::{Axes, Head, OnnxOptions, OnnxSummary};
+use yolo_model::onnx::{Axes, OnnxOptions, OnnxSummary, Outputs};
 
 use super::info::summary_line;
 use crate::args::{ExportArgs, ExportFormat};
@@ -79,8 +79,8 @@ fn options(args: &ExportArgs, stride: usize) -> OnnxOptions {
         }
         Axes::Fixed { batch: args.batch_size as usize, size }
     };
-    let head = if args.raw { Head::Raw } else { Head::Decoded };
-    OnnxOptions { axes, head, opset: args.opset }
+    let outputs = if args.raw { Outputs::Logits } else { Outputs::Decoded };
+    OnnxOptions { axes, outputs, opset: args.opset }
 }
 
 fn print_interface(
@@ -96,9 +96,9 @@ fn print_interface(
     for input in &summary.inputs {
         output.line(format!("Input:  {input}, RGB from 0 to 1{any_size}"))?;
     }
-    let meaning = match options.head {
-        Head::Decoded => "centre x, centre y, width, height in pixels, objectness, class scores",
-        Head::Raw => "logits",
+    let meaning = match options.outputs {
+        Outputs::Decoded => "centre x, centre y, width, height in pixels, objectness, class scores",
+        Outputs::Logits => "logits",
     };
     for value in &summary.outputs {
         output.line(format!("Output: {value}: {meaning}"))?;
@@ -112,9 +112,9 @@ fn print_use(output: &Output, out: &Path, options: &OnnxOptions) -> Result<()> {
         "Check:  python -c \"import sys, onnx; onnx.checker.check_model(sys.argv[1], full_check=True)\" {out}"
     ))?;
     // YOLOv5's detect.py reads boxes, and one image at a time.
-    let flags = match (options.head, options.axes) {
-        (Head::Decoded, Axes::Dynamic) => String::new(),
-        (Head::Decoded, Axes::Fixed { batch: 1, size: [height, width] }) => {
+    let flags = match (options.outputs, options.axes) {
+        (Outputs::Decoded, Axes::Dynamic) => String::new(),
+        (Outputs::Decoded, Axes::Fixed { batch: 1, size: [height, width] }) => {
             format!(" --imgsz {height} {width}")
         }
         _ => return Ok(()),

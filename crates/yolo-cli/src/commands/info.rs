@@ -1,7 +1,7 @@
 //! `info`: what a checkpoint holds.
 
 use anyhow::Result;
-use yolo_model::{Checkpoint, LayerSummary};
+use yolo_model::{Checkpoint, Head, LayerSummary};
 use yolo_prune::Sparsity;
 
 use super::pack::packing_json;
@@ -34,7 +34,7 @@ pub(crate) fn run(args: &InfoArgs) -> Result<()> {
     if let Some(pruning) = &checkpoint.pruning {
         output.line(format!("Pruning: {pruning}"))?;
     }
-    let detect = checkpoint.architecture.detect();
+    let Head::AnchorBased(detect) = checkpoint.architecture.head();
     output.line(format!("Strides: {:?}, anchors: {}", detect.strides, anchors(&detect.anchors)))?;
     output.line(format!(
         "Classes ({}): {}",

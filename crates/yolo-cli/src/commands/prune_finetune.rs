@@ -186,7 +186,8 @@ impl Job {
         };
         let n_statistics = self.recipe.finetune.reestimate_images.min(self.train.items.len());
         let n_val = self.yardstick.dataset.items.len();
-        let mut view = TrainingView::new(output, self.options.epochs, n_val)
+        let loss_terms = self.weights.checkpoint.architecture.head().loss_terms();
+        let mut view = TrainingView::new(output, loss_terms, self.options.epochs, n_val)
             .of_finetuning(self.options.distillation.is_some(), n_statistics);
         let outcome = finetune(&finetuning, &mut view);
         drop(view);

@@ -8,7 +8,7 @@ use rand::rngs::StdRng;
 use yolo_data::anchors::{AnchorDecision, check_anchors, kmeans_anchors, label_sizes};
 use yolo_data::dataset::{Dataset, Split};
 use yolo_model::architecture::variant_yaml;
-use yolo_model::{Architecture, Checkpoint, NmsOptions};
+use yolo_model::{Architecture, Checkpoint, Head, NmsOptions};
 use yolo_train::ValidationOptions;
 use yolo_train::masks::Masks;
 use yolo_train::optimizer::Rule;
@@ -76,7 +76,7 @@ fn start(
     let classes = if args.single_cls { vec!["item".to_owned()] } else { train_set.class_names.clone() };
     let mut checkpoint = first_weights(args, &classes, output)?;
     let n_anchors = hyp.anchors.round() as usize;
-    if n_anchors > 0 && n_anchors != checkpoint.architecture.detect().n_anchors() {
+    if n_anchors > 0 && n_anchors != checkpoint.architecture.head().rows_per_cell() {
         checkpoint = other_anchors(checkpoint, n_anchors, train_set, args, hyp.anchor_t)?;
     }
     let stride = checkpoint.architecture.max_stride();
@@ -187,7 +187,7 @@ fn other_anchors(
     anchor_t: f64,
 ) -> Result<Checkpoint> {
     let mut rng = StdRng::seed_from_u64(args.seed);
-    let levels = checkpoint.architecture.detect().strides.len();
+    let levels = checkpoint.architecture.head().strides().len();
     let sizes = label_sizes(&train_set.items, args.imgsz, None);
     let n = levels * n_anchors;
     let estimate = kmeans_anchors(&sizes, n, args.imgsz, anchor_t as f32, ANCHOR_GENERATIONS, &mut rng);
@@ -208,7 +208,7 @@ fn fit_anchors(
     seed: u64,
     output: &Output,
 ) -> Result<Checkpoint> {
-    let detect = checkpoint.architecture.detect();
+    let Head::AnchorBased(detect) = checkpoint.architecture.head();
     let items = &train_set.items;
     let decision =
         check_anchors(items, &detect.anchors, &detect.strides, image_size as u32, anchor_t as f32, seed)?;
@@ -299,7 +299,8 @@ impl Job<'_> {
             first_candidate: 0,
             folder: Some(&folder),
         };
-        let mut view = TrainingView::new(output, options.epochs, val_set.items.len())
+        let loss_terms = state.checkpoint.architecture.head().loss_terms();
+        let mut view = TrainingView::new(output, loss_terms, options.epochs, val_set.items.len())
             .of_slimming(options.slim.is_some());
         let outcome = train(&mut state, &setup, &mut view);
         drop((view, graceful));

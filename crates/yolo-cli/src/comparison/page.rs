@@ -1,6 +1,8 @@
 //! The comparison as the content of `report.html`.
 
 use yolo_data::dataset::Dataset;
+use yolo_model::LossTerm;
+use yolo_train::loss::LossTerms;
 use yolo_train::train::EpochRecord;
 
 use super::rows::signed;
@@ -141,12 +143,14 @@ fn mean_curve(stage: &Stage) -> Vec<(f64, f64)> {
 
 fn epoch(record: &EpochRecord, stages: &[Stage]) -> EpochPoint {
     let weights = stages.first().map_or(0, |stage| stage.sparsity.conv_weights);
-    let losses = |items: yolo_train::loss::LossItems| [items.bbox, items.objectness, items.class];
+    let losses = |terms: &LossTerms| {
+        [LossTerm::Box, LossTerm::Objectness, LossTerm::Class].map(|term| terms.get(term).unwrap_or(f64::NAN))
+    };
     let validation = record.validation.as_ref();
     EpochPoint {
         epoch: record.epoch,
-        train: losses(record.train),
-        val: validation.map_or([f64::NAN; 3], |v| losses(v.loss)),
+        train: losses(&record.train),
+        val: validation.map_or([f64::NAN; 3], |v| losses(&v.loss)),
         map50: validation.map_or(f64::NAN, |v| v.map50),
         map: validation.map_or(f64::NAN, |v| v.map),
         sparsity: record.pruned as f64 / weights.max(1) as f64,

@@ -54,10 +54,10 @@ struct Example {
     val: Dataset,
 }
 
-/// Hears nothing.
-struct Deaf;
+/// Ignores all reports.
+struct NoObserver;
 
-impl Observer for Deaf {}
+impl Observer for NoObserver {}
 
 impl Example {
     /// A few images, and the network with half its weights pruned.
@@ -101,9 +101,9 @@ impl Example {
             folder: None,
         };
         let mut state = TrainState::new(self.pruned.clone(), self.masks.clone(), Rule::Sgd)?;
-        train(&mut state, &setup, &mut Deaf)?;
+        train(&mut state, &setup, &mut NoObserver)?;
         let record = state.progress.history.last().context("no epoch was recorded")?;
-        let loss = record.train.bbox + record.train.objectness + record.train.class;
+        let loss = record.train.total();
         let zeros = state.masks.check(&state.checkpoint.weights, "the weights");
         Ok(Trained { loss, ways: self.ways(&state.checkpoint)?, zeros: zeros.map_err(|e| e.to_string()) })
     }

@@ -113,9 +113,9 @@ fn step(checkpoint: &Checkpoint, batch: &Batch, device: &Device, amp: Option<Hal
     let device = device.clone().autodiff();
     let model = Yolo::from_checkpoint(checkpoint, &device)?;
     let model = if let Some(format) = amp { model.in_mixed_precision(format) } else { model };
-    let detect = checkpoint.architecture.detect();
-    let options = Hyperparameters::default().loss_options(detect, batch.shape[3], 0.0, false);
-    let loss = DetectionLoss::new(detect, options);
+    let head = checkpoint.architecture.head();
+    let options = Hyperparameters::default().loss_options(head, batch.shape[3], 0.0, false);
+    let loss = DetectionLoss::new(head, options);
     let images = Tensor::<4>::from_data(TensorData::new(batch.pixels.clone(), batch.shape), &device);
     // Bfloat16's factor is 1, which is none.
     let mut scaler = LossScaler::new(amp.unwrap_or(HalfFormat::Bf16));
@@ -125,7 +125,7 @@ fn step(checkpoint: &Checkpoint, batch: &Batch, device: &Device, amp: Option<Hal
         let mut gradients = model.gradients(&loss.total.mul_scalar(scaler.scale()).backward())?;
         scaler.unscale(&mut gradients);
         if scaler.take_step()? {
-            let total = loss.items.bbox + loss.items.objectness + loss.items.class;
+            let total = loss.terms.total();
             return Ok(Step { loss: total * batch.shape[0] as f64, gradients });
         }
     }

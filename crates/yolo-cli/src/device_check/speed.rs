@@ -98,9 +98,9 @@ fn training(
     format: Option<HalfFormat>,
 ) -> Result<f64> {
     let device = subject.device.clone().autodiff();
-    let detect = checkpoint.architecture.detect();
-    let options = Hyperparameters::default().loss_options(detect, load.size, 0.0, false);
-    let loss = DetectionLoss::new(detect, options);
+    let head = checkpoint.architecture.head();
+    let options = Hyperparameters::default().loss_options(head, load.size, 0.0, false);
+    let loss = DetectionLoss::new(head, options);
     let targets = targets(load.batch, 80);
     let mut checkpoint = checkpoint.clone();
     let mut optimizer = Optimizer::new(Rule::Sgd, 5e-4);

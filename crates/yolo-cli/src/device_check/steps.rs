@@ -76,10 +76,10 @@ impl Run {
         let model = Yolo::from_checkpoint(&self.checkpoint, &device)?;
         let model = if let Some(format) = self.amp { model.in_mixed_precision(format) } else { model };
         let images = Tensor::from_inner(pictures(IMAGES, size, &subject.device));
-        let detect = self.checkpoint.architecture.detect();
-        let options = Hyperparameters::default().loss_options(detect, size, 0.0, false);
-        let loss = DetectionLoss::new(detect, options)
-            .forward(&model.forward(images), &targets(IMAGES, detect.num_classes))?;
+        let head = self.checkpoint.architecture.head();
+        let options = Hyperparameters::default().loss_options(head, size, 0.0, false);
+        let loss = DetectionLoss::new(head, options)
+            .forward(&model.forward(images), &targets(IMAGES, head.num_classes()))?;
         let mut gradients = model.gradients(&loss.total.mul_scalar(self.scaler.scale()).backward())?;
         self.scaler.unscale(&mut gradients);
         if self.scaler.take_step()? {
@@ -88,6 +88,6 @@ impl Run {
             clip(&mut gradients);
             self.optimizer.step(&mut self.checkpoint.weights, &gradients, &RATES)?;
         }
-        Ok(loss.items.bbox + loss.items.objectness + loss.items.class)
+        Ok(loss.terms.total())
     }
 }

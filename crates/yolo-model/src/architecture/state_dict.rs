@@ -70,7 +70,7 @@ impl Architecture {
             return Err(ModelError::Tensor { name, reason });
         };
         self.set_strides()?;
-        let Some(detect) = self.detect_mut() else {
+        let Some(detect) = self.head_mut() else {
             return Err(architecture("the last layer must be Detect"));
         };
         if let Some(strides) = strides {

@@ -1,6 +1,7 @@
 //! Channels and sizes of layers, and the same network with other widths.
 
 use super::{Architecture, ConvRef, ConvSpec};
+use crate::layout::Widths;
 
 impl Architecture {
     /// Output channels of every layer (0 for the head).
@@ -30,6 +31,16 @@ impl Architecture {
             }
         };
         self.layers.iter().enumerate().map(size).collect()
+    }
+
+    /// The same network with other numbers of channels in the convolutions that `widths` names.
+    #[must_use]
+    pub fn resized(&self, widths: &Widths) -> Self {
+        self.clone().with_convs(|conv, spec| {
+            if let Some(&[in_channels, out_channels]) = widths.get(&conv.name) {
+                (spec.in_channels, spec.out_channels) = (in_channels, out_channels);
+            }
+        })
     }
 
     /// The same network whose convolutions have been changed by `change`, which sees each with its place.

@@ -24,7 +24,9 @@ impl ProgramLayout {
         Self { program, fused: false, image_size }
     }
 
-    pub(super) fn resized(&self, widths: &Widths) -> Self {
+    /// The same network with other numbers of channels in the convolutions that `widths` names.
+    #[must_use]
+    pub fn resized(&self, widths: &Widths) -> Self {
         let mut resized = self.clone();
         resized.program.set_widths(widths);
         resized

@@ -17,7 +17,7 @@ pub struct ProgramModel {
     pub layout: ProgramLayout,
     /// Its tensors by name.
     pub weights: StateDict,
-    /// The meaning of its outputs.
+    /// The meaning of every output.
     pub answers: Answers,
     /// What was pruned, how, and how much; `None` for a network that was not.
     pub pruning: Option<Value>,
@@ -71,8 +71,8 @@ impl Model for ProgramModel {
         self.pruning.as_ref()
     }
 
-    fn answers(&self) -> Answers {
-        self.answers
+    fn answers(&self, _output: usize) -> Answers {
+        self.answers.clone()
     }
 }
 
@@ -86,7 +86,7 @@ impl Prunable for ProgramModel {
     }
 
     fn with_widths(&self, widths: &Widths, weights: StateDict) -> Self {
-        let (answers, pruning) = (self.answers, self.pruning.clone());
+        let (answers, pruning) = (self.answers.clone(), self.pruning.clone());
         Self { layout: self.layout.resized(widths), weights, answers, pruning }
     }
 }

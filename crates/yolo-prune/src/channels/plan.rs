@@ -125,7 +125,7 @@ impl ChannelPlan {
     /// # Errors
     /// A plan that was made for another network, or would leave a group without channels.
     pub fn layout(&self, layout: &dyn Layout) -> Result<Box<dyn Layout>> {
-        let narrow = layout.with_widths(&self.widths(&Coupling::of(layout))?);
+        let narrow = layout.with_widths(&self.widths(layout)?);
         narrow.validate()?;
         Ok(narrow)
     }
@@ -138,10 +138,14 @@ impl ChannelPlan {
         Ok(Size::of(&*self.layout(layout)?, None))
     }
 
-    /// Input and output channels of every convolution in the network that the plan makes.
-    pub(super) fn widths(&self, coupling: &Coupling) -> Result<Widths> {
-        let widths: Vec<usize> = self.kept(coupling)?.iter().map(Vec::len).collect();
-        Ok(conv_widths(coupling, &widths))
+    /// Input and output channels of every convolution in the network that the plan makes of `layout`.
+    ///
+    /// # Errors
+    /// As [`ChannelPlan::layout`].
+    pub fn widths(&self, layout: &dyn Layout) -> Result<Widths> {
+        let coupling = Coupling::of(layout);
+        let widths: Vec<usize> = self.kept(&coupling)?.iter().map(Vec::len).collect();
+        Ok(conv_widths(&coupling, &widths))
     }
 
     /// The plan that does what this one and then `next` do. Of both choices the later one stays, with the size

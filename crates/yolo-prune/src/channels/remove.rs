@@ -46,7 +46,7 @@ fn narrowed(model: &dyn Model, plan: &ChannelPlan) -> Result<(StateDict, Widths)
         };
         weights.insert(name, tensor);
     }
-    Ok((weights, plan.widths(&coupling)?))
+    Ok((weights, plan.widths(model.layout())?))
 }
 
 /// What is taken of a tensor.

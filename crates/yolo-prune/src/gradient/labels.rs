@@ -3,7 +3,7 @@
 //! With the probabilities `p` of logits `z`, by the logistic function or a softmax, the gradient of the cross-entropy
 //! with labels `y` by `z` is `p − y`.
 
-use yolo_model::Answers;
+use yolo_model::{Answers, Channel};
 
 /// Where the labels come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,35 +16,38 @@ pub(crate) enum Labels {
 
 /// The gradient of the loss by every logit `[N, C, H, W]` of an output.
 ///
-/// As in YOLOv5's loss, the classes and the box of a detector's row count as much as there is an object.
+/// As in YOLOv5's loss, the classes and the box of a detection count as much as there is an object.
 pub(super) fn slopes(
     logits: &[f32],
     [n, channels, height, width]: [usize; 4],
-    answers: Answers,
+    answers: &Answers,
     labels: Labels,
     draws: &mut Draws,
 ) -> Vec<f32> {
-    let cells = height * width;
     // Channels that are looked at together.
-    let length = match answers {
-        Answers::OneOf => channels,
-        Answers::YesNo => 1,
-        Answers::Rows { length, .. } => length,
+    let lengths: Vec<usize> = match answers {
+        Answers::OneOf => vec![channels],
+        Answers::YesNo => vec![1; channels],
+        Answers::Detections(level) => level.groups.iter().map(Vec::len).collect(),
     };
+    let cells = height * width;
     let mut slopes = vec![0.0; logits.len()];
-    let mut row = vec![0.0; length];
-    for group in 0..n * channels / length.max(1) {
+    let mut first = 0;
+    for (group, &length) in (0..n).flat_map(|_| lengths.iter().enumerate()) {
+        let mut row = vec![0.0; length];
         for cell in 0..cells {
-            let at = |channel: usize| (group * length + channel) * cells + cell;
+            let at = |channel: usize| (first + channel) * cells + cell;
             (0..length).for_each(|channel| row[channel] = logits[at(channel)]);
             match answers {
                 Answers::OneOf => one_of(&mut row, labels, draws),
                 Answers::YesNo => row[0] = yes_no(row[0], labels, draws),
-                Answers::Rows { objectness, .. } => detection(&mut row, objectness, labels, draws),
+                Answers::Detections(level) => detection(&mut row, &level.groups[group], labels, draws),
             }
             (0..length).for_each(|channel| slopes[at(channel)] = row[channel]);
         }
+        first += length;
     }
+    debug_assert_eq!(first, n * channels, "channels of the output");
     slopes
 }
 
@@ -80,16 +83,18 @@ fn yes_no(logit: f32, labels: Labels, draws: &mut Draws) -> f32 {
     p - f32::from(u8::from(is_yes))
 }
 
-/// Replaces the logits of a detector's row by the slopes.
-fn detection(row: &mut [f32], objectness: usize, labels: Labels, draws: &mut Draws) {
-    let object = sigmoid(row[objectness]);
-    for (channel, value) in row.iter_mut().enumerate() {
+/// Replaces the logits of a detection by the slopes.
+fn detection(row: &mut [f32], channels: &[Channel], labels: Labels, draws: &mut Draws) {
+    let objectness = channels.iter().position(|channel| *channel == Channel::Objectness);
+    let object = objectness.map_or(1.0, |channel| sigmoid(row[channel]));
+    for (value, channel) in row.iter_mut().zip(channels) {
+        let is_answer = matches!(channel, Channel::Objectness | Channel::Class);
         let slope = match labels {
             // The box of a detection is what it is: no label differs from it.
-            Labels::Pseudo if channel < objectness => 0.0,
+            Labels::Pseudo if !is_answer => 0.0,
             _ => yes_no(*value, labels, draws),
         };
-        *value = if channel == objectness { slope } else { object * slope };
+        *value = if *channel == Channel::Objectness { slope } else { object * slope };
     }
 }
 
@@ -118,10 +123,12 @@ impl Draws {
 
 #[cfg(test)]
 mod tests {
+    use yolo_model::LevelChannels;
+
     use super::*;
 
     fn slopes_of(logits: &[f32], answers: Answers, labels: Labels) -> Vec<f32> {
-        slopes(logits, [1, logits.len(), 1, 1], answers, labels, &mut Draws::default())
+        slopes(logits, [1, logits.len(), 1, 1], &answers, labels, &mut Draws::default())
     }
 
     #[test]
@@ -141,7 +148,7 @@ mod tests {
     fn cells_of_a_map_are_separate_questions() {
         let logits = [0.0, 3.0, 1.0, 1.0, -2.0, 0.5, 0.0, 9.0f32];
         let mut draws = Draws::default();
-        let whole = slopes(&logits, [2, 2, 1, 2], Answers::OneOf, Labels::Pseudo, &mut draws);
+        let whole = slopes(&logits, [2, 2, 1, 2], &Answers::OneOf, Labels::Pseudo, &mut draws);
         for (image, cell) in [(0, 0), (0, 1), (1, 0), (1, 1)] {
             let at = |channel: usize| (image * 2 + channel) * 2 + cell;
             let alone = slopes_of(&[logits[at(0)], logits[at(1)]], Answers::OneOf, Labels::Pseudo);
@@ -156,7 +163,7 @@ mod tests {
         let mut draws = Draws::default();
         let mut sums = [0.0f64; 3];
         for _ in 0..20_000 {
-            let drawn = slopes(&logits, [1, 3, 1, 1], Answers::OneOf, Labels::Drawn, &mut draws);
+            let drawn = slopes(&logits, [1, 3, 1, 1], &Answers::OneOf, Labels::Drawn, &mut draws);
             assert!(drawn.iter().sum::<f32>().abs() < 1e-6);
             sums.iter_mut().zip(drawn).for_each(|(sum, slope)| *sum += f64::from(slope));
         }
@@ -171,10 +178,12 @@ mod tests {
         assert_eq!(found, [0.5, p - 1.0, sigmoid(-2.0)]);
     }
 
-    /// Box, objectness, one class.
     #[test]
-    fn rows_of_a_detector_count_as_much_as_there_is_an_object() {
-        let answers = Answers::Rows { length: 6, objectness: 4 };
+    fn detections_count_as_much_as_there_is_an_object() {
+        let size = [Channel::Width(8.0), Channel::Height(8.0)];
+        let mut group = vec![Channel::CentreX, Channel::CentreY];
+        group.extend(size.into_iter().chain([Channel::Objectness, Channel::Class]));
+        let answers = Answers::Detections(LevelChannels { stride: 8.0, groups: vec![group] });
         let row = [0.3, -0.2, 1.0, 2.0, 1.5, -0.4];
         let found = slopes_of(&row, answers, Labels::Pseudo);
         let object = sigmoid(1.5);
