@@ -11,9 +11,9 @@ mod record;
 use burn::tensor::{Device, Tensor, TensorData};
 use yolo_data::demo::{self, DemoOptions};
 use yolo_model::architecture::VARIANTS;
-use yolo_model::onnx::{Axes, Head, OnnxOptions};
+use yolo_model::onnx::{Axes, OnnxOptions, Outputs};
 use yolo_model::weights::{FloatFormat, PackOptions};
-use yolo_model::{Architecture, Checkpoint, NmsOptions, RawMap, decode, nms};
+use yolo_model::{Architecture, Channel, Checkpoint, Head, NmsOptions, RawMap, Xyxy, nms};
 use yolo_nn::Yolo;
 use yolo_prune::channels::{ChannelOptions, ChannelPlan, ChannelScores, Quantity, Target, remove, select};
 use yolo_prune::{Method, PruneOptions, apply, plan};
@@ -85,12 +85,12 @@ fn files_have_the_same_bytes() {
             digests.add(&format!("{name} pruned packed int8={int8} half={half}"), &bytes);
         }
         let fixed = Axes::Fixed { batch: 2, size: [64, 96] };
-        for (form, axes, head, opset) in [
-            ("decoded fixed", fixed, Head::Decoded, 17),
-            ("decoded dynamic", Axes::Dynamic, Head::Decoded, 17),
-            ("raw fixed", fixed, Head::Raw, 13),
+        for (form, axes, outputs, opset) in [
+            ("decoded fixed", fixed, Outputs::Decoded, 17),
+            ("decoded dynamic", Axes::Dynamic, Outputs::Decoded, 17),
+            ("raw fixed", fixed, Outputs::Logits, 13),
         ] {
-            let options = OnnxOptions { axes, head, opset };
+            let options = OnnxOptions { axes, outputs, opset };
             let bytes = written(|path| drop(dense.export_onnx(path, &options).unwrap()));
             digests.add(&format!("{name} onnx {form} {opset}"), &bytes);
         }
@@ -146,30 +146,52 @@ fn logits_are_what_they_were() {
 fn detections_are_what_they_were() {
     let mut text = String::new();
     for (name, architecture) in [("demo", demo_network()), ("mixed", mixed_network())] {
-        let detect = architecture.detect();
-        let depth = detect.n_anchors() * detect.n_outputs();
-        let sizes: Vec<[usize; 2]> = detect.strides.iter().map(|s| IMAGE.map(|side| side / s)).collect();
+        let head = architecture.head();
+        let depth = head.n_channels();
+        let sizes: Vec<[usize; 2]> = head.strides().iter().map(|s| IMAGE.map(|side| side / s)).collect();
         let logits: Vec<Vec<f32>> = sizes.iter().map(|[h, w]| inputs::logits(depth * h * w)).collect();
         let maps: Vec<RawMap> = sizes
             .iter()
             .zip(&logits)
             .map(|(&[height, width], logits)| RawMap { logits, height, width })
             .collect();
-        let rows = decode(&maps, detect, 0.0);
-        text += &format!("{name}: {} rows\n", rows.rows().count());
-        for row in rows.rows().step_by(5) {
-            text += &format!("{row:?}\n");
+        let rows = head.decode(&maps, 0.0);
+        text += &format!("{name}: {} rows\n", rows.len());
+        let all = rows.rows().zip(objectness_and_classes(head, &maps));
+        for ((b, scores), [objectness, classes]) in all.step_by(5) {
+            let folded: Vec<f32> = classes.iter().map(|score| score * objectness[0]).collect();
+            assert_eq!(scores, folded);
+            text += &format!("{:?}\n", [vec![b.cx, b.cy, b.w, b.h], objectness, classes].concat());
         }
         for (form, options) in
             [("validation", NmsOptions::validation()), ("detection", NmsOptions::detection())]
         {
             text += &format!("{name}: {form}\n");
             for found in nms(&rows, &options).iter().take(40) {
-                text += &format!("{:?} score {:?} class {}\n", found.xyxy, found.score, found.class);
+                let Xyxy { x1, y1, x2, y2 } = found.bbox;
+                text += &format!("{:?} score {:?} class {}\n", [x1, y1, x2, y2], found.score, found.class);
             }
         }
     }
     compare_text("detections.txt", &text);
+}
+
+/// The objectness of every row, and the scores of its classes before they are multiplied by it.
+fn objectness_and_classes(head: Head<'_>, maps: &[RawMap<'_>]) -> Vec<[Vec<f32>; 2]> {
+    let mut rows = Vec::new();
+    for (level, map) in maps.iter().enumerate() {
+        let cells = map.height * map.width;
+        let groups = head.level(level).groups;
+        for (group, planes) in groups.iter().zip(map.logits.chunks_exact(groups[0].len() * cells)) {
+            rows.extend((0..cells).map(|cell| {
+                [Channel::Objectness, Channel::Class].map(|wanted| {
+                    let channels = group.iter().enumerate().filter(|(_, channel)| **channel == wanted);
+                    channels.map(|(at, _)| 1.0 / (1.0 + (-planes[at * cells + cell]).exp())).collect()
+                })
+            }));
+        }
+    }
+    rows
 }
 
 #[test]
