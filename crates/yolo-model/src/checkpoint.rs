@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use crate::architecture::Architecture;
 use crate::error::{ModelError, Result};
-use crate::layout::check_tensors;
 use crate::heads::Head;
+use crate::layout::check_tensors;
 use crate::weights::{
     FloatFormat, PackOptions, Packing, StateDict, TorchCheckpoint, file_bytes, read_packing,
     read_safetensors, read_torch, write_packed, write_safetensors,
