@@ -1,5 +1,6 @@
 //! How long convolutions take by their zeros and channels: the tables that a pruning planner works from.
 
+mod channels;
 mod geometry;
 mod network;
 mod widths;
@@ -9,6 +10,7 @@ use crate::error::Result;
 use crate::network::{Activation, Conv, Network, Op, Output};
 use crate::plan::{Options, Plan, Selection};
 
+pub use channels::ChannelTimes;
 pub use geometry::geometries;
 pub use network::{NetworkTimes, measure_network, measure_plans};
 pub use widths::WidthTimes;

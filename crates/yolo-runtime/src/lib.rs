@@ -50,8 +50,8 @@ pub use compiled::{ChoiceStore, CompiledNetwork, LevelLogits};
 pub use error::{Result, RuntimeError};
 pub use isa::Isa;
 pub use latency::{
-    ConvGeometry, LatencyPoint, NetworkTimes, WidthTimes, geometries, measure_conv, measure_network,
-    measure_plans,
+    ChannelTimes, ConvGeometry, LatencyPoint, NetworkTimes, WidthTimes, geometries, measure_conv,
+    measure_network, measure_plans,
 };
 pub use network::{Activation, Conv, Level, Network, Op, Output, ValueId};
 pub use plan::{Memory, Options, Plan, Selection};
