@@ -1,11 +1,9 @@
-//! Which vector unit to use.
+//! The instruction sets that there are kernels for.
 
-use crate::error::{Result, RuntimeError};
-use crate::kernels::Kernels;
 use std::fmt;
 use std::str::FromStr;
 
-/// A vector unit that there are kernels for.
+/// A vector unit's instruction set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Isa {
     /// Plain Rust, on every processor.
@@ -16,6 +14,14 @@ pub enum Isa {
     Avx2,
     /// AVX-512 F, VL, BW and DQ.
     Avx512,
+}
+
+/// A text that names no instruction set.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{text}` is not an instruction set: portable, neon, avx2 or avx512")]
+pub struct UnknownIsa {
+    /// The text.
+    pub text: String,
 }
 
 impl Isa {
@@ -29,7 +35,22 @@ impl Isa {
 
     /// Whether this processor has it.
     pub fn is_available(self) -> bool {
-        Kernels::of(self).is_some()
+        match self {
+            Self::Portable => true,
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => std::arch::is_aarch64_feature_detected!("neon"),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma"),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => {
+                Self::Avx2.is_available()
+                    && is_x86_feature_detected!("avx512f")
+                    && is_x86_feature_detected!("avx512vl")
+                    && is_x86_feature_detected!("avx512bw")
+                    && is_x86_feature_detected!("avx512dq")
+            }
+            _ => false,
+        }
     }
 
     /// Numbers in one of its vectors.
@@ -50,10 +71,6 @@ impl Isa {
             Self::Avx512 => "avx512",
         }
     }
-
-    pub(crate) fn kernels(self) -> Result<&'static Kernels> {
-        Kernels::of(self).ok_or(RuntimeError::IsaUnavailable(self.name()))
-    }
 }
 
 impl fmt::Display for Isa {
@@ -63,12 +80,12 @@ impl fmt::Display for Isa {
 }
 
 impl FromStr for Isa {
-    type Err = RuntimeError;
+    type Err = UnknownIsa;
 
-    fn from_str(text: &str) -> Result<Self> {
-        Self::ALL.into_iter().find(|isa| isa.name() == text).ok_or_else(|| RuntimeError::Parse {
-            text: text.to_owned(),
-            expected: "an instruction set: portable, neon, avx2 or avx512",
-        })
+    fn from_str(text: &str) -> Result<Self, UnknownIsa> {
+        Self::ALL
+            .into_iter()
+            .find(|isa| isa.name() == text)
+            .ok_or_else(|| UnknownIsa { text: text.to_owned() })
     }
 }
