@@ -10,6 +10,8 @@
 //! and overlap them: [`Detector::upload`], [`Batch::run`], then `yolo_model::nms`. Test-time augmentation and ensembles
 //! are part of [`Batch::run`].
 //!
+//! [`video`] reads and writes videos and streams by the user's own ffmpeg.
+//!
 //! Without the feature `nn`, this crate compiles no tensor library.
 //!
 //! ```
@@ -35,6 +37,7 @@ mod logits;
 mod pass;
 #[cfg(feature = "nn")]
 mod tensor;
+pub mod video;
 
 pub use detector::{Batch, Computed, Detector, Launched, Output, RunOptions};
 pub use error::{DetectError, Result};

@@ -3,11 +3,12 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use yolo_model::{Architecture, FusedCheckpoint};
+use yolo_simd::Isa;
 
 use crate::candidates::Density;
 use crate::choice::Choices;
 use crate::error::{Result, RuntimeError};
-use crate::isa::Isa;
+use crate::kernels::Kernels;
 use crate::network::{Network, Op};
 use crate::plan::{Options, Plan, Selection};
 use crate::team::Team;
@@ -60,7 +61,7 @@ impl CompiledNetwork {
         store: Option<Arc<dyn ChoiceStore>>,
     ) -> Result<Self> {
         let isa = options.isa.unwrap_or_else(Isa::detect);
-        isa.kernels()?;
+        Kernels::require(isa)?;
         options.isa = Some(isa);
         if options.team.is_none() {
             options.team = Some(Arc::new(Team::new(options.threads)?));

@@ -98,6 +98,14 @@ pub enum TrainError {
         "the gradients overflow half precision at any loss scale; train in single precision, or with a lower learning rate (lr0)"
     )]
     Overflow,
+    /// The files of a reference are not usable.
+    #[error("{}: not the loss of a reference: {reason}", path.display())]
+    Reference {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A fused network cannot be trained.
     #[error(
         "the network is fused (no batch normalisation left) and cannot be trained; use the weights from before fusing"

@@ -29,6 +29,7 @@
 pub mod batch_norm;
 pub mod calibration;
 mod coco;
+pub mod device_check;
 pub mod distill;
 pub mod ema;
 mod error;
@@ -36,6 +37,8 @@ pub mod finetune;
 pub mod hyper;
 pub mod loss;
 pub mod masks;
+pub mod memory;
+pub mod narrow;
 pub mod optimizer;
 pub mod precision;
 pub mod recipe;

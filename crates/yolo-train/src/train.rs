@@ -86,6 +86,11 @@ pub trait Observer {
     }
 }
 
+/// An observer that does nothing.
+pub struct NoObserver;
+
+impl Observer for NoObserver {}
+
 /// How a batch went.
 #[derive(Clone, Debug)]
 pub struct BatchReport {

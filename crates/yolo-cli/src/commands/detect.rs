@@ -1,22 +1,22 @@
 //! `detect`: YOLOv5's `detect.py`.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use yolo_data::image::{Decoded, RgbImage, decode_file};
+use yolo_detect::video::{Ffmpeg, Frames, Latest, Probe, Rate, Recorder, VideoError};
 use yolo_detect::{DetectOptions, Detected, Detector};
 use yolo_model::{FusedCheckpoint, NmsOptions};
+use yolo_report::detections::{ClassCounts, DetectedImage, Detections, Skipped, Totals};
+use yolo_report::network::summary_line;
 
-use super::info::summary_line;
 use crate::args::DetectArgs;
 use crate::console::{Output, counter, progress_bar};
-use crate::detect::account::{Account, Picture, Skipped, Totals, counts, tally};
-use crate::detect::ffmpeg::{Ffmpeg, Frames, Probe, Recorder};
-use crate::detect::live::Latest;
 use crate::detect::output::{Files, draw};
 use crate::detect::sources::{self, Input, Source};
 use crate::device::{Backend, DeviceName};
+use crate::figures::speed_figures;
+use crate::image_size::fitted;
 use crate::interrupt;
 use crate::presets::{DEMO, demo_data};
 use crate::resolve::{Weights, data_config};
@@ -40,9 +40,9 @@ pub(crate) fn run(args: &DetectArgs) -> Result<()> {
     let networks = Networks::load(&weights, args.offline, &output)?;
     let names = networks.class_names(args.data.as_deref())?;
     let detector = networks.detector(&backend)?;
-    let options = options(args, detector.max_stride() as u32, &names)?;
-    let run = RunDir::create(&args.project, &args.name, args.exist_ok)?;
-    let account = Account::new(networks.name(), source, options.image_size);
+    let options = options(args, detector.max_stride(), &names)?;
+    let run = RunDir::create(&args.run)?;
+    let account = Detections::new(networks.name(), source, options.image_size);
     let mut session = Session {
         args,
         output: &output,
@@ -106,7 +106,7 @@ impl Networks {
         for file in files {
             let weights = Weights::load(file, offline)?;
             let network = weights.checkpoint.into_fused()?;
-            output.line(summary_line(&network))?;
+            output.line(summary_line(&network.architecture))?;
             members.push((weights.path, network));
         }
         Ok(Self { members })
@@ -138,19 +138,14 @@ impl Networks {
     }
 }
 
-fn options(args: &DetectArgs, stride: u32, names: &[String]) -> Result<DetectOptions> {
-    let sides: Vec<u32> = args.imgsz.iter().map(|side| side.next_multiple_of(stride)).collect();
-    if sides != args.imgsz {
-        tracing::warn!("--imgsz {:?} is not a multiple of the stride {stride}: using {sides:?}", args.imgsz);
-    }
-    let height = sides.first().copied().unwrap_or(640);
-    let width = sides.get(1).copied().unwrap_or(height);
+fn options(args: &DetectArgs, stride: usize, names: &[String]) -> Result<DetectOptions> {
+    let height = args.imgsz.first().copied().unwrap_or(640);
+    let sides = [height, args.imgsz.get(1).copied().unwrap_or(height)];
+    let [height, width] = fitted(sides.map(|side| side as usize), stride).map(|side| side as u32);
     let nms = NmsOptions {
-        score_threshold: args.conf_thres as f32,
-        iou_threshold: args.iou_thres as f32,
         max_detections: args.max_det as usize,
         class_agnostic: args.agnostic_nms,
-        ..NmsOptions::detection()
+        ..args.thresholds.nms(NmsOptions::detection())
     };
     let classes = args.classes.iter().map(|class| class_index(class, names)).collect::<Result<_>>()?;
     let options = DetectOptions::new((height, width));
@@ -184,7 +179,7 @@ struct Session<'a> {
     names: &'a [String],
     run: &'a RunDir,
     files: Files<'a>,
-    account: Account,
+    account: Detections,
     totals: Totals,
     /// Whether there is one source: what is wrong with it is the error of the run.
     is_only: bool,
@@ -205,13 +200,13 @@ impl Session<'_> {
             tracing::warn!("{}: {warning}", path.display());
         }
         let found = self.detect(&path.display().to_string(), None, &image)?;
-        let mut classes = BTreeMap::new();
-        tally(&found.boxes, &mut classes);
+        let mut classes = ClassCounts::default();
+        classes.add(&found.boxes);
         let [_, _, height, width] = found.speed.shape;
         self.output.line(format!(
             "image {place} {}: {height}x{width} {}, {:.1}ms",
             path.display(),
-            counts(&classes, self.names),
+            classes.line(self.names),
             found.speed.inference
         ))?;
         let file = path.file_name().unwrap_or_default().to_string_lossy();
@@ -227,10 +222,13 @@ impl Session<'_> {
     /// One image or frame, with its place in the account.
     fn detect(&mut self, source: &str, frame: Option<u64>, image: &RgbImage) -> Result<Detected> {
         let found = self.detector.detect(image, self.options)?;
-        self.totals.add(&found.speed);
-        // A stream may go on for ever, so what nobody asked for is not kept.
+        let speed = speed_figures(&found.speed);
+        self.totals.add(&speed);
+        // A stream may never end, so what nobody asked for is not kept.
         if self.args.json {
-            self.account.results.push(Picture::new(source, frame, image, &found, self.names));
+            let size = (image.width, image.height);
+            let image = DetectedImage::new(source, frame, size, &found.boxes, &speed, self.names);
+            self.account.results.push(image);
         }
         Ok(found)
     }
@@ -240,7 +238,7 @@ impl Session<'_> {
         let (frames, probe) = match opened {
             Ok(opened) => opened,
             Err(error) => {
-                self.skip(input.name.clone(), format!("{}: {error:#}", input.name));
+                self.skip(input.name.clone(), format!("{}: {error}", input.name));
                 return Ok(());
             }
         };
@@ -291,18 +289,26 @@ impl Session<'_> {
         totals.line(place, input, self.names).map_or(Ok(()), |line| self.output.line(line))
     }
 
-    fn open(&mut self, input: &Input) -> Result<(Frames, Probe)> {
+    fn open(&mut self, input: &Input) -> Result<(Frames, Probe), VideoError> {
         let ffmpeg = match &self.ffmpeg {
             Some(ffmpeg) => ffmpeg,
             None => self.ffmpeg.insert(Ffmpeg::find()?),
         };
-        let probe = ffmpeg.probe(input);
-        Ok((ffmpeg.frames(input)?, probe))
+        let usual = Probe { rate: Rate::USUAL, frames: None };
+        let probe = match input.is_live {
+            true => usual,
+            false => ffmpeg.probe(&input.args).unwrap_or_else(|_| {
+                let name = &input.name;
+                tracing::warn!("{name}: ffprobe is not in PATH, so 30 frames per second are assumed");
+                usual
+            }),
+        };
+        Ok((ffmpeg.frames(&input.args)?, probe))
     }
 
     /// A video that ended with an error: left out if no frame was processed.
-    fn cut_short(&mut self, input: &Input, totals: &VideoTotals, error: &anyhow::Error) {
-        let message = format!("{}: {error:#}", input.name);
+    fn cut_short(&mut self, input: &Input, totals: &VideoTotals, error: &VideoError) {
+        let message = format!("{}: {error}", input.name);
         if totals.frames == 0 {
             self.skip(input.name.clone(), message);
         } else {
@@ -354,10 +360,10 @@ impl Session<'_> {
 }
 
 /// The frames of a video with their numbers from 1.
-fn numbered(frames: Frames, is_live: bool) -> Box<dyn Iterator<Item = (u64, Result<RgbImage>)>> {
+fn numbered(frames: Frames, is_live: bool) -> Box<dyn Iterator<Item = (u64, Result<RgbImage, VideoError>)>> {
     if is_live {
         let stop = frames.stopper();
-        return Box::new(Latest::of(frames, stop));
+        return Box::new(Latest::of(frames, stop, interrupt::requested));
     }
     Box::new((1..).zip(frames))
 }
@@ -368,7 +374,7 @@ struct VideoTotals {
     frames: u64,
     /// Number of the frame that is processed next.
     next: u64,
-    classes: BTreeMap<u32, u64>,
+    classes: ClassCounts,
     inference_ms: f64,
     shape: [usize; 4],
 }
@@ -378,7 +384,7 @@ impl VideoTotals {
         self.frames += 1;
         self.inference_ms += found.speed.inference;
         self.shape = found.speed.shape;
-        tally(&found.boxes, &mut self.classes);
+        self.classes.add(&found.boxes);
     }
 
     /// A line for the video, if any frame was processed.
@@ -391,7 +397,7 @@ impl VideoTotals {
                 "video {place} {}: {height}x{width}, {} frame{plural}, in all {}, {mean:.1}ms",
                 input.name,
                 self.frames,
-                counts(&self.classes, names)
+                self.classes.line(names)
             )
         })
     }

@@ -4,13 +4,14 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use yolo_model::onnx::{Axes, OnnxOptions, OnnxSummary, Outputs};
+use yolo_report::format::{bytes, thousands};
+use yolo_report::network::summary_line;
+use yolo_report::results::SCHEMA;
 
-use super::info::summary_line;
 use crate::args::{ExportArgs, ExportFormat};
 use crate::console::Output;
-use crate::format::{bytes, thousands};
+use crate::image_size::fitted;
 use crate::resolve::Weights;
-use crate::results::SCHEMA;
 
 /// Writes the file, and prints what is in it and how to run it.
 pub(crate) fn run(args: &ExportArgs) -> Result<()> {
@@ -22,7 +23,7 @@ pub(crate) fn run(args: &ExportArgs) -> Result<()> {
     let options = options(args, checkpoint.architecture.max_stride());
     let summary = checkpoint.export_onnx(&out, &options)?;
 
-    output.line(summary_line(&checkpoint))?;
+    output.line(summary_line(&checkpoint.architecture))?;
     output.line(format!(
         "Saved {} ({}): ONNX opset {}, {} nodes, {} parameters",
         out.display(),
@@ -68,15 +69,7 @@ fn options(args: &ExportArgs, stride: usize) -> OnnxOptions {
     } else {
         let height = args.imgsz.first().copied().unwrap_or(640);
         let width = args.imgsz.get(1).copied().unwrap_or(height);
-        let wanted = [height, width].map(|side| side as usize);
-        let size = wanted.map(|side| side.next_multiple_of(stride));
-        if size != wanted {
-            tracing::warn!(
-                "--imgsz {height} {width}: not multiples of the stride {stride}: using {} {}",
-                size[0],
-                size[1]
-            );
-        }
+        let size = fitted([height, width].map(|side| side as usize), stride);
         Axes::Fixed { batch: args.batch_size as usize, size }
     };
     let outputs = if args.raw { Outputs::Logits } else { Outputs::Decoded };

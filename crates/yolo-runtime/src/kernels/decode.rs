@@ -3,8 +3,8 @@
 use yolo_model::Channel;
 
 use super::math::sigmoid;
-use super::simd::Simd;
 use super::span::Span;
+use yolo_simd::Simd;
 
 /// One line of cells of one group of channels.
 pub(crate) struct Decode<'a> {

@@ -1,22 +1,21 @@
 //! A slow executor in f64, and random networks' parts.
 
+use rand_xoshiro::SplitMix64;
+use rand_xoshiro::rand_core::{RngCore, SeedableRng};
 use yolo_model::{Channel, LevelChannels};
 use yolo_runtime::{Activation, Conv, Network, Op, Output};
 
 /// Numbers from a seed.
-pub(crate) struct Random(u64);
+pub(crate) struct Random(SplitMix64);
 
 impl Random {
     pub(crate) fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+        Self(SplitMix64::seed_from_u64(seed))
     }
 
     /// In 0..1.
     pub(crate) fn unit(&mut self) -> f32 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 40) as f32 / (1 << 24) as f32
+        (self.0.next_u64() >> 40) as f32 / (1 << 24) as f32
     }
 
     pub(crate) fn numbers(&mut self, n: usize) -> Vec<f32> {
