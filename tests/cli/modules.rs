@@ -94,7 +94,7 @@ head:
 /// Random weights whose signal does not fade.
 fn lively(architecture: Architecture) -> Checkpoint {
     let mut checkpoint = Checkpoint::random(architecture, &mut StdRng::seed_from_u64(7)).unwrap();
-    for conv in checkpoint.architecture.convs().iter().filter(|conv| !conv.is_head) {
+    for conv in checkpoint.architecture.convs().iter().filter(|conv| !conv.is_bare) {
         checkpoint.weights.get_mut(&conv.bn("weight")).unwrap().f32s_mut().unwrap().fill(2.5);
     }
     checkpoint

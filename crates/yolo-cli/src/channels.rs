@@ -2,7 +2,7 @@
 
 use anyhow::{Result, bail};
 use burn::tensor::Device;
-use yolo_model::{Architecture, Checkpoint};
+use yolo_model::{Checkpoint, Layout};
 use yolo_prune::CalibrationImages;
 use yolo_prune::channels::{Latency, Quantity};
 use yolo_report::format::{general, thousands};
@@ -61,7 +61,7 @@ pub(crate) fn prune(
     stopwatch: Option<&Stopwatch>,
 ) -> Result<Narrowed> {
     let times = stopwatch.map(|stopwatch| ChannelTimes::new(stopwatch, dense)).transpose()?;
-    let latency = |architecture: &Architecture| times.as_ref().map_or(0.0, |times| times.of(architecture));
+    let latency = |layout: &dyn Layout| times.as_ref().map_or(0.0, |times| times.of(layout));
     let latency: Option<Latency> = times.as_ref().map(|_| &latency as Latency);
     let narrowed = with_progress(|progress| {
         narrow(dense, recipe, NarrowInputs { exclude, images, device, latency, progress })

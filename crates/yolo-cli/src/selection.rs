@@ -8,7 +8,7 @@ use indicatif::ProgressBar;
 use yolo_model::Checkpoint;
 use yolo_prune::{
     Allocation, Calibration, CalibrationImages, LatencyBudget, LatencyTable, Limit, Method, PruneOptions,
-    PrunePlan, Sparsity, Structure, bytes_per_image, permute, plan, plan_calibrated,
+    PrunePlan, Sparsity, Structure, bytes_per_image, permute, permute_calibrated, plan, plan_calibrated,
 };
 use yolo_report::format::bytes;
 use yolo_report::results::Milliseconds;
@@ -226,7 +226,10 @@ pub(crate) fn plan_pruning(
         .filter(|_| options.needs_images())
         .map(|images| Calibration::new(images, device, &mut progress));
     let dense = if reorder {
-        let (reordered, permuted) = permute(checkpoint, options, calibration.as_mut())?;
+        let (reordered, permuted) = match &mut calibration {
+            Some(calibration) => permute_calibrated(checkpoint, options, calibration)?,
+            None => permute(checkpoint, options)?,
+        };
         let percent = |kept: f64| 100.0 * kept / permuted.total.max(f64::MIN_POSITIVE);
         let (before, after) = (percent(permuted.before), percent(permuted.after));
         tracing::info!("reordered channels: the pattern keeps {after:.1} % of the scores, not {before:.1} %");

@@ -8,7 +8,7 @@ use yolo_data::loader::{Loader, LoaderOptions};
 use yolo_data::rect::{BatchOptions, plan_batches};
 use yolo_detect::{DetectError, images};
 use yolo_model::Checkpoint;
-use yolo_nn::Yolo;
+use yolo_nn::Network;
 
 use crate::error::{Result, TrainError};
 
@@ -60,7 +60,7 @@ pub fn reestimate_batch_norm(
     };
     let items = Arc::from(dataset.items.as_slice());
     let mut loader = Loader::new(items, plan_batches(&sizes, &batches), loader_options);
-    let mut model = Yolo::from_checkpoint(checkpoint, &device.clone().autodiff())?.without_gradients();
+    let mut model = Network::of(checkpoint, &device.clone().autodiff())?.without_gradients();
     let (mut done, mut first_error) = (0, None);
     while let Some(batch) = loader.next() {
         let batch = batch?;

@@ -121,7 +121,7 @@ pub fn stock_network(name: &str) -> Result<Checkpoint> {
     let architecture = Architecture::variant(name, Some(80))?;
     let mut checkpoint = Checkpoint::random(architecture, &mut StdRng::seed_from_u64(0))?;
     // With scales of 1 and statistics of no data, a random network lets the signal fade until nothing is compared.
-    for conv in checkpoint.architecture.convs().iter().filter(|conv| !conv.is_head) {
+    for conv in checkpoint.architecture.convs().iter().filter(|conv| !conv.is_bare) {
         if let Some(scales) = checkpoint.weights.get_mut(&conv.bn("weight")) {
             scales.f32s_mut()?.fill(2.5);
         }

@@ -30,7 +30,7 @@ pub(super) fn items(architecture: &Architecture) -> Vec<(&'static str, String)> 
         ("architecture.yaml", yaml),
         // A layer per line.
         ("architecture.json", json.replace("{\"from\"", "\n{\"from\"") + "\n"),
-        ("narrowed.yaml", plan.architecture(architecture).unwrap().to_yaml().unwrap()),
+        ("narrowed.yaml", architecture.resized(&plan.widths(architecture).unwrap()).to_yaml().unwrap()),
     ]
 }
 
@@ -57,7 +57,7 @@ fn conv(spec: &ConvSpec) -> String {
 fn convs(architecture: &Architecture) -> String {
     let mut text = String::new();
     for reference in architecture.convs() {
-        let head = if reference.is_head { " head" } else { "" };
+        let head = if reference.is_bare { " head" } else { "" };
         let (name, layer) = (&reference.name, reference.layer);
         let _ = writeln!(text, "{name} layer {layer}: {}{head}", conv(&reference.spec));
     }
@@ -79,7 +79,7 @@ fn operations(architecture: &Architecture) -> String {
     for (index, operation) in program.operations.iter().enumerate() {
         let kind = match &operation.kind {
             OperationKind::Conv(reference) => {
-                let head = if reference.is_head { " head" } else { "" };
+                let head = if reference.is_bare { " head" } else { "" };
                 format!("conv {} {}{head}", reference.name, conv(&reference.spec))
             }
             OperationKind::Add => "add".to_owned(),

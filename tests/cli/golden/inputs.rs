@@ -18,7 +18,7 @@ pub(super) fn mixed_network() -> Architecture {
 pub(super) fn varied(architecture: Architecture, seed: u64) -> Checkpoint {
     let mut rng = StdRng::seed_from_u64(seed);
     let mut checkpoint = Checkpoint::random(architecture, &mut rng).unwrap();
-    for conv in checkpoint.architecture.convs().iter().filter(|conv| !conv.is_head) {
+    for conv in checkpoint.architecture.convs().iter().filter(|conv| !conv.is_bare) {
         for (what, low, high) in [
             ("weight", 0.5, 3.0),
             ("bias", -0.5, 0.5),

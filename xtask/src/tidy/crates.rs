@@ -30,7 +30,7 @@ const MEMBERS: [Member; 15] = [
     light("yolo-draw", &["yolo-data"]),
     light("yolo-runtime", &["yolo-model", "yolo-simd"]),
     with_tensors("yolo-nn", &["yolo-model", "yolo-simd"]),
-    with_tensors("yolo-prune", &["yolo-model", "yolo-nn"]),
+    light("yolo-prune", &["yolo-model"]).behind_feature(&["yolo-nn"]),
     light("yolo-detect", &["yolo-data", "yolo-model", "yolo-runtime"]).behind_feature(&["yolo-nn"]),
     with_tensors("yolo-train", &["yolo-data", "yolo-detect", "yolo-nn", "yolo-prune"]),
     light("yolo-report", &["yolo-draw", "yolo-eval", "yolo-model"]),

@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use indicatif::ProgressBar;
-use yolo_model::{Architecture, Checkpoint};
+use yolo_model::{Checkpoint, Layout};
 use yolo_runtime::{ConvGeometry, WidthTimes};
 
 use super::Stopwatch;
@@ -45,8 +45,8 @@ impl<'a> ChannelTimes<'a> {
     }
 
     /// Milliseconds of a network; not a number if it cannot be measured: see [`ChannelTimes::or_error`].
-    pub(crate) fn of(&self, architecture: &Architecture) -> f64 {
-        self.times.of(architecture)
+    pub(crate) fn of(&self, layout: &dyn Layout) -> f64 {
+        self.times.of(layout)
     }
 
     /// The result of whatever asked for times, or what went wrong while measuring them. Keeps the grid, if something

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 
-use yolo_model::Architecture;
+use yolo_model::Layout;
 
 use super::{NetworkTimes, WidthTimes, geometries};
 use crate::error::{Result, RuntimeError};
@@ -28,13 +28,13 @@ pub struct ChannelTimes<'a> {
 }
 
 impl<'a> ChannelTimes<'a> {
-    /// Times of networks that come from `architecture`, on images of `image` (height and width): `whole` are its own
+    /// Times of networks that come from `layout`, on images of `image` (height and width): `whole` are its own
     /// times, dense first, and `times` the points of the grid that are known.
     ///
     /// # Errors
     /// A network that does not fit images of this size.
     pub fn new(
-        architecture: &Architecture,
+        layout: &dyn Layout,
         whole: &NetworkTimes,
         times: WidthTimes,
         image: [usize; 2],
@@ -43,7 +43,7 @@ impl<'a> ChannelTimes<'a> {
     ) -> Result<Self> {
         let (times, progress) = (times.into(), Box::new(progress));
         let mut new = Self { options, image, times, factor: 1.0, rest: 0.0, progress, error: None.into() };
-        let alone = new.convolutions(architecture)?;
+        let alone = new.convolutions(layout)?;
         let convolutions: f64 = whole.convs.values().flatten().sum();
         new.factor = convolutions / alone.max(f64::MIN_POSITIVE);
         new.rest = (whole.whole.first().copied().unwrap_or_default() - convolutions).max(0.0);
@@ -52,8 +52,8 @@ impl<'a> ChannelTimes<'a> {
 
     /// Milliseconds of a network, which never grow when it loses channels. Not a number if it cannot be measured; see
     /// [`ChannelTimes::finish`].
-    pub fn of(&self, architecture: &Architecture) -> f64 {
-        match self.convolutions(architecture) {
+    pub fn of(&self, layout: &dyn Layout) -> f64 {
+        match self.convolutions(layout) {
             Ok(milliseconds) => self.factor * milliseconds + self.rest,
             Err(error) => {
                 self.error.borrow_mut().get_or_insert(error);
@@ -74,10 +74,10 @@ impl<'a> ChannelTimes<'a> {
     }
 
     /// Milliseconds of all convolutions, each timed alone.
-    fn convolutions(&self, architecture: &Architecture) -> Result<f64> {
+    fn convolutions(&self, layout: &dyn Layout) -> Result<f64> {
         let mut times = self.times.borrow_mut();
         let mut sum = 0.0;
-        for (_, geometry) in geometries(architecture, self.image) {
+        for (_, geometry) in geometries(&layout.program(), self.image) {
             sum += times.milliseconds(&geometry, self.options)?;
             (self.progress)(times.measured());
         }

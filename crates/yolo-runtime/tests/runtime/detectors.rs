@@ -158,7 +158,7 @@ fn last_convolutions(architecture: &Architecture) -> HashMap<String, usize> {
     let program = architecture.program();
     let layer_of = |(index, conv): (usize, &ConvRef)| {
         let layer = program.layers.iter().position(|&value| value == index + 1)?;
-        (!conv.is_head).then(|| (conv.name.clone(), layer))
+        (!conv.is_bare).then(|| (conv.name.clone(), layer))
     };
     program.convs().filter_map(layer_of).collect()
 }

@@ -3,10 +3,13 @@
 
 use std::collections::HashMap;
 
+use yolo_model::Checkpoint;
+
 use super::*;
 use crate::candidates::candidates;
 use crate::networks::{Map, columns, device, layers, raw_batches, tensor, tiny};
-use crate::{Allocation, CalibrationImages, ImageBatch, Method};
+use crate::scores::scores;
+use crate::{Allocation, CalibrationImages, Criterion, ImageBatch, Method, PruneError, PruneOptions};
 
 fn batches(seed: u64) -> Vec<ImageBatch> {
     let batch = |(shape, pixels): ([usize; 3], Vec<u8>)| ImageBatch {
@@ -29,10 +32,10 @@ fn scores_of(
     let device = device();
     let mut progress = |_: &'static str, done: usize, total: usize| assert!(done <= total);
     let mut calibration = Calibration::new(&images, &device, &mut progress);
-    let (candidates, skipped) = candidates(checkpoint, &options).unwrap();
+    let (candidates, skipped) = candidates(&checkpoint.architecture, &options).unwrap();
     assert!(skipped.is_empty());
-    let fused = checkpoint.fuse().unwrap();
-    let scores = scores(checkpoint, &fused, &candidates, &options, Some(&mut calibration)).unwrap();
+    let fused = Fused::of(checkpoint).unwrap();
+    let scores = scores(checkpoint, Some(&fused), &candidates, &options, Some(&mut calibration)).unwrap();
     let named = candidates.iter().zip(scores);
     named.map(|(candidate, scores)| (candidate.conv.name.clone(), scores.into_owned())).collect()
 }
@@ -128,8 +131,9 @@ fn criteria_that_look_at_images_ask_for_them() {
             allocation: Allocation::Layer,
             ..PruneOptions::new(Method::Global, 0.5)
         };
-        let (candidates, _) = candidates(&checkpoint, &options).unwrap();
-        let error = scores(&checkpoint, &checkpoint, &candidates, &options, None).unwrap_err();
+        let (candidates, _) = candidates(&checkpoint.architecture, &options).unwrap();
+        let error = scores(&checkpoint, Some(&Fused::of(&checkpoint).unwrap()), &candidates, &options, None)
+            .unwrap_err();
         assert!(matches!(error, PruneError::NeedsImages), "{error}");
     }
 }
