@@ -2,6 +2,7 @@
 
 mod bars;
 mod bench_peers;
+mod burn_features;
 mod ci;
 mod fetch;
 mod gpu_check;
@@ -46,7 +47,7 @@ enum Command {
 fn main() -> ExitCode {
     let outcome = match Cli::parse().command {
         Command::Ci(args) => ci::run(root(), &args),
-        Command::Tidy => report(tidy::violations(root())),
+        Command::Tidy => house_rules(),
         Command::FetchCoco(args) => fetch::coco(&args),
         Command::FetchCoco128(args) => fetch::coco128(&args),
         Command::BenchPeers(args) => bench_peers::run(root(), &args),
@@ -67,7 +68,8 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new("."))
 }
 
-fn report(violations: Vec<String>) -> Result<()> {
+fn house_rules() -> Result<()> {
+    let violations = [tidy::violations(root()), burn_features::violations(root())?].concat();
     if violations.is_empty() { Ok(()) } else { bail!(violations.join("\n")) }
 }
 
