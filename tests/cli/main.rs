@@ -25,6 +25,7 @@ mod info;
 #[cfg(unix)]
 mod interruption;
 mod milliseconds;
+mod modules;
 #[path = "../../crates/yolo-nn/tests/nn/onnxruntime.rs"]
 mod onnxruntime;
 mod pack;

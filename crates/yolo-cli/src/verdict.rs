@@ -7,7 +7,7 @@
 mod latency;
 
 use serde::Serialize;
-use yolo_model::architecture::Block;
+use yolo_model::modules::Block;
 use yolo_model::{Architecture, Checkpoint};
 
 use crate::results::ModelFigures;
@@ -48,11 +48,11 @@ pub(crate) fn stock_of(architecture: &Architecture) -> Option<&'static Stock> {
 }
 
 fn is_same_graph(a: &Architecture, b: &Architecture) -> bool {
-    let same_block = |a: &Block, b: &Block| match (a, b) {
-        (Block::Detect(a), Block::Detect(b)) => {
+    let same_block = |a: &Block, b: &Block| match (a.head(), b.head()) {
+        (Some(a), Some(b)) => {
             (&a.in_channels, &a.strides, a.n_anchors()) == (&b.in_channels, &b.strides, b.n_anchors())
         }
-        (a, b) => a == b,
+        _ => a == b,
     };
     let sources = |architecture: &Architecture, index| architecture.sources(index);
     a.in_channels == b.in_channels

@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use crate::architecture::DetectSpec;
+use crate::modules::DetectSpec;
 
 /// The logits of one level for one image: `[anchors · (5 + num_classes), height, width]`, contiguous.
 #[derive(Clone, Copy, Debug)]

@@ -149,10 +149,10 @@ impl Checkpoint {
         self.check_tensors()?;
         let fused = if self.architecture.fused { Cow::Borrowed(self) } else { Cow::Owned(self.fuse()?) };
 
-        let operations = fused.architecture.operations();
+        let program = fused.architecture.program();
         let mut graph = Graph::new(options.input(fused.architecture.in_channels));
-        let values = network::lower(&mut graph, &operations, &fused.weights)?;
-        head::lower(&mut graph, &fused.architecture, &operations, &values, options);
+        let values = network::lower(&mut graph, &program, &fused.weights)?;
+        head::lower(&mut graph, &fused.architecture, &program, &values, options);
         let metadata = metadata::entries(&fused);
         let bytes = file::write(path, &graph, &metadata, options.opset)?;
         Ok(OnnxSummary {

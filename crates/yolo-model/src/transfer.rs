@@ -1,17 +1,10 @@
 //! Weights from one network into another: other classes, other anchors, another head.
 
-use crate::architecture::{Architecture, Block, DetectSpec};
+use crate::architecture::Architecture;
 use crate::checkpoint::Checkpoint;
 use crate::weights::HostTensor;
 
 impl Architecture {
-    fn detect_mut(&mut self) -> Option<&mut DetectSpec> {
-        match self.layers.last_mut().map(|layer| &mut layer.block) {
-            Some(Block::Detect(detect)) => Some(detect),
-            _ => None,
-        }
-    }
-
     /// The same network for `num_classes` classes.
     #[must_use]
     pub fn with_num_classes(mut self, num_classes: usize) -> Self {

@@ -46,7 +46,7 @@ impl Values {
         }
     }
 
-    /// Whether there is no element.
+    /// Whether it has no elements.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
@@ -224,7 +224,7 @@ impl StateDict {
         self.tensors.len()
     }
 
-    /// Whether there is no tensor.
+    /// Whether it has no tensors.
     pub fn is_empty(&self) -> bool {
         self.tensors.is_empty()
     }

@@ -21,14 +21,19 @@
 //! }
 //! ```
 
-pub mod blocks;
+mod conv;
 mod error;
+mod interpreter;
 pub mod kernels;
+mod network;
 mod precision;
 mod training;
 mod yolo;
 
+pub use conv::{Conv, fused_conv};
 pub use error::{NnError, Result};
+pub use interpreter::{apply, interpret};
+pub use network::Network;
 pub use precision::HalfFormat;
 pub use training::{NamedValues, host_values};
 pub use yolo::Yolo;

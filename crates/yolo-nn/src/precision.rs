@@ -4,7 +4,6 @@ use burn::module::{Module, ModuleMapper, Param};
 use burn::tensor::{FloatDType, Tensor};
 use serde::{Deserialize, Serialize};
 
-use crate::blocks::Node;
 use crate::yolo::Yolo;
 
 /// A floating-point format of 16 bits.
@@ -49,12 +48,7 @@ impl Yolo {
     #[must_use]
     pub fn in_mixed_precision(mut self, format: HalfFormat) -> Self {
         let format = Some(format.dtype());
-        self.conv_blocks_mut().into_iter().for_each(|conv| conv.mixed = format);
-        for node in &mut self.model {
-            if let Node::Detect(detect) = node {
-                detect.mixed = format;
-            }
-        }
+        self.network.convs.iter_mut().for_each(|conv| conv.mixed = format);
         self
     }
 }

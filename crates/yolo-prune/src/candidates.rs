@@ -92,12 +92,12 @@ fn misfit(conv: &ConvRef, options: &PruneOptions) -> Option<String> {
 
 /// Two operations per multiply-add of every convolution, for an image of [`FLOPS_IMAGE_SIZE`].
 fn flops(checkpoint: &Checkpoint) -> Vec<(String, u64)> {
-    let operations = checkpoint.architecture.operations();
-    let sizes = operations.sizes([FLOPS_IMAGE_SIZE; 2]);
+    let program = checkpoint.architecture.program();
+    let sizes = program.sizes([FLOPS_IMAGE_SIZE; 2]);
     let flops = |(index, conv): (usize, &ConvRef)| {
         let [height, width] = sizes[index + 1];
         let weights: usize = conv.spec.weight_shape().iter().product();
         (conv.name.clone(), 2 * (height * width * weights) as u64)
     };
-    operations.convs().map(flops).collect()
+    program.convs().map(flops).collect()
 }

@@ -13,9 +13,9 @@ pub fn nonzero_gflops(architecture: &Architecture, sparsity: &Sparsity) -> f64 {
     // As the summary does it: an image of one stride, scaled to 640×640.
     let probe = architecture.max_stride();
     let scale = (640.0 / probe as f64).powi(2) / 1e9;
-    let operations = architecture.operations();
-    let sizes = operations.sizes([probe; 2]);
-    let saved: usize = operations
+    let program = architecture.program();
+    let sizes = program.sizes([probe; 2]);
+    let saved: usize = program
         .convs()
         .map(|(index, conv)| {
             let [height, width] = sizes[index + 1];

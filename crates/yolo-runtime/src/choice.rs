@@ -145,7 +145,7 @@ impl KernelId {
     }
 
     /// The entry points for 1.. pixel vectors up to this kernel's, or 1.. rows of a patch, of a convolution whose
-    /// columns are `stride` apart; `None` where there is no such kernel with zipped lists.
+    /// columns are `stride` apart; `None` if there is no such kernel with zipped lists.
     pub(crate) fn zips(self, kernels: &'static Kernels, stride: usize) -> Option<&'static [ZipKernel]> {
         if self.order != Order::Pixels || self.pixels == 0 {
             return None;
@@ -165,7 +165,7 @@ impl KernelId {
         if self.family == Family::Patch { PATCH_WIDTH } else { 1 }
     }
 
-    /// The entry points for 1.. pixel vectors up to this kernel's; `None` where there is no such kernel.
+    /// The entry points for 1.. pixel vectors up to this kernel's; `None` if there is no such kernel.
     pub(crate) fn tiles(self, kernels: &'static Kernels) -> Option<&'static [TileKernel]> {
         let tiles = match (self.family, self.channels) {
             (Family::Dense | Family::Blocks, 4) => kernels.full_4,

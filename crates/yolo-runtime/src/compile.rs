@@ -1,6 +1,7 @@
 //! From a checkpoint to the operations that a plan is made from.
 
-use yolo_model::architecture::{Activation as ModelActivation, ConvRef, OperationKind};
+use yolo_model::architecture::{Activation as ModelActivation, ConvRef};
+use yolo_model::program::OperationKind;
 use yolo_model::weights::StateDict;
 use yolo_model::{Checkpoint, ModelError};
 
@@ -24,9 +25,9 @@ impl Network {
         batch: usize,
         [height, width]: [usize; 2],
     ) -> Result<Self, ModelError> {
-        let operations = checkpoint.architecture.operations();
-        let mut ops = Vec::with_capacity(operations.list.len());
-        for operation in &operations.list {
+        let program = checkpoint.architecture.program();
+        let mut ops = Vec::with_capacity(program.operations.len());
+        for operation in &program.operations {
             let inputs = &operation.inputs;
             ops.push(match &operation.kind {
                 OperationKind::Conv(conv) => Op::Conv(lowered(conv, inputs[0], &checkpoint.weights)?),
@@ -40,7 +41,7 @@ impl Network {
             batch,
             input: [checkpoint.architecture.in_channels, height, width],
             ops,
-            output: Output::Maps(operations.outputs),
+            output: Output::Maps(program.outputs),
         };
         network.fuse_residuals();
         Ok(network)

@@ -72,7 +72,7 @@ impl Detector {
         Ok(Self { checkpoint, options, store, state: Mutex::new(state) })
     }
 
-    /// Keeps the plans of at least `count` shapes, for callers that go back and forth between so many. Each costs the
+    /// Keeps the plans of at least `count` shapes, for callers that go back and forth between this many. Each costs the
     /// memory of the packed weights.
     pub fn keep_plans(&self, count: usize) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);

@@ -56,7 +56,7 @@ pub fn measure_conv(
         let options = Options {
             selection: Selection::Measure,
             choices: Default::default(),
-            // A layer on its own: there is no network whose weights it could grow.
+            // A layer on its own: there is no network to take more weights from.
             weight_growth: f64::INFINITY,
             ..options.clone()
         };

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use yolo_data::augment::Augmentation;
-use yolo_model::architecture::DetectSpec;
+use yolo_model::modules::DetectSpec;
 
 use crate::error::{Result, TrainError};
 use crate::loss::LossOptions;

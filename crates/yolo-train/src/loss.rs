@@ -9,7 +9,7 @@ mod ciou;
 
 use burn::tensor::{Device, Int, Tensor, TensorData, activation};
 use yolo_data::train_loader::Target;
-use yolo_model::architecture::DetectSpec;
+use yolo_model::modules::DetectSpec;
 use yolo_nn::host_values;
 
 pub use assign::{Matches, assign};

@@ -28,8 +28,8 @@ impl Stopwatch {
     /// # Errors
     /// A network that does not fit images of this size.
     pub(crate) fn table(&self, checkpoint: &Checkpoint) -> Result<LatencyTable> {
-        let operations = checkpoint.architecture.operations();
-        let key = format!("{} {SPARSITIES:?} {operations:?}", self.key("table"));
+        let program = checkpoint.architecture.program();
+        let key = format!("{} {SPARSITIES:?} {program:?}", self.key("table"));
         let saved: Option<Saved> = self.load(&key);
         // A file that somebody broke is measured anew.
         let table = saved.map(|saved| LatencyTable::new(SPARSITIES.to_vec(), saved.convs, saved.whole));

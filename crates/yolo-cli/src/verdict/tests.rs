@@ -137,11 +137,10 @@ fn sizes_are_recognised_by_graph_and_widths() {
         assert_eq!(stock_of(&architecture), Some(stock));
         // A data set's own anchors, or folded batch normalisation, make no other network.
         architecture.fused = true;
-        if let Some(Block::Detect(detect)) = architecture.layers.last_mut().map(|layer| &mut layer.block) {
-            detect.anchors[0][0] = [5.0, 6.0];
-        }
+        let head = architecture.layers.last_mut().and_then(|layer| layer.block.head_mut()).unwrap();
+        head.anchors[0][0] = [5.0, 6.0];
         assert_eq!(stock_of(&architecture), Some(stock));
-        if let Block::Conv(conv) = &mut architecture.layers[0].block {
+        if let Some(conv) = architecture.layers[0].block.get_mut::<yolo_model::architecture::ConvSpec>() {
             conv.out_channels -= 8;
         }
         assert_eq!(stock_of(&architecture), None);

@@ -1,6 +1,6 @@
 //! The tensors that an architecture owns, under PyTorch's names and in PyTorch's order.
 
-use super::{Architecture, Block, BottleneckSpec, ConvSpec};
+use super::{Architecture, ConvSpec};
 
 /// A convolution of the network with its place in it.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,6 +27,17 @@ pub struct TensorSpec {
 }
 
 impl ConvRef {
+    /// The convolution at `path` of layer `layer`.
+    pub(crate) fn of_layer(layer: usize, path: &str, spec: &ConvSpec, is_head: bool) -> Self {
+        let dot = if path.is_empty() { "" } else { "." };
+        Self { name: format!("model.{layer}{dot}{path}"), layer, spec: spec.clone(), is_head }
+    }
+
+    /// Numbers in its weight.
+    pub fn weight_count(&self) -> usize {
+        self.spec.weight_count()
+    }
+
     /// Name of the weight tensor: `[out, in / groups, height, width]`.
     pub fn weight(&self) -> String {
         if self.is_head { format!("{}.weight", self.name) } else { format!("{}.conv.weight", self.name) }
@@ -46,37 +57,15 @@ impl ConvRef {
 impl Architecture {
     /// Every convolution, in the order of the state dict.
     pub fn convs(&self) -> Vec<ConvRef> {
-        let mut convs = Vec::new();
-        for (index, layer) in self.layers.iter().enumerate() {
-            let mut push = |path: &str, spec: &ConvSpec, is_head| {
-                let dot = if path.is_empty() { "" } else { "." };
-                let name = format!("model.{index}{dot}{path}");
-                convs.push(ConvRef { name, layer: index, spec: spec.clone(), is_head });
-            };
-            match &layer.block {
-                Block::Conv(conv) => push("", conv, false),
-                Block::Bottleneck(b) => push_bottleneck("", b, &mut push),
-                Block::C3(c3) => {
-                    push("cv1", &c3.cv1, false);
-                    push("cv2", &c3.cv2, false);
-                    push("cv3", &c3.cv3, false);
-                    for (j, bottleneck) in c3.m.iter().enumerate() {
-                        push_bottleneck(&format!("m.{j}."), bottleneck, &mut push);
-                    }
-                }
-                Block::Sppf(sppf) => {
-                    push("cv1", &sppf.cv1, false);
-                    push("cv2", &sppf.cv2, false);
-                }
-                Block::Upsample { .. } | Block::Concat => {}
-                Block::Detect(detect) => {
-                    for level in 0..detect.in_channels.len() {
-                        push(&format!("m.{level}"), &detect.conv(level), true);
-                    }
-                }
-            }
-        }
-        convs
+        (0..self.layers.len()).flat_map(|layer| self.convs_of(layer)).collect()
+    }
+
+    /// The convolutions of one layer, in the order of the state dict.
+    fn convs_of(&self, layer: usize) -> Vec<ConvRef> {
+        let block = &self.layers[layer].block;
+        let is_head = block.head().is_some();
+        let convs = block.convs().into_iter();
+        convs.map(|(path, spec)| ConvRef::of_layer(layer, &path, &spec, is_head)).collect()
     }
 
     /// Name of the anchors' buffer, `[levels, anchors, 2]`, in cells of each level.
@@ -90,29 +79,24 @@ impl Architecture {
         let mut push = |name: String, shape: Vec<usize>, is_parameter: bool| {
             tensors.push(TensorSpec { name, shape, is_parameter });
         };
-        let detect = self.detect();
-        let mut anchors_pending = true;
-        for conv in self.convs() {
-            if conv.is_head && std::mem::take(&mut anchors_pending) {
-                push(self.anchors_name(), vec![detect.anchors.len(), detect.n_anchors(), 2], false);
+        for (index, layer) in self.layers.iter().enumerate() {
+            for (path, shape) in layer.block.buffers() {
+                push(format!("model.{index}.{path}"), shape, false);
             }
-            let out = vec![conv.spec.out_channels];
-            push(conv.weight(), conv.spec.weight_shape().to_vec(), true);
-            if conv.is_head || self.fused {
-                push(conv.bias(), out, true);
-            } else {
-                push(conv.bn("weight"), out.clone(), true);
-                push(conv.bn("bias"), out.clone(), true);
-                push(conv.bn("running_mean"), out.clone(), false);
-                push(conv.bn("running_var"), out, false);
-                push(conv.bn("num_batches_tracked"), vec![], false);
+            for conv in self.convs_of(index) {
+                let out = vec![conv.spec.out_channels];
+                push(conv.weight(), conv.spec.weight_shape().to_vec(), true);
+                if conv.is_head || self.fused {
+                    push(conv.bias(), out, true);
+                } else {
+                    push(conv.bn("weight"), out.clone(), true);
+                    push(conv.bn("bias"), out.clone(), true);
+                    push(conv.bn("running_mean"), out.clone(), false);
+                    push(conv.bn("running_var"), out, false);
+                    push(conv.bn("num_batches_tracked"), vec![], false);
+                }
             }
         }
         tensors
     }
-}
-
-fn push_bottleneck(prefix: &str, spec: &BottleneckSpec, push: &mut impl FnMut(&str, &ConvSpec, bool)) {
-    push(&format!("{prefix}cv1"), &spec.cv1, false);
-    push(&format!("{prefix}cv2"), &spec.cv2, false);
 }

@@ -25,7 +25,7 @@ impl Architecture {
     /// One of the ten sizes by name, with the given number of classes (80 where `None`).
     ///
     /// # Errors
-    /// [`ModelError::Yaml`] lists the names where there is no such size.
+    /// [`ModelError::Yaml`] lists the names if there is no such size.
     pub fn variant(name: &str, num_classes: Option<usize>) -> Result<Self> {
         let yaml = variant_yaml(name).ok_or_else(|| {
             let names: Vec<&str> = VARIANTS.iter().map(|(name, _)| *name).collect();

@@ -4,7 +4,9 @@
 
 use super::graph::{Attribute, Graph, Value};
 use super::{Axes, Dim, Head, OnnxOptions, OnnxValue};
-use crate::architecture::{Architecture, DetectSpec, Operations};
+use crate::architecture::Architecture;
+use crate::modules::DetectSpec;
+use crate::program::Program;
 
 /// Extents of a level's logits `[N, anchors · (5 + num_classes), rows, columns]`.
 enum Extents {
@@ -34,18 +36,18 @@ struct Level<'a> {
 pub(super) fn lower(
     graph: &mut Graph<'_>,
     architecture: &Architecture,
-    operations: &Operations,
+    program: &Program,
     values: &[Value],
     options: &OnnxOptions,
 ) {
     let detect = architecture.detect();
     let layer = architecture.layers.len() - 1;
     let sizes = match options.axes {
-        Axes::Fixed { size, .. } => operations.sizes(size),
+        Axes::Fixed { size, .. } => program.sizes(size),
         Axes::Dynamic => Vec::new(),
     };
     let mut levels = Vec::new();
-    for (index, &output) in operations.outputs.iter().enumerate() {
+    for (index, &output) in program.outputs.iter().enumerate() {
         let prefix = format!("model.{layer}.{index}");
         let logits = values[output].as_str();
         let extents = match options.axes {

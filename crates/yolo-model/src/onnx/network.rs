@@ -2,18 +2,19 @@
 
 use super::error::OnnxError;
 use super::graph::{Attribute, Graph, Value};
-use crate::architecture::{Activation, ConvRef, OperationKind, Operations};
+use crate::architecture::{Activation, ConvRef};
 use crate::error::ModelError;
+use crate::program::{OperationKind, Program};
 use crate::weights::StateDict;
 
 /// Appends every operation, and gives the name of each value: the image first, then the operations' outputs.
 pub(super) fn lower<'a>(
     graph: &mut Graph<'a>,
-    operations: &Operations,
+    program: &Program,
     weights: &'a StateDict,
 ) -> Result<Vec<Value>, OnnxError> {
     let mut values = vec![graph.input.name.clone()];
-    for operation in &operations.list {
+    for operation in &program.operations {
         let inputs: Vec<&str> = operation.inputs.iter().map(|&input| values[input].as_str()).collect();
         let name = |what: &str| format!("model.{}.{what}", operation.layer);
         let output = match &operation.kind {

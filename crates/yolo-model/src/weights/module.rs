@@ -122,7 +122,7 @@ impl TreeBuilder<'_> {
         }
         let (class, attributes) = instance(self.arena, id)
             .filter(|_| is_module(self.arena, id))
-            .ok_or_else(|| WeightsError::damaged("a child of a module is no module").at(path))?;
+            .ok_or_else(|| WeightsError::damaged("a child of a module is not a module").at(path))?;
         let non_persistent = self.arena.lookup(attributes, "_non_persistent_buffers_set");
         Ok(PickledModule {
             class: self.copier.class_path(class)?.unwrap_or_default(),
@@ -167,7 +167,7 @@ impl TreeBuilder<'_> {
                 continue;
             }
             let tensor = TensorRef::of(arena, value).transpose();
-            let tensor = tensor.unwrap_or_else(|| Err(WeightsError::damaged("a parameter is no tensor")));
+            let tensor = tensor.unwrap_or_else(|| Err(WeightsError::damaged("a parameter is not a tensor")));
             let tensor = tensor.map_err(|error| error.at(join(path, &name)))?;
             tensors.insert(name, tensor);
         }
@@ -196,7 +196,8 @@ impl TreeBuilder<'_> {
         let mut entries = IndexMap::new();
         for (key, value) in pairs.unwrap_or_default() {
             let name = self.copier.text(*key)?;
-            let name = name.ok_or_else(|| WeightsError::damaged(format!("a key of `{table}` is no text")))?;
+            let name =
+                name.ok_or_else(|| WeightsError::damaged(format!("a key of `{table}` is not text")))?;
             entries.insert(name, *value);
         }
         Ok(entries)

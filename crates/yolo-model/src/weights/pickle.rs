@@ -173,7 +173,7 @@ impl Machine<'_> {
             Some(Node::Dict(pairs)) if keyed => pairs.extend(pair_up(&items)?),
             // Subclasses of list and dict: the items of an inert object are of no use.
             Some(Node::Object(_)) => {}
-            _ => return Err(malformed("items are added to a value that is no container")),
+            _ => return Err(malformed("items are added to a value that is not a container")),
         }
         Ok(())
     }
@@ -205,7 +205,7 @@ impl Machine<'_> {
         let texts: Option<Vec<_>> = names.iter().map(|id| self.arena.str(*id).map(str::to_string)).collect();
         match texts.as_deref() {
             Some([module, name]) => self.push_class(module.clone(), name.clone()),
-            _ => Err(malformed("a class name is no string")),
+            _ => Err(malformed("a class name is not a string")),
         }
     }
 

@@ -256,7 +256,8 @@ fn storage_ref(arena: &Arena, id: Id) -> Result<(ElementType, String, usize), We
 
 fn extents(arena: &Arena, id: Id, what: &str) -> Result<Vec<usize>, WeightsError> {
     let items = arena.sequence(id).filter(|items| items.len() <= MAX_RANK);
-    let items = items.ok_or_else(|| WeightsError::damaged(format!("a tensor's {what} is no short list")))?;
+    let items =
+        items.ok_or_else(|| WeightsError::damaged(format!("a tensor's {what} is not a short list")))?;
     items.iter().map(|id| extent(arena, *id, what)).collect()
 }
 
@@ -265,7 +266,7 @@ fn extent(arena: &Arena, id: Id, what: &str) -> Result<usize, WeightsError> {
         Node::Int(value) => usize::try_from(*value).ok(),
         _ => None,
     };
-    value.ok_or_else(|| WeightsError::damaged(format!("a tensor's {what} is no non-negative number")))
+    value.ok_or_else(|| WeightsError::damaged(format!("a tensor's {what} is not a number of at least 0")))
 }
 
 /// Reads tensors of one archive, each storage once, up to a total that the size of the file justifies.

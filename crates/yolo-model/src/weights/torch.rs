@@ -48,7 +48,7 @@ pub struct TorchCheckpoint {
 /// a dict that holds a state dict, and a bare state dict.
 ///
 /// # Errors
-/// If the file is no such file, is damaged, tries to run code, or holds no detection model.
+/// If the file is not a checkpoint, is damaged, tries to run code, or holds no detection model.
 pub fn read_torch(path: impl AsRef<Path>) -> Result<TorchCheckpoint, WeightsError> {
     let path = path.as_ref();
     let mut container = Container::open(path)?;
@@ -224,7 +224,7 @@ fn model_kind(arena: &Arena, id: Id) -> Option<Kind> {
     all_tensors.then_some(Kind::StateDict)
 }
 
-/// A tensor that cannot be read counts, so that the user hears why instead of "no model".
+/// A tensor that cannot be read counts, so that the user is told why instead of "no model".
 fn looks_like_tensor(arena: &Arena, id: Id) -> bool {
     !matches!(TensorRef::of(arena, id), Ok(None))
 }

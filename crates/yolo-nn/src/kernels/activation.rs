@@ -122,7 +122,7 @@ mod tests {
             let (y, dx) = (silu_forward(level, &x), silu_backward(level, &x, &ones));
             for ((x, y), dx) in x.iter().zip(&y).zip(&dx) {
                 let [golden_y, golden_dx] = reference(*x);
-                // Relative, down to where the result is no normal number any more.
+                // Relative, down to where the result is no longer a normal number.
                 let error = (f64::from(*y) - golden_y).abs();
                 assert!(error <= 1e-6 * golden_y.abs() + 1e-36, "{level:?} silu({x}) = {y}, not {golden_y}");
                 let error = (f64::from(*dx) - golden_dx).abs();

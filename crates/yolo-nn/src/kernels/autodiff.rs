@@ -113,7 +113,7 @@ impl<B: Backend + TrainingOps, C: CheckpointStrategy> TrainingOps for Autodiff<B
         options: ConvOptions<2>,
         silu: bool,
     ) -> FloatTensor<Self> {
-        // The gradient of SiLU needs its argument, so here it is an operation of its own.
+        // The gradient of SiLU needs its argument, so here it is a separate operation.
         if silu {
             return Self::fast_silu(Self::conv_forward(x, weight, options, false));
         }

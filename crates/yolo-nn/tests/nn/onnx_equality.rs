@@ -2,7 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use yolo_model::architecture::{Architecture, Block};
+use yolo_model::architecture::Architecture;
+use yolo_model::modules::{C3Spec, SppfSpec};
 use yolo_model::onnx::{Axes, Head, OnnxOptions};
 use yolo_model::weights::read_safetensors;
 use yolo_model::{Checkpoint, ModelError};
@@ -84,7 +85,7 @@ fn released_weights_on_the_references_input() {
 fn uneven() -> Result<Architecture, ModelError> {
     let mut architecture = Architecture::variant("yolov5n", Some(3))?;
     for (index, layer) in architecture.layers.iter_mut().enumerate() {
-        if let Block::C3(c3) = &mut layer.block {
+        if let Some(c3) = layer.block.get_mut::<C3Spec>() {
             c3.cv2.out_channels -= 3 + index % 4;
             c3.cv3.in_channels = c3.cv1.out_channels + c3.cv2.out_channels;
             for (j, bottleneck) in c3.m.iter_mut().enumerate() {
@@ -92,7 +93,7 @@ fn uneven() -> Result<Architecture, ModelError> {
                 bottleneck.cv2.in_channels = bottleneck.cv1.out_channels;
             }
         }
-        if let Block::Sppf(sppf) = &mut layer.block {
+        if let Some(sppf) = layer.block.get_mut::<SppfSpec>() {
             sppf.cv1.out_channels -= 5;
             sppf.cv2.in_channels = 4 * sppf.cv1.out_channels;
         }

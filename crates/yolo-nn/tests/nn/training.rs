@@ -1,16 +1,16 @@
 //! Training on this crate's operations: gradients, statistics and repeatability of whole blocks, against Burn's
-//! own operations. Without the feature `flex` both sides are Burn's.
+//! own operations.
 
 use burn::module::Module;
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, Distribution, Gradients, Tensor, activation, module};
 use rand::SeedableRng;
 use yolo_model::architecture::ConvSpec;
+use yolo_model::program::{Lowering, Program};
 use yolo_model::weights::{HostTensor, StateDict};
 use yolo_model::{Architecture, Checkpoint};
-use yolo_nn::Yolo;
-use yolo_nn::blocks::{C3, Conv, Node};
 use yolo_nn::kernels::{self, Then};
+use yolo_nn::{Conv, Network, Yolo};
 
 /// Two orders of summation in `f32`.
 const RELATIVE: f32 = 1e-4;
@@ -46,22 +46,24 @@ fn burn_conv(block: &Conv, x: Tensor<4>) -> Tensor<4> {
     activation::silu(module::batch_norm_train(x, bn.gamma.val(), bn.beta.val(), bn.epsilon).output)
 }
 
-fn burn_c3(block: &C3, x: Tensor<4>) -> Tensor<4> {
-    let beside = burn_conv(&block.cv2, x.clone());
-    let mut deep = burn_conv(&block.cv1, x);
-    for bottleneck in &block.m {
-        deep = burn_conv(&bottleneck.cv2, burn_conv(&bottleneck.cv1, deep.clone())) + deep;
+fn burn_c3(network: &Network, layer: usize, x: Tensor<4>) -> Tensor<4> {
+    let block = |path: &str, x| burn_conv(network.conv(&format!("model.{layer}.{path}")).unwrap(), x);
+    let n_bottlenecks = convs(network, layer).len().saturating_sub(3) / 2;
+    let beside = block("cv2", x.clone());
+    let mut deep = block("cv1", x);
+    for j in 0..n_bottlenecks {
+        deep = block(&format!("m.{j}.cv2"), block(&format!("m.{j}.cv1"), deep.clone())) + deep;
     }
-    burn_conv(&block.cv3, Tensor::cat(vec![deep, beside], 1))
+    block("cv3", Tensor::cat(vec![deep, beside], 1))
 }
 
-fn convs(block: &C3) -> Vec<&Conv> {
-    let inner = block.m.iter().flat_map(|bottleneck| [&bottleneck.cv1, &bottleneck.cv2]);
-    [&block.cv1, &block.cv2, &block.cv3].into_iter().chain(inner).collect()
+fn convs(network: &Network, layer: usize) -> Vec<&Conv> {
+    let named = network.names().iter().zip(&network.convs);
+    named.filter(|(names, _)| names.layer == layer).map(|(_, conv)| conv).collect()
 }
 
 /// Gradients of every weight, `γ` and `β`, in the blocks' order.
-fn gradients(block: &C3, gradients: &Gradients) -> Vec<Vec<f32>> {
+fn gradients(convs: &[&Conv], gradients: &Gradients) -> Vec<Vec<f32>> {
     let of = |conv: &&Conv| {
         let bn = conv.bn.as_ref().unwrap();
         let weight = values(conv.conv.weight.val().grad(gradients).unwrap());
@@ -71,23 +73,41 @@ fn gradients(block: &C3, gradients: &Gradients) -> Vec<Vec<f32>> {
             values(bn.beta.val().grad(gradients).unwrap()),
         ]
     };
-    convs(block).iter().flat_map(of).collect()
+    convs.iter().flat_map(of).collect()
+}
+
+/// The C3 of layer 4 as a separate network.
+fn c3_of_layer_4(device: &Device) -> Network {
+    let architecture = Architecture::variant("yolov5n", Some(3)).unwrap();
+    let mut lowering = Lowering::new(64);
+    let output = architecture.layers[4].block.lower(&mut lowering, &[0]).unwrap();
+    lowering.output(output);
+    let program: Program = lowering.finish();
+    let checkpoint = Checkpoint::random(architecture, &mut rand::rngs::StdRng::seed_from_u64(4)).unwrap();
+    let mut weights = StateDict::default();
+    for (name, tensor) in checkpoint.weights.iter() {
+        if let Some(path) = name.strip_prefix("model.4.") {
+            weights.insert(format!("model.0.{path}"), tensor.clone());
+        }
+    }
+    let order = program.convs().map(|(_, conv)| conv.clone()).collect();
+    Network::load(program, order, false, &weights, device).unwrap()
 }
 
 #[test]
 fn a_c3_block_has_the_output_and_gradients_of_burns_operations() {
     let device = Device::flex().autodiff();
-    let network = network(&device);
-    let Node::C3(block) = &network.model[4] else { panic!("layer 4 is a C3") };
+    let network = c3_of_layer_4(&device);
+    let block = convs(&network, 0);
     let x = normal([2, 64, 11, 13], &device).require_grad();
     let weights = normal([2, 64, 11, 13], &device).detach();
     let run = |forward: &dyn Fn(Tensor<4>) -> Tensor<4>| {
         let y = forward(x.clone());
         let grads = (y.clone() * weights.clone()).sum().backward();
-        (values(y), values(x.grad(&grads).unwrap()), gradients(block, &grads))
+        (values(y), values(x.grad(&grads).unwrap()), gradients(&block, &grads))
     };
-    let ours = run(&|x| block.forward(x));
-    let golden = run(&|x| burn_c3(block, x));
+    let ours = run(&|x| network.forward(x).remove(0));
+    let golden = run(&|x| burn_c3(&network, 0, x));
     assert_close(&ours.0, &golden.0, "output");
     assert_close(&ours.1, &golden.1, "gradient of the input");
     assert_eq!(ours.2.len(), 3 * (3 + 2 * 2));
@@ -120,11 +140,14 @@ fn a_convolution_with_bias_has_burns_gradients() {
 /// A block whose convolution passes its one channel on and whose batch normalisation starts fresh.
 fn identity_block(device: &Device) -> Conv {
     let mut weights = StateDict::default();
-    weights.insert("c.conv.weight", HostTensor::from_f32s(vec![1, 1, 1, 1], vec![1.0]));
+    weights.insert("model.0.conv.weight", HostTensor::from_f32s(vec![1, 1, 1, 1], vec![1.0]));
     for (name, value) in [("weight", 1.0), ("bias", 0.0), ("running_mean", 0.0), ("running_var", 1.0)] {
-        weights.insert(format!("c.bn.{name}"), HostTensor::from_f32s(vec![1], vec![value]));
+        weights.insert(format!("model.0.bn.{name}"), HostTensor::from_f32s(vec![1], vec![value]));
     }
-    Conv::load("c", &ConvSpec::new(1, 1, 1, 1), false, &weights, device).unwrap()
+    let mut lowering = Lowering::new(1);
+    lowering.conv("", &ConvSpec::new(1, 1, 1, 1), 0).unwrap();
+    let program = lowering.finish();
+    Conv::load(program.convs().next().unwrap().1, false, &weights, device).unwrap()
 }
 
 /// PyTorch's rule by hand: of 1, 2, 4, 5 the mean is 3, the squared deviations add up to 10, so the biased variance is
@@ -183,9 +206,9 @@ fn a_training_step_repeats_bit_by_bit() {
         let levels = network.forward(images.clone());
         let loss = levels.into_iter().map(|level| level.square().sum()).reduce(|a, b| a + b).unwrap();
         let grads = loss.clone().backward();
-        let Node::Conv(stem) = &network.model[0] else { panic!("layer 0 is a Conv") };
-        let Node::C3(block) = &network.model[23] else { panic!("layer 23 is a C3") };
-        let mut all = gradients(block, &grads);
+        let network = network.network();
+        let stem = network.conv("model.0").unwrap();
+        let mut all = gradients(&convs(network, 23), &grads);
         all.push(values(stem.conv.weight.val().grad(&grads).unwrap()));
         all.push(values(loss));
         all.into_iter().flatten().map(f32::to_bits).collect::<Vec<_>>()

@@ -1,13 +1,11 @@
 //! Images through a network, one convolution at a time, once with the dense weights and once with those that a
 //! visitor chose for the convolutions before.
 
-use burn::tensor::module::max_pool2d;
-use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
-use burn::tensor::{Device, Tensor, TensorData, activation};
+use burn::tensor::{Device, Tensor, TensorData};
 use yolo_model::Checkpoint;
-use yolo_model::architecture::{Activation, Architecture, ConvRef, OperationKind};
-use yolo_nn::blocks::Upsample;
-use yolo_nn::kernels::{Then, conv2d};
+use yolo_model::architecture::{Architecture, ConvRef};
+use yolo_model::program::OperationKind;
+use yolo_nn::{apply, fused_conv, interpret};
 
 use super::CalibrationImages;
 use crate::error::Result;
@@ -32,6 +30,7 @@ pub(crate) struct ConvValues {
 }
 
 /// A value of the network: its batches in the dense network and, where they differ, in the pruned one.
+#[derive(Clone)]
 struct Value {
     dense: Vec<Tensor<4>>,
     pruned: Option<Vec<Tensor<4>>>,
@@ -70,45 +69,33 @@ pub(crate) fn walk_observed(
     mut visit: impl FnMut(&ConvVisit) -> Result<Option<ConvValues>>,
     mut observe: impl FnMut(&ConvRef, &[Tensor<4>]) -> Result<()>,
 ) -> Result<()> {
-    let operations = fused.architecture.operations();
-    let mut readers: Vec<usize> = operations.readers().iter().map(Vec::len).collect();
-    let first = images.batches().iter().map(|batch| batch.tensor(device)).collect();
-    let mut values: Vec<Option<Value>> = vec![Some(Value { dense: first, pruned: None })];
-    for operation in &operations.list {
-        let mut inputs: Vec<Value> = Vec::new();
-        for &input in &operation.inputs {
-            readers[input] -= 1;
-            // The last reader owns the value; until then, tensors are shared, not copied.
-            let value =
-                if readers[input] == 0 { values[input].take() } else { values[input].as_ref().map(share) };
-            inputs.extend(value);
+    let program = fused.architecture.program();
+    let dense = images.batches().iter().map(|batch| batch.tensor(device)).collect();
+    let input = Value { dense, pruned: None };
+    interpret(&program, &[], input, |_, operation, mut inputs| match &operation.kind {
+        OperationKind::Conv(conv) => {
+            let input = inputs.remove(0);
+            let seen = ConvVisit { conv, dense: &input.dense, pruned: input.pruned.as_deref() };
+            let chosen = visit(&seen)?;
+            let output = convolve(conv, input, fused, chosen.as_ref(), device)?;
+            observe(conv, &output.dense)?;
+            Ok(output)
         }
-        let output = match &operation.kind {
-            OperationKind::Conv(conv) => {
-                let input = inputs.remove(0);
-                let seen = ConvVisit { conv, dense: &input.dense, pruned: input.pruned.as_deref() };
-                let chosen = visit(&seen)?;
-                let output = convolve(conv, input, fused, chosen.as_ref(), device)?;
-                observe(conv, &output.dense)?;
-                output
-            }
-            kind => without_weights(kind, &inputs),
-        };
-        values.push(Some(output));
-    }
-    Ok(())
+        kind => Ok(without_weights(kind, &inputs)),
+    })
+    .map(drop)
 }
 
 /// Bytes that calibration holds of an image of `[height, width]` at the widest cut through the network, for both
 /// streams.
 pub fn bytes_per_image(architecture: &Architecture, size: [usize; 2]) -> usize {
-    let operations = architecture.operations();
-    let mut readers: Vec<usize> = operations.readers().iter().map(Vec::len).collect();
-    let sizes = operations.sizes(size);
-    let floats = |value: usize| operations.channels[value] * sizes[value][0] * sizes[value][1];
+    let program = architecture.program();
+    let mut readers: Vec<usize> = program.readers().iter().map(Vec::len).collect();
+    let sizes = program.sizes(size);
+    let floats = |value: usize| program.channels[value] * sizes[value][0] * sizes[value][1];
     let mut live = floats(0);
     let mut widest = live;
-    for (index, operation) in operations.list.iter().enumerate() {
+    for (index, operation) in program.operations.iter().enumerate() {
         // A convolution gives up a batch of its input once the batch is through; the others need both at once.
         let is_conv = matches!(operation.kind, OperationKind::Conv(_));
         let before = live;
@@ -120,10 +107,6 @@ pub fn bytes_per_image(architecture: &Architecture, size: [usize; 2]) -> usize {
         widest = widest.max(if is_conv { before.max(live) } else { before + floats(index + 1) });
     }
     2 * widest * size_of::<f32>()
-}
-
-fn share(value: &Value) -> Value {
-    Value { dense: value.dense.clone(), pruned: value.pruned.clone() }
 }
 
 /// Runs a convolution over all batches of its input, which it uses up.
@@ -151,48 +134,20 @@ fn run(conv: &ConvRef, batches: Vec<Tensor<4>>, values: &ConvValues, device: &De
     let spec = &conv.spec;
     let weight = Tensor::<4>::from_data(TensorData::new(values.weight.clone(), spec.weight_shape()), device);
     let bias = Tensor::<1>::from_data(TensorData::new(values.bias.clone(), [spec.out_channels]), device);
-    let [vertical, horizontal] = spec.padding;
-    let mut options = ConvOptions::new(spec.stride, [0, 0], spec.dilation, spec.groups);
-    options.padding = [(vertical, vertical), (horizontal, horizontal)];
-    let then = if spec.activation == Activation::Silu { Then::Silu } else { Then::Nothing };
-    let forward = |x: Tensor<4>| {
-        let y = conv2d(x, weight.clone(), Some(bias.clone()), options.clone(), then);
-        match spec.activation {
-            Activation::Silu | Activation::Identity => y,
-            Activation::Relu => activation::relu(y),
-            Activation::LeakyRelu { slope } => activation::leaky_relu(y, f64::from(slope)),
-        }
-    };
+    let forward = |x: Tensor<4>| fused_conv(spec, x, weight.clone(), bias.clone());
     batches.into_iter().map(forward).collect()
 }
 
 fn without_weights(kind: &OperationKind, inputs: &[Value]) -> Value {
     let apply = |batches: Vec<&[Tensor<4>]>| -> Vec<Tensor<4>> {
         (0..batches[0].len())
-            .map(|i| combine(kind, batches.iter().map(|batches| batches[i].clone()).collect()))
+            .map(|i| apply(kind, batches.iter().map(|batches| batches[i].clone()).collect()))
             .collect()
     };
     let is_changed = inputs.iter().any(|input| input.pruned.is_some());
     Value {
         pruned: is_changed.then(|| apply(inputs.iter().map(Value::pruned).collect())),
         dense: apply(inputs.iter().map(|input| input.dense.as_slice()).collect()),
-    }
-}
-
-fn combine(kind: &OperationKind, mut inputs: Vec<Tensor<4>>) -> Tensor<4> {
-    match kind {
-        OperationKind::Concat => Tensor::cat(inputs, 1),
-        OperationKind::Add => {
-            let second = inputs.remove(1);
-            inputs.remove(0) + second
-        }
-        OperationKind::MaxPool { size } => {
-            let half = size / 2;
-            let options = MaxPoolOptions::new([*size; 2]).with_stride([1, 1]).with_padding([half, half]);
-            max_pool2d(inputs.remove(0), options)
-        }
-        OperationKind::Upsample { scale } => Upsample::new(*scale).forward(inputs.remove(0)),
-        OperationKind::Conv(_) => unreachable!("convolutions have weights"),
     }
 }
 

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use yolo_model::Checkpoint;
-use yolo_model::architecture::{ConvRef, Operation, OperationKind, Operations};
+use yolo_model::architecture::ConvRef;
+use yolo_model::program::{Operation, OperationKind, Program};
 
 use super::coupling::{ConvInput, Coupling};
 use super::plan::ChannelPlan;
@@ -45,10 +46,10 @@ pub fn compensate(checkpoint: &Checkpoint, plan: &ChannelPlan, means: &ChannelMe
             stays
         })
         .collect();
-    let operations = checkpoint.architecture.operations();
-    let values = means.of_values(&operations)?;
+    let program = checkpoint.architecture.program();
+    let values = means.of_values(&program)?;
     let mut compensated = checkpoint.clone();
-    for (input, operation) in coupling.inputs.iter().zip(convolutions(&operations)) {
+    for (input, operation) in coupling.inputs.iter().zip(convolutions(&program)) {
         let gone = removed_columns(input, &stays);
         if gone.is_empty() {
             continue;
@@ -60,8 +61,8 @@ pub fn compensate(checkpoint: &Checkpoint, plan: &ChannelPlan, means: &ChannelMe
     Ok(compensated)
 }
 
-fn convolutions(operations: &Operations) -> impl Iterator<Item = &Operation> {
-    operations.list.iter().filter(|operation| matches!(operation.kind, OperationKind::Conv(_)))
+fn convolutions(program: &Program) -> impl Iterator<Item = &Operation> {
+    program.operations.iter().filter(|operation| matches!(operation.kind, OperationKind::Conv(_)))
 }
 
 /// Input channels of a convolution that go.
@@ -111,9 +112,9 @@ fn move_into(checkpoint: &mut Checkpoint, conv: &ConvRef, lost: &[f64]) -> Resul
 
 impl ChannelMeans {
     /// Means of every value's channels; NaN where they are not known, as the image's are not.
-    fn of_values(&self, operations: &Operations) -> Result<Vec<Vec<f64>>> {
-        let mut values = vec![vec![f64::NAN; operations.channels[0]]];
-        for operation in &operations.list {
+    fn of_values(&self, program: &Program) -> Result<Vec<Vec<f64>>> {
+        let mut values = vec![vec![f64::NAN; program.channels[0]]];
+        for operation in &program.operations {
             let inputs = operation.inputs.iter().map(|&input| values[input].as_slice());
             values.push(match &operation.kind {
                 OperationKind::Conv(conv) => self.of_output(conv)?,

@@ -1,7 +1,8 @@
 //! Coupling: which output channels of which convolutions go together, and who reads them.
 
 use yolo_model::Architecture;
-use yolo_model::architecture::{ConvRef, OperationKind, Operations};
+use yolo_model::architecture::ConvRef;
+use yolo_model::program::{OperationKind, Program};
 
 /// Convolutions whose output channels go together: channel `i` of one is added to channel `i` of the others.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,7 +65,7 @@ impl Coupling {
     /// Concatenation shifts channels; addition joins its operands' groups; enlargement and max-pool pass
     /// channels through. The image's channels, and whatever a convolution with groups reads or makes, stay.
     pub fn of(architecture: &Architecture) -> Self {
-        Tracing::new(architecture.in_channels).run(&architecture.operations())
+        Tracing::new(architecture.in_channels).run(&architecture.program())
     }
 
     /// Index of the group for which the convolution called `name` produces; `None` for one of the head.
@@ -105,9 +106,9 @@ impl Tracing {
         Self { sources: vec![image], values: vec![vec![Piece { source: 0, channels: image_channels }]] }
     }
 
-    fn run(mut self, operations: &Operations) -> Coupling {
+    fn run(mut self, program: &Program) -> Coupling {
         let mut reads: Vec<(ConvRef, Vec<Piece>)> = Vec::new();
-        for operation in &operations.list {
+        for operation in &program.operations {
             let inputs: Vec<Vec<Piece>> =
                 operation.inputs.iter().map(|&input| self.values[input].clone()).collect();
             let value = match &operation.kind {

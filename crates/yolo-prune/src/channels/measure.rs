@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use burn::tensor::Tensor;
 use rayon::prelude::*;
 use yolo_model::Checkpoint;
-use yolo_model::architecture::{OperationKind, Operations};
+use yolo_model::program::{OperationKind, Program};
 use yolo_nn::host_values;
 
 use super::compensate::ChannelMeans;
@@ -33,7 +33,7 @@ impl ChannelStatistics {
     pub fn measure(checkpoint: &Checkpoint, calibration: &mut Calibration) -> Result<Self> {
         checkpoint.check_tensors()?;
         let fused = checkpoint.fuse()?;
-        let pooled = behind_pools(&fused.architecture.operations());
+        let pooled = behind_pools(&fused.architecture.program());
         let (images, device) = (calibration.images, calibration.device);
         calibration.start("Measuring channels", fused.architecture.convs().len());
         let (mut inputs, mut outputs) = (HashMap::new(), HashMap::new());
@@ -61,10 +61,10 @@ impl ChannelStatistics {
 }
 
 /// Names of the convolutions that read something behind a max-pool, whose mean does not follow from what it pools.
-fn behind_pools(operations: &Operations) -> Vec<String> {
+fn behind_pools(program: &Program) -> Vec<String> {
     let mut pooled = vec![false];
     let mut names = Vec::new();
-    for operation in &operations.list {
+    for operation in &program.operations {
         let reads = operation.inputs.iter().any(|&input| pooled[input]);
         pooled.push(match &operation.kind {
             OperationKind::MaxPool { .. } => true,

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::HashMap;
-use yolo_model::architecture::Block;
+use yolo_model::modules::SppfSpec;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -94,7 +94,7 @@ fn slope(at: impl Fn(f64) -> f64, step: f64) -> f64 {
 fn gradients_are_finite_differences_of_the_loss() {
     let mut unfused = tiny(21);
     for layer in &mut unfused.architecture.layers {
-        if let Block::Sppf(sppf) = &mut layer.block {
+        if let Some(sppf) = layer.block.get_mut::<SppfSpec>() {
             // Windows of one pixel have no kinks, at which difference quotients say nothing.
             sppf.pool = 1;
         }

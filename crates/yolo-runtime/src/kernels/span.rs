@@ -2,7 +2,7 @@
 
 use super::simd::Simd;
 
-/// A stretch of numbers that several threads work on at once, each on elements of its own.
+/// A stretch of numbers that several threads work on at once, each on separate elements.
 ///
 /// In builds with debug assertions, which the tests are, every access is checked against the extent: the same
 /// kernels then run as their own bounds-checked twins. Without them the extent costs nothing.

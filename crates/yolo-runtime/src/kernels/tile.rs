@@ -20,7 +20,7 @@ pub(crate) struct Tile<'a> {
     pub(crate) weights: &'a [f32],
     /// Taps in each list.
     pub(crate) counts: &'a [u32],
-    /// What the sums start from, one number per channel; `None` to go on from `sums`.
+    /// What the sums start from, one number per channel; `None` to continue from `sums`.
     pub(crate) bias: Option<&'a [f32]>,
     /// The sums, `[NC, NP]` vectors.
     pub(crate) sums: Span,
@@ -166,7 +166,7 @@ pub(crate) unsafe fn batch<S: Simd, const NC: usize, const NP: usize>(s: S, b: &
     }
 }
 
-/// What a kernel for zipped lists works on: one or two channels at a time, each with taps of its own, as many for
+/// What a kernel for zipped lists works on: one or two channels at a time, each with separate taps, as many for
 /// both.
 pub(crate) struct Zip<'a> {
     /// The input image.
@@ -182,7 +182,7 @@ pub(crate) struct Zip<'a> {
     pub(crate) taps: &'a [u32],
     /// Their weights.
     pub(crate) weights: &'a [f32],
-    /// What the sums start from, one number per channel; `None` to go on from `sums`.
+    /// What the sums start from, one number per channel; `None` to continue from `sums`.
     pub(crate) bias: Option<&'a [f32]>,
     /// The sums, `[channels, pixels]` vectors.
     pub(crate) sums: Span,

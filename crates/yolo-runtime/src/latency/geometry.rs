@@ -9,14 +9,14 @@ use super::ConvGeometry;
 /// its name. Pointwise convolutions that read the same value run as one, whose name has a `+`, as in a plan. Groups
 /// run as one convolution with zeros between them; dilation is not told.
 pub fn geometries(architecture: &Architecture, image: [usize; 2]) -> Vec<(String, ConvGeometry)> {
-    let operations = architecture.operations();
-    let sizes = operations.sizes(image);
+    let program = architecture.program();
+    let sizes = program.sizes(image);
     let mut found: Vec<(String, ConvGeometry)> = Vec::new();
     // What may still get a twin: the value that is read, the convolution, and its place above.
     let mut single: Vec<(usize, &ConvRef, usize)> = Vec::new();
-    for (index, conv) in operations.convs() {
+    for (index, conv) in program.convs() {
         let spec = &conv.spec;
-        let input = operations.list[index].inputs[0];
+        let input = program.operations[index].inputs[0];
         let is_twin = |(value, other, _): &(usize, &ConvRef, usize)| {
             let same = |a: &ConvRef| (a.spec.kernel, a.spec.stride, a.spec.padding, a.spec.activation);
             *value == input && spec.kernel == [1, 1] && same(other) == same(conv)

@@ -25,7 +25,7 @@ pub struct NetworkTimes {
 /// Times the convolutions of a network with the share `sparsities[i]` of all weights at zero, strewn at random; the
 /// weights that `network` has do not matter. Kernels are chosen anew for every sparsity, and times are those of steps in
 /// runs of the whole network, so that caches are as they are in use. Convolutions that run as one share their time by
-/// their channels. `progress` hears how many sparsities are done.
+/// their channels. `progress` is called with the number of sparsities done.
 ///
 /// Whatever else the machine does makes a step slower, never faster, so of many runs its fastest counts. What is left of
 /// the noise would still mislead a planner, which looks for the shortest times: the fastest run of a kernel that

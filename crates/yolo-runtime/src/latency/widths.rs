@@ -59,7 +59,7 @@ impl WidthTimes {
         all.map(point).collect()
     }
 
-    /// Adds a point that was measured before; times that are no numbers from 0 up are passed over.
+    /// Adds a point that was measured before; times that are not numbers of at least 0 are ignored.
     pub fn add(&mut self, geometry: &ConvGeometry, milliseconds: f64) {
         if milliseconds.is_finite() && milliseconds >= 0.0 {
             let at = [geometry.in_channels, geometry.out_channels];

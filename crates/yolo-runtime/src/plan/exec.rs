@@ -17,7 +17,7 @@ pub(crate) struct Workspace {
     pub(crate) counters: Vec<AtomicUsize>,
 }
 
-/// Room for `threads` times `numbers`, each thread's on cache lines of its own.
+/// Room for `threads` times `numbers`, each thread's on separate cache lines.
 pub(crate) fn scratch(threads: usize, numbers: usize) -> AlignedBuffer {
     AlignedBuffer::zeroed(threads * numbers.next_multiple_of(32))
 }

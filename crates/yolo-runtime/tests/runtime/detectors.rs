@@ -6,7 +6,8 @@ use std::collections::HashMap;
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use yolo_model::architecture::Block;
+use yolo_model::architecture::ConvRef;
+use yolo_model::modules::C3Spec;
 use yolo_model::{Architecture, Checkpoint};
 use yolo_nn::{Yolo, host_values};
 use yolo_runtime::{Detector, Isa, Network, Op, Options, Output, Plan, Selection};
@@ -134,7 +135,7 @@ fn measured_kernels_give_the_same_numbers() {
     }
 }
 
-/// Widths that are no multiples of any vector or tile.
+/// Widths that are not multiples of any vector or tile.
 #[test]
 fn odd_widths() {
     let mut architecture = Architecture::variant("yolov5n", Some(3)).unwrap();
@@ -148,7 +149,7 @@ fn odd_widths() {
     );
     // A hidden width of a bottleneck is read by one convolution alone.
     for layer in &mut architecture.layers {
-        if let Block::C3(c3) = &mut layer.block {
+        if let Some(c3) = layer.block.get_mut::<C3Spec>() {
             for (index, bottleneck) in c3.m.iter_mut().enumerate() {
                 bottleneck.cv1.out_channels -= 3 + index;
                 bottleneck.cv2.in_channels = bottleneck.cv1.out_channels;
@@ -163,16 +164,12 @@ fn odd_widths() {
 
 /// The convolution that makes the output of every layer that has one.
 fn last_convolutions(architecture: &Architecture) -> HashMap<String, usize> {
-    let name = |(index, block): (usize, &Block)| {
-        let suffix = match block {
-            Block::Conv(_) => "",
-            Block::C3(_) => ".cv3",
-            Block::Sppf(_) => ".cv2",
-            _ => return None,
-        };
-        Some((format!("model.{index}{suffix}"), index))
+    let program = architecture.program();
+    let layer_of = |(index, conv): (usize, &ConvRef)| {
+        let layer = program.layers.iter().position(|&value| value == index + 1)?;
+        (!conv.is_head).then(|| (conv.name.clone(), layer))
     };
-    architecture.layers.iter().map(|layer| &layer.block).enumerate().filter_map(name).collect()
+    program.convs().filter_map(layer_of).collect()
 }
 
 #[test]

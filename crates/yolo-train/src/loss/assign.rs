@@ -1,7 +1,7 @@
 //! Which cells of which level answer for which object.
 
 use yolo_data::train_loader::Target;
-use yolo_model::architecture::DetectSpec;
+use yolo_model::modules::DetectSpec;
 
 /// How far from a cell's corner an object's centre may lie and still be a neighbour's as well.
 const NEIGHBOUR: f32 = 0.5;

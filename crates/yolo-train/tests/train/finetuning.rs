@@ -102,7 +102,7 @@ fn statistics_are_those_of_all_images_whatever_the_batches() {
     let mut loader = Loader::new(example.train.items.as_slice(), plan_batches(&sizes, &batches), loader);
     let batch = loader.next().unwrap().unwrap();
     let model = Yolo::from_checkpoint(&checkpoint, &example.device).unwrap();
-    let yolo_nn::blocks::Node::Conv(first) = &model.model[0] else { panic!("a convolution") };
+    let first = model.network().conv("model.0").unwrap();
     let output = first.conv.forward(images(&batch.pixels, 12, SIZE, SIZE, &example.device));
     let [_, channels, height, width] = output.dims();
     let values = output.into_data().try_into_vec_as::<f32>().unwrap();

@@ -5,7 +5,7 @@ use yolo_data::Cxcywh;
 use yolo_data::boxes;
 use yolo_data::train_loader::Target;
 use yolo_model::Architecture;
-use yolo_model::architecture::DetectSpec;
+use yolo_model::modules::DetectSpec;
 use yolo_train::hyper::Hyperparameters;
 use yolo_train::loss::{BceOptions, DetectionLoss, LossOptions, assign, bce_with_logits, ciou};
 

@@ -48,7 +48,7 @@ impl Packed {
         Ok(Self { record, other_parts })
     }
 
-    /// What the entry `name` is; `None` for a tensor of its own.
+    /// What the entry `name` is; `None` for a separate tensor.
     pub(in crate::weights) fn role(&self, name: &str) -> Option<Role<'_>> {
         if self.other_parts.contains(name) {
             return Some(Role::Other);

@@ -34,7 +34,7 @@ impl<'a> Fields<'a> {
     fn ints(&self, field: u64) -> Vec<i64> {
         let int = |content: &Content<'a>| match content {
             Content::Int(value) => *value as i64,
-            Content::Bytes(_) => panic!("field {field} is no integer"),
+            Content::Bytes(_) => panic!("field {field} is not an integer"),
         };
         self.0.iter().filter(|(number, _)| *number == field).map(|(_, content)| int(content)).collect()
     }

@@ -3,8 +3,9 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use yolo_model::architecture::{Architecture, Block, ConvSpec, OperationKind};
+use yolo_model::architecture::{Architecture, ConvSpec};
 use yolo_model::onnx::{Axes, Head, OnnxError, OnnxOptions, OnnxSummary};
+use yolo_model::program::OperationKind;
 use yolo_model::weights::StateDict;
 use yolo_model::{Checkpoint, ModelError};
 
@@ -95,9 +96,9 @@ fn weights_are_the_fused_ones_bit_for_bit() {
 fn nodes_are_the_operations_in_order() {
     let checkpoint = yolov5n(80);
     let (model, _) = export(&checkpoint, &options(SQUARE, Head::Raw));
-    let operations = checkpoint.architecture.operations();
+    let program = checkpoint.architecture.program();
     let count = |wanted: fn(&OperationKind) -> bool| {
-        operations.list.iter().filter(|operation| wanted(&operation.kind)).count()
+        program.operations.iter().filter(|operation| wanted(&operation.kind)).count()
     };
     assert_eq!((model.count("Conv"), model.count("Sigmoid"), model.count("Mul")), (60, 57, 57));
     assert_eq!(model.count("MaxPool"), 3);
@@ -124,7 +125,7 @@ fn nodes_are_the_operations_in_order() {
 #[test]
 fn attributes_of_a_convolution_are_those_of_its_spec() {
     let mut architecture = Architecture::variant("yolov5n", Some(3)).unwrap();
-    let Block::Conv(stem) = &mut architecture.layers[0].block else { panic!("the stem is a Conv") };
+    let stem = architecture.layers[0].block.get_mut::<ConvSpec>().unwrap();
     // Different along both axes, so that swapped ones show.
     *stem = ConvSpec { kernel: [6, 3], padding: [2, 1], dilation: [1, 2], stride: [2, 2], ..stem.clone() };
     let (model, _) = export(&super::lively(architecture), &options(Axes::Dynamic, Head::Raw));

@@ -5,7 +5,7 @@ use super::super::lanes::{Kernel, Lanes};
 
 /// Output channels are padded with zeros to whole multiples of this.
 pub(super) const OUT_MULTIPLE: usize = 16;
-/// Sums of so many `k` are held in registers at once.
+/// Sums of this many `k` are held in registers at once.
 const DEPTH: usize = 8;
 
 /// The sums of a band.

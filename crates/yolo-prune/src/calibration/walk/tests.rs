@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use yolo_model::Architecture;
-use yolo_model::architecture::{Block, Operations};
+use yolo_model::program::Program;
 
 use super::*;
 use crate::networks::{
@@ -43,9 +43,9 @@ fn changed(fused: &Checkpoint, conv: &ConvRef) -> ConvValues {
 }
 
 /// Whether a value differs from that of the dense network, by the graph alone.
-fn is_changed(operations: &Operations, chosen: &HashMap<String, ConvValues>) -> Vec<bool> {
+fn is_changed(program: &Program, chosen: &HashMap<String, ConvValues>) -> Vec<bool> {
     let mut changed = vec![false];
-    for operation in &operations.list {
+    for operation in &program.operations {
         let itself = match &operation.kind {
             OperationKind::Conv(conv) => chosen.contains_key(&conv.name),
             _ => false,
@@ -61,14 +61,12 @@ fn output_of<'a>(
     conv: &ConvRef,
     maps: &'a (Vec<Map>, Vec<Map>),
 ) -> Option<&'a Map> {
-    let rest = conv.name.strip_prefix(&format!("model.{}", conv.layer)).unwrap();
-    match (&architecture.layers[conv.layer].block, rest) {
-        (Block::Detect(_), level) => {
-            Some(&maps.1[level.rsplit('.').next().unwrap().parse::<usize>().unwrap()])
-        }
-        (Block::Conv(_), "") | (Block::C3(_), ".cv3") | (Block::Sppf(_), ".cv2") => Some(&maps.0[conv.layer]),
-        _ => None,
+    if conv.is_head {
+        return Some(&maps.1[conv.name.rsplit('.').next().unwrap().parse::<usize>().unwrap()]);
     }
+    let program = architecture.program();
+    let value = program.convs().find(|(_, other)| other.name == conv.name).unwrap().0 + 1;
+    (program.layers[conv.layer] == value).then(|| &maps.0[conv.layer])
 }
 
 /// Both streams of `seen` make what the dense and the changed network make.
@@ -102,7 +100,7 @@ fn assert_outputs(
 fn both_streams_are_those_of_the_networks() {
     for (architecture, seed) in [(tiny_architecture(), 1), (mixed_architecture(), 2)] {
         let fused = random(architecture, seed).fuse().unwrap();
-        let operations = fused.architecture.operations();
+        let program = fused.architecture.program();
         let batches = raw_batches(10);
         let images = CalibrationImages::new(batches.iter().map(|(shape, pixels)| ImageBatch {
             pixels: pixels.clone(),
@@ -111,7 +109,7 @@ fn both_streams_are_those_of_the_networks() {
             width: shape[2],
         }))
         .unwrap();
-        let convs: Vec<&ConvRef> = operations.convs().map(|(_, conv)| conv).collect();
+        let convs: Vec<&ConvRef> = program.convs().map(|(_, conv)| conv).collect();
         let named = |names: &[&str]| -> HashMap<String, ConvValues> {
             let chosen = convs.iter().filter(|conv| names.contains(&conv.name.as_str()));
             chosen.map(|conv| (conv.name.clone(), changed(&fused, conv))).collect()
@@ -130,9 +128,9 @@ fn both_streams_are_those_of_the_networks() {
             }
             let seen = see(&fused, &images, &chosen);
             assert!(seen.iter().map(|seen| &seen.conv.name).eq(convs.iter().map(|conv| &conv.name)));
-            let changed = is_changed(&operations, &chosen);
-            for (seen, (index, _)) in seen.iter().zip(operations.convs()) {
-                let input = operations.list[index].inputs[0];
+            let changed = is_changed(&program, &chosen);
+            for (seen, (index, _)) in seen.iter().zip(program.convs()) {
+                let input = program.operations[index].inputs[0];
                 assert_eq!(seen.pruned.is_some(), changed[input], "{}", seen.conv.name);
             }
             // Seven outputs of layers and two levels, three batches, two networks.

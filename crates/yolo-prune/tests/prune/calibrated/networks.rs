@@ -4,7 +4,7 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use yolo_model::architecture::{Activation, Block, ConvSpec};
+use yolo_model::architecture::{Activation, ConvSpec};
 use yolo_model::{Architecture, Checkpoint};
 use yolo_nn::{Yolo, host_values};
 
@@ -46,7 +46,7 @@ pub(crate) fn mixed_architecture() -> Architecture {
         (5, Activation::Identity, [1, 1], 2),
     ];
     for (layer, activation, dilation, groups) in layers {
-        let Block::Conv(spec) = &mut architecture.layers[layer].block else { panic!("layer {layer}") };
+        let spec = architecture.layers[layer].block.get_mut::<ConvSpec>().unwrap();
         let padding = [spec.kernel[0] / 2 * dilation[0]; 2];
         *spec = ConvSpec { activation, dilation, padding, groups, ..spec.clone() };
     }

@@ -180,13 +180,13 @@ fn limits_hold_and_the_last_that_matches_counts() {
 #[test]
 fn an_amount_of_flops_is_reached() {
     let dense = narrow();
-    let operations = dense.architecture.operations();
-    let sizes = operations.sizes([640; 2]);
-    let per_weight: Vec<(String, f64)> = operations
+    let program = dense.architecture.program();
+    let sizes = program.sizes([640; 2]);
+    let per_weight: Vec<(String, f64)> = program
         .convs()
         .map(|(index, conv)| (conv.weight(), 2.0 * (sizes[index + 1][0] * sizes[index + 1][1]) as f64))
         .collect();
-    let whole: f64 = operations
+    let whole: f64 = program
         .convs()
         .zip(&per_weight)
         .map(|((_, conv), (_, flops))| flops * conv.spec.weight_shape().iter().product::<usize>() as f64)

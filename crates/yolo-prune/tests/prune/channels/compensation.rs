@@ -137,9 +137,9 @@ fn layer_means(checkpoint: &Checkpoint, images: &Tensor<4>) -> ChannelMeans {
     });
     let last = |name: &str| {
         let layer: usize = name.split('.').nth(1).unwrap().parse().unwrap();
-        let ends_with = match &checkpoint.architecture.layers[layer].block {
-            yolo_model::architecture::Block::C3(_) => "cv3",
-            yolo_model::architecture::Block::Sppf(_) => "cv2",
+        let ends_with = match checkpoint.architecture.layers[layer].block.name() {
+            "C3" => "cv3",
+            "SPPF" => "cv2",
             _ => "",
         };
         name == format!("model.{layer}.{ends_with}").trim_end_matches('.')

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use yolo_model::Architecture;
-use yolo_model::architecture::{Block, ConvSpec};
+use yolo_model::architecture::ConvSpec;
+use yolo_model::modules::{Block, BottleneckSpec, C3Spec, SppfSpec};
 use yolo_prune::channels::{ChannelGroup, Coupling};
 
 use super::networks::{all_sizes, tiny_architecture};
@@ -37,11 +38,14 @@ fn the_sizes_have_their_numbers_of_groups() {
 /// Independent groups by block: a Conv has 1, an SPPF 2, a C3 has its residual stream, bypass and output, one
 /// hidden width per bottleneck, and without shortcuts one output width per bottleneck more.
 fn groups_by_blocks(architecture: &Architecture) -> usize {
-    let of = |block: &Block| match block {
-        Block::Conv(_) => 1,
-        Block::Sppf(_) => 2,
-        Block::C3(c3) => 3 + c3.m.iter().map(|b| if b.add { 1 } else { 2 }).sum::<usize>(),
-        _ => 0,
+    let of = |block: &Block| {
+        if let Some(c3) = block.get::<C3Spec>() {
+            return 3 + c3.m.iter().map(|b| if b.add { 1 } else { 2 }).sum::<usize>();
+        }
+        if block.get::<SppfSpec>().is_some() {
+            return 2;
+        }
+        usize::from(block.get::<ConvSpec>().is_some())
     };
     architecture.layers.iter().map(|layer| of(&layer.block)).sum()
 }
@@ -133,7 +137,7 @@ fn couplings_are_those_of_the_table() {
 #[test]
 fn what_cannot_go_says_why() {
     let mut architecture = tiny_architecture();
-    if let Block::Conv(conv) = &mut architecture.layers[3].block {
+    if let Some(conv) = architecture.layers[3].block.get_mut::<ConvSpec>() {
         *conv = ConvSpec { groups: 8, ..conv.clone() };
     }
     architecture.validate().unwrap();
@@ -147,12 +151,12 @@ fn what_cannot_go_says_why() {
 
     // A shortcut over a concatenation couples part of a group with another.
     let mut architecture = tiny_architecture();
-    architecture.layers[8].block = Block::Bottleneck(yolo_model::architecture::BottleneckSpec {
+    architecture.layers[8].block = Block::new(BottleneckSpec {
         cv1: ConvSpec::new(32, 8, 1, 1),
         cv2: ConvSpec::new(8, 32, 3, 1),
         add: true,
     });
-    let Block::Bottleneck(after) = &mut architecture.layers[9].block else { panic!() };
+    let after = architecture.layers[9].block.get_mut::<BottleneckSpec>().unwrap();
     after.cv1.in_channels = 32;
     after.add = false;
     architecture.validate().unwrap();

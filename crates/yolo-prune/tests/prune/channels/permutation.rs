@@ -5,7 +5,8 @@ use std::time::Instant;
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use yolo_model::architecture::{Block, ConvSpec};
+use yolo_model::architecture::ConvSpec;
+use yolo_model::modules::C3Spec;
 use yolo_model::{Architecture, Checkpoint};
 use yolo_prune::channels::Coupling;
 use yolo_prune::pattern::holds;
@@ -169,16 +170,16 @@ fn what_is_not_pruned_has_no_say() {
 #[test]
 fn fixed_and_unaligned_groups_stay_with_a_reason() {
     let mut architecture = tiny_architecture();
-    if let Block::Conv(conv) = &mut architecture.layers[3].block {
+    if let Some(conv) = architecture.layers[3].block.get_mut::<ConvSpec>() {
         *conv = ConvSpec { groups: 8, ..conv.clone() };
     }
     // model.8 reads 12 channels of model.5 and 20 of model.2.
-    if let Block::Conv(conv) = &mut architecture.layers[5].block {
+    if let Some(conv) = architecture.layers[5].block.get_mut::<ConvSpec>() {
         conv.out_channels = 12;
     }
-    let Block::C3(c3) = &mut architecture.layers[2].block else { panic!() };
+    let c3 = architecture.layers[2].block.get_mut::<C3Spec>().unwrap();
     c3.cv3.out_channels = 20;
-    if let Block::Conv(conv) = &mut architecture.layers[3].block {
+    if let Some(conv) = architecture.layers[3].block.get_mut::<ConvSpec>() {
         (conv.in_channels, conv.groups) = (20, 4);
     }
     architecture.validate().unwrap();

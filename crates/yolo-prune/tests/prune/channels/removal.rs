@@ -107,11 +107,11 @@ fn sizes_are_exactly_those_predicted() {
         let smaller = remove(&dense, &plan).unwrap();
         assert_eq!(Sparsity::of(&smaller).unwrap().parameters, predicted.parameters);
         assert_eq!(smaller.architecture.summary().gflops, predicted.gflops);
-        let operations = smaller.architecture.operations();
-        let sizes = operations.sizes([640, 640]);
+        let program = smaller.architecture.program();
+        let sizes = program.sizes([640, 640]);
         let mut multiply_adds = 0;
         let mut channels = 0;
-        for (index, conv) in operations.convs() {
+        for (index, conv) in program.convs() {
             let shape = &smaller.weights.require(&conv.weight()).unwrap().shape;
             let [height, width] = sizes[index + 1];
             let norm = if conv.is_head || dense.architecture.fused { 0 } else { 4 * shape[0] };
@@ -119,9 +119,9 @@ fn sizes_are_exactly_those_predicted() {
             channels += if conv.is_head { 0 } else { shape[0] };
         }
         // Enlargements count one per element in the reference's account.
-        for (index, operation) in operations.list.iter().enumerate() {
-            if matches!(operation.kind, yolo_model::architecture::OperationKind::Upsample { .. }) {
-                multiply_adds += operations.channels[index + 1] * sizes[index + 1].iter().product::<usize>();
+        for (index, operation) in program.operations.iter().enumerate() {
+            if matches!(operation.kind, yolo_model::program::OperationKind::Upsample { .. }) {
+                multiply_adds += program.channels[index + 1] * sizes[index + 1].iter().product::<usize>();
             }
         }
         let gflops = 2.0 * multiply_adds as f64 / 1e9;

@@ -1,10 +1,11 @@
 //! The architecture behind a pickled YOLOv5 model: read off its module objects, so that a network with other
 //! kernels or widths than any yaml is described as it is.
 
-use super::validate::architecture;
 use super::yaml::parse_activation;
-use super::{Activation, Architecture, Block, BottleneckSpec, C3Spec, ConvSpec, DetectSpec, Layer, SppfSpec};
+use super::{Activation, Architecture, ConvSpec, Layer};
 use crate::error::{ModelError, Result};
+use crate::modules::{Block, registry};
+use crate::program::{Lowering, architecture_error as architecture};
 use crate::weights::{PickledModule, PlainValue, StateDict};
 
 impl Architecture {
@@ -23,17 +24,19 @@ impl Architecture {
         let in_channels = root.attribute("yaml").and_then(|yaml| yaml.get("ch")).and_then(whole).unwrap_or(3);
         let fused = !weights.names().any(|name| name.contains(".bn."));
         let mut found = Self { in_channels, fused, layers: Vec::new() };
+        let mut lowering = Lowering::new(in_channels);
         for (index, (name, module)) in layers.children.iter().enumerate() {
             if *name != index.to_string() {
                 return Err(architecture(format!("layer {index} is called {name:?}")));
             }
-            let at = At { path: format!("layer {index} ({})", module.class_name()), module };
-            let outputs = found.out_channels();
-            let from = at.from()?;
-            let input = |from: &i64| super::resolve(index, *from).and_then(|s| outputs.get(s).copied());
-            let inputs: Vec<usize> = from.iter().map(|f| input(f).unwrap_or(in_channels)).collect();
-            let block = at.block(&inputs)?;
-            found.layers.push(Layer { from, block });
+            let path = format!("layer {index} ({})", module.class_name());
+            let mut layer = PickledLayer { path, module, inputs: Vec::new() };
+            let from = layer.from()?;
+            layer.inputs =
+                lowering.sources(&from)?.into_iter().map(|value| lowering.channels(value)).collect();
+            let layer = Layer { from, block: layer.block()? };
+            lowering.layer(&layer)?;
+            found.layers.push(layer);
         }
         found.set_anchors(weights, strides)?;
         found.validate()?;
@@ -41,29 +44,67 @@ impl Architecture {
     }
 }
 
-/// A module with its place, for errors.
-struct At<'a> {
+/// A module of a pickled network, or a part of one, with its place for errors.
+#[derive(Debug)]
+pub struct PickledLayer<'a> {
     path: String,
     module: &'a PickledModule,
+    inputs: Vec<usize>,
 }
 
-impl<'a> At<'a> {
-    fn error(&self, reason: &str) -> ModelError {
+impl<'a> PickledLayer<'a> {
+    /// An error that names the place.
+    pub fn error(&self, reason: &str) -> ModelError {
         architecture(format!("{} {reason}", self.path))
     }
 
-    fn child(&self, name: &str) -> Result<At<'a>> {
-        let module = self.module.child(name).ok_or_else(|| self.error(&format!("has no part {name}")))?;
-        Ok(At { path: format!("{} {name}", self.path), module })
+    /// Channels of every input of the layer.
+    pub fn inputs(&self) -> &[usize] {
+        &self.inputs
     }
 
-    fn whole(&self, name: &str) -> Result<usize> {
+    /// The part called `name`.
+    ///
+    /// # Errors
+    /// There is none.
+    pub fn child(&self, name: &str) -> Result<PickledLayer<'a>> {
+        let module = self.module.child(name).ok_or_else(|| self.error(&format!("has no part {name}")))?;
+        Ok(self.part(name, module))
+    }
+
+    /// All parts, in order.
+    pub fn children(&self) -> Vec<PickledLayer<'a>> {
+        self.module.children.iter().map(|(name, module)| self.part(name, module)).collect()
+    }
+
+    fn part(&self, name: &str, module: &'a PickledModule) -> PickledLayer<'a> {
+        PickledLayer { path: format!("{} {name}", self.path), module, inputs: self.inputs.clone() }
+    }
+
+    /// An attribute of any type.
+    pub fn attribute(&self, name: &str) -> Option<&'a PlainValue> {
+        self.module.attribute(name)
+    }
+
+    /// Whether the attribute is there and true.
+    pub fn flag(&self, name: &str) -> bool {
+        self.attribute(name).and_then(PlainValue::as_bool).unwrap_or(false)
+    }
+
+    /// A whole number of at least 0.
+    ///
+    /// # Errors
+    /// The attribute is not there, or something else.
+    pub fn whole(&self, name: &str) -> Result<usize> {
         let value = self.module.attribute(name).and_then(whole);
         value.ok_or_else(|| self.error(&format!("has no whole number {name}")))
     }
 
-    /// A pair of numbers, or one number for both.
-    fn pair(&self, name: &str) -> Result<[usize; 2]> {
+    /// A pair of whole numbers, or one number for both.
+    ///
+    /// # Errors
+    /// The attribute is not there, or something else.
+    pub fn pair(&self, name: &str) -> Result<[usize; 2]> {
         let value = self.module.attribute(name);
         if let Some(side) = value.and_then(whole) {
             return Ok([side; 2]);
@@ -88,54 +129,18 @@ impl<'a> At<'a> {
             .ok_or_else(|| self.error("does not say where it reads (attribute f)"))
     }
 
-    fn block(&self, inputs: &[usize]) -> Result<Block> {
-        Ok(match self.module.class_name() {
-            "Conv" => Block::Conv(self.conv()?),
-            "Bottleneck" => Block::Bottleneck(self.bottleneck()?),
-            "C3" => {
-                let m = self.child("m")?;
-                let each = m.module.children.iter();
-                Block::C3(C3Spec {
-                    cv1: self.child("cv1")?.conv()?,
-                    cv2: self.child("cv2")?.conv()?,
-                    cv3: self.child("cv3")?.conv()?,
-                    m: each.map(|(j, _)| m.child(j)?.bottleneck()).collect::<Result<_>>()?,
-                })
-            }
-            "SPPF" => Block::Sppf(SppfSpec {
-                cv1: self.child("cv1")?.conv()?,
-                cv2: self.child("cv2")?.conv()?,
-                pool: self.child("m")?.pair("kernel_size")?[0],
-            }),
-            "Upsample" => Block::Upsample { scale: self.scale()? },
-            "Concat" => Block::Concat,
-            "Detect" => Block::Detect(DetectSpec {
-                num_classes: self.whole("nc")?,
-                in_channels: inputs.to_vec(),
-                anchors: Vec::new(),
-                strides: Vec::new(),
-            }),
-            _ => {
-                let known = "Conv, Bottleneck, C3, SPPF, Upsample, Concat, Detect";
-                return Err(self.error(&format!("is of a class that is not known here; known are {known}")));
-            }
-        })
+    fn block(&self) -> Result<Block> {
+        let unknown =
+            || self.error(&format!("is of a class that is not known here; known are {}", registry::names()));
+        let kind = registry::by_class(self.module.class_name()).ok_or_else(unknown)?;
+        (kind.from_pickle)(self)
     }
 
-    fn scale(&self) -> Result<usize> {
-        if let Some(mode) = self.module.attribute("mode").and_then(PlainValue::as_str)
-            && mode != "nearest"
-        {
-            return Err(self.error(&format!("enlarges by {mode:?}; only nearest is known here")));
-        }
-        let factor = self.module.attribute("scale_factor").and_then(PlainValue::as_float);
-        match factor {
-            Some(factor) if factor.fract() == 0.0 && (1.0..=8.0).contains(&factor) => Ok(factor as usize),
-            _ => Err(self.error("has no whole scale_factor")),
-        }
-    }
-
-    fn conv(&self) -> Result<ConvSpec> {
+    /// The convolution of a `Conv`, with its activation.
+    ///
+    /// # Errors
+    /// A part or attribute that is missing or not understood.
+    pub fn conv(&self) -> Result<ConvSpec> {
         let conv = self.child("conv")?;
         if let Some(mode) = conv.module.attribute("padding_mode").and_then(PlainValue::as_str)
             && mode != "zeros"
@@ -163,11 +168,6 @@ impl<'a> At<'a> {
             _ => format!("{name}()"),
         };
         parse_activation(&text).map_err(|error| self.error(&error.to_string()))
-    }
-
-    fn bottleneck(&self) -> Result<BottleneckSpec> {
-        let add = matches!(self.module.attribute("add"), Some(PlainValue::Bool(true)));
-        Ok(BottleneckSpec { cv1: self.child("cv1")?.conv()?, cv2: self.child("cv2")?.conv()?, add })
     }
 }
 

@@ -1,8 +1,8 @@
 //! The architecture behind a bare state dict, from names and shapes.
 
-use super::validate::architecture;
-use super::{Architecture, Block, BottleneckSpec, ConvSpec, DetectSpec, VARIANTS};
+use super::{Architecture, ConvRef, ConvSpec, VARIANTS};
 use crate::error::{ModelError, Result};
+use crate::program::architecture_error as architecture;
 use crate::weights::StateDict;
 
 impl Architecture {
@@ -37,31 +37,24 @@ impl Architecture {
     fn with_widths_of(mut self, weights: &StateDict) -> Result<Self> {
         self.fused = !weights.names().any(|name| name.contains(".bn."));
         for (index, layer) in self.layers.iter_mut().enumerate() {
-            let prefix = format!("model.{index}");
-            match &mut layer.block {
-                Block::Conv(conv) => resize(conv, &prefix, weights)?,
-                Block::Bottleneck(bottleneck) => resize_bottleneck(bottleneck, &prefix, weights)?,
-                Block::C3(c3) => {
-                    resize(&mut c3.cv1, &format!("{prefix}.cv1"), weights)?;
-                    resize(&mut c3.cv2, &format!("{prefix}.cv2"), weights)?;
-                    resize(&mut c3.cv3, &format!("{prefix}.cv3"), weights)?;
-                    let pattern = c3.m.first().cloned();
-                    let depth =
-                        (0..).take_while(|j| weights.contains(&format!("{prefix}.m.{j}.cv1.conv.weight")));
-                    c3.m = depth
-                        .filter_map(|j| pattern.clone().map(|bottleneck| (j, bottleneck)))
-                        .map(|(j, mut bottleneck)| {
-                            resize_bottleneck(&mut bottleneck, &format!("{prefix}.m.{j}"), weights)?;
-                            Ok(bottleneck)
-                        })
-                        .collect::<Result<_>>()?;
-                }
-                Block::Sppf(sppf) => {
-                    resize(&mut sppf.cv1, &format!("{prefix}.cv1"), weights)?;
-                    resize(&mut sppf.cv2, &format!("{prefix}.cv2"), weights)?;
-                }
-                Block::Upsample { .. } | Block::Concat => {}
-                Block::Detect(detect) => resize_detect(detect, &prefix, weights)?,
+            let is_head = layer.block.head().is_some();
+            layer.block.fit_repeats(&|path| weights.contains(&format!("model.{index}.{path}")));
+            let mut outcome = Ok(());
+            let mut rows = 0;
+            layer.block.visit_convs(&mut |path, spec| {
+                let conv = ConvRef::of_layer(index, path, spec, is_head);
+                let resized = resize(spec, &conv.weight(), weights);
+                outcome = std::mem::replace(&mut outcome, Ok(())).and(resized);
+                rows = spec.out_channels;
+            });
+            outcome?;
+            if let Some(head) = layer.block.head_mut() {
+                let name = format!("model.{index}.anchors");
+                let n_anchors = weights.require(&name)?.shape.get(1).copied().unwrap_or(0);
+                head.fit_classes(rows, n_anchors).map_err(|reason| ModelError::Tensor {
+                    name: format!("model.{index}.m.0.weight"),
+                    reason,
+                })?;
             }
         }
         Ok(self)
@@ -77,7 +70,7 @@ impl Architecture {
             return Err(ModelError::Tensor { name, reason });
         };
         self.set_strides()?;
-        let Some(Block::Detect(detect)) = self.layers.last_mut().map(|layer| &mut layer.block) else {
+        let Some(detect) = self.detect_mut() else {
             return Err(architecture("the last layer must be Detect"));
         };
         if let Some(strides) = strides {
@@ -112,34 +105,13 @@ fn weight_shape(name: &str, weights: &StateDict) -> Result<[usize; 4]> {
     })
 }
 
-fn resize(conv: &mut ConvSpec, prefix: &str, weights: &StateDict) -> Result<()> {
-    let [out, input, height, width] = weight_shape(&format!("{prefix}.conv.weight"), weights)?;
+fn resize(conv: &mut ConvSpec, weight: &str, weights: &StateDict) -> Result<()> {
+    let [out, input, height, width] = weight_shape(weight, weights)?;
     conv.out_channels = out;
     conv.in_channels = input * conv.groups;
     if conv.kernel != [height, width] {
         conv.kernel = [height, width];
         conv.padding = [height / 2, width / 2];
-    }
-    Ok(())
-}
-
-fn resize_bottleneck(bottleneck: &mut BottleneckSpec, prefix: &str, weights: &StateDict) -> Result<()> {
-    resize(&mut bottleneck.cv1, &format!("{prefix}.cv1"), weights)?;
-    resize(&mut bottleneck.cv2, &format!("{prefix}.cv2"), weights)
-}
-
-fn resize_detect(detect: &mut DetectSpec, prefix: &str, weights: &StateDict) -> Result<()> {
-    let name = format!("{prefix}.anchors");
-    let n_anchors = weights.require(&name)?.shape.get(1).copied().unwrap_or(0);
-    for (level, channels) in detect.in_channels.iter_mut().enumerate() {
-        let name = format!("{prefix}.m.{level}.weight");
-        let [out, input, _, _] = weight_shape(&name, weights)?;
-        if n_anchors == 0 || out % n_anchors != 0 || out / n_anchors <= 5 {
-            let reason = format!("has {out} rows, which is not {n_anchors} anchors × (5 + classes)");
-            return Err(ModelError::Tensor { name, reason });
-        }
-        detect.num_classes = out / n_anchors - 5;
-        *channels = input;
     }
     Ok(())
 }

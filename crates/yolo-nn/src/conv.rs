@@ -3,8 +3,9 @@
 use burn::module::{Module, Param, RunningState};
 use burn::nn::conv::Conv2d;
 use burn::nn::{BatchNorm, BatchNormConfig, PaddingConfig2d};
+use burn::tensor::activation::{leaky_relu, relu};
 use burn::tensor::ops::ConvOptions;
-use burn::tensor::{Device, FloatDType, Tensor, TensorData, activation};
+use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 
 use crate::error::Result;
 use crate::kernels::{self, Then};
@@ -12,37 +13,34 @@ use yolo_model::ModelError;
 use yolo_model::architecture::{Activation, BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, ConvRef, ConvSpec};
 use yolo_model::weights::StateDict;
 
-/// Conv2d without bias → BatchNorm2d → activation; once fused, Conv2d with bias → activation.
+/// Conv2d without bias → BatchNorm2d → activation; once fused, or bare, Conv2d with bias → activation.
 #[derive(Module, Debug)]
 pub struct Conv {
     /// The convolution: weight `[out, in / groups, kh, kw]`.
     pub conv: Conv2d,
-    /// Batch normalisation over `[out]`; gone once fused.
+    /// Batch normalisation over `[out]`; gone once fused, and never there in a bare convolution.
     pub bn: Option<BatchNorm>,
     #[module(skip)]
     activation: Activation,
-    /// The format of the convolution and of the output, where it is not that of the weights.
+    /// Whether its output leaves the network, in single precision then.
+    #[module(skip)]
+    is_output: bool,
+    /// The format of the convolution and of what follows, if it differs from that of the weights.
     #[module(skip)]
     pub(crate) mixed: Option<FloatDType>,
 }
 
 impl Conv {
-    /// The block called `name` (`model.2.cv1`) with its tensors from `weights`.
+    /// The convolution `names` with its tensors from `weights`.
     ///
     /// # Errors
     /// A tensor that is missing or has another shape.
-    pub fn load(
-        name: &str,
-        spec: &ConvSpec,
-        fused: bool,
-        weights: &StateDict,
-        device: &Device,
-    ) -> Result<Self> {
-        let names = ConvRef { name: name.to_owned(), layer: 0, spec: spec.clone(), is_head: false };
-        let bias = fused.then(|| names.bias());
-        let conv = load_conv2d(&names.weight(), bias.as_deref(), spec, weights, device)?;
-        let bn = if fused { None } else { Some(load_batch_norm(&names, weights, device)?) };
-        Ok(Self { conv, bn, activation: spec.activation, mixed: None })
+    pub fn load(names: &ConvRef, fused: bool, weights: &StateDict, device: &Device) -> Result<Self> {
+        let has_bias = fused || names.is_head;
+        let bias = has_bias.then(|| names.bias());
+        let conv = load_conv2d(&names.weight(), bias.as_deref(), &names.spec, weights, device)?;
+        let bn = if has_bias { None } else { Some(load_batch_norm(names, weights, device)?) };
+        Ok(Self { conv, bn, activation: names.spec.activation, is_output: names.is_head, mixed: None })
     }
 
     /// `[N, in, H, W]` → `[N, out, H', W']`.
@@ -53,41 +51,50 @@ impl Conv {
         let Some(format) = self.mixed else { return self.forward_in_one_format(x) };
         // Sums over a batch overflow in half precision, so the normalisation keeps to single.
         let x = convolve_in(format, &self.conv, x).cast(FloatDType::F32);
-        let then = self.then();
+        let then = then(self.activation);
         let x = match &self.bn {
             Some(bn) => normalise(bn, x, then),
             None if then == Then::Silu => kernels::silu(x),
             None => x,
         };
-        self.activate(x).cast(format)
+        let x = activate(self.activation, x);
+        if self.is_output { x } else { x.cast(format) }
     }
 
     fn forward_in_one_format(&self, x: Tensor<4>) -> Tensor<4> {
-        let then = self.then();
+        let then = then(self.activation);
         let x = match &self.bn {
             Some(bn) => normalise(bn, convolve(&self.conv, x, Then::Nothing), then),
             None => convolve(&self.conv, x, then),
         };
-        self.activate(x)
+        activate(self.activation, x)
     }
+}
 
-    /// The part of the activation that kernels do on the way.
-    fn then(&self) -> Then {
-        if self.activation == Activation::Silu { Then::Silu } else { Then::Nothing }
-    }
+/// A fused convolution with weights of the caller's choice: `weight` `[out, in / groups, kh, kw]`, `bias` `[out]`.
+pub fn fused_conv(spec: &ConvSpec, x: Tensor<4>, weight: Tensor<4>, bias: Tensor<1>) -> Tensor<4> {
+    let [vertical, horizontal] = spec.padding;
+    let mut options = ConvOptions::new(spec.stride, [0, 0], spec.dilation, spec.groups);
+    options.padding = [(vertical, vertical), (horizontal, horizontal)];
+    activate(spec.activation, kernels::conv2d(x, weight, Some(bias), options, then(spec.activation)))
+}
 
-    /// The part of the activation that they do not.
-    fn activate(&self, x: Tensor<4>) -> Tensor<4> {
-        match self.activation {
-            Activation::Silu | Activation::Identity => x,
-            Activation::Relu => activation::relu(x),
-            Activation::LeakyRelu { slope } => activation::leaky_relu(x, f64::from(slope)),
-        }
+/// The part of the activation that kernels do on the way.
+fn then(activation: Activation) -> Then {
+    if activation == Activation::Silu { Then::Silu } else { Then::Nothing }
+}
+
+/// The part of the activation that they do not.
+fn activate(activation: Activation, x: Tensor<4>) -> Tensor<4> {
+    match activation {
+        Activation::Silu | Activation::Identity => x,
+        Activation::Relu => relu(x),
+        Activation::LeakyRelu { slope } => leaky_relu(x, f64::from(slope)),
     }
 }
 
 /// `conv` in another format than its weights'; gradients pass the change of format, so theirs stays.
-pub(super) fn convolve_in(format: FloatDType, conv: &Conv2d, x: Tensor<4>) -> Tensor<4> {
+fn convolve_in(format: FloatDType, conv: &Conv2d, x: Tensor<4>) -> Tensor<4> {
     let bias = conv.bias.as_ref().map(|bias| bias.val().cast(format));
     kernels::conv2d(x.cast(format), conv.weight.val().cast(format), bias, options(conv), Then::Nothing)
 }
@@ -96,7 +103,7 @@ pub(super) fn convolve_in(format: FloatDType, conv: &Conv2d, x: Tensor<4>) -> Te
 ///
 /// # Panics
 /// If the padding is not explicit, as [`load_conv2d`] makes it.
-pub(super) fn convolve(conv: &Conv2d, x: Tensor<4>, then: Then) -> Tensor<4> {
+fn convolve(conv: &Conv2d, x: Tensor<4>, then: Then) -> Tensor<4> {
     kernels::conv2d(x, conv.weight.val(), conv.bias.as_ref().map(Param::val), options(conv), then)
 }
 
@@ -122,8 +129,8 @@ fn normalise(bn: &BatchNorm, x: Tensor<4>, then: Then) -> Tensor<4> {
     let values = (batch * height * width) as f64;
     let result = kernels::batch_norm_train(x, gamma, beta, bn.epsilon, then);
     debug_assert_eq!(result.mean.dims(), [channels]);
-    // As PyTorch does, which normalises by the biased variance but remembers the unbiased one. Of a single
-    // value there is none.
+    // As PyTorch does, which normalises by the biased variance but remembers the unbiased one. Undefined for a single
+    // value.
     let unbiased = result.variance.mul_scalar(values / (values - 1.0).max(1.0));
     update(&bn.running_mean, result.mean, bn.momentum);
     update(&bn.running_var, unbiased, bn.momentum);
@@ -138,7 +145,7 @@ fn update(running: &RunningState<Tensor<1>>, batch: Tensor<1>, momentum: f64) {
 }
 
 /// A bare convolution with its tensors from `weights`.
-pub(super) fn load_conv2d(
+fn load_conv2d(
     weight: &str,
     bias: Option<&str>,
     spec: &ConvSpec,

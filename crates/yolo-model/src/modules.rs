@@ -1,0 +1,180 @@
+//! The modules that networks are made of, one file each.
+//!
+//! A module's file holds all that is particular to it: its widths ([`ConvSpec`]s), its arguments in a yaml, its parts in
+//! a pickled network, and the operations that it stands for ([`Module::lower`]). Everything else follows: names and
+//! shapes of tensors and changes of width from [`Module::visit_convs`]; shapes, channels, validation, multiply-accumulates,
+//! couplings, executors and export from the program. A new module is a file and a line of the [`registry`].
+
+mod bottleneck;
+mod c3;
+mod concat;
+mod conv;
+mod detect;
+mod kind;
+pub mod registry;
+mod spp;
+mod sppf;
+mod stored;
+mod upsample;
+
+use std::any::Any;
+use std::fmt::Debug;
+
+pub use bottleneck::BottleneckSpec;
+pub use c3::C3Spec;
+pub use concat::ConcatSpec;
+pub use detect::DetectSpec;
+pub use kind::{ModuleKind, Stored};
+pub use spp::SppSpec;
+pub use sppf::SppfSpec;
+pub use upsample::UpsampleSpec;
+
+use crate::architecture::ConvSpec;
+use crate::error::Result;
+use crate::program::{Lowering, ValueId};
+
+/// A module with every width spelled out.
+pub trait Module: ModuleObject {
+    /// What is known of all modules of its kind.
+    fn kind(&self) -> &'static ModuleKind;
+
+    /// Appends the operations that it stands for, and returns the value they make. `inputs` is not empty, and one value
+    /// unless [`Module::takes_several`].
+    ///
+    /// # Errors
+    /// Widths that do not fit each other or the inputs.
+    fn lower(&self, lowering: &mut Lowering, inputs: &[ValueId]) -> Result<ValueId>;
+
+    /// Shows every convolution with its path in the module (`m.0.cv1`; empty where the module is one convolution), in the
+    /// order of the state dict. What `visit` changes, the module takes over.
+    fn visit_convs(&mut self, visit: &mut dyn FnMut(&str, &mut ConvSpec));
+
+    /// PyTorch's module objects besides those of the convolutions: the module itself unless it is one convolution,
+    /// containers, pools.
+    fn n_wrappers(&self) -> usize;
+
+    /// Inner repeats, such as the bottlenecks of a C3.
+    fn n_repeats(&self) -> usize {
+        1
+    }
+
+    /// Whether it reads several values.
+    fn takes_several(&self) -> bool {
+        false
+    }
+
+    /// Its own buffers, which precede its parts in the state dict: path and shape.
+    fn buffers(&self) -> Vec<(&'static str, Vec<usize>)> {
+        Vec::new()
+    }
+
+    /// Takes the number of its inner repeats from a state dict; `has` returns whether there is a tensor of that path.
+    fn fit_repeats(&mut self, has: &dyn Fn(&str) -> bool) {
+        let _ = has;
+    }
+
+    /// The head, if it is one. The convolutions of a head are bare: they have a bias and no batch normalisation.
+    fn head(&self) -> Option<&DetectSpec> {
+        None
+    }
+
+    /// [`Module::head`], to change it.
+    fn head_mut(&mut self) -> Option<&mut DetectSpec> {
+        None
+    }
+}
+
+/// What every module can do because it can be cloned, compared and serialised.
+pub trait ModuleObject: Any + Debug + Send + Sync {
+    /// A copy.
+    fn clone_module(&self) -> Box<dyn Module>;
+    /// Whether `other` is the same module with the same numbers.
+    fn is_same(&self, other: &dyn Any) -> bool;
+    /// The module as its concrete type.
+    fn as_any(&self) -> &dyn Any;
+    /// The module as its concrete type, to change it.
+    fn as_any_mut(&mut self) -> &mut dyn Any;
+    /// Its fields, for files.
+    fn as_serialize(&self) -> &dyn erased_serde::Serialize;
+}
+
+impl<T: Module + Clone + PartialEq + serde::Serialize> ModuleObject for T {
+    fn clone_module(&self) -> Box<dyn Module> {
+        Box::new(self.clone())
+    }
+
+    fn is_same(&self, other: &dyn Any) -> bool {
+        other.downcast_ref::<T>() == Some(self)
+    }
+
+    fn as_any(&self) -> &dyn Any {
+        self
+    }
+
+    fn as_any_mut(&mut self) -> &mut dyn Any {
+        self
+    }
+
+    fn as_serialize(&self) -> &dyn erased_serde::Serialize {
+        self
+    }
+}
+
+/// A module of any kind.
+#[derive(Debug)]
+pub struct Block(Box<dyn Module>);
+
+impl Block {
+    /// A module as a block of a network.
+    pub fn new(module: impl Module) -> Self {
+        Self(Box::new(module))
+    }
+
+    /// The name under which summaries and messages mention the module.
+    pub fn name(&self) -> &'static str {
+        self.kind().name
+    }
+
+    /// The module, if it is a `T`.
+    pub fn get<T: Module>(&self) -> Option<&T> {
+        self.0.as_any().downcast_ref()
+    }
+
+    /// The module, if it is a `T`, to change it.
+    pub fn get_mut<T: Module>(&mut self) -> Option<&mut T> {
+        self.0.as_any_mut().downcast_mut()
+    }
+
+    /// Every convolution with its path, in the order of the state dict.
+    pub fn convs(&self) -> Vec<(String, ConvSpec)> {
+        let mut convs = Vec::new();
+        self.clone().0.visit_convs(&mut |path, spec| convs.push((path.to_owned(), spec.clone())));
+        convs
+    }
+}
+
+impl std::ops::Deref for Block {
+    type Target = dyn Module;
+
+    fn deref(&self) -> &Self::Target {
+        &*self.0
+    }
+}
+
+impl std::ops::DerefMut for Block {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut *self.0
+    }
+}
+
+impl Clone for Block {
+    fn clone(&self) -> Self {
+        Self(self.0.clone_module())
+    }
+}
+
+impl PartialEq for Block {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.is_same(other.0.as_any())
+    }
+}

@@ -1,0 +1,76 @@
+//! `Bottleneck`: two convolutions with an optional shortcut.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Block, Module, ModuleKind, Stored};
+use crate::architecture::{ConvSpec, PickledLayer, YamlLayer};
+use crate::error::Result;
+use crate::program::{Lowering, ValueId};
+
+pub(super) static KIND: ModuleKind = ModuleKind {
+    name: "Bottleneck",
+    key: "Bottleneck",
+    takes_repeats: false,
+    from_yaml: |layer| from_yaml(layer).map(Block::new),
+    from_pickle: |layer| BottleneckSpec::from_pickle(layer).map(Block::new),
+    stored: Stored::fields::<BottleneckSpec>(),
+};
+
+/// 1×1 then 3×3 convolution; the input is added to the result if `add` is set.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BottleneckSpec {
+    /// First convolution.
+    pub cv1: ConvSpec,
+    /// Second convolution.
+    pub cv2: ConvSpec,
+    /// Whether the block has its shortcut; needs as many channels out as in.
+    pub add: bool,
+}
+
+/// `[out, shortcut, groups, expansion]`.
+fn from_yaml(layer: &YamlLayer) -> Result<BottleneckSpec> {
+    let out = layer.width(layer.int(0)?);
+    let hidden = (out as f64 * layer.float_or(3, 0.5)?) as usize;
+    Ok(BottleneckSpec::new(layer, layer.input(), hidden, out, layer.bool_or(1, true)?))
+}
+
+impl BottleneckSpec {
+    /// With the activation of `layer`'s yaml. `shortcut` takes effect where the widths allow it.
+    pub(super) fn new(layer: &YamlLayer, input: usize, hidden: usize, out: usize, shortcut: bool) -> Self {
+        Self {
+            cv1: layer.conv(input, hidden, 1),
+            cv2: layer.conv(hidden, out, 3),
+            add: shortcut && input == out,
+        }
+    }
+
+    pub(super) fn from_pickle(layer: &PickledLayer) -> Result<Self> {
+        Ok(Self {
+            cv1: layer.child("cv1")?.conv()?,
+            cv2: layer.child("cv2")?.conv()?,
+            add: layer.flag("add"),
+        })
+    }
+}
+
+impl Module for BottleneckSpec {
+    fn kind(&self) -> &'static ModuleKind {
+        &KIND
+    }
+
+    fn lower(&self, lowering: &mut Lowering, inputs: &[ValueId]) -> Result<ValueId> {
+        let hidden = lowering.conv("cv1", &self.cv1, inputs[0])?;
+        let output = lowering.conv("cv2", &self.cv2, hidden)?;
+        if self.add { lowering.add([output, inputs[0]]) } else { Ok(output) }
+    }
+
+    fn visit_convs(&mut self, visit: &mut dyn FnMut(&str, &mut ConvSpec)) {
+        visit("cv1", &mut self.cv1);
+        visit("cv2", &mut self.cv2);
+    }
+
+    fn n_wrappers(&self) -> usize {
+        1
+    }
+}

@@ -1,0 +1,49 @@
+//! `Conv`: convolution, batch normalisation, activation.
+
+use super::{Block, Module, ModuleKind, Stored};
+use crate::architecture::{Activation, ConvSpec, PickledLayer, YamlLayer};
+use crate::error::Result;
+use crate::program::{Lowering, ValueId};
+
+pub(super) static KIND: ModuleKind = ModuleKind {
+    name: "Conv",
+    key: "Conv",
+    takes_repeats: false,
+    from_yaml: |layer| from_yaml(layer).map(Block::new),
+    from_pickle: |layer: &PickledLayer| layer.conv().map(Block::new),
+    stored: Stored::fields::<ConvSpec>(),
+};
+
+/// `[out, kernel, stride, padding, groups, dilation, activation]`; all but the first may be absent.
+fn from_yaml(layer: &YamlLayer) -> Result<ConvSpec> {
+    let kernel = layer.int_or(1, 1)?;
+    let out = layer.width(layer.int(0)?);
+    let mut spec = ConvSpec::new(layer.input(), out, kernel, layer.int_or(2, 1)?);
+    spec.activation = layer.activation();
+    spec.groups = layer.int_or(4, 1)?;
+    spec.dilation = [layer.int_or(5, 1)?; 2];
+    let reach = spec.dilation[0] * kernel.saturating_sub(1) + 1;
+    spec.padding = [layer.int_or(3, reach / 2)?; 2];
+    if !layer.bool_or(6, true)? {
+        spec.activation = Activation::Identity;
+    }
+    Ok(spec)
+}
+
+impl Module for ConvSpec {
+    fn kind(&self) -> &'static ModuleKind {
+        &KIND
+    }
+
+    fn lower(&self, lowering: &mut Lowering, inputs: &[ValueId]) -> Result<ValueId> {
+        lowering.conv("", self, inputs[0])
+    }
+
+    fn visit_convs(&mut self, visit: &mut dyn FnMut(&str, &mut ConvSpec)) {
+        visit("", self);
+    }
+
+    fn n_wrappers(&self) -> usize {
+        0
+    }
+}

@@ -1,0 +1,75 @@
+//! `SPP`: spatial pyramid pooling, the older form of SPPF.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Block, Module, ModuleKind, Stored};
+use crate::architecture::{ConvSpec, PickledLayer, YamlLayer};
+use crate::error::Result;
+use crate::program::{Lowering, ValueId};
+
+pub(super) static KIND: ModuleKind = ModuleKind {
+    name: "SPP",
+    key: "Spp",
+    takes_repeats: false,
+    from_yaml: |layer| from_yaml(layer).map(Block::new),
+    from_pickle: |layer| from_pickle(layer).map(Block::new),
+    stored: Stored::fields::<SppSpec>(),
+};
+
+/// `cv2(concat[x, p₁(x), p₂(x), …])` of `x = cv1(input)`, where `pᵢ` are max-pools of stride 1.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SppSpec {
+    /// Entry.
+    pub cv1: ConvSpec,
+    /// Joins the entry and its pools.
+    pub cv2: ConvSpec,
+    /// Sides of the pooling windows, odd.
+    pub pools: Vec<usize>,
+}
+
+/// `[out, windows]`.
+fn from_yaml(layer: &YamlLayer) -> Result<SppSpec> {
+    let (out, hidden) = (layer.width(layer.int(0)?), layer.input() / 2);
+    let pools = layer.ints(1)?.unwrap_or_else(|| vec![5, 9, 13]);
+    Ok(SppSpec {
+        cv1: layer.conv(layer.input(), hidden, 1),
+        cv2: layer.conv((1 + pools.len()) * hidden, out, 1),
+        pools,
+    })
+}
+
+fn from_pickle(layer: &PickledLayer) -> Result<SppSpec> {
+    let pools = layer.child("m")?.children();
+    Ok(SppSpec {
+        cv1: layer.child("cv1")?.conv()?,
+        cv2: layer.child("cv2")?.conv()?,
+        pools: pools.iter().map(|pool| Ok(pool.pair("kernel_size")?[0])).collect::<Result<_>>()?,
+    })
+}
+
+impl Module for SppSpec {
+    fn kind(&self) -> &'static ModuleKind {
+        &KIND
+    }
+
+    fn lower(&self, lowering: &mut Lowering, inputs: &[ValueId]) -> Result<ValueId> {
+        let entry = lowering.conv("cv1", &self.cv1, inputs[0])?;
+        let mut stages = vec![entry];
+        for &pool in &self.pools {
+            stages.push(lowering.max_pool(pool, entry)?);
+        }
+        let joined = lowering.concat(&stages);
+        lowering.conv("cv2", &self.cv2, joined)
+    }
+
+    fn visit_convs(&mut self, visit: &mut dyn FnMut(&str, &mut ConvSpec)) {
+        visit("cv1", &mut self.cv1);
+        visit("cv2", &mut self.cv2);
+    }
+
+    fn n_wrappers(&self) -> usize {
+        // The block, its list of pools, and each of these.
+        2 + self.pools.len()
+    }
+}
