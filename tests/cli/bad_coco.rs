@@ -50,7 +50,7 @@ fn detections_on_images_that_the_annotations_lack_are_refused_with_both_files() 
 fn tokens_that_are_not_numbers_are_refused_with_line_and_entry() {
     for token in ["NaN", "Infinity", "-Infinity"] {
         let dt = format!("[{},\n{}]", detections()[0], detections()[1].to_string().replace("0.8", token));
-        refuse_predictions(&dt, &["in/dt.json:2: ", "entry 1", "NaN and Infinity", "drop the entry"]);
+        refuse_predictions(&dt, &["in/dt.json:2: ", "entry 1", "NaN and Infinity", "remove the entry"]);
     }
     let dt = detections().to_string().replace("0.8", "1e999");
     refuse_predictions(&dt, &["in/dt.json:1: ", "entry 1"]);
@@ -69,7 +69,7 @@ fn ids_that_occur_twice_are_refused() {
 #[test]
 fn annotations_of_unknown_images_or_categories_are_refused() {
     let gt = changed(|gt| gt["annotations"][3]["image_id"] = 77.into());
-    refuse_annotations(&gt.to_string(), &["image_id 77", "annotation id 4", "remove those annotations"]);
+    refuse_annotations(&gt.to_string(), &["image_id 77", "annotation id 4", "remove these annotations"]);
     let gt = changed(|gt| gt["annotations"][3]["category_id"] = 77.into());
     refuse_annotations(&gt.to_string(), &["category_id 77", "annotation id 4"]);
     let gt = changed(|gt| gt["annotations"][3]["bbox"] = json!([1, 2, -3, 4]));

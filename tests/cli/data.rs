@@ -65,7 +65,7 @@ fn problems_are_shown_with_file_and_line() {
         "labels/val/000002.txt:2: image left out: column 4: 1.5 is above 1",
         "images/val/000004.png: image left out: not an image",
         "warning  train: 1 of 2 images are left out",
-        "warning  val: 1 class that train has no object of: blue",
+        "warning  val: 1 class without objects in train: blue",
         "Ready to train.",
     ]);
 }

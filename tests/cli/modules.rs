@@ -13,7 +13,7 @@ use yolo_model::{Architecture, Checkpoint, ModelError};
 use yolo_nn::{Yolo, host_values};
 use yolo_prune::channels::{ChannelOptions, ChannelScores, Coupling, Quantity, Target, remove, select};
 use yolo_prune::{Method, PruneOptions, Sparsity, apply, plan};
-use yolo_runtime::{Detector, Isa, Options};
+use yolo_runtime::{CompiledNetwork, Isa, Options};
 
 use crate::support::tiny;
 
@@ -111,7 +111,7 @@ fn logits(checkpoint: &Checkpoint, side: usize) -> [Vec<f32>; 2] {
     let network = Yolo::from_checkpoint(&checkpoint.fuse().unwrap(), &device).unwrap();
     let images = Tensor::from_data(TensorData::new(noise(side), [1, 3, side, side]), &device);
     let burn = network.forward(images).into_iter().flat_map(|level| host_values(level).unwrap()).collect();
-    let compiled = Detector::new(checkpoint, Options::default(), None).unwrap();
+    let compiled = CompiledNetwork::new(checkpoint.fuse().unwrap(), Options::default(), None).unwrap();
     let levels = compiled.run(&noise(side), 1, [side; 2]).unwrap();
     [burn, levels.into_iter().flat_map(|level| level.values).collect()]
 }

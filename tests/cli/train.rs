@@ -83,7 +83,7 @@ fn hyper_parameters_that_mean_nothing_are_named_with_their_line() {
         ("lr0: .nan\n", ["in/hyp.yaml", "lr0: not a finite number"]),
         ("lr0: .inf\n", ["in/hyp.yaml", "lr0: not a finite number"]),
         ("lr0: 0.01\n\nmosaic: often\n", ["in/hyp.yaml:3", "invalid"]),
-        ("mosaic: 1.5\n", ["in/hyp.yaml", "mosaic is 1.5, but has to be from 0 to 1"]),
+        ("mosaic: 1.5\n", ["in/hyp.yaml", "mosaic is 1.5, but must be from 0 to 1"]),
         ("lr0: -0.1\n", ["in/hyp.yaml", "lr0: -0.1 is outside"]),
         ("- 1\n", ["in/hyp.yaml", "configs/hyps/"]),
     ];

@@ -10,10 +10,10 @@ use std::sync::Arc;
 
 use anyhow::Result;
 use burn::tensor::Device;
-use yolo_model::Checkpoint;
+use yolo_detect::{CompiledExecutor, Detector, DeviceExecutor};
+use yolo_model::FusedCheckpoint;
 use yolo_nn::HalfFormat;
-use yolo_runtime::{ChoiceStore, Options, Selection, Team};
-use yolo_train::Detector;
+use yolo_runtime::{ChoiceStore, CompiledNetwork, Options, Selection, Team};
 
 use crate::kernel_cache::KernelCache;
 
@@ -93,34 +93,44 @@ impl Backend {
         self.compiled.is_some()
     }
 
-    /// A network that is ready to be measured, on the kernels that are fastest here.
-    pub(crate) fn detector(&self, checkpoint: &Checkpoint) -> yolo_train::Result<Detector> {
+    /// A detector of one network, on the kernels that are fastest here.
+    pub(crate) fn detector(&self, network: FusedCheckpoint<'_>) -> yolo_detect::Result<Detector> {
+        self.ensemble([network])
+    }
+
+    /// [`Backend::detector`] for the networks of an ensemble.
+    pub(crate) fn ensemble<'a>(
+        &self,
+        networks: impl IntoIterator<Item = FusedCheckpoint<'a>>,
+    ) -> yolo_detect::Result<Detector> {
         let cache = if self.keeps_kernels { KernelCache::new() } else { None };
         let store = cache.map(|cache| Arc::new(cache) as Arc<dyn ChoiceStore>);
-        self.compile(checkpoint, Selection::Measure, store)
+        self.compile(networks, Selection::Measure, store)
     }
 
-    /// A network whose kernels follow from its weights alone. Kernels differ in the order of their sums, and what
-    /// is chosen by its figures while training must not depend on how busy the machine was.
-    pub(crate) fn steady_detector(&self, checkpoint: &Checkpoint) -> yolo_train::Result<Detector> {
-        self.compile(checkpoint, Selection::Heuristic, None)
+    /// A detector whose kernels follow from its weights alone. Kernels differ in the order of their sums, and a choice
+    /// made by its figures while training must not depend on how busy the machine was.
+    pub(crate) fn steady_detector(&self, network: FusedCheckpoint<'_>) -> yolo_detect::Result<Detector> {
+        self.compile([network], Selection::Heuristic, None)
     }
 
-    fn compile(
+    fn compile<'a>(
         &self,
-        checkpoint: &Checkpoint,
+        networks: impl IntoIterator<Item = FusedCheckpoint<'a>>,
         selection: Selection,
         store: Option<Arc<dyn ChoiceStore>>,
-    ) -> yolo_train::Result<Detector> {
+    ) -> yolo_detect::Result<Detector> {
+        let mut networks = networks.into_iter();
         let Some(options) = &self.compiled else {
-            return match self.half {
-                Some(format) => Detector::in_half(checkpoint, &self.device, self.threads, format),
-                None => Detector::on_device(checkpoint, &self.device, self.threads),
+            let executor = match self.half {
+                Some(format) => DeviceExecutor::in_half(&self.device, self.threads, format)?,
+                None => DeviceExecutor::new(&self.device, self.threads),
             };
+            return Detector::new(networks.try_fold(executor, |executor, network| executor.with(&network))?);
         };
         let options = Options { selection, ..options.clone() };
-        let detector = yolo_runtime::Detector::new(checkpoint, options, store)?;
-        Ok(Detector::Compiled(Box::new(detector), self.device.clone()))
+        let compile = |network| CompiledNetwork::new(network, options.clone(), store.clone());
+        Detector::new(CompiledExecutor::new(networks.map(compile).collect::<Result<_, _>>()?))
     }
 }
 

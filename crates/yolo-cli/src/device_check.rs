@@ -15,8 +15,8 @@ use anyhow::{Context, Result};
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use yolo_data::Cxcywh;
 use yolo_data::train_loader::Target;
+use yolo_eval::Cxcywh;
 use yolo_model::{Architecture, Checkpoint};
 use yolo_nn::HalfFormat;
 

@@ -3,6 +3,8 @@
 mod memory;
 
 use anyhow::{Error, Result, anyhow};
+use yolo_detect::DetectError;
+use yolo_train::TrainError;
 
 use crate::args::Command;
 use crate::device::{self, DeviceError, DeviceName, Panic};
@@ -26,12 +28,25 @@ pub(crate) fn explained(command: &Command, outcome: Result<Result<()>, Panic>) -
                 _ => Err(out_of_memory(command, &name)),
             }
         }
-        (_, Ok(outcome)) => outcome,
+        (_, Ok(outcome)) => outcome.map_err(with_flags),
         (Some(name), Err(_)) => {
             let (device, reason) = (name.to_string(), device::first_line(&message));
             Err(DeviceError::Failed { device, reason }.into())
         }
         (None, Err(panic)) => Err(internal(&panic)),
+    }
+}
+
+/// `error` with the flags that avoid it, which libraries do not know.
+fn with_flags(error: Error) -> Error {
+    let detect_error = error.chain().find_map(|cause| match cause.downcast_ref() {
+        Some(TrainError::Detect(error)) => Some(error),
+        _ => cause.downcast_ref::<DetectError>(),
+    });
+    match detect_error {
+        Some(DetectError::NotFiniteInHalf) => anyhow!("{error:#}: leave --half out"),
+        Some(DetectError::Format { .. }) => anyhow!("{error:#}: leave --half out, and train with --amp off"),
+        _ => error,
     }
 }
 
@@ -104,6 +119,15 @@ mod tests {
         assert!(explained(&val, Ok(Ok(()))).is_ok());
         let other = explained(&val, Ok(Err(anyhow!("x.pt: out of memory")))).unwrap_err().to_string();
         assert_eq!(other, "x.pt: out of memory");
+    }
+
+    #[test]
+    fn errors_of_half_precision_name_the_flag() {
+        let train_error = TrainError::from(DetectError::NotFiniteInHalf);
+        for error in [Error::from(DetectError::NotFiniteInHalf), Error::from(train_error).context("a.pt")] {
+            let error = explained(&command("yolo-cli val --half"), Ok(Err(error))).unwrap_err().to_string();
+            assert!(error.ends_with("use single precision: leave --half out"), "{error}");
+        }
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! Detections as YOLO label files.
 
-use yolo_data::Cxcywh;
 use yolo_data::dataset::Item;
-use yolo_data::metrics::ScoredBox;
+use yolo_eval::Cxcywh;
+use yolo_eval::metrics::ScoredBox;
 
 use crate::format::general;
 

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
-use yolo_data::atomic;
 use yolo_data::dataset::cache::default_cache_dir;
 
 /// A file per key, which says what was measured and how: network, shape, vector unit, number of threads.
@@ -32,7 +31,7 @@ impl MachineCache {
     pub(crate) fn save(&self, key: &str, value: &impl Serialize) {
         let written = serde_json::to_vec(value)
             .map_err(std::io::Error::from)
-            .and_then(|json| atomic::write(&self.file(key), |file| file.write_all(&json)));
+            .and_then(|json| yolo_files::write(self.file(key), json));
         if let Err(error) = written {
             tracing::debug!("{}: what was measured is not kept: {error}", self.folder.display());
         }

@@ -5,12 +5,13 @@ use std::sync::OnceLock;
 
 use anyhow::{Context, Result, bail};
 use indicatif::ProgressBar;
-use yolo_data::coco::{Detection, GroundTruth, ImageId, Summary};
 use yolo_data::dataset::cache::default_cache_dir;
 use yolo_data::dataset::{Dataset, DatasetConfig, ScanOptions, Split};
-use yolo_model::Checkpoint;
+use yolo_detect::Detector;
+use yolo_eval::coco::{Detection, GroundTruth, ImageId, Summary};
+use yolo_model::{Checkpoint, FusedCheckpoint};
 use yolo_train::{
-    CocoTask, Detector, SeenBatch, Validation, ValidationOptions, coco_evaluation, validate_watched,
+    CocoTask, ValidatedBatch, Validation, ValidationOptions, coco_evaluation, validate_watched,
 };
 
 use crate::commands::coco_eval::{warn_missing_areas, warn_unknown_categories};
@@ -90,11 +91,11 @@ impl Yardstick {
     /// Runs `network` over all images.
     pub(crate) fn measure(
         &self,
-        network: &Checkpoint,
+        network: &FusedCheckpoint<'_>,
         backend: &Backend,
         options: &ValidationOptions,
     ) -> Result<Measurement> {
-        self.measure_detector(&backend.detector(network)?, backend, options, |_| {})
+        self.measure_detector(&backend.detector(network.borrowed())?, backend, options, |_| {})
     }
 
     /// The same for a detector of `backend`; `watch` sees every batch.
@@ -103,7 +104,7 @@ impl Yardstick {
         detector: &Detector,
         backend: &Backend,
         options: &ValidationOptions,
-        watch: impl FnMut(&SeenBatch),
+        watch: impl FnMut(&ValidatedBatch),
     ) -> Result<Measurement> {
         let bar = progress_bar("Validating", self.dataset.items.len() as u64);
         let progress = |done| bar.set_position(done as u64);
@@ -117,12 +118,12 @@ impl Yardstick {
     /// The same with a view of the progress, in images, and nothing said about images that were left out.
     pub(crate) fn measure_with(
         &self,
-        network: &Checkpoint,
+        network: &FusedCheckpoint<'_>,
         backend: &Backend,
         options: &ValidationOptions,
         progress: impl FnMut(usize),
     ) -> Result<Measurement> {
-        self.run(&backend.detector(network)?, backend, options, progress, |_| {})
+        self.run(&backend.detector(network.borrowed())?, backend, options, progress, |_| {})
     }
 
     fn run(
@@ -131,7 +132,7 @@ impl Yardstick {
         backend: &Backend,
         options: &ValidationOptions,
         progress: impl FnMut(usize),
-        watch: impl FnMut(&SeenBatch),
+        watch: impl FnMut(&ValidatedBatch),
     ) -> Result<Measurement> {
         let validation = validate_watched(detector, &self.dataset, options, progress, watch)?;
         let wanted = self.task.as_ref().filter(|_| self.annotations.is_some() || self.save_json);

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use yolo_data::spelling::edit_distance;
+use strsim::osa_distance;
 
 /// The end of a message about a path that is not there: the nearest name in its folder, where there is one.
 pub(crate) fn suggestion(path: &Path) -> String {
@@ -21,7 +21,7 @@ fn nearest(path: &Path) -> Option<PathBuf> {
         let name = entry.file_name().to_str()?.to_owned();
         let lower = name.to_lowercase();
         let same_stem = Path::new(&lower).file_stem().and_then(|s| s.to_str()) == Some(&stem);
-        let distance = if same_stem { 1 } else { edit_distance(&lower, &wanted) };
+        let distance = if same_stem { 1 } else { osa_distance(&lower, &wanted) };
         (distance <= most && !name.starts_with('.')).then_some((distance, name))
     });
     let (_, name) = candidates.min()?;

@@ -87,7 +87,7 @@ pub(crate) fn demo_weights() -> Result<PathBuf> {
     let path = demo_folder()?.join("demo.safetensors");
     let is_current = std::fs::read(&path).is_ok_and(|bytes| bytes == DEMO_WEIGHTS);
     if !is_current {
-        yolo_data::atomic::write(&path, |out| out.write_all(DEMO_WEIGHTS))
+        yolo_files::write(&path, DEMO_WEIGHTS)
             .with_context(|| format!("{}: cannot be written", path.display()))?;
     }
     Ok(path)

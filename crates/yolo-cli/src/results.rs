@@ -1,11 +1,12 @@
 //! `results.json`: the figures that scripts read. Its keys are a contract.
 
 use serde::Serialize;
-use yolo_data::coco::Summary;
-use yolo_data::metrics::{ConfusionMatrix, Curves, NativeReport};
+use yolo_detect::SpeedMs;
+use yolo_eval::coco::Summary;
+use yolo_eval::metrics::{ConfusionMatrix, Curves, NativeReport};
 use yolo_model::Checkpoint;
 use yolo_prune::{Sparsity, nonzero_gflops};
-use yolo_train::{SpeedMs, Validation};
+use yolo_train::Validation;
 
 /// Version of the layout.
 pub(crate) const SCHEMA: u32 = 1;
@@ -180,7 +181,7 @@ impl Results {
 }
 
 fn native_figures(report: &NativeReport, class_names: &[String]) -> NativeFigures {
-    let class = |class: &yolo_data::metrics::ClassMetrics| ClassFigures {
+    let class = |class: &yolo_eval::metrics::ClassMetrics| ClassFigures {
         name: class_names.get(class.class as usize).cloned().unwrap_or_default(),
         instances: class.instances,
         precision: class.precision,

@@ -5,7 +5,6 @@ use std::sync::Mutex;
 
 use anyhow::{Context, Result};
 use serde::de::DeserializeOwned;
-use yolo_data::atomic;
 use yolo_train::train::RunFolder;
 
 /// The flags of a run that can be resumed, in its folder.
@@ -66,7 +65,7 @@ impl RunDir {
     /// Writes `content` to `name` (which may have folders in it), whole or not at all.
     pub(crate) fn write(&self, name: &str, content: &[u8]) -> Result<PathBuf> {
         let path = self.path.join(name);
-        atomic::write(&path, |out| out.write_all(content))
+        yolo_files::write(&path, content)
             .with_context(|| format!("{}: cannot be written", path.display()))?;
         Ok(path)
     }

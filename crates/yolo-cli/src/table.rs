@@ -1,6 +1,7 @@
 //! The tables that a user of `val.py` expects.
 
-use yolo_train::{SpeedMs, Validation};
+use yolo_detect::SpeedMs;
+use yolo_train::Validation;
 
 use crate::format::{class_name, general};
 

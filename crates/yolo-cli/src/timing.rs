@@ -62,7 +62,8 @@ impl Stopwatch {
 
     /// The network as `bench` runs it, from pixels to boxes.
     fn network(&self, checkpoint: &Checkpoint) -> Result<Network> {
-        Ok(Network::of(checkpoint, 1, self.image)?.decoded(checkpoint))
+        let fused = checkpoint.fuse()?;
+        Ok(Network::of(&fused, 1, self.image)?.decoded(&fused))
     }
 
     /// Milliseconds of the fastest whole run of the network before and after, which take turns.

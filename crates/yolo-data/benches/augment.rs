@@ -9,7 +9,6 @@ use std::sync::Arc;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use yolo_data::Cxcywh;
 use yolo_data::augment::flip::flip_left_right;
 use yolo_data::augment::hsv::scale_hsv;
 use yolo_data::augment::mosaic::{Tile, mosaic4};
@@ -18,6 +17,7 @@ use yolo_data::augment::sample::{Loaded, Recipe, Scratch};
 use yolo_data::augment::{Augmentation, HsvGains, LabelledImage, WarpParams};
 use yolo_data::dataset::{Item, Label};
 use yolo_data::image::RgbImage;
+use yolo_eval::Cxcywh;
 
 const SIZE: u32 = 640;
 

@@ -1,7 +1,7 @@
-//! AutoAnchor: whether the anchors of a network fit the labels of a data set, and better ones where they do not.
+//! AutoAnchor: checks whether the anchors of a network fit the labels of a data set, and finds better ones if not.
 //!
-//! Sizes are widths and heights in pixels of the network's input. A label and an anchor fit where neither side of
-//! one is more than `anchor_t` times that of the other: what the loss demands of a pair before it trains on it.
+//! Sizes are widths and heights in pixels of the network's input. A label and an anchor fit if neither side of
+//! one is more than `anchor_t` times that of the other; the loss trains only on pairs that fit.
 //!
 //! Formulas: `docs/yolov5-spec.md` §10.9 (the check, the estimate) and §2 (the order of levels).
 
@@ -20,7 +20,7 @@ pub use estimate::{Estimate, EstimateOrigin, kmeans_anchors};
 const GOOD_RECALL: f64 = 0.98;
 /// Generations of the genetic refinement.
 const GENERATIONS: usize = 1000;
-/// Sizes that one task sums up. Fixed, so that sums do not depend on the number of threads.
+/// Number of sizes that one task sums. Fixed, so that sums do not depend on the number of threads.
 const CHUNK: usize = 4096;
 
 /// How well a set of anchors fits a set of sizes.
@@ -35,7 +35,7 @@ pub struct AnchorFit {
 /// What [`check_anchors`] found.
 #[derive(Clone, Debug, PartialEq)]
 pub enum AnchorDecision {
-    /// The data set has no labels, so nothing can be said; keep the anchors.
+    /// The data set has no labels to check; keep the anchors.
     NoLabels,
     /// The anchors fit well enough.
     Keep(AnchorFit),
@@ -45,9 +45,9 @@ pub enum AnchorDecision {
         anchors_px: Vec<Vec<[f32; 2]>>,
         /// The fit of the old anchors.
         before: AnchorFit,
-        /// The fit of the new ones; of a higher recall.
+        /// The fit of the new ones, which have a higher recall.
         after: AnchorFit,
-        /// Where the new ones come from, and what was odd about the labels.
+        /// How the new ones were made, with the number of tiny labels.
         estimate: Estimate,
     },
     /// The anchors fit badly, but none better were found; keep them.
@@ -79,7 +79,7 @@ pub fn anchor_fit(sizes_px: &[[f32; 2]], anchors_px: &[[f32; 2]], anchor_t: f32)
     }
 }
 
-/// Mean over the sizes of the best anchor's closeness where that fits, else 0: what the refinement raises.
+/// Mean over the sizes of the best anchor's closeness, counted as 0 if it does not fit. The refinement raises it.
 fn fitness(sizes_px: &[[f32; 2]], anchors_px: &[[f32; 2]], anchor_t: f32) -> f64 {
     let best = |size: &[f32; 2]| {
         let best = anchors_px.iter().map(|anchor| closeness(*size, *anchor)).fold(0.0, f32::max);
@@ -89,7 +89,7 @@ fn fitness(sizes_px: &[[f32; 2]], anchors_px: &[[f32; 2]], anchor_t: f32) -> f64
     sums.iter().sum::<f64>() / sizes_px.len().max(1) as f64
 }
 
-/// The smaller of the ratios of the sides, each taken so that it is at most 1; 0 where a side is.
+/// The smaller ratio of the two sides, each inverted if it is above 1; 0 if a side is 0.
 fn closeness(size: [f32; 2], anchor: [f32; 2]) -> f32 {
     let side = |s: f32, k: f32| if s > 0.0 && k > 0.0 { (s / k).min(k / s) } else { 0.0 };
     side(size[0], anchor[0]).min(side(size[1], anchor[1]))
@@ -97,8 +97,8 @@ fn closeness(size: [f32; 2], anchor: [f32; 2]) -> f32 {
 
 /// Width and height in pixels of every label, with each image scaled so that its longer side is `image_size`.
 ///
-/// With `jitter` all sizes of an image are multiplied by a number of its own from 0.9 to 1.1, as the augmentation
-/// scales images.
+/// With `jitter`, the sizes of each image are multiplied by a random number from 0.9 to 1.1, as the augmentation scales
+/// images.
 pub fn label_sizes(items: &[Item], image_size: u32, mut jitter: Option<&mut dyn RngCore>) -> Vec<[f32; 2]> {
     let mut sizes_px = Vec::with_capacity(items.iter().map(|item| item.labels.len()).sum());
     for item in items {
@@ -118,7 +118,7 @@ pub fn label_sizes(items: &[Item], image_size: u32, mut jitter: Option<&mut dyn 
 /// `anchor_t` is the largest ratio of two sides. The same seed gives the same answer.
 ///
 /// # Errors
-/// No anchors, levels and strides of different number, or an `anchor_t` that is not above 1.
+/// There are no anchors, the numbers of levels and strides differ, or `anchor_t` is not above 1.
 pub fn check_anchors(
     items: &[Item],
     anchors_px: &[Vec<[f32; 2]>],
@@ -158,12 +158,12 @@ fn check_arguments(anchors_px: &[Vec<[f32; 2]>], strides: &[usize], anchor_t: f3
         return fail(format!("{} levels of anchors, but {} strides", anchors_px.len(), strides.len()));
     }
     if !(anchor_t > 1.0 && anchor_t.is_finite()) {
-        return fail(format!("the largest ratio `anchor_t` is {anchor_t}; it has to be above 1, usually 4"));
+        return fail(format!("the largest ratio `anchor_t` is {anchor_t}; it must be above 1, usually 4"));
     }
     Ok(())
 }
 
-/// Gives every level its share of the anchors, which ascend in area: the smallest to the smallest stride.
+/// Distributes the anchors, which ascend in area, over the levels: the smallest go to the smallest stride.
 ///
 /// The specification's order check reverses the levels if the mean areas of the first and the last are not in the
 /// order of their strides; of areas that ascend that is so exactly if the strides descend.

@@ -1,14 +1,14 @@
 //! Augmentation of training images: mosaics, warps, colour, flips, mixing, and pasted copies.
 //!
-//! Every step is a function of images, objects and *drawn parameters*; drawing is a second, separate function, so
-//! that a test can state the parameters. Pixel arithmetic is that of OpenCV 4 (checked against 4.10): bilinear
+//! Every step is a function of images, objects and *drawn parameters*. A separate function draws the parameters, so that
+//! a test can set them. Pixel arithmetic is that of OpenCV 4 (checked against 4.10): bilinear
 //! warps in fixed point with 5 fractional bits, and 8-bit HSV.
 //!
 //! # Order of random choices
-//! All choices of a sample come from one generator, in this order; a probability of 0 still takes its draw:
+//! All choices of a sample come from one generator, in this order; a probability of 0 still uses its draw:
 //!
 //! 1. mosaic or single image (not with rectangular batches);
-//! 2. a mosaic: four or nine tiles; partners; order of tiles; centre or crop ([`mosaic`]); objects to copy
+//! 2. a mosaic: four or nine tiles; the other images; order of tiles; centre or crop ([`mosaic`]); objects to copy
 //!    ([`copy_paste`], only if its fraction is above 0); warp ([`WarpParams::draw`]);
 //! 3. after a mosaic: mix or not; to mix, the image of the second mosaic, all of 2 once more, and the ratio ([`mixup`]);
 //! 4. without a mosaic: warp;
@@ -87,7 +87,7 @@ impl Augmentation {
         }
     }
 
-    /// What is out of range, as a sentence that names the key and its value; `None` if all is well.
+    /// The first value out of range, as a sentence that names its key; `None` if there is none.
     pub fn problem(&self) -> Option<String> {
         let fractions = [
             ("flipud", self.flipud),
@@ -103,12 +103,12 @@ impl Augmentation {
         ];
         for (key, value) in fractions {
             if !(0.0..=1.0).contains(&value) {
-                return Some(format!("{key} is {value}, but has to be from 0 to 1"));
+                return Some(format!("{key} is {value}, but must be from 0 to 1"));
             }
         }
         // At 1 an image could shrink to nothing.
         if !(0.0..1.0).contains(&self.scale) {
-            return Some(format!("scale is {}, but has to be at least 0 and below 1", self.scale));
+            return Some(format!("scale is {}, but must be at least 0 and below 1", self.scale));
         }
         let limits = [
             ("degrees", self.degrees, 180.0),
@@ -117,7 +117,7 @@ impl Augmentation {
         ];
         for (key, value, limit) in limits {
             if !(0.0..=limit).contains(&value) {
-                return Some(format!("{key} is {value}, but has to be from 0 to {limit}"));
+                return Some(format!("{key} is {value}, but must be from 0 to {limit}"));
             }
         }
         None
@@ -130,7 +130,7 @@ impl Default for Augmentation {
     }
 }
 
-/// Whether something of the given probability happens: one draw, whatever the probability.
+/// True with the given probability. Uses one draw, whatever the probability.
 fn chance(probability: f32, rng: &mut impl Rng) -> bool {
     rng.random::<f32>() < probability
 }

@@ -8,8 +8,8 @@
 //! ```
 //!
 //! Both layouts are read by [`Dataset::open`], so a source is a [`DatasetConfig`]; [`config_of_json`] makes one of
-//! COCO files that have no YAML. What is written holds boxes to 2 (COCO) and 6 decimals (YOLO), which is what both
-//! have by custom, and which brings COCO's boxes back unchanged.
+//! COCO files that have no YAML. Boxes are written with 2 (COCO) and 6 decimals (YOLO), as is usual in both; COCO's boxes
+//! come back unchanged from a conversion to YOLO and back.
 
 mod coco;
 mod images;
@@ -27,7 +27,7 @@ use crate::dataset::{Dataset, DatasetConfig, Split};
 use crate::{DataError, Result, atomic};
 use images::Place;
 
-/// How a data set lies on disk.
+/// The layout of a data set on disk.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Layout {
     /// A text file per image.
@@ -41,13 +41,13 @@ pub enum Layout {
 pub struct ConvertOptions {
     /// The layout of the result.
     pub layout: Layout,
-    /// How images get there.
+    /// How the images are put into the new folder.
     pub placement: Placement,
-    /// Numbers of the classes in COCO's layout.
+    /// Category ids of the classes in COCO's layout.
     pub category_ids: CategoryIds,
 }
 
-/// What was written.
+/// Number of images and objects that were written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Converted {
     /// Images of all splits.
@@ -58,11 +58,11 @@ pub struct Converted {
 
 /// Writes `splits` (with the class names of the first) into the new folder `out`, which appears whole or not at all.
 ///
-/// `proceed` is called with the number of images that are done; where it says no, nothing is left behind. An image
-/// that a split lists twice is written once.
+/// `proceed` is called with the number of images done; if it returns false, the conversion stops and nothing is left
+/// behind. An image that a split lists twice is written once.
 ///
 /// # Errors
-/// `out` exists, there is no split, a file cannot be written or linked, or two images of a split would have the same
+/// `out` exists, `splits` is empty, a file cannot be written or linked, or two images of a split would have the same
 /// label file.
 pub fn convert(
     splits: &[(Split, &Dataset)],

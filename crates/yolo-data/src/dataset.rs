@@ -1,7 +1,7 @@
 //! A detection data set: images, their labels, and the class names.
 //!
-//! [`DatasetConfig::read`] reads the YAML file, [`Dataset::open`] lists one split, checks every image and
-//! parses every label. Nothing here writes to the data set's own folders.
+//! [`DatasetConfig::read`] reads the YAML file; [`Dataset::open`] lists one split, checks every image and parses every
+//! label. Nothing is written to the folders of the data set.
 
 pub mod cache;
 pub mod check;
@@ -18,13 +18,12 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+use yolo_eval::Cxcywh;
 
 pub use coco_classes::{category_ids, image_id};
 pub use config::{DatasetConfig, Split};
 pub use scan::{Dataset, ScanOptions, ScanReport};
 pub use statistics::Statistics;
-
-use crate::Cxcywh;
 
 /// One object of an image.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,14 +32,14 @@ pub struct Label {
     pub class: u32,
     /// The box, as a fraction of the image's width and height.
     pub bbox_norm: Cxcywh,
-    /// The outline where the label file gives one, as fractions of width and height; else empty.
+    /// The outline as fractions of width and height; empty if the label file gives a box.
     pub polygon_norm: Vec<[f32; 2]>,
 }
 
 /// One image of a data set with its labels.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Item {
-    /// Where the image is.
+    /// Path of the image file.
     pub image: PathBuf,
     /// Width in pixels, after EXIF orientation.
     pub width: u32,
@@ -53,20 +52,20 @@ pub struct Item {
 /// What a [`Problem`] did to the data set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Severity {
-    /// Worth knowing; the image is used.
+    /// The image is used.
     Warning,
     /// The image was left out of the data set.
     Rejected,
 }
 
-/// One thing found wrong in the files of a data set; the scan went on.
+/// A problem in the files of a data set that does not end the scan.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
     /// The file at fault: an image, a label file, a list or an annotation file.
     pub path: PathBuf,
-    /// Line in that file, counted from 1, where one is known.
+    /// Line in that file, counted from 1, if one is known.
     pub line: Option<usize>,
-    /// Whether the image is used all the same.
+    /// Whether the image is used in spite of the problem.
     pub severity: Severity,
     /// What is wrong (with the value), and what to do about it.
     pub reason: String,

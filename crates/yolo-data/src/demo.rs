@@ -1,9 +1,9 @@
 //! A synthetic detection data set, drawn in seconds: five shapes in random colours on textured grounds.
 //!
-//! Small enough to train on with a CPU in minutes, hard enough that a network damaged by pruning shows it: the
-//! class is in the shape alone, since colour, size, rotation and ground are random. Everything is a pure function
-//! of [`DemoOptions`]; only arithmetic that IEEE 754 defines exactly is used, so that the pixels are the same on
-//! every machine.
+//! It is small enough to train on with a CPU in minutes, and hard enough to show the damage of pruning: only the shape
+//! decides the class, because colour, size, rotation and ground are random. Everything is a pure function of
+//! [`DemoOptions`]; only arithmetic that IEEE 754 defines exactly is used, so that the pixels are the same on every
+//! machine.
 //!
 //! ```text
 //! demo.yaml                       the data set's YAML
@@ -29,7 +29,7 @@ use crate::dataset::Split;
 use crate::{DataError, Result};
 use scene::Scene;
 
-/// Version of the drawing: raised with every change of the pixels or labels, so that old folders are not reused.
+/// Version of the drawing. Raise it with every change of the pixels or labels, so that old folders are not reused.
 const VERSION: u32 = 1;
 /// The largest data set that is written; the file names have six digits.
 const MAX_IMAGES: u32 = 100_000;
@@ -46,7 +46,7 @@ pub struct DemoOptions {
     pub val_images: u32,
     /// Width and height of every image in pixels, 64 to 2048.
     pub image_size: u32,
-    /// Every seed gives another data set.
+    /// Seed of the random numbers; every seed gives another data set.
     pub seed: u64,
 }
 
@@ -88,10 +88,10 @@ impl DemoOptions {
     }
 }
 
-/// The content of the file that says what a folder was made with.
+/// The content of the file that records how a folder was made.
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Stamp {
+struct Record {
     version: u32,
     options: DemoOptions,
 }
@@ -101,14 +101,14 @@ pub fn class_names() -> [&'static str; 5] {
     shape::Shape::ALL.map(shape::Shape::name)
 }
 
-/// Writes the data set to `folder`, which must be missing or empty, and gives the path of its `demo.yaml`.
+/// Writes the data set to `folder`, which must be missing or empty, and returns the path of its `demo.yaml`.
 /// `progress` is called with the number of images done.
 ///
 /// The folder appears whole at the end: a run that is interrupted leaves at most a hidden folder beside it.
 /// A folder that already holds the data set of the same options is used as it is.
 ///
 /// # Errors
-/// Options out of range, a folder that holds anything else (it stays as it is), or what the file system says.
+/// Options are out of range, the folder holds anything else (it is not changed), or the file system reports an error.
 pub fn write(folder: &Path, options: &DemoOptions, mut progress: impl FnMut(usize)) -> Result<PathBuf> {
     options.check()?;
     if exists(folder, options)? {
@@ -116,7 +116,7 @@ pub fn write(folder: &Path, options: &DemoOptions, mut progress: impl FnMut(usiz
     }
     let absolute = std::path::absolute(folder).map_err(|e| DataError::io(folder, e))?;
     let Some(parent) = absolute.parent() else {
-        return Err(DataError::invalid(folder, "not a folder that can be made; choose another"));
+        return Err(DataError::invalid(folder, "this folder cannot be made; choose another"));
     };
     std::fs::create_dir_all(parent).map_err(|e| DataError::io(parent, e))?;
     let partial = temporary_folder(parent, ".demo-partial-").map_err(|e| DataError::io(parent, e))?;
@@ -125,7 +125,7 @@ pub fn write(folder: &Path, options: &DemoOptions, mut progress: impl FnMut(usiz
     Ok(folder.join(files::YAML))
 }
 
-/// True for the complete data set of `options`, false for a place that is free.
+/// True if `folder` holds the complete data set of `options`, false if it is missing or empty.
 fn exists(folder: &Path, options: &DemoOptions) -> Result<bool> {
     let mut entries = match std::fs::read_dir(folder) {
         Ok(entries) => entries,
@@ -136,11 +136,11 @@ fn exists(folder: &Path, options: &DemoOptions) -> Result<bool> {
         return Ok(false);
     }
     let refuse = |what: &str| Err(DataError::invalid(folder, format!("{what}; remove it or choose another")));
-    let Ok(text) = std::fs::read_to_string(folder.join(files::STAMP)) else {
+    let Ok(text) = std::fs::read_to_string(folder.join(files::RECORD)) else {
         return refuse("the folder holds something that is not a demo data set");
     };
-    match serde_json::from_str::<Stamp>(&text) {
-        Ok(stamp) if stamp == (Stamp { version: VERSION, options: *options }) => {}
+    match serde_json::from_str::<Record>(&text) {
+        Ok(record) if record == (Record { version: VERSION, options: *options }) => {}
         Ok(_) => return refuse("the folder holds a demo data set made with other options"),
         Err(_) => return refuse("the folder holds a demo data set of another version"),
     }
@@ -166,10 +166,10 @@ fn draw_all(folder: &Path, options: &DemoOptions, progress: &mut impl FnMut(usiz
     files::write_annotations(folder, options, Split::Train, train)?;
     files::write_annotations(folder, options, Split::Val, val)?;
     files::write_yaml(folder)?;
-    files::write_stamp(folder, &Stamp { version: VERSION, options: *options })
+    files::write_record(folder, &Record { version: VERSION, options: *options })
 }
 
-/// Draws one image, writes it with its labels, and gives what is in it.
+/// Draws one image, writes it with its labels, and returns its objects.
 fn draw(folder: &Path, options: &DemoOptions, split: Split, index: u32) -> Result<Vec<scene::Object>> {
     let Scene { image, objects } = Scene::draw(options, split, index);
     files::write_image(folder, options, split, index, &image)?;
@@ -178,7 +178,7 @@ fn draw(folder: &Path, options: &DemoOptions, split: Split, index: u32) -> Resul
 }
 
 fn move_into_place(partial: tempfile::TempDir, folder: &Path, options: &DemoOptions) -> Result<()> {
-    // Not every system moves a folder onto an empty one. One that is not empty is never removed by this.
+    // Not every system moves a folder onto an empty one. `remove_dir` never removes a folder that is not empty.
     if let Err(e) = std::fs::remove_dir(folder)
         && e.kind() != ErrorKind::NotFound
     {
@@ -186,7 +186,7 @@ fn move_into_place(partial: tempfile::TempDir, folder: &Path, options: &DemoOpti
     }
     match std::fs::rename(partial.path(), folder) {
         Ok(()) => {
-            // There is nothing left to remove under the old name.
+            // Nothing is left under the old name, so there is nothing to remove.
             let _ = partial.keep();
             Ok(())
         }

@@ -2,6 +2,9 @@
 
 use std::path::PathBuf;
 
+use yolo_eval::EvalError;
+use yolo_eval::error::io_fix;
+
 /// Shorthand for results of this crate.
 pub type Result<T> = std::result::Result<T, DataError>;
 
@@ -14,34 +17,28 @@ pub enum DataError {
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// What the operating system reported.
         source: std::io::Error,
     },
-    /// A file was read, but its content is not what it has to be.
+    /// The content of a file is not valid.
     #[error("{}{}: {reason}", path.display(), line.map(|l| format!(":{l}")).unwrap_or_default())]
     Invalid {
         /// The file.
         path: PathBuf,
-        /// Line number, counted from 1, where one is known.
+        /// Line number, counted from 1, if one is known.
         line: Option<usize>,
         /// What is wrong (with the key or value), and what to do about it.
         reason: String,
     },
+    /// An annotation file or detections cannot be evaluated.
+    #[error(transparent)]
+    Eval(#[from] EvalError),
     /// Two inputs do not belong together.
     #[error("{reason}")]
     Mismatch {
-        /// Which two, where they differ, and what to do about it.
+        /// Which two, how they differ, and what to do about it.
         reason: String,
     },
-}
-
-fn io_fix(error: &std::io::Error) -> &'static str {
-    match error.kind() {
-        std::io::ErrorKind::NotFound => "; check the path",
-        std::io::ErrorKind::PermissionDenied => "; change its permissions",
-        std::io::ErrorKind::StorageFull => "; make room or choose another place",
-        _ => "",
-    }
 }
 
 impl DataError {

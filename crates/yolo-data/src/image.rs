@@ -1,8 +1,8 @@
 //! Decoding of image files into 8-bit RGB, as OpenCV's `imread` with `IMREAD_COLOR` gives it.
 //!
 //! EXIF orientation is applied, grey becomes three equal channels, alpha is dropped (not blended), 16 bits
-//! keep their upper 8, palettes are expanded and CMYK is converted. Colour profiles are ignored, as there. The
-//! format is told by the first bytes of a file, never by its name. Input files are never changed.
+//! keep their upper 8, palettes are expanded and CMYK is converted. Colour profiles are ignored, as in OpenCV. The
+//! first bytes of a file decide its format, never its name. Input files are never changed.
 
 mod encode;
 pub(crate) mod exif;
@@ -37,18 +37,18 @@ impl RgbImage {
     }
 }
 
-/// A decoded image, and what was wrong with its file without making it unusable.
+/// A decoded image, and the problems of its file that do not make it unusable.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Decoded {
     /// The image, upright.
     pub image: RgbImage,
-    /// One sentence each, without the file's name; empty for a sound file.
+    /// One sentence each, without the file's name; empty for a valid file.
     pub warnings: Vec<String>,
 }
 
 /// Reads and decodes the image file at `path`.
 ///
-/// A JPEG that ends early is decoded as far as it goes, the rest is grey, and a warning says so.
+/// A JPEG that ends early is decoded up to its end; the rest is grey, and there is a warning.
 ///
 /// # Errors
 /// [`DataError::Io`] if the file cannot be read; [`DataError::Invalid`] as for [`decode`].
@@ -70,7 +70,7 @@ pub fn decode(bytes: &[u8], path: &Path) -> Result<Decoded> {
     let Some(format) = Format::sniff(bytes) else {
         return Err(DataError::invalid(
             path,
-            "not an image that can be read (it starts like no JPEG, PNG, BMP, WebP or TIFF file); \
+            "not an image that can be read (its first bytes are not those of a JPEG, PNG, BMP, WebP or TIFF file); \
              convert it to JPEG or PNG, or remove it",
         ));
     };
@@ -95,8 +95,8 @@ pub(crate) fn decode_as(bytes: &[u8], format: ::image::ImageFormat) -> std::resu
     guarded(|| formats::decode(bytes, format))
 }
 
-/// Runs a decoder. Decoders index into tables with numbers taken from the file. They are well tested but, as any
-/// parser of hostile input, not known to be free of panics; one bad file must not end a run of thousands.
+/// Runs a decoder and turns a panic into an error. A decoder parses untrusted input and may panic on it; one bad file
+/// must not end a run over thousands.
 fn guarded(
     decoder: impl FnOnce() -> std::result::Result<Decoded, String>,
 ) -> std::result::Result<Decoded, String> {
@@ -104,7 +104,7 @@ fn guarded(
         .unwrap_or_else(|_| Err("the decoder stopped on inconsistent data".to_owned()))
 }
 
-/// File formats, told by magic bytes.
+/// File formats, recognised by their first bytes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Format {
     Jpeg,
@@ -143,7 +143,7 @@ impl Format {
     }
 }
 
-/// Refuses a size that no memory should be taken for.
+/// Refuses a size that is 0 or too large to allocate.
 fn check_size(width: u64, height: u64) -> std::result::Result<(), String> {
     if width == 0 || height == 0 {
         return Err(format!("its size is {width}×{height}"));
@@ -159,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn formats_are_told_by_content() {
+    fn formats_are_recognised_by_content() {
         assert_eq!(Format::sniff(b"\xff\xd8\xff\xe0"), Some(Format::Jpeg));
         assert_eq!(Format::sniff(b"RIFF\0\0\0\0WEBP"), Some(Format::Other(::image::ImageFormat::WebP)));
         assert_eq!(Format::sniff(b"RIFF\0\0\0\0WAVE"), None);

@@ -6,10 +6,11 @@
 
 use std::borrow::Cow;
 
+use yolo_eval::{Cxcywh, Xyxy};
+
 use crate::dataset::{Item, Label};
 use crate::image::RgbImage;
 use crate::resize::{Interpolation, resize};
-use crate::{Cxcywh, Xyxy};
 
 /// Grey of the border, on every channel.
 pub const BORDER: u8 = 114;
@@ -20,23 +21,23 @@ pub(crate) const CLIP_MARGIN: f64 = 1e-3;
 /// What the letterbox may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct LetterboxOptions {
-    /// Keep only as much border as it takes to make both sides a multiple of `stride`: detection on one image.
+    /// Keep only the border that makes both sides a multiple of `stride`: for detection on one image.
     pub auto: bool,
     /// Enlarge images that are smaller than the target; validation does not.
     pub scale_up: bool,
-    /// The network's largest stride, at least 1; only read where `auto` is set.
+    /// The network's largest stride, at least 1; only used with `auto`.
     pub stride: u32,
 }
 
 impl LetterboxOptions {
-    /// As validation letterboxes: the whole target is filled, and nothing is enlarged.
+    /// For validation: the whole target is filled, and nothing is enlarged.
     pub const VALIDATION: Self = Self { auto: false, scale_up: false, stride: 32 };
-    /// As detection letterboxes: the smallest rectangle of whole strides.
+    /// For detection: the smallest rectangle of whole strides.
     pub const DETECTION: Self = Self { auto: true, scale_up: true, stride: 32 };
 }
 
 /// Size `(width, height)` at which an image is loaded: its longer side becomes `image_size`, fractions are
-/// cut off (as up to v7.0), and no side gets below 1.
+/// truncated (as in YOLOv5 up to v7.0), and no side is below 1.
 pub fn load_size((width, height): (u32, u32), image_size: u32) -> (u32, u32) {
     let longest = width.max(height);
     if longest == image_size || longest == 0 {
@@ -58,8 +59,8 @@ pub struct Placement {
     pub offset: (u32, u32),
     /// Scale of the image, the same on both axes.
     pub ratio: f64,
-    /// Nominal border `(x, y)`: half of what is free, so `.5` where an odd number of pixels is. Boxes are moved
-    /// by this, although the pixels lie half a pixel away from it.
+    /// Nominal border `(x, y)`: half of the free pixels, so it ends in `.5` if their number is odd. Boxes are moved by
+    /// it, although the pixels are then half a pixel off.
     pub pad: (f64, f64),
 }
 
@@ -80,7 +81,7 @@ impl Placement {
             free = (free.0.rem_euclid(stride), free.1.rem_euclid(stride));
         }
         let pad = (free.0 / 2.0, free.1 / 2.0);
-        // An odd pixel goes to the right and to the bottom.
+        // An odd pixel is added on the right and at the bottom.
         let before = |pad: f64| (pad - 0.1).round_ties_even().max(0.0) as u32;
         let after = |pad: f64| (pad + 0.1).round_ties_even().max(0.0) as u32;
         let inner = (inner_w as u32, inner_h as u32);
@@ -171,8 +172,8 @@ pub struct Geometry {
     pub ratio: f64,
     /// Nominal border `(x, y)` in network pixels; may end in `.5`.
     pub pad: (f64, f64),
-    /// What a network pixel is divided by to get back to the original, on **both** axes: `h / h0`. The two
-    /// axes differ by up to a pixel where loading cut off a fraction; the reference ignores that.
+    /// The divisor from network pixels to original pixels, `h / h0`, on **both** axes. If loading truncated a
+    /// fraction, the two axes differ by up to a pixel; the reference ignores that.
     pub gain: f64,
 }
 
@@ -197,7 +198,7 @@ impl Geometry {
         }
     }
 
-    /// Geometry of detection, told from the two sizes alone: `network` is `(height, width)`.
+    /// Geometry of detection, derived from the two sizes alone: `network` is `(height, width)`.
     pub fn detection(original: (u32, u32), network: (u32, u32)) -> Self {
         let (w0, h0) = (f64::from(original.0), f64::from(original.1));
         let (h1, w1) = (f64::from(network.0), f64::from(network.1));
@@ -259,8 +260,8 @@ impl Geometry {
         }
     }
 
-    /// Class and box, in original pixels, of every label of `item`, after the journey into the network input
-    /// and back: what the reference compares detections with, in place of the labels themselves.
+    /// Class and box, in original pixels, of every label of `item`, mapped into the network input and back. The
+    /// reference compares detections with these, not with the labels themselves.
     pub fn native_labels(&self, item: &Item) -> Vec<(u32, Xyxy)> {
         let (network_h, network_w) = (self.network.0 as f32, self.network.1 as f32);
         let native = |label: &Label| {

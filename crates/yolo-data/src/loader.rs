@@ -1,7 +1,7 @@
 //! Batches of letterboxed images, decoded ahead of their use by a few threads, in order.
 //!
 //! Work is handed out image by image, so all threads work on the batch that is needed next. An image that
-//! cannot be decoded is left out of its batch and reported; the run goes on.
+//! cannot be decoded is left out of its batch and reported.
 
 pub(crate) mod pipeline;
 pub(crate) mod queue;
@@ -27,7 +27,7 @@ pub struct LoaderOptions {
     pub image_size: u32,
     /// Batches that are decoded ahead of the one in use, at least 1. With it, at most one more is in memory.
     pub prefetch_batches: usize,
-    /// Whether images are loaded for augmentation, which shrinks them with `INTER_LINEAR`, not `INTER_AREA`.
+    /// Whether images are loaded for augmentation: they are then shrunk with `INTER_LINEAR`, not with `INTER_AREA`.
     pub augment: bool,
 }
 
@@ -46,11 +46,11 @@ pub struct Batch {
     pub height: usize,
     /// Width of the network input in pixels.
     pub width: usize,
-    /// What each image of `pixels` is, in order; empty if none could be read.
+    /// Where each image of `pixels` comes from, in order; empty if none could be read.
     pub samples: Vec<Sample>,
     /// Images of the plan that could not be read and are not in `pixels`.
     pub skipped: Vec<Skipped>,
-    /// What was odd about images that could be read; every sentence begins with the file.
+    /// Problems of images that could still be read; every sentence begins with the file.
     pub warnings: Vec<String>,
 }
 
@@ -72,13 +72,13 @@ pub struct Skipped {
     pub error: String,
 }
 
-/// Reads an image file: [`decode_file`], but for tests.
+/// Reads an image file; [`decode_file`] except in tests.
 pub(crate) type Decode = fn(&Path) -> Result<Decoded>;
 
 /// Iterator over the batches of a list of plans. Dropping it stops its threads and waits for them.
 ///
 /// An `Err` means a defect of the loader itself (a thread panicked, or could not be started); it ends the
-/// iteration. Unreadable images are no `Err`: see [`Batch::skipped`].
+/// iteration. An unreadable image is not an `Err`: see [`Batch::skipped`].
 pub struct Loader {
     pipeline: Pipeline<Letterboxed>,
 }
@@ -110,7 +110,7 @@ impl Loader {
         Self { pipeline: Pipeline::new(prepare, n, plans, options.workers, options.prefetch_batches, 0) }
     }
 
-    /// Batches that were not returned yet.
+    /// Number of batches that were not returned yet.
     pub fn remaining(&self) -> usize {
         self.pipeline.remaining()
     }
@@ -133,11 +133,11 @@ impl Iterator for Loader {
     }
 }
 
-/// A sentence for an image whose size is no longer that of its item, if it is so.
+/// A warning if the size of the image differs from that of its item.
 pub(crate) fn changed_since_scan(item: &Item, image: &RgbImage) -> Option<String> {
     ((image.width, image.height) != (item.width, item.height)).then(|| {
         format!(
-            "{}: the image is {}×{}, but {}×{} when the data set was read; it was changed since",
+            "{}: the image is {}×{}, but {}×{} when the data set was read; it has changed since",
             item.image.display(),
             image.width,
             image.height,
@@ -190,13 +190,13 @@ impl Letterboxed {
     }
 }
 
-/// What became of one image.
+/// The outcome for one image.
 enum Slot {
     Loaded { sample: Sample, warnings: Vec<String> },
     Skipped(Skipped),
 }
 
-/// Lists what happened in the order of the plan, without gaps for unreadable images.
+/// Separates the outcomes, in the order of the plan, into samples, skipped images and warnings.
 fn finish(open: &Open<Slot>) -> Batch {
     let (pixels, slots) = close_gaps(open, |slot| matches!(slot, Slot::Loaded { .. }));
     let mut batch = Batch {

@@ -1,4 +1,4 @@
-//! Rectangular batches: images of like shape go into one batch, so that little of it is border.
+//! Rectangular batches: images of similar shape share a batch, so that little of it is border.
 
 mod argsort;
 
@@ -15,7 +15,7 @@ pub struct BatchOptions {
     pub stride: u32,
     /// Border, in strides, that is added before rounding up: 0.5 in validation, 0 in training.
     pub pad: f64,
-    /// Whether batches take the shape of their images; else all are `image_size` square, in the given order.
+    /// Whether batches take the shape of their images; otherwise all are `image_size` square, in the given order.
     pub rect: bool,
 }
 
@@ -32,10 +32,9 @@ pub struct BatchPlan {
 
 /// Splits images of the given original `sizes` (`(width, height)`, upright, no side 0) into batches.
 ///
-/// With `rect`, images are first sorted by height over width. Many images share a ratio, and which of them
-/// falls into a batch with others decides its border, and with it the metrics in the third decimal; so equal
-/// ratios are left in the order in which the reference's sort leaves them. The last batch holds what is left.
-/// No images give no batches.
+/// With `rect`, images are first sorted by height over width. Many images share a ratio. Which of them share a batch
+/// decides their borders, and with it the third decimal of the metrics; so equal ratios stay in the order in which the
+/// reference's sort leaves them. The last batch may be smaller. No images give no batches.
 pub fn plan_batches(sizes: &[(u32, u32)], options: &BatchOptions) -> Vec<BatchPlan> {
     let aspect: Vec<f64> = sizes.iter().map(|&(w, h)| f64::from(h) / f64::from(w)).collect();
     let order = if options.rect { numpy_argsort(&aspect) } else { (0..sizes.len()).collect() };

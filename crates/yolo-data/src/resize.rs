@@ -1,8 +1,8 @@
 //! Image resizing with the arithmetic of OpenCV's `cv2.resize`, bit for bit, for 8-bit RGB.
 //!
 //! The published detectors were trained and measured on pixels that OpenCV interpolated in fixed point, so a
-//! mathematically nicer bilinear filter gives other numbers (±1 on about one value in eight). Covered are the
-//! two modes the pipeline uses, `INTER_LINEAR` and `INTER_AREA`, with every special case OpenCV has for them.
+//! mathematically exact bilinear filter gives other numbers (±1 on about one value in eight). There are the two
+//! modes that the pipeline uses, `INTER_LINEAR` and `INTER_AREA`, with every special case that OpenCV has for them.
 
 mod area;
 mod linear;
@@ -14,7 +14,7 @@ use crate::image::RgbImage;
 pub enum Interpolation {
     /// OpenCV's `INTER_LINEAR`: two taps per axis with 11-bit weights; exactly half in both axes is `Area`.
     Linear,
-    /// OpenCV's `INTER_AREA`: the mean of the covered pixels; where an axis grows, a two-tap filter.
+    /// OpenCV's `INTER_AREA`: the mean of the covered pixels; a two-tap filter on an axis that grows.
     Area,
 }
 
@@ -47,7 +47,7 @@ pub fn resize_into(
         out.pixels.clone_from(&image.pixels);
         return;
     }
-    // Every path writes every byte, so what an earlier image left here does not matter.
+    // Every path writes every byte, so the old content does not matter.
     out.pixels.resize(width as usize * height as usize * 3, 0);
 
     let scale_x = scale(image.width, width);
@@ -76,7 +76,7 @@ fn scale(from: u32, to: u32) -> f64 {
     1.0 / (f64::from(to) / f64::from(from))
 }
 
-/// `scale` as an integer where it is one.
+/// `scale` as an integer, if it is one.
 fn whole(scale: f64) -> Option<usize> {
     let nearest = scale.round_ties_even();
     ((scale - nearest).abs() < f64::EPSILON && nearest >= 1.0).then_some(nearest as usize)

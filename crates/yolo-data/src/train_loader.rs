@@ -2,7 +2,7 @@
 //!
 //! Everything random about a sample follows from the seed, the epoch and its place in the epoch, and everything
 //! random about an epoch's order from the seed and the epoch. So batches do not depend on the number of threads,
-//! and a run that is resumed at an epoch sees the batches it would have seen.
+//! and a resumed run sees the batches that it would have seen without the interruption.
 
 mod cache;
 mod epoch;
@@ -13,10 +13,12 @@ use std::sync::Arc;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use yolo_eval::Cxcywh;
 
 pub use cache::ImageCache;
 pub use epoch::{EpochOptions, epoch_plans, image_weights};
 
+use crate::Result;
 use crate::augment::sample::{Augmented, Loaded, Recipe, Scratch};
 use crate::augment::{Augmentation, LabelledImage, Object};
 use crate::dataset::Item;
@@ -27,7 +29,6 @@ use crate::loader::queue::{Open, Task};
 use crate::loader::{Decode, Skipped, changed_since_scan};
 use crate::rect::BatchPlan;
 use crate::resize::{Interpolation, resize};
-use crate::{Cxcywh, Result};
 
 /// How to load for training.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -40,13 +41,14 @@ pub struct TrainLoaderOptions {
     pub prefetch_batches: usize,
     /// How much to augment.
     pub augmentation: Augmentation,
-    /// Whether batches have the shape of their images, which rules out mosaics; else all are `image_size` square.
+    /// Whether batches take the shape of their images, which excludes mosaics; otherwise all are `image_size` square.
     pub rect: bool,
     /// Seed of everything random.
     pub seed: u64,
     /// Whether all objects count as class 0.
     pub single_class: bool,
-    /// Batches of the epoch that are left out, because a run had done them before it was interrupted.
+    /// Number of batches at the start of the epoch that are left out, because the run did them before it was
+    /// interrupted.
     pub skip_batches: usize,
 }
 
@@ -91,22 +93,22 @@ pub struct TrainBatch {
     pub item_indices: Vec<usize>,
     /// Images of the plan that could not be read and are not in `pixels`.
     pub skipped: Vec<Skipped>,
-    /// What was odd about files that were used, or that a mosaic had to do without; every sentence begins with the
-    /// file. A file that is used often is reported as often.
+    /// Problems of files that were used or that are missing from a mosaic; every sentence begins with the file. A file
+    /// is reported each time it is used.
     pub warnings: Vec<String>,
 }
 
 /// Iterator over the batches of an epoch. Dropping it stops its threads and waits for them.
 ///
 /// An `Err` means a defect of the loader itself (a thread panicked, or could not be started); it ends the
-/// iteration. Unreadable images are no `Err`: see [`TrainBatch::skipped`].
+/// iteration. An unreadable image is not an `Err`: see [`TrainBatch::skipped`].
 pub struct TrainLoader {
     pipeline: Pipeline<Training>,
 }
 
 impl TrainLoader {
-    /// A loader of the `plans` of `epoch` (see [`epoch_plans`]), which have to be all of them: the other images of
-    /// a mosaic are drawn from all their images, and a sample's place among them is part of its seed.
+    /// A loader of the `plans` of `epoch` (see [`epoch_plans`]), which must be all plans of the epoch: the other images
+    /// of a mosaic are drawn from all of them, and a sample's position among them is part of its seed.
     ///
     /// # Panics
     /// If a plan has an index beyond `items` or a side of 0; if a plan is not `image_size` square, without `rect`;
@@ -142,7 +144,7 @@ impl TrainLoader {
         Self { pipeline: Pipeline::new(prepare, n, plans, workers, prefetch_batches, skip_batches) }
     }
 
-    /// Batches that were not returned yet.
+    /// Number of batches that were not returned yet.
     pub fn remaining(&self) -> usize {
         self.pipeline.remaining()
     }
@@ -176,7 +178,7 @@ struct Training {
     decode: Decode,
 }
 
-/// What became of one image.
+/// The outcome for one image.
 enum Slot {
     Made { item_idx: usize, targets: Vec<(u32, Cxcywh)>, warnings: Vec<String> },
     Skipped(Skipped),
@@ -261,7 +263,7 @@ fn write_planes(image: &RgbImage, out: &mut [u8]) {
     split_channels(&image.pixels, red, green, blue);
 }
 
-/// Lists what happened in the order of the plan, without gaps for unreadable images.
+/// Separates the outcomes, in the order of the plan, into samples, skipped images and warnings.
 fn finish(open: &Open<Slot>) -> TrainBatch {
     let (pixels, slots) = close_gaps(open, |slot| matches!(slot, Slot::Made { .. }));
     let mut batch = TrainBatch {

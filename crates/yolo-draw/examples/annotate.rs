@@ -3,9 +3,9 @@
 
 use std::path::Path;
 
-use yolo_data::Xyxy;
 use yolo_data::image::{Encoding, RgbImage, decode_file, encode};
 use yolo_draw::{BoxAnnotation, Mosaic, MosaicOptions, Style, annotate};
+use yolo_eval::Xyxy;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

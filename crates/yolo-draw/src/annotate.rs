@@ -1,7 +1,7 @@
 //! Boxes with their labels, in YOLOv5's proportions.
 
-use yolo_data::Xyxy;
 use yolo_data::image::RgbImage;
+use yolo_eval::Xyxy;
 
 use crate::canvas::{Canvas, PixelRect};
 use crate::font::{DESCENT, text_width};

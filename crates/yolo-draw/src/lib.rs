@@ -9,7 +9,8 @@
 //! cut off. The font is Noto Sans with Latin, Greek and Cyrillic letters; others appear as boxes.
 //!
 //! ```
-//! use yolo_data::{Xyxy, image::RgbImage};
+//! use yolo_data::image::RgbImage;
+//! use yolo_eval::Xyxy;
 //! use yolo_draw::{BoxAnnotation, Style, annotate};
 //!
 //! let mut image = RgbImage::filled(640, 480, [114; 3]);

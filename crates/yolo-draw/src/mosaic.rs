@@ -1,8 +1,8 @@
 //! Grids of images with their boxes and names.
 
-use yolo_data::Xyxy;
 use yolo_data::image::RgbImage;
 use yolo_data::resize::{Interpolation, resize};
+use yolo_eval::Xyxy;
 
 use crate::annotate::{BoxAnnotation, Style, annotate};
 use crate::canvas::{Canvas, PixelRect};

@@ -56,17 +56,5 @@ pub(crate) fn make_parent(path: &Path) -> Result<&Path> {
 
 /// Writes a small file, whole or not at all.
 pub(crate) fn write_small(path: &Path, content: &[u8]) -> Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".new-{}", std::process::id()));
-    let new = path.with_file_name(name);
-    let write = || {
-        let mut file = std::fs::File::create(&new)?;
-        std::io::Write::write_all(&mut file, content)?;
-        file.sync_all()?;
-        std::fs::rename(&new, path)
-    };
-    write().map_err(|error| {
-        let _ = std::fs::remove_file(&new);
-        FetchError::io(path, error)
-    })
+    yolo_files::write(path, content).map_err(|error| FetchError::io(path, error))
 }

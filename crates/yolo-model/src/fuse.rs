@@ -1,24 +1,71 @@
 //! Folds batch normalisation into the convolution before it.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::ops::Deref;
 
 use crate::architecture::{Architecture, BATCH_NORM_EPSILON, ConvRef};
 use crate::checkpoint::Checkpoint;
 use crate::error::Result;
 use crate::weights::{HostTensor, StateDict};
 
+/// A checkpoint whose batch normalisation is folded into its convolutions, for what can only work on such a network.
+///
+/// Borrowed from a checkpoint that is stored fused, or made from one that is not, so that nothing is fused twice and
+/// no weights are copied to find out.
+#[derive(Clone, Debug)]
+pub struct FusedCheckpoint<'a>(Cow<'a, Checkpoint>);
+
+impl FusedCheckpoint<'_> {
+    /// The same with weights of its own: copied if they are borrowed, else moved.
+    pub fn into_owned(self) -> FusedCheckpoint<'static> {
+        FusedCheckpoint(Cow::Owned(self.into_checkpoint()))
+    }
+
+    /// The checkpoint itself: copied if it is borrowed, else moved.
+    pub fn into_checkpoint(self) -> Checkpoint {
+        self.0.into_owned()
+    }
+
+    /// The same, borrowed.
+    pub fn borrowed(&self) -> FusedCheckpoint<'_> {
+        FusedCheckpoint(Cow::Borrowed(&self.0))
+    }
+}
+
+impl Deref for FusedCheckpoint<'_> {
+    type Target = Checkpoint;
+
+    fn deref(&self) -> &Checkpoint {
+        &self.0
+    }
+}
+
 impl Checkpoint {
-    /// The same detector without batch normalisation; a fused checkpoint comes back as it is.
+    /// The same detector without batch normalisation; a fused checkpoint is borrowed.
     ///
     /// In `f32`, in the reference's order of operations: with `d = √(var + ε)` and `s = γ / d`,
     /// `W'[o] = s[o] · W[o]` and `b'[o] = β[o] − (γ[o] · mean[o]) / d[o]`.
     ///
     /// # Errors
     /// A tensor that is missing or has another shape than the architecture says.
-    pub fn fuse(&self) -> Result<Self> {
+    pub fn fuse(&self) -> Result<FusedCheckpoint<'_>> {
         if self.architecture.fused {
-            return Ok(self.clone());
+            return Ok(FusedCheckpoint(Cow::Borrowed(self)));
         }
+        Ok(FusedCheckpoint(Cow::Owned(self.without_batch_norm()?)))
+    }
+
+    /// [`Checkpoint::fuse`] for a checkpoint that is not needed afterwards: nothing is copied.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::fuse`].
+    pub fn into_fused(self) -> Result<FusedCheckpoint<'static>> {
+        let fused = if self.architecture.fused { self } else { self.without_batch_norm()? };
+        Ok(FusedCheckpoint(Cow::Owned(fused)))
+    }
+
+    fn without_batch_norm(&self) -> Result<Self> {
         self.check_tensors()?;
         let convs = self.architecture.convs().into_iter().filter(|conv| !conv.is_head);
         let blocks: HashMap<String, ConvRef> = convs.map(|conv| (conv.weight(), conv)).collect();

@@ -38,5 +38,6 @@ pub use architecture::Architecture;
 pub use checkpoint::Checkpoint;
 pub use decode::{Predictions, RawMap, decode, decode_rows};
 pub use error::{ModelError, Result};
+pub use fuse::FusedCheckpoint;
 pub use nms::{Detection, NmsOptions, nms};
 pub use summary::{LayerSummary, Summary};

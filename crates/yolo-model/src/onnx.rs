@@ -25,7 +25,6 @@ mod metadata;
 mod network;
 mod wire;
 
-use std::borrow::Cow;
 use std::fmt;
 use std::ops::RangeInclusive;
 use std::path::Path;
@@ -147,7 +146,7 @@ impl Checkpoint {
         options.check(&self.architecture)?;
         file::check_size(weight_bytes(&self.architecture))?;
         self.check_tensors()?;
-        let fused = if self.architecture.fused { Cow::Borrowed(self) } else { Cow::Owned(self.fuse()?) };
+        let fused = self.fuse()?;
 
         let program = fused.architecture.program();
         let mut graph = Graph::new(options.input(fused.architecture.in_channels));

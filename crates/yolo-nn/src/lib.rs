@@ -16,7 +16,7 @@
 //!
 //! /// Logits of a black image of 64×96 pixels, finest level first.
 //! fn logits(checkpoint: &Checkpoint, device: &Device) -> yolo_nn::Result<Vec<Tensor<4>>> {
-//!     let network = Yolo::from_checkpoint(&checkpoint.fuse()?, device)?;
+//!     let network = Yolo::from_checkpoint(&*checkpoint.fuse()?, device)?;
 //!     Ok(network.forward(Tensor::zeros([1, 3, 64, 96], device)))
 //! }
 //! ```

@@ -38,7 +38,7 @@ mod tests {
     fn network() -> Checkpoint {
         let architecture = Architecture::variant("yolov5n", None).unwrap();
         let mut rng = rand::rngs::StdRng::seed_from_u64(3);
-        Checkpoint::random(architecture, &mut rng).unwrap().fuse().unwrap()
+        Checkpoint::random(architecture, &mut rng).unwrap().into_fused().unwrap().into_checkpoint()
     }
 
     fn gflops(checkpoint: &Checkpoint) -> f64 {

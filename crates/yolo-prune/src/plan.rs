@@ -109,7 +109,7 @@ fn plan_masks(
     let time = TimeBudget::new(checkpoint, &candidates, options)?;
     let folds = options.needs_images() || options.rank == Rank::Fused;
     let folded = folds.then(|| checkpoint.fuse()).transpose()?;
-    let fused = folded.as_ref().unwrap_or(checkpoint);
+    let fused = folded.as_deref().unwrap_or(checkpoint);
     let scores = scores(checkpoint, fused, &candidates, options, calibration.as_deref_mut())?;
     let curves = match (options.allocation, calibration) {
         (Allocation::Sensitivity, Some(calibration)) => {

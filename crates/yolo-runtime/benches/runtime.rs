@@ -65,12 +65,15 @@ fn layer([out_channels, in_channels, window, stride, side]: [usize; 5], percent:
 /// YOLOv5n, all convolutions but the stem and the head with zeros.
 fn yolov5n(percent: u32) -> Option<Network> {
     let mut rng = StdRng::seed_from_u64(0);
-    let mut checkpoint =
-        Checkpoint::random(Architecture::variant("yolov5n", Some(80)).ok()?, &mut rng).ok()?.fuse().ok()?;
+    let mut checkpoint = Checkpoint::random(Architecture::variant("yolov5n", Some(80)).ok()?, &mut rng)
+        .ok()?
+        .into_fused()
+        .ok()?
+        .into_checkpoint();
     for conv in checkpoint.architecture.convs().iter().filter(|conv| !conv.is_head).skip(1) {
         strew(checkpoint.weights.get_mut(&conv.weight())?.f32s_mut().ok()?, percent, &mut rng);
     }
-    Network::of(&checkpoint, 1, [640, 640]).ok()
+    Network::of(&checkpoint.into_fused().ok()?, 1, [640, 640]).ok()
 }
 
 fn run(criterion: &mut Criterion, group: &str, percent: u32, network: impl Fn() -> Network) {

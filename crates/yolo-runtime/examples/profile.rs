@@ -16,9 +16,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let file = arguments.next().ok_or("usage: profile CHECKPOINT [SIDE]")?;
     let side = arguments.next().map_or(Ok(640), |side| side.parse())?;
     let checkpoint = Checkpoint::load(Path::new(&file))?;
-    let fused = if checkpoint.architecture.fused { checkpoint } else { checkpoint.fuse()? };
     let options = Options { selection: Selection::Measure, ..Options::default() };
-    let plan = Plan::new(Network::of(&fused, 1, [side; 2])?, &options)?;
+    let plan = Plan::new(Network::of(&checkpoint.into_fused()?, 1, [side; 2])?, &options)?;
     let (images, mut output) = (vec![0.5; plan.input_len()], vec![0.0; plan.output_len()]);
     let mut runs = Vec::new();
     for _ in 0..RUNS {

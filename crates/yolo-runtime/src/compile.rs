@@ -3,25 +3,18 @@
 use yolo_model::architecture::{Activation as ModelActivation, ConvRef};
 use yolo_model::program::OperationKind;
 use yolo_model::weights::StateDict;
-use yolo_model::{Checkpoint, ModelError};
+use yolo_model::{FusedCheckpoint, ModelError};
 
 use crate::network::{Activation, Conv, Level, Network, Op, Output};
 
 impl Network {
-    /// The network of `checkpoint`, batch normalisation folded in, for `batch` images of `[height, width]`. A run
-    /// gives the logits of every level, finest first, each `[batch, anchors · (5 + classes), height, width]`.
+    /// The network of `checkpoint` for `batch` images of `[height, width]`. A run writes the logits of every level,
+    /// finest first, each `[batch, anchors · (5 + classes), height, width]`.
     ///
     /// # Errors
     /// Tensors that are missing or do not fit the architecture.
-    pub fn of(checkpoint: &Checkpoint, batch: usize, image: [usize; 2]) -> Result<Self, ModelError> {
-        if checkpoint.architecture.fused {
-            return Self::of_fused(checkpoint, batch, image);
-        }
-        Self::of_fused(&checkpoint.fuse()?, batch, image)
-    }
-
-    fn of_fused(
-        checkpoint: &Checkpoint,
+    pub fn of(
+        checkpoint: &FusedCheckpoint<'_>,
         batch: usize,
         [height, width]: [usize; 2],
     ) -> Result<Self, ModelError> {
@@ -49,9 +42,9 @@ impl Network {
 }
 
 impl Network {
-    /// The same with a run that gives boxes in place of logits, `[batch, rows, 5 + classes]`: see
+    /// The same network whose runs write boxes in place of logits, `[batch, rows, 5 + classes]`: see
     /// [`Output::Detections`].
-    pub fn decoded(mut self, checkpoint: &Checkpoint) -> Self {
+    pub fn decoded(mut self, checkpoint: &FusedCheckpoint<'_>) -> Self {
         let detect = checkpoint.architecture.detect();
         let levels = self.output.values().into_iter().enumerate().map(|(level, value)| Level {
             value,

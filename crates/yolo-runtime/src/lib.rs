@@ -32,7 +32,7 @@
 mod candidates;
 mod choice;
 mod compile;
-mod detector;
+mod compiled;
 mod error;
 mod isa;
 mod kernels;
@@ -46,7 +46,7 @@ mod team;
 mod tiling;
 
 pub use choice::{Choices, ConvReport, Family, KernelId, Order};
-pub use detector::{ChoiceStore, Detector, LevelLogits};
+pub use compiled::{ChoiceStore, CompiledNetwork, LevelLogits};
 pub use error::{Result, RuntimeError};
 pub use isa::Isa;
 pub use latency::{

@@ -5,27 +5,24 @@
 use std::error::Error;
 use std::path::Path;
 
-use burn::tensor::Device;
 use yolo_data::dataset::{Dataset, DatasetConfig, ScanOptions, Split};
+use yolo_detect::{Detector, Options};
 use yolo_model::Checkpoint;
-use yolo_runtime::Options;
-use yolo_train::{Detector, ValidationOptions, validate};
+use yolo_train::{ValidationOptions, validate};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [weights, data] = arguments.as_slice() else {
         return Err("usage: validate WEIGHTS DATA.yaml".into());
     };
-    let network = Checkpoint::load(Path::new(weights))?.fuse()?;
+    let network = Checkpoint::load(Path::new(weights))?.into_fused()?;
     let dataset = Dataset::open(
         &DatasetConfig::read(Path::new(data))?,
         Split::Val,
         &ScanOptions::default(),
         &|_, _| {},
     )?;
-    let compiled = yolo_runtime::Detector::new(&network, Options::default(), None)?;
-    // The device would compute losses, which are not asked for here.
-    let detector = Detector::Compiled(Box::new(compiled), Device::flex());
+    let detector = Detector::compiled(network, Options::default())?;
     let total = dataset.items.len();
     let measured =
         validate(&detector, &dataset, &ValidationOptions::new(640), |done| eprint!("\r{done}/{total}"))?;

@@ -6,11 +6,11 @@ use burn::tensor::Device;
 use yolo_data::dataset::Dataset;
 use yolo_data::loader::{Loader, LoaderOptions};
 use yolo_data::rect::{BatchOptions, plan_batches};
+use yolo_detect::{DetectError, images};
 use yolo_model::Checkpoint;
 use yolo_nn::Yolo;
 
 use crate::error::{Result, TrainError};
-use crate::tensor::images;
 
 /// How to measure the statistics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,7 +83,7 @@ pub fn reestimate_batch_norm(
     }
     for (name, values) in model.running_statistics()? {
         if values.iter().any(|value| !value.is_finite()) {
-            return Err(TrainError::NotFinite);
+            return Err(DetectError::NotFinite.into());
         }
         if let Some(tensor) = renewed.weights.get_mut(&name) {
             tensor.f32s_mut()?.copy_from_slice(&values);

@@ -3,9 +3,9 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use yolo_data::coco::{Detection, Evaluation, GroundTruth, ImageId, Params, evaluate};
 use yolo_data::dataset::{Dataset, category_ids, image_id};
-use yolo_data::metrics::ScoredBox;
+use yolo_eval::coco::{Detection, Evaluation, GroundTruth, ImageId, Params, evaluate};
+use yolo_eval::metrics::ScoredBox;
 
 use crate::error::Result;
 use crate::validate::ImageDetections;

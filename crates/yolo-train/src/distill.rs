@@ -59,7 +59,7 @@ impl Teacher {
     /// # Errors
     /// A checkpoint that is not usable.
     pub fn new(dense: &Checkpoint, options: DistillationOptions, device: &Device) -> Result<Self> {
-        let model = Yolo::from_checkpoint(&dense.fuse()?, device)?;
+        let model = Yolo::from_checkpoint(&*dense.fuse()?, device)?;
         let compared = vec![true; dense.architecture.layers.len()];
         Ok(Self { model, options, compared })
     }

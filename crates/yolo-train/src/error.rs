@@ -1,6 +1,8 @@
 //! What can go wrong when a model meets data.
 
 use yolo_data::DataError;
+use yolo_detect::DetectError;
+use yolo_eval::EvalError;
 use yolo_model::ModelError;
 
 /// Shorthand for results of this crate.
@@ -20,14 +22,6 @@ pub enum TrainError {
         /// Classes of the data set.
         data: usize,
     },
-    /// Networks of an ensemble do not have the same classes.
-    #[error("the networks of an ensemble need the same classes; the first has {first}, another {other}")]
-    EnsembleClasses {
-        /// Classes of the first network.
-        first: usize,
-        /// Classes of another.
-        other: usize,
-    },
     /// Every image failed to decode.
     #[error("none of the {count} images could be decoded; the first: {first}")]
     NoImages {
@@ -36,28 +30,18 @@ pub enum TrainError {
         /// What was wrong with the first.
         first: String,
     },
-    /// The network returned something that is not a number.
-    #[error(
-        "the network's output is not finite; its weights are damaged (NaN or infinite), so load them again"
-    )]
-    NotFinite,
-    /// The network returned something that is not a number while it computed in half precision.
-    #[error("the network's output is not finite in half precision; leave --half out")]
-    NotFiniteInHalf,
-    /// The image size does not fit the network.
-    #[error("the image size {size} is not a multiple of the largest stride {stride}")]
-    ImageSize {
-        /// Pixels.
-        size: usize,
-        /// Pixels per cell of the coarsest level.
-        stride: usize,
-    },
     /// A tensor could not be read back from the device.
     #[error("the device failed to return its results: {0}")]
     Device(String),
+    /// The detector failed, or does not fit the images.
+    #[error(transparent)]
+    Detect(#[from] DetectError),
     /// A data set, an image or an annotation file is not usable.
     #[error(transparent)]
     Data(#[from] DataError),
+    /// Detections or annotations cannot be evaluated.
+    #[error(transparent)]
+    Eval(#[from] EvalError),
     /// The model is not usable.
     #[error(transparent)]
     Model(#[from] ModelError),
@@ -109,14 +93,6 @@ pub enum TrainError {
         "the loss is not finite any more; lower the learning rate (lr0) or start from other weights. The last epoch's files are intact"
     )]
     LossNotFinite,
-    /// The device does not compute in that format.
-    #[error(
-        "the device does not compute in {format}; use single precision, without --half and with --amp off"
-    )]
-    Format {
-        /// The format.
-        format: yolo_nn::HalfFormat,
-    },
     /// Gradients are too large for half precision, however the loss is scaled.
     #[error(
         "the gradients overflow half precision at any loss scale; train with --amp off, or with a lower learning rate (lr0)"
@@ -141,9 +117,6 @@ pub enum TrainError {
         /// In what.
         reason: String,
     },
-    /// The network could not be compiled for this processor, or not run.
-    #[error(transparent)]
-    Runtime(#[from] yolo_runtime::RuntimeError),
     /// A tensor or its file is not usable.
     #[error(transparent)]
     Weights(#[from] yolo_model::weights::WeightsError),

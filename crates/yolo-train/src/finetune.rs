@@ -8,7 +8,6 @@ use yolo_model::weights::FloatFormat;
 use yolo_prune::plan;
 
 use crate::batch_norm::{ReestimationOptions, reestimate_batch_norm};
-use crate::detector::Compile;
 use crate::error::Result;
 use crate::masks::Masks;
 use crate::recipe::Recipe;
@@ -16,7 +15,7 @@ use crate::schedule::cubic;
 use crate::train::{
     Best, Observer, Outcome, Pruner, RunFolder, Setup, TrainOptions, TrainState, half_precision, train,
 };
-use crate::validate::{ValidationOptions, validate};
+use crate::validate::{Compile, ValidationOptions, validate};
 
 /// A pruned network to be fine-tuned.
 pub struct Finetuning<'a> {
@@ -155,7 +154,7 @@ impl Finetuning<'_> {
     }
 
     fn fitness(&self, checkpoint: &Checkpoint, observer: &mut dyn Observer) -> Result<f64> {
-        let detector = (self.compile)(checkpoint)?;
+        let detector = (self.compile)(checkpoint.fuse()?)?;
         let progress = |images| observer.validating(images);
         Ok(validate(&detector, self.val, self.validation, progress)?.native.fitness())
     }

@@ -8,14 +8,15 @@
 //! ```
 //!
 //! [`validate`] is YOLOv5's `val.py` as a function, [`train::train`] its `train.py`; [`finetune::finetune`] picks the
-//! best of a pruned network, its re-estimated twin and every epoch of training; [`detect`] finds objects in one image. They print nothing; training
+//! best of a pruned network, its re-estimated twin and every epoch of training. They print nothing; training
 //! tells an [`train::Observer`]. [`coco_evaluation`] turns detections into COCO's twelve figures.
 //!
 //! ```
 //! use burn::tensor::Device;
 //! use yolo_data::dataset::Dataset;
 //! use yolo_model::Checkpoint;
-//! use yolo_train::{Detector, ValidationOptions, validate};
+//! use yolo_detect::Detector;
+//! use yolo_train::{ValidationOptions, validate};
 //!
 //! /// mAP50-95 of a checkpoint at 640 pixels.
 //! fn measure(checkpoint: &Checkpoint, dataset: &Dataset, device: &Device) -> yolo_train::Result<f64> {
@@ -28,8 +29,6 @@
 pub mod batch_norm;
 pub mod calibration;
 mod coco;
-mod detect;
-mod detector;
 pub mod distill;
 pub mod ema;
 mod error;
@@ -42,16 +41,12 @@ pub mod precision;
 pub mod recipe;
 pub mod schedule;
 pub mod slim;
-mod tensor;
 pub mod train;
 mod validate;
 
 pub use coco::{CocoTask, coco_evaluation};
-pub use detect::{DetectOptions, Detected, detect};
-pub use detector::{Compile, Detector};
 pub use error::{Result, TrainError};
-pub use tensor::images;
 pub use validate::{
-    ImageDetections, SeenBatch, SkippedImage, SpeedMs, Validation, ValidationOptions, validate,
-    validate_watched,
+    Compile, ImageDetections, SkippedImage, ValidatedBatch, Validation, ValidationLoss, ValidationOptions,
+    validate, validate_watched,
 };

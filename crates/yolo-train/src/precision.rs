@@ -1,6 +1,5 @@
-//! Half precision: whether a device has it, and loss scaling for training in it.
+//! Loss scaling for training in half precision.
 
-use burn::tensor::Device;
 use serde::{Deserialize, Serialize};
 use yolo_nn::{HalfFormat, NamedValues};
 
@@ -14,14 +13,6 @@ const GROWTH_INTERVAL: u32 = 2000;
 const STEP: f64 = 2.0;
 /// Below this factor, it is not the scaling that makes gradients overflow.
 const SMALLEST_SCALE: f64 = 1.0 / 1024.0;
-
-/// Whether `device` computes in `format`.
-///
-/// # Errors
-/// [`TrainError::Format`] if it does not.
-pub fn check_format(device: &Device, format: HalfFormat) -> Result<()> {
-    if device.supports_dtype(format.dtype()) { Ok(()) } else { Err(TrainError::Format { format }) }
-}
 
 /// The factor on the loss that keeps small gradients from vanishing in half precision: as large as possible without
 /// any gradient overflowing (Micikevicius et al. 2018).

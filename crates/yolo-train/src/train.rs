@@ -18,6 +18,7 @@ use yolo_data::dataset::Dataset;
 use yolo_data::train_loader::{
     EpochOptions, ImageCache, TrainLoader, TrainLoaderOptions, epoch_plans, image_weights,
 };
+use yolo_detect::{DetectError, check_format};
 use yolo_model::{Architecture, Checkpoint};
 use yolo_prune::channels::{SMALL_SCALE, SlimProgress};
 
@@ -26,15 +27,14 @@ pub use options::TrainOptions;
 pub use record::{EpochRecord, EpochValidation, results_csv};
 pub use state::{Best, Progress, TrainState};
 
-use crate::detector::Compile;
 use crate::error::{Result, TrainError};
 use crate::loss::{DetectionLoss, LossItems};
 use crate::masks::Masks;
 use crate::optimizer::{accumulate, clip};
-use crate::precision::{LossScaler, check_format};
+use crate::precision::LossScaler;
 use crate::schedule::Schedule;
 use crate::slim::SlimState;
-use crate::validate::{Validation, ValidationOptions, validate};
+use crate::validate::{Compile, Validation, ValidationLoss, ValidationOptions, validate};
 use replicas::{Replicas, Work};
 use step::BatchResult;
 
@@ -435,12 +435,14 @@ impl<'a> Run<'a> {
         let detect = checkpoint.architecture.detect();
         let loss_options =
             options.hyp.loss_options(detect, options.image_size, options.label_smoothing, false);
-        let detector = (self.setup.compile)(&checkpoint)?;
-        let loss = Some(DetectionLoss::new(detect, loss_options));
+        let loss = DetectionLoss::new(detect, loss_options);
+        let loss = Some(ValidationLoss { loss, device: self.setup.device.clone() });
+        let num_classes = checkpoint.architecture.num_classes();
+        let detector = (self.setup.compile)(checkpoint.into_fused()?)?;
         let validation_options = ValidationOptions { loss, ..self.setup.validation.clone() };
         let progress = |images| observer.validating(images);
         let validation = validate(&detector, self.setup.val, &validation_options, progress)?;
-        state.progress.class_maps = class_maps(&validation, checkpoint.architecture.num_classes());
+        state.progress.class_maps = class_maps(&validation, num_classes);
         Ok(validation)
     }
 }
@@ -470,7 +472,7 @@ pub fn check(architecture: &Architecture, train_set: &Dataset, options: &TrainOp
     }
     let (size, stride) = (options.image_size, architecture.max_stride());
     if size == 0 || !size.is_multiple_of(stride) {
-        return Err(TrainError::ImageSize { size, stride });
+        return Err(DetectError::ImageSize { size, stride }.into());
     }
     if train_set.items.is_empty() {
         return Err(TrainError::NoImages { count: 0, first: "the training split is empty".to_owned() });

@@ -1,28 +1,29 @@
-//! Validation of a detector on a data set, step by step as YOLOv5's `val.py` does it.
+//! Validation of a detector on a data set, in the same steps as YOLOv5's `val.py`.
 
+mod accumulator;
 mod pipeline;
-mod tally;
 
 use std::sync::Arc;
 
-use yolo_data::Xyxy;
+use burn::tensor::Device;
 use yolo_data::dataset::Dataset;
 use yolo_data::loader::{Batch, Loader, LoaderOptions};
-use yolo_data::metrics::{ConfusionMatrix, LabelledBox, NativeReport, ScoredBox};
 use yolo_data::rect::{BatchOptions, plan_batches};
 use yolo_data::train_loader::Target;
-use yolo_model::{Detection, NmsOptions, Predictions};
+use yolo_detect::{Detector, SpeedMs};
+use yolo_eval::Xyxy;
+use yolo_eval::metrics::{ConfusionMatrix, LabelledBox, NativeReport, ScoredBox};
+use yolo_model::{Detection, FusedCheckpoint, NmsOptions, Predictions};
 
-use crate::detector::Detector;
 use crate::error::{Result, TrainError};
 use crate::loss::{DetectionLoss, LossItems};
-use pipeline::{Bench, Seen, one_by_one, overlapped};
-use tally::Tally;
+use accumulator::Accumulator;
+use pipeline::{DetectedBatch, Pipeline};
 
 /// How to validate.
 #[derive(Clone, Debug)]
 pub struct ValidationOptions {
-    /// Images per batch. In rectangular batches it decides the padding of an image.
+    /// Images per batch. In rectangular batches it affects the padding of an image.
     pub batch_size: usize,
     /// Long side of the images in pixels, a multiple of the largest stride.
     pub image_size: usize,
@@ -34,17 +35,29 @@ pub struct ValidationOptions {
     pub workers: usize,
     /// All classes count as one.
     pub single_class: bool,
-    /// Measures the loss as well.
-    pub loss: Option<DetectionLoss>,
-    /// Test-time augmentation: images are also looked at smaller and mirrored. Twice to three times as slow.
+    /// The loss to compute as well, if any.
+    pub loss: Option<ValidationLoss>,
+    /// Test-time augmentation: the network also runs on the images smaller and mirrored. Two to three times as slow.
     pub augment: bool,
-    /// Labels join the detections, with a score of 1, before suppression. The figures are then flattered; it is for
-    /// labels that a network completes.
+    /// Labels join the detections, with a score of 1, before suppression. The figures are then too high; use it to
+    /// complete labels with a network's detections.
     pub hybrid: bool,
 }
 
+/// Makes a detector of a network.
+pub type Compile<'a> = dyn Fn(FusedCheckpoint<'_>) -> yolo_detect::Result<Detector> + 'a;
+
+/// A loss, and the device that computes it.
+#[derive(Clone, Debug)]
+pub struct ValidationLoss {
+    /// The loss.
+    pub loss: DetectionLoss,
+    /// The device; it need not be the one that runs the network.
+    pub device: Device,
+}
+
 impl ValidationOptions {
-    /// What `val.py` does by default.
+    /// The defaults of `val.py`.
     pub fn new(image_size: usize) -> Self {
         Self {
             batch_size: 32,
@@ -60,24 +73,24 @@ impl ValidationOptions {
     }
 }
 
-/// What a validation found.
+/// The results of a validation.
 #[derive(Clone, Debug)]
 pub struct Validation {
     /// YOLOv5's own precision, recall and mean average precision.
     pub native: NativeReport,
-    /// Which classes are taken for which.
+    /// How often each class is detected as each other.
     pub confusion: ConfusionMatrix,
     /// The detections of every image, in the order in which images were processed.
     pub detections: Vec<ImageDetections>,
-    /// Labels that were compared with.
+    /// The number of labels.
     pub instances: usize,
-    /// Mean losses over the batches, where they were asked for.
+    /// Mean losses over the batches, if they were asked for.
     pub loss: Option<LossItems>,
-    /// Mean times.
+    /// Mean times per image.
     pub speed: SpeedMs,
-    /// Images that could not be decoded; they count nowhere.
+    /// Images that could not be decoded and are not counted.
     pub skipped: Vec<SkippedImage>,
-    /// What decoders had to say about images that they could read.
+    /// Warnings of the decoders about images that they could read.
     pub warnings: Vec<String>,
 }
 
@@ -99,23 +112,8 @@ pub struct SkippedImage {
     pub error: String,
 }
 
-/// Milliseconds per image. Decoding and scaling of images is not part of it. Where a device computes beside the processor,
-/// the stages of different batches overlap: what is counted is the time for which each keeps its thread, and the sum is
-/// more than passes.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct SpeedMs {
-    /// Bytes to floats, and to the device.
-    pub preprocess: f64,
-    /// Forward pass and decoding of boxes.
-    pub inference: f64,
-    /// Non-maximum suppression.
-    pub nms: f64,
-    /// Shape of a full batch of the given image size.
-    pub shape: [usize; 4],
-}
-
-/// A batch that was measured, while its pixels are at hand.
-pub struct SeenBatch<'a> {
+/// A batch with its detections, while its pixels are in memory.
+pub struct ValidatedBatch<'a> {
     /// Position among the batches, from 0.
     pub index: usize,
     /// Its pixels, and where each image lies in them.
@@ -124,10 +122,10 @@ pub struct SeenBatch<'a> {
     pub detections: &'a [Vec<ScoredBox>],
 }
 
-/// Measures `detector` on `dataset`. `progress` hears the number of images done after every batch.
+/// Measures `detector` on `dataset`. `progress` is called with the number of images done after every batch.
 ///
 /// # Errors
-/// Different numbers of classes, an image size that is no multiple of the largest stride, weights that
+/// Different numbers of classes, an image size that is not a multiple of the largest stride, weights that
 /// produce NaN, or no image that can be decoded. Single images that cannot be decoded are listed in the result.
 pub fn validate(
     detector: &Detector,
@@ -138,7 +136,7 @@ pub fn validate(
     validate_watched(detector, dataset, options, progress, |_| {})
 }
 
-/// [`validate`] with a look at every batch, which does not count as its time.
+/// [`validate`] that shows every batch to `watch`, which does not count as its time.
 ///
 /// # Errors
 /// As [`validate`].
@@ -147,35 +145,27 @@ pub fn validate_watched(
     dataset: &Dataset,
     options: &ValidationOptions,
     mut progress: impl FnMut(usize),
-    mut watch: impl FnMut(&SeenBatch),
+    mut watch: impl FnMut(&ValidatedBatch),
 ) -> Result<Validation> {
     check(detector, dataset, options)?;
-    let mut tally = Tally::new(dataset, options);
+    let mut accumulator = Accumulator::new(dataset, options);
     let mut loader = batches(detector, dataset, options);
-    let bench = Bench { detector, dataset, options };
-    let mut take_in = |seen: Seen, loader: &mut Loader| {
-        watch(&SeenBatch { index: seen.index, batch: &seen.batch, detections: &seen.found.boxes });
-        loader.recycle(tally.add(seen));
-        progress(tally.images());
+    let mut add = |detected: DetectedBatch, loader: &mut Loader| {
+        let DetectedBatch { index, batch, found } = &detected;
+        watch(&ValidatedBatch { index: *index, batch, detections: &found.boxes });
+        loader.recycle(accumulator.add(detected));
+        progress(accumulator.images());
     };
-    if bench.overlaps() {
-        overlapped(&bench, &mut loader, &mut take_in)?;
-    } else {
-        one_by_one(&bench, &mut loader, &mut take_in)?;
-    }
-    tally.finish()
+    Pipeline { detector, dataset, options }.run(&mut loader, &mut add)?;
+    accumulator.finish()
 }
 
 fn check(detector: &Detector, dataset: &Dataset, options: &ValidationOptions) -> Result<()> {
-    let (model_classes, data_classes) = (detector.architecture().num_classes(), dataset.class_names.len());
+    let (model_classes, data_classes) = (detector.num_classes(), dataset.class_names.len());
     if model_classes != data_classes && !options.single_class {
         return Err(TrainError::Classes { model: model_classes, data: data_classes });
     }
-    let (size, stride) = (options.image_size, detector.max_stride());
-    if size == 0 || !size.is_multiple_of(stride) {
-        return Err(TrainError::ImageSize { size, stride });
-    }
-    Ok(())
+    Ok(detector.check_side(options.image_size)?)
 }
 
 /// The batches of the data set, decoded and scaled in the background.
@@ -196,7 +186,7 @@ fn batches(detector: &Detector, dataset: &Dataset, options: &ValidationOptions) 
     Loader::new(Arc::from(dataset.items.as_slice()), plans, loader)
 }
 
-/// Appends the labels of every image as rows of certain boxes.
+/// Appends the labels of every image as rows with a score of 1.
 fn add_labels(
     predictions: &mut [Predictions],
     batch: &Batch,

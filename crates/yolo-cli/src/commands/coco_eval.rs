@@ -1,7 +1,7 @@
 //! `coco-eval`: pycocotools for boxes, without Python.
 
 use anyhow::{Context, Result};
-use yolo_data::coco::{Detections, GroundTruth, Params, evaluate};
+use yolo_eval::coco::{Detections, GroundTruth, Params, evaluate};
 
 use crate::args::CocoEvalArgs;
 use crate::console::Output;

@@ -5,7 +5,6 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use clap::CommandFactory;
-use yolo_data::atomic;
 
 use crate::args::{Cli, CompletionsArgs, ManArgs};
 use crate::console::Output;
@@ -39,7 +38,7 @@ fn write_pages(command: &clap::Command, name: &str, folder: &Path, pages: &mut u
     let title: &'static str = Box::leak(name.to_owned().into_boxed_str());
     clap_mangen::Man::new(command.clone().name(title)).render(&mut page)?;
     let file = folder.join(format!("{name}.1"));
-    atomic::write(&file, |out| out.write_all(&page)).with_context(|| {
+    yolo_files::write(&file, &page).with_context(|| {
         format!("{}: cannot be written; choose another folder with --out", file.display())
     })?;
     *pages += 1;

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use yolo_data::image::{Decoded, RgbImage, decode_file};
-use yolo_model::{Checkpoint, NmsOptions};
-use yolo_train::{DetectOptions, Detected, Detector, detect};
+use yolo_detect::{DetectOptions, Detected, Detector};
+use yolo_model::{FusedCheckpoint, NmsOptions};
 
 use super::info::summary_line;
 use crate::args::DetectArgs;
@@ -96,7 +96,7 @@ fn example() -> Result<Vec<Source>> {
 /// The network that looks, or several whose boxes go into one suppression.
 struct Networks {
     /// Where they come from, and fused.
-    members: Vec<(PathBuf, Checkpoint)>,
+    members: Vec<(PathBuf, FusedCheckpoint<'static>)>,
 }
 
 impl Networks {
@@ -105,7 +105,7 @@ impl Networks {
         let mut members = Vec::new();
         for file in files {
             let weights = Weights::load(file, offline)?;
-            let network = weights.checkpoint.fuse()?;
+            let network = weights.checkpoint.into_fused()?;
             output.line(summary_line(&network))?;
             members.push((weights.path, network));
         }
@@ -133,15 +133,8 @@ impl Networks {
     }
 
     fn detector(&self, backend: &Backend) -> Result<Detector> {
-        let compile = |(path, network): &(PathBuf, Checkpoint)| {
-            backend.detector(network).with_context(|| path.display().to_string())
-        };
-        let mut detectors = self.members.iter().map(compile).collect::<Result<Vec<_>>>()?;
-        if detectors.is_empty() {
-            bail!("no weights; name a checkpoint with --weights");
-        }
-        let first = detectors.remove(0);
-        Detector::ensemble(first, detectors).with_context(|| self.name())
+        let networks = self.members.iter().map(|(_, network)| network.borrowed());
+        backend.ensemble(networks).with_context(|| self.name())
     }
 }
 
@@ -233,7 +226,7 @@ impl Session<'_> {
 
     /// One image or frame, with its place in the account.
     fn look(&mut self, source: &str, frame: Option<u64>, image: &RgbImage) -> Result<Detected> {
-        let found = detect(self.detector, image, self.options)?;
+        let found = self.detector.detect(image, self.options)?;
         self.totals.add(&found.speed);
         // A stream may go on for ever, so what nobody asked for is not kept.
         if self.args.json {

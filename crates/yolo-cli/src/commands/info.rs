@@ -17,7 +17,8 @@ pub(crate) fn run(args: &InfoArgs) -> Result<()> {
     let output = Output::new(args.json);
     let weights = Weights::load(&args.weights, args.offline)?;
     let packing = Checkpoint::packing(&weights.path)?;
-    let checkpoint = if args.fuse { weights.checkpoint.fuse()? } else { weights.checkpoint };
+    let checkpoint = weights.checkpoint;
+    let checkpoint = if args.fuse { checkpoint.into_fused()?.into_checkpoint() } else { checkpoint };
     let sparsity = Sparsity::of(&checkpoint)?;
     print_layers(&output, &checkpoint, &sparsity)?;
     output.line(summary_line(&checkpoint))?;

@@ -31,7 +31,8 @@ pub(crate) fn run(args: &PruneArgs) -> Result<()> {
             args.out.display()
         );
     }
-    let dense = if args.fuse { weights.checkpoint.fuse()? } else { weights.checkpoint };
+    let dense = weights.checkpoint;
+    let dense = if args.fuse { dense.into_fused()?.into_checkpoint() } else { dense };
     if let Some(recipe) = channels::refine(None, &args.channels)? {
         return super::prune_channels::run(args, &recipe, &dense, &output);
     }
@@ -57,7 +58,7 @@ pub(crate) fn run(args: &PruneArgs) -> Result<()> {
         output.line(times.line())?;
     }
     let size = std::fs::metadata(&args.out)?.len();
-    for line in before_measuring(&dense, &ModelFigures::of(&pruned.fuse()?, &args.out, size)?) {
+    for line in before_measuring(&dense, &ModelFigures::of(&*pruned.fuse()?, &args.out, size)?) {
         output.line(line)?;
     }
     output.line(format!("Saved {} ({})", args.out.display(), bytes(size)))?;

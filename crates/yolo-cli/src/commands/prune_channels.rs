@@ -53,7 +53,7 @@ pub(crate) fn run(
     let format = if args.half { FloatFormat::F16 } else { FloatFormat::lossless_for(&pruned.weights) };
     let text = yaml(pruned)?;
     pruned.save(&args.out, format)?;
-    if let Err(error) = yolo_data::atomic::write(&yaml_file, |file| file.write_all(text.as_bytes())) {
+    if let Err(error) = yolo_files::write(&yaml_file, text) {
         // Not one without the other.
         super::prune_finetune::remove(&args.out)?;
         return Err(error).with_context(|| format!("{}: cannot be written", yaml_file.display()));
@@ -66,7 +66,7 @@ pub(crate) fn run(
         output.line(times.line())?;
     }
     let file_bytes = std::fs::metadata(&args.out)?.len();
-    for line in before_measuring(dense, &ModelFigures::of(&pruned.fuse()?, &args.out, file_bytes)?) {
+    for line in before_measuring(dense, &ModelFigures::of(&*pruned.fuse()?, &args.out, file_bytes)?) {
         output.line(line)?;
     }
     output.line(format!(

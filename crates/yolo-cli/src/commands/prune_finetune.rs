@@ -88,7 +88,7 @@ impl Job {
                 weights.path.display()
             );
         }
-        output.line(summary_line(&weights.checkpoint.fuse()?))?;
+        output.line(summary_line(&*weights.checkpoint.fuse()?))?;
         backend.sharing().map_or(Ok(()), |sharing| output.line(sharing))?;
         let config = data_config(&args.data)?;
         let train = open_split(&config, Split::Train, args.no_cache)?;

@@ -1,7 +1,6 @@
 //! `report`: runs of any time side by side, on one page.
 
 use anyhow::{Context, Result};
-use yolo_data::atomic;
 
 use super::prune_finetune::command_line;
 use crate::args::ReportArgs;
@@ -23,7 +22,7 @@ pub(crate) fn run(args: &ReportArgs) -> Result<()> {
         command: command_line(),
         created: utc_now(),
     });
-    atomic::write(&args.out, |file| file.write_all(page.as_bytes())).with_context(|| {
+    yolo_files::write(&args.out, page).with_context(|| {
         format!("{}: cannot be written; choose another place with --out", args.out.display())
     })?;
     output.line(format!("Report: {}", args.out.display()))?;

@@ -118,7 +118,7 @@ impl Sweep {
             Some(folder) => saved_points(&folder.join(POINTS))?,
             None => Vec::new(),
         };
-        output.line(summary_line(&weights.checkpoint.fuse()?))?;
+        output.line(summary_line(&*weights.checkpoint.fuse()?))?;
         let dataset = open_split(&data_config(&args.data)?, Split::Val, args.no_cache)?;
         check_classes(&weights.checkpoint, &weights.path, &dataset, &args.data, false)?;
         let wishes =
@@ -192,7 +192,7 @@ impl Sweep {
                 let (point, images) = ((method, amount), self.images.as_ref());
                 prune_point(dense, point, &self.args, images, &self.backend.device)
                     .with_context(place)?
-                    .fuse()?
+                    .into_fused()?
             }
         };
         let Measurement { validation, coco, .. } = self

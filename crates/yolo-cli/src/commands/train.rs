@@ -358,7 +358,7 @@ fn show_best(
     for line in table::class_table(&measurement.validation, &names, names.len() > 1) {
         output.line(line)?;
     }
-    for line in measurement.coco.iter().flat_map(yolo_data::coco::Summary::lines) {
+    for line in measurement.coco.iter().flat_map(yolo_eval::coco::Summary::lines) {
         output.line(line)?;
     }
     Ok(())

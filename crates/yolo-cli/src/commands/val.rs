@@ -6,10 +6,10 @@ mod study;
 
 use anyhow::{Context, Result};
 use serde::Serialize;
-use yolo_data::coco::{Detection, ImageId, Summary};
 use yolo_data::dataset::Split;
+use yolo_eval::coco::{Detection, ImageId, Summary};
 use yolo_model::NmsOptions;
-use yolo_train::{SeenBatch, Validation, ValidationOptions};
+use yolo_train::{ValidatedBatch, Validation, ValidationOptions};
 
 use crate::args::{TaskArg, ValArgs};
 use crate::console::Output;
@@ -110,7 +110,7 @@ impl Session<'_> {
         let has_plots = !args.no_plots && args.task != TaskArg::Speed;
         let mut sheets = BatchSheets::new(&self.yardstick.dataset, &names, args.single_cls);
         let mut drawn = Ok(());
-        let watch = |seen: &SeenBatch| {
+        let watch = |seen: &ValidatedBatch| {
             if has_plots && drawn.is_ok() {
                 drawn = sheets.add(seen);
             }
@@ -155,7 +155,7 @@ impl Session<'_> {
         &self,
         networks: &Networks,
         options: &ValidationOptions,
-        watch: impl FnMut(&SeenBatch),
+        watch: impl FnMut(&ValidatedBatch),
     ) -> Result<Measured> {
         let args = self.args;
         let detector = networks.detector(&self.backend)?;

@@ -2,9 +2,9 @@
 
 use yolo_data::dataset::{Dataset, Item};
 use yolo_data::image::{decode_file, encode_jpeg};
-use yolo_data::metrics::ScoredBox;
 use yolo_data::resize::{Interpolation, resize};
-use yolo_data::{Cxcywh, Xyxy};
+use yolo_eval::metrics::ScoredBox;
+use yolo_eval::{Cxcywh, Xyxy};
 
 use super::Stage;
 use crate::report::{DrawnBox, SampleImage};

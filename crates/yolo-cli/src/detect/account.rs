@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 use yolo_data::image::RgbImage;
-use yolo_data::metrics::ScoredBox;
-use yolo_train::{Detected, SpeedMs};
+use yolo_detect::{Detected, SpeedMs};
+use yolo_eval::metrics::ScoredBox;
 
 use crate::format::class_name;
 use crate::results::{SCHEMA, Times};

@@ -5,9 +5,9 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use yolo_data::image::{Encoding, JPEG_QUALITY, RgbImage, encode};
-use yolo_data::metrics::ScoredBox;
-use yolo_data::{Cxcywh, Xyxy};
 use yolo_draw::{BoxAnnotation, Style, annotate};
+use yolo_eval::metrics::ScoredBox;
+use yolo_eval::{Cxcywh, Xyxy};
 
 use crate::args::{DetectArgs, SaveFormatArg};
 use crate::format::{class_name, general};

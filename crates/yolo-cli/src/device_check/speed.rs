@@ -80,7 +80,7 @@ fn inference(
     load: Load,
     format: Option<HalfFormat>,
 ) -> Result<f64> {
-    let model = Yolo::from_checkpoint(&checkpoint.fuse()?, &subject.device)?;
+    let model = Yolo::from_checkpoint(&*checkpoint.fuse()?, &subject.device)?;
     let model = if let Some(format) = format { model.in_half(format) } else { model };
     images_per_second(load, || {
         for map in model.forward(uploaded(subject, load, format)) {

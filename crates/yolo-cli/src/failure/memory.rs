@@ -54,7 +54,7 @@ impl<'a> Load<'a> {
         let side = self.image_size.next_multiple_of(checkpoint.architecture.max_stride());
         let shape = [batch_size, 3, side, side];
         if !self.trains {
-            let model = Yolo::from_checkpoint(&checkpoint.fuse()?, &device)?;
+            let model = Yolo::from_checkpoint(&*checkpoint.fuse()?, &device)?;
             for map in model.forward(Tensor::zeros(shape, &device)) {
                 host_values(map)?;
             }

@@ -1,12 +1,12 @@
 //! The first batches as the network saw them, once with their labels and once with what was found.
 
 use anyhow::Result;
-use yolo_data::Xyxy;
 use yolo_data::dataset::Dataset;
 use yolo_data::image::{Encoding, JPEG_QUALITY, RgbImage, encode};
 use yolo_data::loader::Batch;
 use yolo_draw::{BoxAnnotation, Mosaic, MosaicOptions};
-use yolo_train::SeenBatch;
+use yolo_eval::Xyxy;
+use yolo_train::ValidatedBatch;
 
 use crate::run_dir::RunDir;
 
@@ -31,7 +31,7 @@ impl<'a> BatchSheets<'a> {
     }
 
     /// Draws one of the first batches; later ones are left out.
-    pub(crate) fn add(&mut self, seen: &SeenBatch) -> Result<()> {
+    pub(crate) fn add(&mut self, seen: &ValidatedBatch) -> Result<()> {
         if seen.index >= DRAWN || seen.batch.samples.is_empty() {
             return Ok(());
         }
@@ -40,7 +40,7 @@ impl<'a> BatchSheets<'a> {
         self.files.push((format!("val_batch{index}_labels.jpg"), labels));
         let found = self.sheet(batch, &|sample| {
             let sure = seen.detections[sample].iter().filter(|found| found.score > SURE);
-            let drawn = |found: &yolo_data::metrics::ScoredBox| {
+            let drawn = |found: &yolo_eval::metrics::ScoredBox| {
                 let name = self.name(found.class as usize);
                 let label = format!("{name} {:.1}", found.score);
                 BoxAnnotation { bbox: found.bbox, class: found.class as usize, label }
@@ -76,7 +76,7 @@ impl<'a> BatchSheets<'a> {
         let labels = &self.dataset.items[sample.item_idx].labels;
         let boxes = sample.geometry.labels_to_network(labels);
         let (width, height) = (batch.width as f32, batch.height as f32);
-        let drawn = |(label, bbox): (&yolo_data::dataset::Label, yolo_data::Cxcywh)| {
+        let drawn = |(label, bbox): (&yolo_data::dataset::Label, yolo_eval::Cxcywh)| {
             let class = if self.single_class { 0 } else { label.class as usize };
             BoxAnnotation { bbox: Xyxy::from(bbox).scaled(width, height), class, label: self.name(class) }
         };

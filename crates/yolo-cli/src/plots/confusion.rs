@@ -1,6 +1,6 @@
 //! The confusion matrix as a table of colours: a column per labelled class, a row per predicted one.
 
-use yolo_data::metrics::ConfusionMatrix;
+use yolo_eval::metrics::ConfusionMatrix;
 
 use super::scene::{Anchor, CAP, GRID, INK, MUTED, Rgb, Scene, TEXT, fitted, width_of};
 
@@ -115,8 +115,8 @@ fn color(share: f64) -> Rgb {
 
 #[cfg(test)]
 mod tests {
-    use yolo_data::Xyxy;
-    use yolo_data::metrics::{LabelledBox, ScoredBox};
+    use yolo_eval::Xyxy;
+    use yolo_eval::metrics::{LabelledBox, ScoredBox};
 
     use super::*;
     use crate::plots::vector::svg;

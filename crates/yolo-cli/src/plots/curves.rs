@@ -1,7 +1,7 @@
 //! Precision, recall and F1 over confidence, and precision over recall: a line per class and their mean.
 
-use yolo_data::metrics::{ClassCurves, NativeReport};
 use yolo_draw::class_color;
+use yolo_eval::metrics::{ClassCurves, NativeReport};
 
 use super::scene::{Anchor, CAP, INK, MUTED, Rgb, Scene, TEXT, fitted};
 use crate::format::class_name;
@@ -138,7 +138,7 @@ fn placed(x: &[f64], y: &[f64]) -> Vec<(f64, f64)> {
 
 #[cfg(test)]
 mod tests {
-    use yolo_data::metrics::{MatchedDetection, ap::ap_per_class};
+    use yolo_eval::metrics::{MatchedDetection, ap::ap_per_class};
 
     use super::*;
     use crate::plots::vector::svg;

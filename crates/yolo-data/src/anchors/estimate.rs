@@ -5,23 +5,23 @@ use rand::Rng;
 use super::fitness;
 use super::kmeans::cluster;
 
-/// Labels with no side of at least this many pixels are left out: too small to be found.
+/// Labels with both sides below this many pixels are left out, because they are too small to detect.
 const MIN_SIDE: f32 = 2.0;
 /// Labels with a side below this many pixels are counted as tiny.
 const TINY_SIDE: f32 = 3.0;
-/// Probability that a side is drawn anew.
+/// Probability that a side is changed.
 const CHANGED: f64 = 0.9;
-/// Standard deviation of the change, as a share of the side, before it is weakened by a random factor up to 1.
+/// Standard deviation of the change, as a fraction of the side, before it is multiplied by a random factor below 1.
 const STRENGTH: f64 = 0.1;
 /// Smallest and largest factor that a side is multiplied by.
 const FACTORS: (f64, f64) = (0.3, 3.0);
 
-/// Where the anchors started from before they were refined.
+/// The anchors that the refinement starts from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EstimateOrigin {
     /// Clusters of the label sizes.
     Clusters,
-    /// Random sizes, because the labels have fewer different sizes than anchors are wanted.
+    /// Random sizes, because the labels have fewer different sizes than the number of anchors.
     Random,
 }
 
@@ -30,19 +30,19 @@ pub enum EstimateOrigin {
 pub struct Estimate {
     /// Width and height in pixels, in ascending order of their area.
     pub anchors_px: Vec<[f32; 2]>,
-    /// Where they started from.
+    /// What they were refined from.
     pub origin: EstimateOrigin,
-    /// Labels with a side below 3 pixels; worth a warning when not 0.
+    /// Number of labels with a side below 3 pixels; warn if it is not 0.
     pub n_tiny: usize,
 }
 
 /// Makes `n` anchors for `sizes_px` (width and height in pixels, without jitter).
 ///
-/// k-means on the sizes, each axis divided by its standard deviation, then `generations` random changes of which
-/// those are kept that raise the mean closeness of the best fitting anchor (see [`super::anchor_fit`]). `anchor_t`
-/// is the largest ratio of two sides that fit. Sizes with both sides below 2 pixels, or not finite, are left out
-/// of all this. Where there are fewer different sizes than anchors, the start is random sizes up to `image_size`
-/// pixels instead.
+/// The anchors are the k-means clusters of the sizes, each axis divided by its standard deviation, refined by
+/// `generations` random changes; a change is kept if it raises the mean closeness of the best fitting anchor (see
+/// [`super::anchor_fit`]). `anchor_t` is the largest ratio of two sides that fit. Sizes with both sides below 2 pixels,
+/// and sizes that are not finite, are ignored. If there are fewer different sizes than anchors, the refinement starts
+/// from random sizes up to `image_size` pixels.
 pub fn kmeans_anchors(
     sizes_px: &[[f32; 2]],
     n: usize,
@@ -63,7 +63,7 @@ pub fn kmeans_anchors(
     Estimate { anchors_px, origin, n_tiny }
 }
 
-/// Uniform random sides, all sorted before they are paired, so that the pairs ascend and are near squares.
+/// Uniform random sides, sorted before they are paired, so that the pairs ascend and are nearly square.
 fn random_anchors(n: usize, image_size: u32, rng: &mut impl Rng) -> Vec<[f32; 2]> {
     let mut sides: Vec<f32> = (0..2 * n).map(|_| rng.random_range(0.0..1.0f32) * image_size as f32).collect();
     sides.sort_by(f32::total_cmp);

@@ -5,13 +5,13 @@ use rayon::prelude::*;
 
 use super::CHUNK;
 
-/// Random starts of which the one with the smallest distortion counts.
+/// Number of random starts; the result with the smallest distortion is used.
 const RESTARTS: usize = 30;
-/// A start has settled when its distortion changes by no more than this.
+/// Iteration ends when the distortion changes by no more than this.
 const SETTLED: f64 = 1e-5;
 
-/// `k` centres of `sizes`, both as width and height, or nothing if that many clusters cannot be found: fewer
-/// sizes than that, or too few different ones.
+/// The `k` cluster centres of `sizes`, both as width and height. `None` if fewer clusters are
+/// found, for example because there are fewer different sizes.
 ///
 /// Distances are measured with each axis divided by its standard deviation.
 pub(super) fn cluster(sizes: &[[f32; 2]], k: usize, rng: &mut impl Rng) -> Option<Vec<[f32; 2]>> {
@@ -40,7 +40,7 @@ struct Clusters {
     distortion: f64,
 }
 
-/// Moves the centres to the means of their points until the distortion settles. Centres without points go.
+/// Moves the centres to the means of their points until the distortion settles. Centres without points are removed.
 fn settle(points: &[[f64; 2]], mut centres: Vec<[f64; 2]>) -> Clusters {
     let mut previous = f64::INFINITY;
     loop {
@@ -76,7 +76,7 @@ fn assign(points: &[[f64; 2]], centres: &[[f64; 2]]) -> Sums {
             sums
         })
         .collect();
-    // One after the other, so that rounding does not depend on the threads.
+    // In a fixed order, so that rounding does not depend on the threads.
     parts.into_iter().fold(nothing(), |mut all, part| {
         for (sum, more) in all.members.iter_mut().zip(part.members) {
             *sum = std::array::from_fn(|i| sum[i] + more[i]);
@@ -98,7 +98,7 @@ fn nearest([x, y]: [f64; 2], centres: &[[f64; 2]]) -> (usize, f64) {
     best
 }
 
-/// Of each axis, over all sizes (not one less); 1 where all are equal.
+/// Standard deviation of each axis, divided by n (not n − 1); 1 if all sizes are equal.
 fn standard_deviations(sizes: &[[f32; 2]]) -> [f64; 2] {
     let n = sizes.len() as f64;
     std::array::from_fn(|axis| {
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn too_few_or_equal_points_give_nothing() {
+    fn too_few_or_equal_points_give_none() {
         let mut rng = StdRng::seed_from_u64(0);
         assert_eq!(cluster(&[], 1, &mut rng), None);
         assert_eq!(cluster(&[[4.0, 8.0]], 2, &mut rng), None);

@@ -1,10 +1,11 @@
-//! The check as a whole, on labels with sizes worked out by hand.
+//! The whole check, on labels whose sizes are known.
 #![allow(clippy::unwrap_used)]
 
 use std::path::PathBuf;
 
+use yolo_eval::Cxcywh;
+
 use super::*;
-use crate::Cxcywh;
 use crate::dataset::Label;
 
 /// One image of 400 × 200 pixels per size, with a label of that many pixels of the original.
@@ -106,7 +107,7 @@ fn tiny_labels_are_counted_and_the_smallest_left_out() {
 }
 
 #[test]
-fn sizes_that_are_no_numbers_are_left_out() {
+fn sizes_that_are_not_finite_are_left_out() {
     let good = [[10.0, 40.0], [50.0, 40.0], [20.0, 60.0]];
     let bad = [[f32::NAN, 40.0], [f32::INFINITY, 10.0], [10.0, f32::NAN]];
     let estimate =
@@ -157,7 +158,7 @@ fn unequal_levels_get_their_own_number_of_anchors() {
 }
 
 #[test]
-fn few_labels_or_none_give_an_answer() {
+fn few_or_no_labels_are_handled() {
     let check = |items: &[Item]| check_anchors(items, &levels(SQUARES), &[8, 16], 400, 4.0, 0).unwrap();
     assert_eq!(check(&[]), AnchorDecision::NoLabels);
     let mut background = items(&[[10.0, 10.0]]);
@@ -188,7 +189,7 @@ fn labels_that_nothing_fits_leave_the_anchors() {
 }
 
 #[test]
-fn arguments_that_make_no_sense_are_refused() {
+fn invalid_arguments_are_refused() {
     let items = flat_labels();
     let message = |anchors: &[Vec<[f32; 2]>], strides: &[usize], anchor_t| {
         check_anchors(&items, anchors, strides, 400, anchor_t, 0).unwrap_err().to_string()

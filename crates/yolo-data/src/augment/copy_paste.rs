@@ -2,11 +2,11 @@
 //! a Strong Data Augmentation Method for Instance Segmentation", 2020.
 
 use rand::Rng;
+use yolo_eval::Xyxy;
 
 use super::flip::mirror_object;
 use super::polygon::fill;
 use super::{LabelledImage, Object};
-use crate::Xyxy;
 
 /// A copy is dropped if it would cover this fraction of any object.
 const MAX_COVER: f32 = 0.30;
@@ -15,14 +15,14 @@ const MAX_COVER: f32 = 0.30;
 /// each at most once, in the order drawn. Indices into `objects`.
 pub fn draw_copies(objects: &[Object], probability: f32, rng: &mut impl Rng) -> Vec<usize> {
     let outlined: Vec<usize> = (0..objects.len()).filter(|&i| !objects[i].polygon_px.is_empty()).collect();
-    // In `f32`, where 0.1 · 5 is a tie as it is on paper.
+    // In `f32`, in which 0.1 · 5 is exactly 0.5, a tie.
     let wanted = (probability * outlined.len() as f32).round_ties_even() as usize;
     let drawn = rand::seq::index::sample(rng, outlined.len(), wanted.min(outlined.len()));
     drawn.into_iter().map(|i| outlined[i]).collect()
 }
 
-/// Copies the objects `chosen` to their mirrored places, unless that covers 30 % or more of the box of an object
-/// that is there, copies included. Pixels come from the image as it was, and only those inside the outline.
+/// Copies the objects `chosen` to their mirrored places, unless that covers 30 % or more of the box of an
+/// object that is already there, copies included. Only pixels inside the outline are copied, from the original image.
 ///
 /// # Panics
 /// If an index in `chosen` is beyond the objects.
@@ -53,7 +53,7 @@ pub fn copy_paste(sample: &mut LabelledImage, chosen: &[usize]) {
     }
 }
 
-/// Which part of the box `there` the box `new` covers.
+/// The fraction of the box `there` that the box `new` covers.
 fn cover(new: Xyxy, there: Xyxy) -> f32 {
     // As in the specification of overlaps: a box without area is covered by nothing.
     new.intersection(there) / (there.area() + 1e-16)

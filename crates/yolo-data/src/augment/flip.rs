@@ -1,7 +1,8 @@
 //! Mirroring, left to right and upside down.
 
+use yolo_eval::Xyxy;
+
 use super::{LabelledImage, Object};
-use crate::Xyxy;
 
 /// Mirrors `sample` left to right: x becomes width − x.
 pub fn flip_left_right(sample: &mut LabelledImage) {
@@ -16,7 +17,7 @@ pub fn flip_left_right(sample: &mut LabelledImage) {
     }
 }
 
-/// Turns `sample` upside down: y becomes height − y.
+/// Flips `sample` upside down: y becomes height − y.
 pub fn flip_upside_down(sample: &mut LabelledImage) {
     let (stride, height) = (sample.image.width as usize * 3, sample.image.height as usize);
     let (upper, lower) = sample.image.pixels.split_at_mut(stride * (height / 2));

@@ -1,8 +1,8 @@
 //! Change of colour in 8-bit HSV, with the arithmetic of OpenCV's `cvtColor` in both directions.
 //!
-//! Hue is in steps of 2 degrees, `0..180`. The way to HSV is in 12-bit fixed point; the way back is in `f32` with
-//! fused multiply-adds and cuts fractions off, as OpenCV's vector code does. Both were found by comparison with
-//! its results over all 2²⁴ colours and all 180·2¹⁶ HSV triples.
+//! Hue is in steps of 2 degrees, `0..180`. The conversion to HSV is in 12-bit fixed point; the conversion back is in
+//! `f32` with fused multiply-adds and truncates, as OpenCV's vector code does. Both equal its results for all 2²⁴
+//! colours and all 180·2¹⁶ HSV triples.
 
 use std::sync::LazyLock;
 
@@ -11,7 +11,7 @@ use rand::Rng;
 use super::{Augmentation, symmetric};
 use crate::image::RgbImage;
 
-/// Pixels that are worked on step by step together, so that each step is a short loop.
+/// Number of pixels that go through each step together, so that each step is a short loop.
 const BLOCK: usize = 64;
 
 /// Number of 8-bit hues.
@@ -41,7 +41,7 @@ impl HsvGains {
 
 /// Multiplies hue, saturation and value of every pixel by `gains`, by way of look-up tables on 8 bits.
 ///
-/// Even gains of 1 change an image a little, since HSV has fewer colours than RGB.
+/// Gains of 1 also change an image a little, because HSV has fewer colours than RGB.
 pub fn scale_hsv(image: &mut RgbImage, gains: HsvGains) {
     let forward = &*FORWARD;
     let back = &*BACK;
@@ -91,7 +91,7 @@ impl Luts {
     }
 }
 
-/// Reciprocals in 12-bit fixed point, for the way from RGB to HSV.
+/// Reciprocals in 12-bit fixed point, for the conversion from RGB to HSV.
 struct Forward {
     /// `255 / i`.
     saturation: [i32; 256],
@@ -120,7 +120,7 @@ impl Forward {
         let spread = value - r.min(g).min(b);
         let [r, g, b, wide] = [r, g, b, spread].map(i32::from);
         let top = i32::from(value);
-        // Masks in place of branches, which noise in an image makes unpredictable.
+        // Masks instead of branches, because noise in an image makes branches unpredictable.
         let red = -i32::from(top == r);
         let green = !red & -i32::from(top == g);
         let sixths = (red & (g - b)) | (green & (b - r + 2 * wide)) | (!red & !green & (r - g + 4 * wide));
@@ -131,8 +131,8 @@ impl Forward {
     }
 }
 
-/// Factors for the way back. A colour has a largest, a middle and a smallest channel; which is which, and the
-/// middle one, follow from the hue.
+/// Factors for the conversion back. A colour has a largest, a middle and a smallest channel; the hue decides which is
+/// which, and the value of the middle one.
 struct Back {
     /// Value as a fraction.
     value: [f32; 256],
@@ -188,7 +188,7 @@ impl Back {
     }
 }
 
-/// A colour on its way back to RGB.
+/// A colour during the conversion back to RGB.
 #[derive(Clone, Copy, Default)]
 struct Factors {
     value: f32,

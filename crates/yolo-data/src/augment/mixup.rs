@@ -16,7 +16,7 @@ pub fn draw_ratio(rng: &mut impl Rng) -> f32 {
     *draws.select_nth_unstable_by(BETA - 1, f64::total_cmp).1 as f32
 }
 
-/// Blends `other` into `sample`: every value becomes `ratio · sample + (1 − ratio) · other`, cut off to an
+/// Blends `other` into `sample`: every value becomes `ratio · sample + (1 − ratio) · other`, truncated to an
 /// integer, and the objects of both are kept with full weight.
 ///
 /// # Panics

@@ -31,9 +31,9 @@ pub fn draw_crop(size: u32, rng: &mut impl Rng) -> (u32, u32) {
 }
 
 /// Puts four images around the point `centre` = `(x, y)` of a canvas of `2 size × 2 size` pixels: above left,
-/// above right, below left, below right. What lies outside is cut off; a missing tile stays grey.
+/// above right, below left, below right. Parts outside the canvas are cut off; a missing tile stays grey.
 ///
-/// Boxes are clipped to the canvas, which can leave them without area. `memory` is reused for the canvas.
+/// Boxes are clipped to the canvas and may lose all their area. `memory` is reused for the canvas.
 pub fn mosaic4(
     tiles: &[Option<Tile<'_>>; 4],
     size: u32,
@@ -52,11 +52,11 @@ pub fn mosaic4(
     canvas
 }
 
-/// Puts nine images onto a canvas of `3 size × 3 size` pixels and keeps `2 size × 2 size` of it, from `crop` =
-/// `(x, y)` on.
+/// Puts nine images onto a canvas of `3 size × 3 size` pixels and keeps the `2 size × 2 size` pixels that start at
+/// `crop` = `(x, y)`.
 ///
 /// The first has its left top corner at `(size, size)`; the others go clockwise around it, beginning above, each
-/// against the one before. A missing tile takes the place of a grey square. Boxes and memory as in [`mosaic4`].
+/// touching the one before. A missing tile leaves a grey square. Boxes and `memory` are as in [`mosaic4`].
 pub fn mosaic9(tiles: &[Option<Tile<'_>>; 9], size: u32, crop: (u32, u32), memory: Vec<u8>) -> LabelledImage {
     let mut canvas = canvas(2 * size, memory);
     let side = i64::from(size);

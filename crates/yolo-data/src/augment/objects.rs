@@ -1,6 +1,7 @@
 //! An image in memory with its objects, in pixels.
 
-use crate::Xyxy;
+use yolo_eval::Xyxy;
+
 use crate::dataset::Label;
 use crate::image::RgbImage;
 
@@ -11,7 +12,7 @@ pub struct Object {
     pub class: u32,
     /// The box.
     pub bbox_px: Xyxy,
-    /// The outline, if there is one, else empty. It may leave the image.
+    /// The outline; empty if there is none. It may extend beyond the image.
     pub polygon_px: Vec<[f32; 2]>,
 }
 
@@ -24,8 +25,8 @@ pub struct LabelledImage {
     pub objects: Vec<Object>,
 }
 
-/// Where normalised labels come to lie: their image is `width × height` pixels there, and its left top corner is
-/// at `(left, top)`.
+/// The position of an image in a larger one, for its normalised labels: the image is `width × height` pixels, and its
+/// left top corner is at `(left, top)`.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Frame {
     /// Width of the image.

@@ -1,11 +1,11 @@
 //! Random rotation, scale, shear, shift and perspective of an image and its boxes.
 
 use rand::Rng;
+use yolo_eval::Xyxy;
 
 use super::polygon::{bounds_inside, resample};
 use super::warp::{Matrix, warp_affine, warp_perspective};
 use super::{Augmentation, LabelledImage, Object, symmetric};
-use crate::Xyxy;
 use crate::image::RgbImage;
 
 const IDENTITY: Matrix = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]];
@@ -13,15 +13,15 @@ const IDENTITY: Matrix = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]];
 /// Points that an outline is resampled to before it is warped.
 const OUTLINE_POINTS: usize = 1000;
 
-/// Sides that a box has to exceed, in pixels.
+/// Both sides of a box must exceed this, in pixels.
 const MIN_SIDE: f32 = 2.0;
-/// What has to be left of a box's area; outlines tell it better, and are allowed to lose more.
+/// Minimum fraction of a box's area that must be left; lower for outlines, which give tighter boxes.
 const MIN_AREA: f32 = 0.10;
 const MIN_AREA_OUTLINED: f32 = 0.01;
-/// Limit on the longer side over the shorter.
+/// Upper limit of the longer side over the shorter.
 const MAX_ASPECT: f32 = 100.0;
 
-/// One choice of a warp.
+/// The parameters of one warp.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct WarpParams {
     /// Perspective terms along x and y, per pixel from the centre.
@@ -37,7 +37,7 @@ pub struct WarpParams {
 }
 
 impl WarpParams {
-    /// No change but for the crop to the middle.
+    /// No change except the crop to the middle.
     pub const NONE: Self =
         Self { perspective: [0.0; 2], degrees: 0.0, scale: 1.0, shear: [0.0; 2], centre: [0.5; 2] };
 
@@ -71,11 +71,11 @@ impl WarpParams {
     }
 }
 
-/// Warps `sample` to an output of `size` = `(width, height)` pixels, and keeps what is left of its objects:
-/// boxes around their warped corners or outlines, clipped, if [`is_candidate`].
+/// Warps `sample` to an output of `size` = `(width, height)` pixels, and keeps its objects as
+/// clipped boxes around their warped corners or outlines, if [`is_candidate`].
 ///
-/// Outlines are warped with the image and not clipped. `memory` is reused for the new image; the memory of the
-/// old one comes back, so that the caller can reuse it.
+/// Outlines are warped with the image and not clipped. `memory` is reused for the new image; the memory of the old one
+/// is returned for reuse.
 pub fn random_perspective(
     sample: LabelledImage,
     params: &WarpParams,
@@ -98,8 +98,8 @@ pub fn random_perspective(
     (LabelledImage { image, objects }, sample.image.pixels)
 }
 
-/// Whether a box is still worth learning after a warp: `before` is the box before it, already multiplied by the
-/// warp's scale, `after` the clipped box, and `min_area` the least fraction of the area that has to be left.
+/// Whether enough of a box is left after a warp to train on it: `before` is the box before the warp, already multiplied
+/// by its scale, `after` the clipped box, and `min_area` the minimum fraction of the area that must be left.
 pub fn is_candidate(before: Xyxy, after: Xyxy, min_area: f32) -> bool {
     const EPSILON: f32 = 1e-16;
     let (w, h) = (after.x2 - after.x1, after.y2 - after.y1);

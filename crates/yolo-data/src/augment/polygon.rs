@@ -1,8 +1,8 @@
 //! Outlines: resampling, bounds, and filling.
 
-use crate::Xyxy;
+use yolo_eval::Xyxy;
 
-/// `n` points on the closed outline, equally many on each of its edges up to rounding; `n` at least 2. None for
+/// `n` points on the closed outline, equally many on each of its edges up to rounding; `n` at least 2. Empty for
 /// an outline without points.
 pub fn resample(polygon: &[[f32; 2]], n: usize) -> Vec<[f32; 2]> {
     let edges = polygon.len();
@@ -41,7 +41,7 @@ pub struct Span {
 }
 
 /// The pixels of an image of `width × height` inside or on the outline, by the even-odd rule; its points are first
-/// cut off to whole pixels and limited to one pixel around the image. Spans may overlap.
+/// truncated to whole pixels and limited to one pixel around the image. Spans may overlap.
 pub fn fill(polygon: &[[f32; 2]], width: u32, height: u32) -> Vec<Span> {
     let limited = |v: f32, side: u32| (v as i64).clamp(-1, i64::from(side));
     let points: Vec<[i64; 2]> =

@@ -1,4 +1,4 @@
-//! One training sample from start to end: the order of the steps and of the random choices.
+//! Makes one training sample: the order of the steps and of the random choices.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ use crate::letterbox::{LetterboxOptions, letterbox};
 pub struct Loaded {
     /// The image, its longer side as long as the network input.
     pub image: RgbImage,
-    /// What was odd about its file; every sentence begins with the file.
+    /// Problems of its file; every sentence begins with the file.
     pub warnings: Vec<String>,
 }
 
@@ -32,7 +32,7 @@ pub struct Loaded {
 pub struct Augmented {
     /// The image at the size of the network input, with the objects that are left.
     pub sample: LabelledImage,
-    /// What was odd about the files it is made of.
+    /// Problems of the files it is made of.
     pub warnings: Vec<String>,
 }
 
@@ -55,14 +55,14 @@ pub struct Recipe<'a> {
     pub image_size: u32,
     /// `(height, width)` of the network input; `image_size` square if there may be mosaics.
     pub network: (u32, u32),
-    /// Whether mosaics are allowed; not in batches of another shape.
+    /// Whether mosaics are allowed; they are not in rectangular batches.
     pub mosaics: bool,
     /// Loads the image of an item.
     pub load: &'a dyn Fn(usize) -> Result<Arc<Loaded>>,
 }
 
 impl Scratch {
-    /// Takes the memory of a sample that was used.
+    /// Takes back the memory of a sample that is no longer needed.
     pub fn recycle(&mut self, sample: LabelledImage) {
         self.output = sample.image.pixels;
     }
@@ -73,7 +73,7 @@ impl Recipe<'_> {
     /// warning.
     ///
     /// # Errors
-    /// That of loading `items[item_idx]` itself.
+    /// `items[item_idx]` cannot be loaded.
     pub fn make(&self, item_idx: usize, rng: &mut impl Rng, scratch: &mut Scratch) -> Result<Augmented> {
         let main = (self.load)(item_idx)?;
         let load = |idx: usize| if idx == item_idx { Ok(Arc::clone(&main)) } else { (self.load)(idx) };
@@ -127,7 +127,7 @@ impl Recipe<'_> {
                 Some(loaded)
             }
             Err(e) => {
-                warnings.push(format!("{e}; its part of a mosaic stays grey"));
+                warnings.push(format!("{e}; its tile of the mosaic stays grey"));
                 None
             }
         };

@@ -5,6 +5,7 @@
 use proptest::prelude::*;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use yolo_eval::{Cxcywh, Xyxy};
 
 use super::copy_paste::{copy_paste, draw_copies};
 use super::flip::{flip_left_right, flip_upside_down};
@@ -15,7 +16,6 @@ use super::polygon::{bounds_inside, fill, resample};
 use super::*;
 use crate::dataset::Label;
 use crate::image::RgbImage;
-use crate::{Cxcywh, Xyxy};
 
 fn object(class: u32, bbox_px: Xyxy) -> Object {
     Object { class, bbox_px, polygon_px: Vec::new() }
@@ -220,7 +220,7 @@ fn outlines_are_resampled_around_and_bounded_inside() {
 }
 
 #[test]
-fn what_is_left_of_a_box_decides_whether_it_stays() {
+fn a_box_is_kept_if_enough_of_it_is_left() {
     let before = Xyxy::new(0.0, 0.0, 40.0, 20.0);
     let keeps = |w: f32, h: f32| is_candidate(before, Xyxy::new(5.0, 5.0, 5.0 + w, 5.0 + h), 0.1);
     assert!(keeps(40.0, 20.0));
@@ -278,7 +278,7 @@ fn no_augmentation_draws_no_change() {
 }
 
 #[test]
-fn settings_out_of_range_are_named() {
+fn values_out_of_range_are_named() {
     assert_eq!(Augmentation::none().problem(), None);
     for (setting, key) in [
         (Augmentation { mixup: 1.5, ..Augmentation::none() }, "mixup"),
@@ -343,7 +343,7 @@ proptest! {
     }
 
     #[test]
-    fn the_short_cut_for_upright_warps_equals_the_general_way(
+    fn upright_warps_equal_the_general_case(
         (width, height) in (1_u32..40, 1_u32..30),
         (scale_x, scale_y) in (-2.5_f64..2.5, -2.5_f64..2.5),
         (x, y) in (-40.0_f64..60.0, -40.0_f64..60.0),

@@ -1,7 +1,7 @@
 //! Bilinear warps with OpenCV's fixed-point arithmetic: `warpAffine` and `warpPerspective` with `INTER_LINEAR`.
 //!
 //! Each output pixel is a weighted mean of four source pixels. Source positions have 5 fractional bits, so there
-//! are 32 × 32 sets of weights, and what lies outside the source is [`BORDER`]. Equal to OpenCV 4.10 bit for bit;
+//! are 32 × 32 sets of weights. Pixels outside the source are [`BORDER`]. Equal to OpenCV 4.10 bit for bit;
 //! OpenCV 5 uses floating point instead.
 
 mod upright;
@@ -95,8 +95,8 @@ fn fixed(position: f64) -> i64 {
     rounded((position * SUM_ONE).clamp(-FAR, FAR))
 }
 
-/// The nearest integer, half to even, of a number below 2⁵¹. Without instructions for it, as on the plainest
-/// x86-64, `round_ties_even` is a call; here the addition rounds.
+/// The nearest integer, half to even, of a number below 2⁵¹. On processors without an
+/// instruction for it, such as baseline x86-64, `round_ties_even` is a call; this addition rounds without one.
 fn rounded(v: f64) -> i64 {
     const SHIFTED: f64 = (3_i64 << 51) as f64;
     (v + SHIFTED).to_bits().wrapping_sub(SHIFTED.to_bits()) as i64
@@ -152,7 +152,7 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// The value at a position in steps, which may be anywhere.
+    /// The value at any position, given in steps.
     fn pixel(&self, (x, y): (i64, i64)) -> [u8; 3] {
         let (column, row) = (x >> POSITION_BITS, y >> POSITION_BITS);
         if (0..self.width - 1).contains(&column) && (0..self.height - 1).contains(&row) {

@@ -3,16 +3,17 @@
 use std::path::Path;
 
 use serde::Serialize;
+use yolo_eval::Cxcywh;
 
 use super::Place;
 use crate::dataset::coco_classes::{COCO80_NAMES, COCO80_TO_91};
 use crate::dataset::{Dataset, Item, Label, image_id};
-use crate::{Cxcywh, DataError, Result};
+use crate::{DataError, Result};
 
 /// The category id of a class.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum CategoryIds {
-    /// COCO's own ids (1 to 90) for COCO's 80 names, else counted from 1.
+    /// COCO's own ids (1 to 90) for COCO's 80 names; otherwise counted from 1.
     #[default]
     Auto,
     /// Counted from 1.
@@ -59,10 +60,10 @@ struct Annotation {
     category_id: usize,
     /// Left, top, width and height in pixels.
     bbox: [f64; 4],
-    /// Of the outline where there is one, else of the box; in square pixels.
+    /// Area of the outline, or of the box if there is no outline; in square pixels.
     area: f64,
     iscrowd: u8,
-    /// The outline in pixels, x and y in turns.
+    /// The outline in pixels, x and y alternating.
     segmentation: Vec<Vec<f64>>,
 }
 
@@ -100,7 +101,7 @@ pub(super) fn write(dataset: &Dataset, places: &[Place], ids: CategoryIds, path:
     super::write(path, text)
 }
 
-/// The numbers that the images are called by, as COCO's are, where every name is a number of its own; else counted
+/// The image ids: the numbers in the file names, as in COCO, if all names are different numbers; otherwise counted
 /// from 1.
 fn image_ids(places: &[Place]) -> Vec<i64> {
     let stem = |place: &Place| Path::new(&place.name).file_stem().and_then(|stem| image_id(stem.to_str()?));
@@ -123,7 +124,7 @@ fn annotation(id: usize, image_id: i64, category_id: usize, item: &Item, label: 
     Annotation { id, image_id, category_id, bbox, area: to_hundredths(area), iscrowd: 0, segmentation }
 }
 
-/// Two decimals, and no minus before a zero.
+/// Rounds to two decimals; zero has no minus sign.
 fn to_hundredths(pixels: f64) -> f64 {
     (pixels * 100.0).round() / 100.0 + 0.0
 }

@@ -1,4 +1,4 @@
-//! Where images go, and how they get there.
+//! The images of a converted data set: their new names, and how they are linked or copied.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -10,11 +10,11 @@ use crate::{DataError, Result};
 /// How images get into the new folder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Placement {
-    /// As symbolic links (as hard links where the system is not a Unix); they break when the images move.
+    /// As symbolic links (hard links if the system is not a Unix); they break if the images are moved.
     Link,
     /// As copies.
     Copy,
-    /// Not at all: COCO files refer to the images where they are, YOLO's labels wait for images beside them.
+    /// Not at all: COCO files refer to the images where they are; for YOLO's labels the images must be added later.
     Leave,
 }
 
@@ -23,7 +23,8 @@ pub enum Placement {
 pub(super) struct Place {
     /// Index of the image in its data set.
     pub(super) item: usize,
-    /// Its path below the folder of its split (or, left where it is, below the folder of all images), with slashes.
+    /// Its path with slashes, below the folder of its split, or below the folder of all images with
+    /// [`Placement::Leave`].
     pub(super) name: String,
 }
 
@@ -70,7 +71,7 @@ pub(super) fn places(splits: &[(Split, &Dataset)], placement: Placement) -> Resu
     splits.iter().map(of_split).collect()
 }
 
-/// The folder that images are left in, where they are.
+/// The folder of the images if they are left where they are.
 pub(super) fn image_dir(splits: &[(Split, &Dataset)], placement: Placement) -> Option<PathBuf> {
     let images = splits.iter().flat_map(|(_, dataset)| &dataset.items).map(|item| item.image.as_path());
     (placement == Placement::Leave).then(|| common_folder(images)).flatten()
@@ -94,7 +95,7 @@ fn name_below(image: &Path, root: &Path) -> String {
     parts.join("/")
 }
 
-/// Two images that differ in their extension alone have one label file.
+/// Refuses two images whose names differ only in their extension, because they would share a label file.
 fn check_stems(dataset: &Dataset, places: &[Place]) -> Result<()> {
     let mut seen: HashMap<PathBuf, usize> = HashMap::new();
     for place in places {

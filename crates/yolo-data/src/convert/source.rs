@@ -13,13 +13,13 @@ pub fn is_coco(config: &DatasetConfig) -> bool {
     entries.into_iter().any(is_json)
 }
 
-/// The data set of the COCO files `files`: which split each is says its name (`instances_train2017.json`) or its
-/// folder (`valid/_annotations.coco.json`); a single file may be called anything and is train. Classes are the
-/// categories of all files, ordered by id in the first one that has them. `image_dir` is the folder of the images,
-/// where it is not one of the usual ones.
+/// The data set of the COCO files `files`. The name of a file (`instances_train2017.json`) or its folder
+/// (`valid/_annotations.coco.json`) decides its split; a single file may have any name and is then the train split.
+/// Classes are the categories of all files, in the order of their ids in the first file that has them. `image_dir` is
+/// the folder of the images, if it is not one of the usual ones.
 ///
 /// # Errors
-/// No file, one that is no COCO file, one of several whose split is not told, or no category at all.
+/// There is no file, a file is not a COCO file, the split of one of several files is unknown, or there is no category.
 pub fn config_of_json(files: &[PathBuf], image_dir: Option<&Path>) -> Result<DatasetConfig> {
     let Some(first) = files.first() else {
         return Err(DataError::mismatch("there is no COCO file to read"));
@@ -43,8 +43,8 @@ pub fn config_of_json(files: &[PathBuf], image_dir: Option<&Path>) -> Result<Dat
             Some(split) => split,
             None if files.len() == 1 => Split::Train,
             None => {
-                let reason = "neither its name nor its folder says which split it is; call it instances_train.json, \
-                              instances_val.json or instances_test.json";
+                let reason = "neither its name nor its folder says which split it is; rename it to \
+                              instances_train.json, instances_val.json or instances_test.json";
                 return Err(DataError::invalid(path, reason));
             }
         };
@@ -69,7 +69,7 @@ pub fn config_of_json(files: &[PathBuf], image_dir: Option<&Path>) -> Result<Dat
     Ok(config)
 }
 
-/// The folder that `annotations/` lies in, or the file's own.
+/// The folder above `annotations/`, or the folder of the file.
 fn root_of(file: &Path) -> &Path {
     let folder = file.parent().unwrap_or(file);
     match folder.parent() {
@@ -78,7 +78,7 @@ fn root_of(file: &Path) -> &Path {
     }
 }
 
-/// By the name of the file, else by that of its folder.
+/// The split that the name of the file, or otherwise of its folder, contains.
 fn split_of(file: &Path) -> Option<Split> {
     let by_name = |name: &std::ffi::OsStr| {
         let name = name.to_string_lossy().to_lowercase();
@@ -93,7 +93,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn splits_are_told_by_name_or_folder() {
+    fn the_name_or_the_folder_of_a_file_decides_its_split() {
         let cases = [
             ("/d/annotations/instances_train2017.json", Some(Split::Train)),
             ("/d/annotations/instances_val2017.json", Some(Split::Val)),

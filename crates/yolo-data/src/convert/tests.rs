@@ -1,4 +1,4 @@
-//! There and back again.
+//! Conversion to the other layout and back.
 #![allow(clippy::unwrap_used)]
 
 use std::path::PathBuf;
@@ -56,7 +56,7 @@ type Content = Vec<(String, [u32; 2], Vec<(u32, [f32; 4])>)>;
 fn content(config: &DatasetConfig) -> Content {
     let boxes = |item: &Item| {
         let pixels = |label: &crate::dataset::Label| {
-            let crate::Cxcywh { cx, cy, w, h } = label.bbox_norm;
+            let yolo_eval::Cxcywh { cx, cy, w, h } = label.bbox_norm;
             (label.class, [cx * 100.0, cy * 50.0, w * 100.0, h * 50.0])
         };
         item.labels.iter().map(pixels).collect()
@@ -95,7 +95,7 @@ fn a_round_trip_keeps_images_classes_and_boxes() {
 }
 
 #[test]
-fn coco_files_stand_without_a_yaml() {
+fn coco_files_need_no_yaml() {
     let (folder, config) = source();
     let out = folder.path().join("coco");
     converted(&config, &out, options(Layout::Coco, Placement::Leave));
@@ -121,7 +121,7 @@ fn coco_has_ids_areas_and_outlines() {
         serde_json::from_slice(&text).unwrap()
     };
     let (train, val) = (read("train"), read("val"));
-    // Numbers in names are ids; names that are none are counted. The order is that of the paths.
+    // Numeric names are ids; if a name is not a number, images are counted. They are in the order of their paths.
     assert_eq!((&train["images"][0]["id"], &train["images"][1]["id"]), (&12.into(), &7.into()));
     assert_eq!(train["images"][1]["file_name"], "train/sub/7.jpg");
     assert_eq!((&val["images"][0]["id"], &val["images"][1]["id"]), (&1.into(), &2.into()));
@@ -135,11 +135,11 @@ fn coco_has_ids_areas_and_outlines() {
     let outline = outlined["segmentation"][0].as_array().unwrap();
     assert_eq!(outline[..4], [10.0, 5.0, 50.0, 5.0].map(serde_json::Value::from));
     assert_eq!(outlined["area"], 1600.0);
-    assert!(crate::coco::GroundTruth::read(out.join("annotations/instances_val.json")).is_ok());
+    assert!(yolo_eval::coco::GroundTruth::read(out.join("annotations/instances_val.json")).is_ok());
 }
 
 #[test]
-fn a_folder_that_exists_stays_and_a_failure_leaves_nothing() {
+fn an_existing_folder_is_kept_and_a_failure_leaves_nothing() {
     let (folder, config) = source();
     let splits = open(&config);
     let splits: Vec<(Split, &Dataset)> = splits.iter().map(|(split, dataset)| (*split, dataset)).collect();

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::Layout;
 use crate::dataset::Split;
 
-/// Plain words that YAML readers may take for something else.
+/// Words that YAML readers may not read as text.
 const SPECIAL: [&str; 8] = ["null", "true", "false", "yes", "no", "on", "off", "y"];
 
 /// The file's text. Paths are relative to its folder, so that the data set can be moved.
@@ -42,14 +42,14 @@ pub(super) fn text(splits: &[Split], names: &[String], layout: Layout, image_dir
     text
 }
 
-/// Whether YAML takes a name for the text that it is.
+/// Whether YAML reads a name as text without quotes.
 fn is_plain(name: &str) -> bool {
     let is_word = name.starts_with(|c: char| c.is_alphabetic()) && !name.ends_with(' ');
     let is_special = SPECIAL.contains(&name.to_lowercase().as_str()) || name.eq_ignore_ascii_case("n");
     is_word && !is_special && name.chars().all(|c| c.is_alphanumeric() || " _-".contains(c))
 }
 
-/// In double quotes, with what ends them escaped.
+/// The name in double quotes, with special characters escaped.
 fn quoted(text: &str) -> String {
     let mut quoted = String::from("\"");
     for letter in text.chars() {
@@ -71,7 +71,7 @@ mod tests {
     use crate::dataset::DatasetConfig;
 
     #[test]
-    fn every_name_comes_back() {
+    fn every_class_name_is_read_back() {
         let names =
             ["traffic light", "no", "7", "it's: \"#1\"", " a", "größer", "a\tb", "\\", "1.5", "~", ""];
         let names = names.map(str::to_owned);
@@ -82,7 +82,7 @@ mod tests {
     }
 
     #[test]
-    fn a_split_that_is_missing_stands_for_the_other() {
+    fn a_missing_split_is_replaced_by_the_other() {
         let names = ["a".to_owned()];
         let text = text(&[Split::Val], &names, Layout::Coco, Some(Path::new("/i m")));
         let config = DatasetConfig::parse(&text, Path::new("/d/data.yaml")).unwrap();

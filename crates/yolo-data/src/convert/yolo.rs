@@ -3,18 +3,19 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use super::Place;
-use crate::dataset::{Dataset, Label};
-use crate::{Cxcywh, Result};
+use yolo_eval::Cxcywh;
 
-/// Writes the label file of one image below `folder`; an empty one where nothing is on it, which says that somebody
-/// looked.
+use super::Place;
+use crate::Result;
+use crate::dataset::{Dataset, Label};
+
+/// Writes the label file of one image below `folder`; an empty file marks an image without objects.
 pub(super) fn write(dataset: &Dataset, place: &Place, folder: &Path) -> Result<()> {
     let path = folder.join(Path::new(&place.name).with_extension("txt"));
     super::write(&path, text(&dataset.items[place.item].labels))
 }
 
-/// A line per object: a box, or an outline where there is one.
+/// One line per object: its outline, or its box if it has none.
 pub(super) fn text(labels: &[Label]) -> String {
     let mut text = String::new();
     for label in labels {

@@ -1,7 +1,8 @@
-//! What earlier scans found, kept per image so that a changed file is the only one looked at again.
+//! Results of earlier scans, stored per image so that only changed files are scanned again.
 //!
-//! One JSON object per line after a version line, in a folder of the user's, never beside the data. A cache
-//! that cannot be read or written only costs time: it is noted at debug level and the files are scanned.
+//! The file has a version line and then one JSON object per line. It is in the user's cache folder, never beside the
+//! data. A cache that cannot be read or written only costs time: this is logged at debug level and the files are
+//! scanned.
 
 use std::collections::HashMap;
 use std::io::Write;
@@ -10,14 +11,16 @@ use std::time::UNIX_EPOCH;
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use yolo_eval::Cxcywh;
+use yolo_files::AtomicFile;
 
 use super::{Label, Problem};
-use crate::{Cxcywh, atomic};
 
 /// First line of a cache file. The number changes whenever a scan of the same files may give another result.
-const VERSION_LINE: &str = "yolo-prune data set cache 1";
+const VERSION_LINE: &str = "yolo-prune data set cache 2";
 
-/// The folder for caches: `$XDG_CACHE_HOME/yolo-prune`, else `~/.cache/yolo-prune`; absent without a home.
+/// The folder for caches: `$XDG_CACHE_HOME/yolo-prune`, or otherwise `~/.cache/yolo-prune`; `None` without a home
+/// folder.
 pub fn default_cache_dir() -> Option<PathBuf> {
     let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     let base = set("XDG_CACHE_HOME")
@@ -26,15 +29,15 @@ pub fn default_cache_dir() -> Option<PathBuf> {
     Some(base.join("yolo-prune"))
 }
 
-/// Size and modification time: what has to be equal for a file to count as unchanged.
+/// Size and modification time. A file is unchanged if both are equal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Stamp {
+pub(super) struct FileState {
     size: u64,
     mtime_ns: i64,
 }
 
-impl Stamp {
-    /// Absent where there is no such file.
+impl FileState {
+    /// `None` if the file does not exist.
     pub(super) fn of(path: &Path) -> Option<Self> {
         let metadata = std::fs::metadata(path).ok()?;
         let modified = metadata.modified().ok()?;
@@ -49,12 +52,12 @@ impl Stamp {
 /// The state of an image and its label file when they were scanned.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Key {
-    pub(super) image: Stamp,
+    pub(super) image: FileState,
     pub(super) label_path: Option<PathBuf>,
-    pub(super) label: Option<Stamp>,
+    pub(super) label: Option<FileState>,
 }
 
-/// What one scan found, before the number of classes is looked at.
+/// The result of one scan, before classes are checked.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Scanned {
     /// Width and height in pixels; absent for a rejected image.
@@ -100,12 +103,12 @@ impl Cache {
         Self { file: Some(file), entries }
     }
 
-    /// What was found for `image`, if neither it nor its label file changed since.
+    /// The stored result for `image`, if neither it nor its label file has changed since.
     pub(super) fn get(&self, image: &Path, key: &Key) -> Option<&Scanned> {
         self.entries.get(image).filter(|(known, _)| known == key).map(|(_, scanned)| scanned)
     }
 
-    /// Replaces the file's content by `scans`, atomically; does nothing if that is what it holds.
+    /// Replaces the content of the file by `scans`, atomically; does nothing if it already holds them.
     pub(super) fn write(&self, scans: &[(&Path, &Key, &Scanned)]) {
         let Some(file) = &self.file else { return };
         let unchanged = scans.len() == self.entries.len()
@@ -113,7 +116,7 @@ impl Cache {
         if unchanged {
             return;
         }
-        if let Err(error) = atomic::write(file, |out| write_scans(out, scans)) {
+        if let Err(error) = write_scans(file, scans) {
             tracing::debug!("data set cache {} not written: {error}", file.display());
         }
     }
@@ -136,15 +139,17 @@ fn parse(text: &str, file: &Path) -> HashMap<PathBuf, (Key, Scanned)> {
     entries.collect()
 }
 
-fn write_scans(out: &mut dyn Write, scans: &[(&Path, &Key, &Scanned)]) -> std::io::Result<()> {
+fn write_scans(file: &Path, scans: &[(&Path, &Key, &Scanned)]) -> std::io::Result<()> {
+    std::fs::create_dir_all(file.parent().unwrap_or(Path::new("")))?;
+    let mut out = AtomicFile::create(file)?;
     writeln!(out, "{VERSION_LINE}")?;
     for (image, key, scanned) in scans {
-        // A path that is not UTF-8 cannot be written as JSON: its image is scanned each time.
+        // A path that is not UTF-8 cannot be written as JSON, so its image is scanned each time.
         if let Ok(line) = serde_json::to_string(&Line::new(image, key, scanned)) {
             writeln!(out, "{line}")?;
         }
     }
-    Ok(())
+    out.commit()
 }
 
 impl Line {
@@ -182,7 +187,7 @@ impl Line {
     }
 }
 
-/// FNV-1a, since the standard hasher may differ between builds and would orphan the files.
+/// FNV-1a. The standard hasher may differ between builds, which would then not find their files.
 fn fnv1a(paths: &[PathBuf]) -> u64 {
     let bytes = paths.iter().flat_map(|path| path.as_os_str().as_encoded_bytes().iter().chain(&[0]));
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
@@ -194,7 +199,7 @@ mod tests {
     use super::*;
 
     fn example() -> (PathBuf, Key, Scanned) {
-        let stamp = Stamp { size: 3, mtime_ns: 1_700_000_000_123_456_789 };
+        let stamp = FileState { size: 3, mtime_ns: 1_700_000_000_123_456_789 };
         let bbox_norm = Cxcywh { cx: 0.1, cy: 1.0 / 3.0, w: f32::MIN_POSITIVE, h: 0.7 };
         let label = Label { class: 4, bbox_norm, polygon_norm: vec![[0.1, 0.2], [0.3, 1e-9]] };
         let key = Key { image: stamp, label_path: Some("/l.txt".into()), label: Some(stamp) };
@@ -217,7 +222,7 @@ mod tests {
         open().write(&[(&image, &key, &scanned)]);
         let cache = open();
         assert_eq!(cache.get(&image, &key), Some(&scanned));
-        let changed = Key { image: Stamp { size: 4, ..key.image }, ..key.clone() };
+        let changed = Key { image: FileState { size: 4, ..key.image }, ..key.clone() };
         assert_eq!(cache.get(&image, &changed), None);
         let relabelled = Key { label: None, ..key.clone() };
         assert_eq!(cache.get(&image, &relabelled), None);
@@ -242,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_cannot_be_made_is_no_error() {
+    fn a_folder_that_cannot_be_made_is_not_an_error() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let (image, key, scanned) = example();
         Cache::open(Some(&file.path().join("below")), &[]).write(&[(&image, &key, &scanned)]);

@@ -1,4 +1,4 @@
-//! Whether a data set can be trained on: what its counts say beyond single files.
+//! Checks whether a data set as a whole can be trained on.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -10,15 +10,15 @@ use serde::Serialize;
 use super::statistics::{Statistics, TINY_SIDE};
 use super::{Dataset, Split};
 
-/// Names that a sentence lists.
+/// Number of names that a message lists.
 const LISTED_NAMES: usize = 5;
-/// Shares from which corrupt images and tiny boxes are worth a sentence.
+/// Fractions of corrupt images and tiny boxes above which there is a warning.
 const MANY_CORRUPT: f64 = 0.1;
 const MANY_TINY: f64 = 0.02;
 /// Bytes that are compared at once.
 const CHUNK: usize = 1 << 16;
 
-/// Whether training would fail, or only be worse than it could be.
+/// How serious a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Level {
@@ -28,7 +28,7 @@ pub enum Level {
     Error,
 }
 
-/// Something about a data set as a whole.
+/// A problem of a data set as a whole.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Finding {
     /// How bad it is.
@@ -49,7 +49,8 @@ impl Finding {
     }
 }
 
-/// What the splits of a data set, each with its counts, say about training with images of `image_size` pixels.
+/// The problems of a data set for training with images of `image_size` pixels. `splits` are its splits with their
+/// statistics.
 pub fn findings(splits: &[(Split, &Dataset, &Statistics)], image_size: usize) -> Vec<Finding> {
     let mut found = Vec::new();
     for &(split, dataset, statistics) in splits {
@@ -72,16 +73,16 @@ fn of_split(split: Split, dataset: &Dataset, statistics: &Statistics, image_size
     let listed = report.found + report.missing + report.empty + report.corrupt;
     if statistics.objects == 0 {
         let reason = format!(
-            "{split}: none of {listed} images has a label; labels lie where the last folder `images` of a path reads \
-             `labels`"
+            "{split}: none of {listed} images has a label; the path of a label is that of its image with the last \
+             folder `images` replaced by `labels`"
         );
-        // Without anything to measure on, training still runs; its figures are zero.
+        // Training works without labels to validate on; its figures are zero.
         found.push(if split == Split::Train { Finding::error(reason) } else { Finding::warning(reason) });
         return found;
     }
     if report.corrupt as f64 > MANY_CORRUPT * listed as f64 {
         found.push(Finding::warning(format!(
-            "{split}: {} of {listed} images are left out; the problems say why",
+            "{split}: {} of {listed} images are left out; the problems give the reasons",
             report.corrupt
         )));
     }
@@ -101,15 +102,15 @@ fn of_split(split: Split, dataset: &Dataset, statistics: &Statistics, image_size
     let tiny = statistics.box_sizes.tiny;
     if tiny as f64 > MANY_TINY * statistics.objects as f64 {
         found.push(Finding::warning(format!(
-            "{split}: {tiny} of {} boxes have a side below {TINY_SIDE} pixels at {image_size} px; a larger image size \
-             shows more of them",
+            "{split}: {tiny} of {} boxes have a side below {TINY_SIDE} pixels at {image_size} px; use a larger image size \
+             to detect more of them",
             statistics.objects
         )));
     }
     found
 }
 
-/// Classes that are measured but never learned.
+/// Classes that are evaluated but not in the training split.
 fn unseen_classes(train: &Statistics, held_out: Split, other: &Statistics) -> Option<Finding> {
     let pairs = train.classes.iter().zip(&other.classes);
     let unseen: Vec<&str> = pairs
@@ -118,25 +119,25 @@ fn unseen_classes(train: &Statistics, held_out: Split, other: &Statistics) -> Op
         .collect();
     (!unseen.is_empty() && train.objects > 0).then(|| {
         Finding::warning(format!(
-            "{held_out}: {} that train has no object of: {}; move some images over",
+            "{held_out}: {} without objects in train: {}; move some images to train",
             classes(unseen.len()),
             listing(&unseen)
         ))
     })
 }
 
-/// Images to measure on that were learned from.
+/// Images that are in the training split and in another.
 fn leaks(train: &Dataset, held_out: Split, other: &Dataset) -> Option<Finding> {
     let shared = shared_images(train, other);
     let &(first, second) = shared.first()?;
     let count = shared.len();
     let reason = if count == other.items.len() && count == train.items.len() {
         format!(
-            "{held_out}: the same images as train; figures on them say how well they were learned by heart"
+            "{held_out}: the same images as train, so figures on them do not show how well a network generalises"
         )
     } else {
         format!(
-            "{held_out}: {count} of {} images are in train as well ({} is {}); figures on them flatter, so remove them \
+            "{held_out}: {count} of {} images are also in train ({} is {}), so figures on them are too good; remove them \
              from one split",
             other.items.len(),
             other.items[second].image.display(),
@@ -148,7 +149,7 @@ fn leaks(train: &Dataset, held_out: Split, other: &Dataset) -> Option<Finding> {
 
 /// Images of `b` with the same content as one of `a`: the index of that one and their own.
 ///
-/// Contents are compared byte by byte where files have the same size; a file that cannot be read equals none.
+/// Files of the same size are compared byte by byte; a file that cannot be read is different from all others.
 pub fn shared_images(a: &Dataset, b: &Dataset) -> Vec<(usize, usize)> {
     let mut by_size: HashMap<u64, Vec<usize>> = HashMap::new();
     let size = |path: &Path| std::fs::metadata(path).ok().map(|metadata| metadata.len());
@@ -200,8 +201,9 @@ fn listing(names: &[&str]) -> String {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use yolo_eval::Cxcywh;
+
     use super::*;
-    use crate::Cxcywh;
     use crate::dataset::{Item, Label, ScanReport};
 
     fn dataset(images: &[(&Path, &[u32])], corrupt: usize) -> Dataset {

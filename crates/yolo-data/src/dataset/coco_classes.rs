@@ -27,12 +27,12 @@ pub const COCO80_NAMES: [&str; 80] = [
 
 /// The category id of each class, given the `(id, name)` categories of an annotation file.
 ///
-/// By name where every class name is a category; else COCO's table where there are 80 classes and the file
-/// has COCO's ids; else the class index, plus one if the file's ids are exactly `1..=num_classes`. Without
-/// categories it is the class index.
+/// Classes are matched by name if every class name is a category; otherwise by COCO's table if there are 80 classes and
+/// the file has COCO's ids; otherwise by the class index, plus one if the file's ids are exactly `1..=num_classes`.
+/// Without categories, the id is the class index.
 ///
 /// # Errors
-/// Nothing fits; the message names the first class without a category.
+/// No rule applies; the message names the first class without a category.
 pub fn category_ids(class_names: &[String], categories: &[(i64, String)]) -> Result<Vec<i64>> {
     let n = class_names.len() as i64;
     if let Some(ids) = ids_by_name(class_names, categories) {
@@ -51,15 +51,15 @@ pub fn category_ids(class_names: &[String], categories: &[(i64, String)]) -> Res
     Err(no_mapping(class_names, categories))
 }
 
-/// The image id that an image's file stem stands for: its number if it is all digits.
+/// The image id of a file stem: its number if it consists of digits only.
 pub fn image_id(stem: &str) -> Option<i64> {
     let is_number = !stem.is_empty() && stem.bytes().all(|b| b.is_ascii_digit());
     if is_number { stem.parse().ok() } else { None }
 }
 
-/// Absent unless every name is a category and no two classes would share an id.
+/// `None` unless every name is a category and all ids differ.
 fn ids_by_name(class_names: &[String], categories: &[(i64, String)]) -> Option<Vec<i64>> {
-    // Of categories with equal names the last wins: exporters put an unused parent category first.
+    // Of categories with equal names the last is used: exporters put an unused parent category first.
     let id_of: HashMap<&str, i64> = categories.iter().map(|(id, name)| (name.as_str(), *id)).collect();
     let ids: Vec<i64> =
         class_names.iter().map(|name| id_of.get(name.as_str()).copied()).collect::<Option<_>>()?;
@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn names_decide_before_numbers() {
+    fn names_take_precedence_over_numbers() {
         let ids = category_ids(&names(&["pear", "apple"]), &categories(&[(1, "apple"), (7, "pear")]));
         assert_eq!(ids.unwrap(), [7, 1]);
         let ids = category_ids(&names(&["fish"]), &categories(&[(0, "fish"), (1, "fish")]));
@@ -114,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_decide_where_names_differ() {
+    fn numbers_are_used_if_names_differ() {
         let ids = |cats: &[(i64, &str)]| category_ids(&names(&["a", "b"]), &categories(cats));
         assert_eq!(ids(&[(2, "y"), (1, "x")]).unwrap(), [1, 2]);
         assert_eq!(ids(&[(0, "x"), (1, "y")]).unwrap(), [0, 1]);
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn no_fit_names_a_class_without_category() {
+    fn without_a_match_a_class_without_category_is_named() {
         let error =
             category_ids(&names(&["a", "b"]), &categories(&[(1, "a"), (5, "c")])).unwrap_err().to_string();
         assert!(error.contains("called b") && error.contains("5: c"), "{error}");

@@ -1,18 +1,19 @@
 //! Labels from a COCO instances file (`instances_*.json`).
 //!
-//! Only what training needs: boxes and classes. Crowd annotations are left out and outlines are not read; the
-//! evaluator has its own reader.
+//! Only boxes and classes are read, which is what training needs. Crowd annotations and outlines are left out. The
+//! evaluator has a stricter reader: [`yolo_eval::coco::GroundTruth::read`].
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::de::{self, Deserialize, Deserializer, Visitor};
+use yolo_eval::{Cxcywh, Ltwh};
 
 use super::Problem;
-use crate::{Cxcywh, DataError, Ltwh, Result};
+use crate::{DataError, Result};
 
-/// A COCO instances file with its category ids turned into class indices.
+/// A COCO instances file with class indices in place of category ids.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CocoLabels {
     /// Category names in order of their id: the class names.
@@ -21,7 +22,7 @@ pub struct CocoLabels {
     pub category_ids: Vec<i64>,
     /// Every image of the file, in its order, annotated or not.
     pub images: Vec<CocoImage>,
-    /// What was left out of the file, counted by kind; warnings only.
+    /// What was left out of the file, counted by reason; warnings only.
     pub problems: Vec<Problem>,
 }
 
@@ -32,7 +33,7 @@ pub struct CocoImage {
     pub id: i64,
     /// The file, relative to a folder that the JSON does not name.
     pub file_name: String,
-    /// Width and height in pixels; absent where the file gives none.
+    /// Width and height in pixels; `None` if the file does not state them.
     pub size_px: Option<[f64; 2]>,
     /// Objects that are not crowds, as class index and box in the pixels of `size_px`.
     pub objects: Vec<(u32, Ltwh)>,
@@ -44,10 +45,11 @@ impl CocoLabels {
         self.category_ids.binary_search(&category_id).ok().and_then(|class| u32::try_from(class).ok())
     }
 
-    /// For each class of this file its index in `class_names`, matched by name.
+    /// For each class of this file its index in `class_names`, matched by name; `None` for unused categories that are
+    /// not in `class_names`, because exporters add unused parent categories.
     ///
     /// # Errors
-    /// A category that annotations use is not in `class_names`. (Exporters add unused parent categories.)
+    /// A category that annotations use is not in `class_names`.
     pub(super) fn classes_in(&self, class_names: &[String], path: &Path) -> Result<Vec<Option<u32>>> {
         let used: HashSet<u32> =
             self.images.iter().flat_map(|i| &i.objects).map(|(class, _)| *class).collect();
@@ -58,7 +60,7 @@ impl CocoLabels {
             if known.is_none() && used.contains(&(class as u32)) {
                 let reason = format!(
                     "category `{name}` (id {}) has annotations, but is not in `names` of the data set YAML: add it \
-                     there, or spell both alike. The file's categories are: {}",
+                     there, or spell both the same. The file's categories are: {}",
                     self.category_ids[class],
                     self.class_names.join(", ")
                 );
@@ -69,8 +71,8 @@ impl CocoLabels {
     }
 }
 
-/// The part of `bbox_orig` inside an image of `width` × `height` pixels, as fractions of its size; absent
-/// where nothing is inside.
+/// The part of `bbox_orig` inside an image of `width` × `height` pixels, as fractions of its size; `None` if no part
+/// is inside.
 pub fn normalise(bbox_orig: Ltwh, width: f64, height: f64) -> Option<Cxcywh> {
     let (left, right) = (bbox_orig.left.clamp(0.0, width), (bbox_orig.left + bbox_orig.w).clamp(0.0, width));
     let (top, bottom) = (bbox_orig.top.clamp(0.0, height), (bbox_orig.top + bbox_orig.h).clamp(0.0, height));
@@ -212,7 +214,7 @@ pub(super) fn image_dirs(json: &Path, root: &Path, image_dir: Option<PathBuf>) -
     dirs
 }
 
-/// The existing file in one of `dirs`, or what to say about its absence.
+/// The existing file in one of `dirs`; the error is a message about where it was searched.
 pub(super) fn find_image(file_name: &str, dirs: &[PathBuf]) -> std::result::Result<PathBuf, String> {
     let slashed = file_name.replace('\\', "/");
     let candidates = || dirs.iter().flat_map(|dir| [dir.join(file_name), dir.join(&slashed)]);
@@ -269,7 +271,7 @@ struct RawCategory {
     name: String,
 }
 
-/// A whole number, also where it is written as `1.0`, `"1"`, `"1.0"` or `true`.
+/// A whole number, which may be written as `1`, `1.0`, `"1"`, `"1.0"` or `true`.
 #[derive(Clone, Copy)]
 struct Integer(i64);
 
@@ -297,7 +299,7 @@ impl<'de> Deserialize<'de> for Integer {
             }
 
             fn visit_f64<E: de::Error>(self, value: f64) -> std::result::Result<Integer, E> {
-                // Above 2^53 a float no longer tells neighbouring ids apart.
+                // Above 2^53, neighbouring ids have the same float.
                 let whole = value.fract() == 0.0 && value.abs() < 9_007_199_254_740_992.0;
                 whole
                     .then_some(Integer(value as i64))

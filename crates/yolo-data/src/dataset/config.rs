@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
+use strsim::osa_distance;
 
-use crate::spelling::edit_distance;
 use crate::{DataError, Result};
 use names::Names;
 pub use paths::{Entry, SearchPath};
@@ -22,9 +22,9 @@ pub use paths::{Entry, SearchPath};
 pub enum Split {
     /// Images to train on.
     Train,
-    /// Images to choose models by.
+    /// Images to select models with.
     Val,
-    /// Images kept aside.
+    /// Images for the final test.
     Test,
 }
 
@@ -45,18 +45,18 @@ impl fmt::Display for Split {
     }
 }
 
-/// A data set YAML, read and checked; the images themselves have not been looked for.
+/// A data set YAML, read and checked; it is not checked that the images exist.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DatasetConfig {
     /// The YAML file, as an absolute path.
     pub file: PathBuf,
-    /// `path` as written; empty where the key is absent.
+    /// `path` as written; empty if the key is absent.
     pub path: String,
     /// `train` as written: folders, list files or COCO JSON files.
     pub train: Vec<String>,
     /// `val` as written.
     pub val: Vec<String>,
-    /// `test` as written; empty where there is none.
+    /// `test` as written; empty if the key is absent.
     pub test: Vec<String>,
     /// Class names; a label's class is an index into them.
     pub class_names: Vec<String>,
@@ -71,7 +71,7 @@ impl DatasetConfig {
     ///
     /// # Errors
     /// The file cannot be read, is not YAML, lacks `train`, `val` or `names`, or its `names` and `nc` do not
-    /// make sense. The message names the key (and line) and shows what to write.
+    /// make sense. The message names the key and line and shows what to write.
     pub fn read(file: &Path) -> Result<Self> {
         let file = std::path::absolute(file).map_err(|e| DataError::io(file, e))?;
         let text = std::fs::read_to_string(&file).map_err(|e| DataError::io(&file, e))?;
@@ -90,7 +90,7 @@ impl DatasetConfig {
         };
         let train = raw.required("train", "train: images/train", file)?;
         let val = raw.required("val", "val: images/val", file)?;
-        warn_about_near_misses(&raw, file);
+        warn_about_misspelt_keys(&raw, file);
         Ok(Self {
             file: file.to_owned(),
             train,
@@ -108,7 +108,7 @@ impl DatasetConfig {
         self.class_names.len()
     }
 
-    /// The entries of `split` as written; empty where the YAML has none.
+    /// The entries of `split` as written; empty if the YAML has none.
     pub fn entries(&self, split: Split) -> &[String] {
         match split {
             Split::Train => &self.train,
@@ -118,7 +118,7 @@ impl DatasetConfig {
     }
 }
 
-/// The keys as they stand in the file.
+/// The keys as written in the file.
 #[derive(Default)]
 struct RawConfig {
     path: Option<String>,
@@ -222,9 +222,9 @@ fn yaml_error(file: &Path, error: &serde_saphyr::Error) -> DataError {
 }
 
 fn missing_key(key: &str, example: &str, raw: &RawConfig, file: &Path) -> DataError {
-    let near = raw.unknown.iter().find(|(unknown, _)| is_near_miss(unknown, key));
+    let near = raw.unknown.iter().find(|(unknown, _)| is_misspelt(unknown, key));
     let hint = match near {
-        Some((unknown, line)) => format!("; `{unknown}:` at line {line} may be meant: rename it to `{key}:`"),
+        Some((unknown, line)) => format!("; did you mean `{unknown}:` at line {line}? Rename it to `{key}:`"),
         None => String::new(),
     };
     DataError::invalid(
@@ -233,17 +233,20 @@ fn missing_key(key: &str, example: &str, raw: &RawConfig, file: &Path) -> DataEr
     )
 }
 
-fn warn_about_near_misses(raw: &RawConfig, file: &Path) {
+fn warn_about_misspelt_keys(raw: &RawConfig, file: &Path) {
     const KNOWN: [&str; 8] = ["path", "train", "val", "test", "names", "nc", "download", "image_dir"];
     for (unknown, line) in &raw.unknown {
-        if let Some(key) = KNOWN.iter().find(|key| is_near_miss(unknown, key)) {
-            tracing::warn!("{}:{line}: unknown key `{unknown}` is ignored; `{key}`?", file.display());
+        if let Some(key) = KNOWN.iter().find(|key| is_misspelt(unknown, key)) {
+            tracing::warn!(
+                "{}:{line}: unknown key `{unknown}` is ignored; did you mean `{key}`?",
+                file.display()
+            );
         }
     }
 }
 
 /// Whether `word` may be a misspelling (or a longer or shorter form) of `key`.
-fn is_near_miss(word: &str, key: &str) -> bool {
+fn is_misspelt(word: &str, key: &str) -> bool {
     let word = word.to_lowercase();
     let starts_alike = word.len() >= 3 && (word.starts_with(key) || key.starts_with(&word));
     let also_called = match key {
@@ -251,8 +254,8 @@ fn is_near_miss(word: &str, key: &str) -> bool {
         "names" => word == "classes" || word == "labels" || word == "class_names",
         _ => false,
     };
-    // A short key has short neighbours: `nc` is two edits from nearly everything.
-    starts_alike || also_called || edit_distance(&word, key) <= key.len() / 3
+    // A short key allows few edits: nearly every short word is two edits from `nc`.
+    starts_alike || also_called || osa_distance(&word, key) <= key.len() / 3
 }
 
 #[cfg(test)]
@@ -320,14 +323,14 @@ mod tests {
     }
 
     #[test]
-    fn near_misses_are_told_from_other_keys() {
+    fn misspelt_keys_are_distinguished_from_other_keys() {
         for (word, key) in
             [("vall", "val"), ("validation", "val"), ("trian", "train"), ("Names", "names"), ("pth", "path")]
         {
-            assert!(is_near_miss(word, key), "{word} {key}");
+            assert!(is_misspelt(word, key), "{word} {key}");
         }
         for (word, key) in [("roboflow", "val"), ("license", "names"), ("id", "nc"), ("task", "path")] {
-            assert!(!is_near_miss(word, key), "{word} {key}");
+            assert!(!is_misspelt(word, key), "{word} {key}");
         }
     }
 }

@@ -1,18 +1,19 @@
 //! YOLO label files: one object per row, as fractions of the image's width and height.
 //!
-//! Each row is read on its own: `class cx cy w h` is a box, `class x1 y1 x2 y2 x3 y3 …` an outline whose
-//! bounding box is taken. (YOLOv5 decides per file, so that a box beside an outline becomes nonsense.)
+//! Each row is either a box, `class cx cy w h`, or an outline, `class x1 y1 x2 y2 x3 y3 …`, whose bounding box is used.
+//! (YOLOv5 decides once per file, and misreads a box in a file with outlines.)
 //! A bad row rejects the whole image, as in YOLOv5.
 
 use std::path::Path;
 
-use super::{Label, Problem};
-use crate::{Cxcywh, Xyxy};
+use yolo_eval::{Cxcywh, Xyxy};
 
-/// How far above 1 a coordinate may lie and still be taken as 1: rounding of whoever wrote the file.
+use super::{Label, Problem};
+
+/// A coordinate may be this far above 1, because of rounding, and is then read as 1.
 pub const COORDINATE_TOLERANCE: f64 = 1e-6;
 
-/// Bad rows of one file that are reported one by one; the rest is counted.
+/// Number of bad rows of one file that are reported one by one; the others are counted.
 const MAX_REPORTED_ROWS: usize = 10;
 
 /// The content of a label file without bad rows.
@@ -22,16 +23,16 @@ pub struct ParsedLabels {
     pub labels: Vec<Label>,
     /// Repeated rows and boxes without area.
     pub warnings: Vec<Problem>,
-    /// The highest class index with the line it first stands in.
+    /// The highest class index, with the first line that has it.
     pub highest_class: Option<(u32, usize)>,
 }
 
 /// Parses the content of a label file; `path` is only used in messages.
 ///
-/// Accepted are finite, non-negative values with coordinates up to 1 (within [`COORDINATE_TOLERANCE`]);
-/// whether a class index is below the number of classes is left to the caller. Where rows repeat, one of
-/// each is kept and, as in YOLOv5, the kept rows are then sorted by class, centre, width and height. Two
-/// outlines with the same class and bounding box count as repeated.
+/// Values must be finite and not negative, and coordinates at most 1 (within [`COORDINATE_TOLERANCE`]); the caller checks
+/// that class indices are below the number of classes. If rows are repeated, one of each is kept and, as in YOLOv5, the
+/// kept rows are sorted by class, centre, width and height. Two outlines with the same class and bounding box count as
+/// repeated.
 ///
 /// # Errors
 /// The bad rows, each with its line, the value and the fix. Never empty.
@@ -106,12 +107,12 @@ fn check_column_count(columns: &[&str]) -> Result<(), String> {
 }
 
 fn parse_class(text: &str) -> Result<u32, String> {
-    let fix = "the first column has to be a class index (0, 1, 2, …): correct it or remove the row";
+    let fix = "the first column must be a class index (0, 1, 2, …): correct it or remove the row";
     let value: f64 = text.parse().map_err(|_| format!("class `{text}` is not a number; {fix}"))?;
     if value < 0.0 {
         return Err(format!("class {text} is negative; {fix}"));
     }
-    // Integers written as floats (`3.0`, `3e+00`) come from numpy and are fine.
+    // numpy writes integers as floats (`3.0`, `3e+00`).
     if value.fract() != 0.0 || !value.is_finite() || value > f64::from(u32::MAX) {
         return Err(format!("class {text} is not a whole number in range; {fix}"));
     }
@@ -160,7 +161,8 @@ fn collect(path: &Path, mut rows: Vec<(usize, Label)>) -> ParsedLabels {
     if let Some((line, label)) = rows.iter().find(|(_, label)| flat(label)) {
         let (w, h) = (label.bbox_norm.w, label.bbox_norm.h);
         let count = rows.iter().filter(|(_, label)| flat(label)).count();
-        let reason = format!("box without area ({w} x {h}), {count} in this file; kept, but better removed");
+        let reason =
+            format!("box without area ({w} x {h}), {count} in this file; it is kept, but should be removed");
         warnings.push(Problem::warning(path, Some(*line), reason));
     }
     if let Some((n_repeated, first)) = remove_repeated(&mut rows) {
@@ -170,7 +172,7 @@ fn collect(path: &Path, mut rows: Vec<(usize, Label)>) -> ParsedLabels {
     ParsedLabels { labels: rows.into_iter().map(|(_, label)| label).collect(), warnings, highest_class }
 }
 
-/// Removes repeated rows and gives how many, with the line of the first; sorts only if there were any.
+/// Removes repeated rows and returns their number and the line of the first; sorts only if there were any.
 fn remove_repeated(rows: &mut Vec<(usize, Label)>) -> Option<(usize, usize)> {
     // All values are finite and not negative: the order of the bits is the order of the numbers.
     let key = |label: &Label| {
@@ -214,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn blank_lines_byte_order_mark_and_any_line_end_are_fine() {
+    fn blank_lines_byte_order_mark_and_any_line_end_are_accepted() {
         let text = "\u{feff}1 .1 .2 .3 .4\r\n\r\n  3.0 .2 .2 .3 .4  \r\n";
         assert_eq!(ok(text).highest_class, Some((3, 3)));
         assert_eq!(ok("1 .1 .2 .3 .4\r2 .1 .2 .3 .4").labels.len(), 2);

@@ -1,4 +1,4 @@
-//! The images of a split, in order, and where the label of each one is.
+//! The images of a split, in order, and the path of the label file of each.
 
 use std::path::{Path, PathBuf};
 
@@ -7,14 +7,14 @@ use super::config::Entry;
 use super::labels::numbered_lines;
 use crate::{DataError, Result};
 
-/// File name extensions taken as images, in lower case; the case in the file name does not matter.
+/// Extensions of image files in lower case; the case in a file name does not matter.
 pub const IMAGE_EXTENSIONS: [&str; 10] =
     ["bmp", "dng", "jpeg", "jpg", "mpo", "png", "tif", "tiff", "webp", "pfm"];
 
 /// The images of a split.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct ImageList {
-    /// Every image, ordered by its full path as a string. A repeated image stays repeated.
+    /// Every image, ordered by its full path as a string. An image that is listed twice occurs twice.
     pub images: Vec<PathBuf>,
     /// Lines of list files that name no existing image (rejected) or no image at all (warning).
     pub problems: Vec<Problem>,
@@ -23,7 +23,7 @@ pub struct ImageList {
 /// Lists the images of folders (recursively) and list files.
 ///
 /// Hidden files and folders are skipped. In a list file, `./x` is relative to the list's folder; any other
-/// relative path is looked for in the list's folder, then the data set's root, then `current_dir`.
+/// relative path is searched in the list's folder, then the data set's root, then `current_dir`.
 ///
 /// # Errors
 /// An entry cannot be read, is neither a folder nor a text file, or all entries together hold no image.
@@ -34,8 +34,8 @@ pub fn list_images(entries: &[Entry], current_dir: Option<&Path>) -> Result<Imag
         if metadata.is_dir() {
             walk(path, &mut vec![], &mut list.images)?;
         } else if is_image(path) {
-            let reason = "an entry has to be a folder of images, a list file (.txt) or a COCO JSON (.json); this is \
-                          an image: name its folder";
+            let reason = "an entry must be a folder of images, a list file (.txt) or a COCO JSON (.json); this is an \
+                          image: name its folder";
             return Err(DataError::invalid(path, reason));
         } else {
             let content = std::fs::read(path).map_err(|e| DataError::io(path, e))?;
@@ -51,7 +51,7 @@ pub fn list_images(entries: &[Entry], current_dir: Option<&Path>) -> Result<Imag
 }
 
 /// The label file of an image: the last folder `images` in its path becomes `labels` and the extension
-/// becomes `txt`; without such a folder it is the image's sibling. Symlinks are not resolved.
+/// becomes `txt`; without such a folder, the label file is beside the image. Symlinks are not resolved.
 pub fn label_path(image: &Path) -> PathBuf {
     let Some(text) = image.to_str() else {
         return image.with_extension("txt");
@@ -124,7 +124,7 @@ fn read_list(list: &Path, content: &[u8], places: &[PathBuf], into: &mut ImageLi
         }
         if !is_image(Path::new(line)) {
             let reason = format!(
-                "`{line}` is skipped: it does not end like an image ({})",
+                "`{line}` is skipped: it does not have the extension of an image ({})",
                 IMAGE_EXTENSIONS.join(", ")
             );
             into.problems.push(Problem::warning(list, Some(number), reason));
@@ -148,7 +148,7 @@ fn read_list(list: &Path, content: &[u8], places: &[PathBuf], into: &mut ImageLi
 /// The existing file that `line` names, or the places tried.
 fn find_listed(line: &str, places: &[PathBuf]) -> std::result::Result<PathBuf, Vec<PathBuf>> {
     let mut tried: Vec<PathBuf> = vec![];
-    // Back-slashes are tried as written first: elsewhere than on Windows they may belong to a name.
+    // Backslashes are tried as written first: except on Windows they may be part of a name.
     let slashed = line.replace('\\', "/");
     for spelling in [line, &slashed] {
         let (spelling, places) = match spelling.strip_prefix("./") {
@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_lie_in_the_last_images_folder_turned_labels() {
+    fn the_last_folder_images_becomes_labels() {
         let cases = [
             ("/d/images/train/a.jpg", "/d/labels/train/a.txt"),
             ("/images/x/images/a.b.JPG", "/images/x/labels/a.b.txt"),
@@ -249,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_to_list_says_what_was_looked_for() {
+    fn without_images_the_error_names_what_was_searched() {
         let temp = tempfile::tempdir().unwrap();
         let text = list(temp.path(), temp.path()).unwrap_err().to_string();
         assert!(text.contains("no image in") && text.contains("jpeg, jpg"), "{text}");

@@ -1,7 +1,7 @@
-//! Looks at one image file: is it an image, and how large is it once turned upright?
+//! Checks one image file: whether it is an image, and its size after EXIF orientation.
 //!
 //! JPEG files are read up to their frame header only; all other formats are decoded once, so that a broken
-//! one is found here. Nothing is ever written.
+//! file is found here. Nothing is written.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
@@ -11,17 +11,17 @@ use ::image::ImageFormat;
 
 use crate::image::{decode_as, exif};
 
-/// Sides below this are taken for a broken file, as in YOLOv5.
+/// Smaller sides mean a broken file, as in YOLOv5.
 const MIN_SIDE_PX: u32 = 10;
 
-/// What is known of a usable image file.
+/// The size of a usable image file.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Probed {
     /// Width in pixels, after EXIF orientation.
     pub(super) width: u32,
     /// Height in pixels, after EXIF orientation.
     pub(super) height: u32,
-    /// Something odd that does not keep it from being used.
+    /// A problem of the file that does not make it unusable.
     pub(super) warning: Option<String>,
 }
 
@@ -38,7 +38,7 @@ pub(super) fn probe(path: &Path) -> Result<Probed, String> {
     let (width, height) = (probed.width, probed.height);
     if width.min(height) < MIN_SIDE_PX {
         return Err(format!(
-            "{width} x {height} pixels; both sides have to be at least {MIN_SIDE_PX}: remove it"
+            "{width} x {height} pixels; both sides must be at least {MIN_SIDE_PX}: remove it"
         ));
     }
     Ok(probed)
@@ -54,8 +54,8 @@ fn probe_jpeg(reader: &mut BufReader<File>) -> Result<Probed, String> {
     let mut end = [0; 2];
     let complete = reader.seek(SeekFrom::End(-2)).is_ok() && reader.read_exact(&mut end).is_ok();
     let warning = (!complete || end != [0xFF, 0xD9]).then(|| {
-        "the JPEG does not end with its end marker: it may be cut off, and is used as far as it decodes; \
-         re-save it to silence this"
+        "the JPEG does not end with its end marker: it may be cut off, and is used up to its end; save it again \
+         to avoid this warning"
             .to_owned()
     });
     let (width, height) = upright(header.width, header.height, header.orientation);
@@ -69,7 +69,7 @@ struct JpegHeader {
     orientation: u32,
 }
 
-/// Follows the segments of a JPEG to its frame header (SOF), picking up an EXIF segment on the way.
+/// Follows the segments of a JPEG to its frame header (SOF), and reads the orientation from an EXIF segment before it.
 fn read_jpeg_header(reader: &mut BufReader<File>) -> std::io::Result<JpegHeader> {
     let invalid = |what: &str| std::io::Error::new(std::io::ErrorKind::InvalidData, what.to_owned());
     let mut orientation = None;
@@ -103,7 +103,7 @@ fn read_jpeg_header(reader: &mut BufReader<File>) -> std::io::Result<JpegHeader>
     }
 }
 
-/// The next marker's second byte; skips bytes that belong to no segment, as decoders do.
+/// The second byte of the next marker; skips bytes outside segments, as decoders do.
 fn next_marker(reader: &mut BufReader<File>) -> std::io::Result<u8> {
     let mut previous = 0;
     loop {
@@ -141,14 +141,14 @@ fn probe_other(path: &Path) -> Result<Probed, String> {
     Ok(Probed { width: decoded.image.width, height: decoded.image.height, warning: None })
 }
 
-/// The format that the first bytes show; the file's name does not count.
+/// The format by the first bytes; the file name is ignored.
 fn format_by_content(path: &Path) -> std::io::Result<Option<ImageFormat>> {
     let mut start = vec![];
     File::open(path)?.take(64).read_to_end(&mut start)?;
     Ok(::image::guess_format(&start).ok())
 }
 
-/// Width and height after applying an EXIF orientation; 5 to 8 lay the image on its side.
+/// Width and height after an EXIF orientation; 5 to 8 swap them.
 fn upright(width: u32, height: u32, orientation: u32) -> (u32, u32) {
     match orientation {
         5..=8 => (height, width),

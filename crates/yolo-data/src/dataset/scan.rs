@@ -6,13 +6,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
-use super::cache::{Cache, Key, Scanned, Stamp};
+use super::cache::{Cache, FileState, Key, Scanned};
 use super::coco_json::{self, CocoImage, Skipped};
 use super::config::{DatasetConfig, Entry, SearchPath, Split};
 use super::{Item, Label, Problem, Severity, labels, list, probe};
 use crate::{DataError, Result};
 
-/// If none of this many first images has a label file, the folders are likely wrong.
+/// If none of this many first images has a label file, the folders are probably wrong.
 const FIRST_IMAGES: usize = 100;
 
 /// How to scan.
@@ -35,13 +35,13 @@ pub struct Dataset {
     pub items: Vec<Item>,
     /// What the scan found.
     pub report: ScanReport,
-    /// COCO annotations of the same split, for evaluation, where they lie at their usual place.
+    /// COCO annotations of the same split for evaluation, if they are in their usual place.
     pub coco_annotations: Option<PathBuf>,
-    /// Where the split comes from, for people.
+    /// Where the split comes from, for messages.
     pub source: String,
 }
 
-/// Counts of a scan. Every listed image is counted once, in one of the four.
+/// Counts of a scan. Every listed image is counted in exactly one of the first four.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ScanReport {
     /// Images with at least one label.
@@ -50,9 +50,9 @@ pub struct ScanReport {
     pub missing: usize,
     /// Images whose label file is empty (or that a COCO file has no boxes for); used as background.
     pub empty: usize,
-    /// Images left out, because of themselves or of their label file.
+    /// Images left out because they or their label files are bad.
     pub corrupt: usize,
-    /// Everything found wrong, in order of the images.
+    /// All problems, in the order of the images.
     pub problems: Vec<Problem>,
 }
 
@@ -66,15 +66,15 @@ impl fmt::Display for ScanReport {
 }
 
 impl Dataset {
-    /// Opens `split` of a data set, looking for relative paths as [`SearchPath::from_env`] says.
+    /// Opens `split` of a data set and searches relative paths as in [`SearchPath::from_env`].
     ///
     /// `progress` is called with the number of images done and their total, from several threads.
     ///
     /// Bad images and label files are left out and listed in [`ScanReport::problems`].
     ///
     /// # Errors
-    /// Nothing to list, a list or annotation file that cannot be read, a class index that `names` does not
-    /// have, or no image left; with [`ScanOptions::strict`], any rejected image.
+    /// There are no images, a list or annotation file cannot be read, a class index is not in `names`, or no image is
+    /// usable; with [`ScanOptions::strict`], any image is rejected.
     pub fn open(
         config: &DatasetConfig,
         split: Split,
@@ -84,7 +84,7 @@ impl Dataset {
         Self::open_in(config, split, &SearchPath::from_env(), options, progress)
     }
 
-    /// As [`Dataset::open`], with the places to look for relative paths.
+    /// As [`Dataset::open`], with the folders in which relative paths are searched.
     ///
     /// # Errors
     /// As [`Dataset::open`].
@@ -146,7 +146,7 @@ impl Dataset {
     }
 }
 
-/// An image to scan, with the place of its label file unless labels come from elsewhere.
+/// An image to scan, with the path of its label file unless its labels come from a COCO file.
 struct Pair {
     image: PathBuf,
     label_path: Option<PathBuf>,
@@ -216,7 +216,7 @@ fn from_coco_json(
         if [w, h] != size_px {
             let reason = format!(
                 "the image is {width} x {height}, but {w} x {h} in the annotations (image id {}); boxes are taken \
-                 as fractions of the latter. Check that both belong together",
+                 as fractions of the annotated size. Check that the image and the annotations belong together",
                 coco_image.id
             );
             report.problems.push(Problem::warning(&pair.image, None, reason));
@@ -233,7 +233,7 @@ fn from_coco_json(
     Ok((items, report))
 }
 
-/// The images of one COCO file that exist, with their classes turned into those of the YAML.
+/// The images of one COCO file that exist, with class indices of the YAML.
 fn read_coco_entry(
     config: &DatasetConfig,
     Entry { root, path }: &Entry,
@@ -286,7 +286,7 @@ fn scan(
         let cached = key.as_ref().and_then(|key| cache.get(&pair.image, key)).cloned();
         let scanned = cached.unwrap_or_else(|| scan_one(pair));
         progress(done.fetch_add(1, Ordering::Relaxed) + 1, pairs.len());
-        // A rejected image may only lack permissions, which leave no trace in the key: it is not cached.
+        // A rejected image is not cached: it may only lack permissions, which the key does not include.
         (key.filter(|_| scanned.size.is_some()), scanned)
     };
     let scans: Vec<(Option<Key>, Scanned)> = pairs.par_iter().map(scan_pair).collect();
@@ -302,8 +302,8 @@ fn scan(
 }
 
 fn key_of(pair: &Pair) -> Option<Key> {
-    let label = pair.label_path.as_deref().and_then(Stamp::of);
-    Some(Key { image: Stamp::of(&pair.image)?, label_path: pair.label_path.clone(), label })
+    let label = pair.label_path.as_deref().and_then(FileState::of);
+    Some(Key { image: FileState::of(&pair.image)?, label_path: pair.label_path.clone(), label })
 }
 
 fn scan_one(pair: &Pair) -> Scanned {
@@ -331,15 +331,16 @@ fn scan_one(pair: &Pair) -> Scanned {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
         Err(error) => {
             scanned.size = None;
-            let reason =
-                format!("the label file cannot be read ({error}): check what it is and its permissions");
+            let reason = format!(
+                "the label file cannot be read ({error}): check that it is a file, and its permissions"
+            );
             scanned.problems.push(Problem::rejected(label_path, None, reason));
         }
     }
     scanned
 }
 
-/// The first class index that `names` does not have is an error: YOLOv5 stumbles over it in training.
+/// Fails on the first class index that is not in `names`: training on it would fail.
 fn check_classes(config: &DatasetConfig, pairs: &[Pair], scans: &[Scanned]) -> Result<()> {
     let num_classes = config.num_classes();
     let too_high = |scanned: &Scanned| {
@@ -352,7 +353,7 @@ fn check_classes(config: &DatasetConfig, pairs: &[Pair], scans: &[Scanned]) -> R
         n => format!(" ({n} more files have such labels)"),
     };
     let reason = format!(
-        "class {class}, but the data set has {num_classes} class(es), so indices run from 0 to {}: correct the label, \
+        "class {class}, but the data set has {num_classes} class(es), so indices go from 0 to {}: correct the label, \
          or add the class to `names` in {}{more}",
         num_classes.saturating_sub(1),
         config.file.display()
@@ -372,8 +373,8 @@ fn warn_without_labels(pairs: &[Pair], scans: &[Scanned], file: &Path) -> Option
         .map(|p| format!("\n  {}", p.display()))
         .collect();
     let reason = format!(
-        "none of the first {} images has a label file, so all count as background. Labels are looked for where the \
-         last folder `images` of the path reads `labels`:{}",
+        "none of the first {} images has a label file, so all count as background. The path of a label is that \
+         of its image with the last folder `images` replaced by `labels`:{}",
         first.len(),
         looked_for.concat()
     );

@@ -1,4 +1,4 @@
-//! What is in a split, in numbers: how many objects of which class, and how large images and boxes are.
+//! Statistics of a split: the number of objects per class, and the sizes of images and boxes.
 
 use serde::Serialize;
 
@@ -7,26 +7,26 @@ use super::{Dataset, Item};
 /// Sides of COCO's small and large objects, in pixels of the original image.
 const SMALL_SIDE: f64 = 32.0;
 const LARGE_SIDE: f64 = 96.0;
-/// Boxes with a side below this many pixels of the network's input are hardly ever found; YOLOv5 warns of them, too.
+/// Boxes with a side below this many pixels of the network's input are rarely detected; YOLOv5 warns about them too.
 pub const TINY_SIDE: f64 = 3.0;
 
-/// Smallest, middle and largest of some values.
+/// Quantiles of a list of values.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Spread {
     /// The smallest.
     pub min: f64,
-    /// A tenth of the values lies below.
+    /// A tenth of the values are below it.
     pub p10: f64,
-    /// Half of the values lies below.
+    /// Half of the values are below it.
     pub median: f64,
-    /// A tenth of the values lies above.
+    /// A tenth of the values are above it.
     pub p90: f64,
     /// The largest.
     pub max: f64,
 }
 
 impl Spread {
-    /// The spread of `values`, none of which is NaN; absent where there are none.
+    /// The quantiles of `values`, none of which may be NaN; `None` if there are no values.
     pub fn of(values: impl IntoIterator<Item = f64>) -> Option<Self> {
         let mut values: Vec<f64> = values.into_iter().collect();
         values.sort_by(f64::total_cmp);
@@ -36,38 +36,38 @@ impl Spread {
     }
 }
 
-/// Boxes by COCO's sizes, and those that are too small to learn.
+/// Number of boxes by COCO's sizes, and of those too small to learn.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct BoxSizes {
     /// Below 32² pixels of the original image.
     pub small: usize,
-    /// Between.
+    /// Between both limits.
     pub medium: usize,
-    /// From 96² pixels on.
+    /// At least 96² pixels.
     pub large: usize,
     /// With a side below [`TINY_SIDE`] pixels of the network's input; counted above as well.
     pub tiny: usize,
 }
 
-/// A class in numbers.
+/// Counts of one class.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct ClassCount {
     /// Its name.
     pub name: String,
-    /// Its objects.
+    /// Number of its objects.
     pub objects: usize,
-    /// Images with at least one of them.
+    /// Number of images with at least one of them.
     pub images: usize,
 }
 
-/// A split in numbers.
+/// Statistics of one split.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Statistics {
-    /// Usable images.
+    /// Number of usable images.
     pub images: usize,
-    /// Labels of all of them.
+    /// Number of labels of all images.
     pub objects: usize,
-    /// Labels of an image.
+    /// Number of labels of an image.
     pub objects_per_image: Option<Spread>,
     /// Width of an image in pixels.
     pub width: Option<Spread>,
@@ -142,8 +142,9 @@ fn class_counts(dataset: &Dataset) -> Vec<ClassCount> {
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
+    use yolo_eval::Cxcywh;
+
     use super::*;
-    use crate::Cxcywh;
     use crate::dataset::{Label, ScanReport};
 
     fn item(size: [u32; 2], labels: &[(u32, f32, f32)]) -> Item {
@@ -188,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_has_no_spread() {
+    fn no_values_have_no_spread() {
         assert_eq!(Spread::of([]), None);
         let one = Spread::of([7.0]).unwrap();
         assert_eq!((one.min, one.p10, one.median, one.p90, one.max), (7.0, 7.0, 7.0, 7.0, 7.0));

@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::scene::Object;
-use super::{DemoOptions, Stamp, class_names};
+use super::{DemoOptions, Record, class_names};
 use crate::dataset::Split;
 use crate::image::{RgbImage, encode_jpeg};
 use crate::{DataError, Result};
 
 /// The data set's YAML, below its folder.
 pub(super) const YAML: &str = "demo.yaml";
-/// What it was made with, below its folder.
-pub(super) const STAMP: &str = "demo-options.json";
+/// The record of how it was made, below its folder.
+pub(super) const RECORD: &str = "demo-options.json";
 const JPEG_QUALITY: u8 = 90;
 
 fn image_path(options: &DemoOptions, split: Split, index: u32) -> String {
@@ -33,7 +33,7 @@ fn annotation_path(split: Split) -> String {
     format!("annotations/instances_{split}.json")
 }
 
-/// The first file that the data set should have and has not.
+/// The first file of the data set that is missing.
 pub(super) fn first_missing(folder: &Path, options: &DemoOptions) -> Option<String> {
     let of_images = options
         .images()
@@ -169,8 +169,8 @@ pub(super) fn write_yaml(folder: &Path) -> Result<()> {
     write(folder.join(YAML), text)
 }
 
-pub(super) fn write_stamp(folder: &Path, stamp: &Stamp) -> Result<()> {
-    write_json(folder.join(STAMP), stamp)
+pub(super) fn write_record(folder: &Path, record: &Record) -> Result<()> {
+    write_json(folder.join(RECORD), record)
 }
 
 fn write_json(path: PathBuf, content: &impl Serialize) -> Result<()> {

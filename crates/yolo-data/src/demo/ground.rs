@@ -36,7 +36,7 @@ impl Canvas {
         self.pixels.as_flattened().iter().map(|value| (value.clamp(0.0, 255.0) + 0.5) as u8).collect()
     }
 
-    /// Mixes `colour` into the pixel of row `y` and column `x`; `share` is 1 for the colour alone.
+    /// Blends `colour` into the pixel of row `y` and column `x`; a `share` of 1 replaces the pixel.
     pub(super) fn mix(&mut self, [x, y]: [usize; 2], colour: [f32; 3], share: f32) {
         let pixel = &mut self.pixels[y * self.size + x];
         for (value, new) in pixel.iter_mut().zip(colour) {
@@ -56,7 +56,7 @@ impl Canvas {
         });
     }
 
-    /// Adds random values at the corners of cells, smoothly interpolated between them, mostly to all channels alike.
+    /// Adds random values at the corners of cells, smoothly interpolated between them, mostly the same to all channels.
     fn noise(&mut self, cell: f32, amplitude: f32, rng: &mut impl Rng) {
         let tint: [f32; 3] = std::array::from_fn(|_| rng.random_range(0.5..1.0));
         let n = (self.size as f32 / cell) as usize + 2;

@@ -1,4 +1,4 @@
-//! One image: shapes placed on a ground, drawn with smooth edges, and what is still visible of each.
+//! One image: shapes placed on a ground, drawn with smooth edges, and the visible part of each.
 
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -15,16 +15,16 @@ const BACKGROUND_PERIOD: u32 = 16;
 const MAX_OBJECTS: u32 = 6;
 /// Diameter in pixels of the circle around the smallest shapes; the largest are half as wide as the image.
 const MIN_DIAMETER: f32 = 14.0;
-/// The part of an object that later ones may hide at most.
+/// Largest fraction of an object that later ones may hide.
 const MAX_HIDDEN: f32 = 0.3;
-/// Places that are tried for an object before it is given up.
+/// Number of places that are tried for an object before it is left out.
 const MAX_PLACES: u32 = 20;
-/// Colours that are tried before the one with most contrast is taken.
+/// Number of colours that are tried before the one with most contrast is used.
 const MAX_COLOURS: u32 = 40;
 /// Contrast (see [`contrast`]) that a colour should have with the ground and with the other objects.
 const MIN_CONTRAST: f32 = 85.0;
-/// No object: the owner of the ground's pixels.
-const NOBODY: u8 = u8::MAX;
+/// The index for pixels of the ground, which show no object.
+const NO_OBJECT: u8 = u8::MAX;
 
 /// An image and its objects.
 pub(super) struct Scene {
@@ -33,7 +33,7 @@ pub(super) struct Scene {
     pub(super) objects: Vec<Object>,
 }
 
-/// What is visible of a shape.
+/// The visible part of a shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Object {
     pub(super) class: u32,
@@ -46,17 +46,17 @@ pub(super) struct Object {
 impl Scene {
     /// Draws image `index` of `split`.
     pub(super) fn draw(options: &DemoOptions, split: Split, index: u32) -> Self {
-        let sketch = Sketch::draw(options, split, index);
+        let drawing = Drawing::draw(options, split, index);
         let image = RgbImage {
             width: options.image_size,
             height: options.image_size,
-            pixels: sketch.canvas.to_bytes(),
+            pixels: drawing.canvas.to_bytes(),
         };
-        Self { image, objects: sketch.objects() }
+        Self { image, objects: drawing.objects() }
     }
 }
 
-/// A generator of its own for every image, so that images do not depend on the number of others.
+/// A separate generator for every image, so that an image does not depend on the number of others.
 fn image_rng(seed: u64, split: Split, index: u32) -> StdRng {
     let mut key = [0; 32];
     key[..8].copy_from_slice(&seed.to_le_bytes());
@@ -69,11 +69,11 @@ fn image_rng(seed: u64, split: Split, index: u32) -> StdRng {
     StdRng::from_seed(key)
 }
 
-/// An image in the making.
-struct Sketch {
+/// An image that is being drawn.
+struct Drawing {
     canvas: Canvas,
-    /// For each pixel the index of the object on top, or [`NOBODY`].
-    owners: Vec<u8>,
+    /// For each pixel the index of the object on top, or [`NO_OBJECT`].
+    top_objects: Vec<u8>,
     placed: Vec<Placed>,
 }
 
@@ -84,7 +84,7 @@ struct Placed {
     full_area: u32,
 }
 
-/// Where a shape is and how it lies.
+/// Position, size and orientation of a shape.
 struct Pose {
     centre: [f32; 2],
     radius: f32,
@@ -104,27 +104,27 @@ struct Covered {
 }
 
 impl Covered {
-    /// A pixel belongs to a shape where half of it is covered.
+    /// A pixel belongs to a shape if at least half of it is covered.
     fn is_inside(&self) -> bool {
         self.share >= 0.5
     }
 }
 
-impl Sketch {
+impl Drawing {
     fn draw(options: &DemoOptions, split: Split, index: u32) -> Self {
         let mut rng = image_rng(options.seed, split, index);
         let size = options.image_size as usize;
-        let mut sketch = Sketch {
+        let mut drawing = Drawing {
             canvas: Canvas::ground(size, &mut rng),
-            owners: vec![NOBODY; size * size],
+            top_objects: vec![NO_OBJECT; size * size],
             placed: vec![],
         };
         if index % BACKGROUND_PERIOD != BACKGROUND_PERIOD - 1 {
             for _ in 0..rng.random_range(1..=MAX_OBJECTS) {
-                sketch.add_object(&mut rng);
+                drawing.add_object(&mut rng);
             }
         }
-        sketch
+        drawing
     }
 
     fn add_object(&mut self, rng: &mut impl Rng) {
@@ -142,9 +142,9 @@ impl Sketch {
     /// Whether enough stays visible of every object.
     fn is_free(&self, covered: &[Covered]) -> bool {
         let mut visible = vec![0u32; self.placed.len()];
-        self.owners.iter().filter(|&&owner| owner != NOBODY).for_each(|&owner| visible[owner as usize] += 1);
+        self.top_objects.iter().filter(|&&top| top != NO_OBJECT).for_each(|&top| visible[top as usize] += 1);
         for c in covered.iter().filter(|c| c.is_inside()) {
-            if let Some(count) = visible.get_mut(self.owners[self.position(c.pixel)] as usize) {
+            if let Some(count) = visible.get_mut(self.top_objects[self.position(c.pixel)] as usize) {
                 *count -= 1;
             }
         }
@@ -155,21 +155,21 @@ impl Sketch {
     fn paint(&mut self, shape: Shape, covered: &[Covered], rng: &mut impl Rng) {
         let colour = self.colour(covered, rng);
         let shading = rng.random_range(-20.0..20.0f32);
-        let owner = self.placed.len() as u8;
+        let index = self.placed.len() as u8;
         let mut full_area = 0;
         for c in covered {
             self.canvas.mix(c.pixel, colour.map(|value| value + shading * c.height), c.share);
             if c.is_inside() {
                 let position = self.position(c.pixel);
-                self.owners[position] = owner;
+                self.top_objects[position] = index;
                 full_area += 1;
             }
         }
         self.placed.push(Placed { shape, colour, full_area });
     }
 
-    /// A colour that stands out from what is below it and from the other objects; where there is no room for one
-    /// more, the best of those that were tried.
+    /// A colour with enough contrast to the pixels below and to the other objects, or the best of those that were
+    /// tried.
     fn colour(&self, covered: &[Covered], rng: &mut impl Rng) -> [f32; 3] {
         let below = self.mean_below(covered);
         let mut best = ([0.0; 3], f32::NEG_INFINITY);
@@ -202,14 +202,14 @@ impl Sketch {
 
     fn objects(&self) -> Vec<Object> {
         let class = |shape: Shape| Shape::ALL.iter().position(|s| *s == shape).unwrap_or_default() as u32;
-        let nothing = |placed: &Placed| Object {
+        let invisible = |placed: &Placed| Object {
             class: class(placed.shape),
             edges: [u32::MAX, u32::MAX, 0, 0],
             area: 0,
         };
-        let mut objects: Vec<Object> = self.placed.iter().map(nothing).collect();
-        for (position, &owner) in self.owners.iter().enumerate() {
-            let Some(object) = objects.get_mut(owner as usize) else { continue };
+        let mut objects: Vec<Object> = self.placed.iter().map(invisible).collect();
+        for (position, &top) in self.top_objects.iter().enumerate() {
+            let Some(object) = objects.get_mut(top as usize) else { continue };
             let (x, y) = ((position % self.canvas.size) as u32, (position / self.canvas.size) as u32);
             let [left, top, right, bottom] = object.edges;
             object.edges = [left.min(x), top.min(y), right.max(x + 1), bottom.max(y + 1)];
@@ -241,7 +241,7 @@ impl Pose {
         let [cos, sin] = self.turn;
         let unturned =
             [(cos * x + sin * y) / self.radius, (cos * y - sin * x) / (self.radius * self.squeeze)];
-        // Exact without squeeze, else a little too soft.
+        // Exact without squeeze, otherwise a little too soft.
         let distance_px = shape.signed_distance(unturned) * self.radius * self.squeeze;
         let share = (0.5 - distance_px).clamp(0.0, 1.0);
         (share > 0.0).then(|| Covered { pixel: [column, row], share, height: y / self.radius })
@@ -273,8 +273,8 @@ mod tests {
     fn at_most_three_tenths_of_an_object_are_hidden_and_some_are_hidden_at_all() {
         let mut n_hidden = 0;
         for index in 0..100 {
-            let sketch = Sketch::draw(&DemoOptions::default(), Split::Train, index);
-            for (placed, object) in sketch.placed.iter().zip(sketch.objects()) {
+            let drawing = Drawing::draw(&DemoOptions::default(), Split::Train, index);
+            for (placed, object) in drawing.placed.iter().zip(drawing.objects()) {
                 let visible = object.area as f32 / placed.full_area as f32;
                 assert!((0.699..=1.0).contains(&visible), "image {index}: {visible}");
                 n_hidden += u32::from(visible < 1.0);
@@ -312,9 +312,9 @@ mod tests {
         assert!((black_on_white - 510.0).abs() < 1e-3);
         assert!(contrast([0.0, 0.0, 200.0], [0.0; 3]) < contrast([0.0, 200.0, 0.0], [0.0; 3]));
         for index in 0..50 {
-            let sketch = Sketch::draw(&DemoOptions::default(), Split::Train, index);
-            for (i, a) in sketch.placed.iter().enumerate() {
-                for b in &sketch.placed[..i] {
+            let drawing = Drawing::draw(&DemoOptions::default(), Split::Train, index);
+            for (i, a) in drawing.placed.iter().enumerate() {
+                for b in &drawing.placed[..i] {
                     let found = contrast(a.colour, b.colour);
                     assert!(found > 0.4 * MIN_CONTRAST, "image {index}: {found}");
                 }

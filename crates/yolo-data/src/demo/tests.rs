@@ -1,18 +1,19 @@
-//! The data set as its users see it: opened, evaluated, and written into folders of every kind.
+//! The data set as its users see it: opened, evaluated, and written into missing, empty and used folders.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeSet;
 use std::fs;
 
+use yolo_eval::coco::{Detection, GroundTruth, Params, evaluate};
+use yolo_eval::{Ltwh, Xyxy};
+
 use super::*;
 use crate::anchors::{AnchorDecision, check_anchors};
-use crate::coco::{Detection, GroundTruth, Params, evaluate};
 use crate::dataset::config::SearchPath;
 use crate::dataset::{Dataset, DatasetConfig, ScanOptions, category_ids, image_id};
-use crate::{Ltwh, Xyxy};
 
 const SMALL: DemoOptions = DemoOptions { train_images: 40, val_images: 20, image_size: 128, seed: 3 };
-/// For tests that only look at folders.
+/// For tests of folders only.
 const TINY: DemoOptions = DemoOptions { train_images: 2, val_images: 1, image_size: 64, seed: 3 };
 
 /// The anchors of the published P5 networks, in pixels.
@@ -39,12 +40,12 @@ fn names_in(folder: &Path) -> BTreeSet<String> {
 }
 
 #[test]
-fn pixels_and_labels_stay_as_they_are() {
+fn pixels_and_labels_do_not_change() {
     let scene = Scene::draw(&DemoOptions::default(), Split::Val, 0);
     let labels = files::label_text(&scene.objects, 256);
     let pinned = (17_547_846_122_636_717_018, 15_788_175_419_236_994_031);
     let found = (hash(&scene.image.pixels), hash(labels.as_bytes()));
-    assert_eq!(found, pinned, "VERSION has to be raised as well; labels:\n{labels}");
+    assert_eq!(found, pinned, "raise VERSION as well; labels:\n{labels}");
 }
 
 #[test]
@@ -191,7 +192,7 @@ fn an_empty_folder_is_filled() {
 }
 
 #[test]
-fn a_folder_that_is_something_else_stays_as_it_is() {
+fn a_folder_with_other_content_is_not_changed() {
     let folder = tempfile::tempdir().unwrap();
     let error = |path: &Path| write(path, &TINY, |_| {}).unwrap_err().to_string();
     let mine = folder.path().join("mine");

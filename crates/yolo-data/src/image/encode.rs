@@ -8,7 +8,7 @@ use libjpeg_turbo_rs::{Encoder, PixelFormat, Subsampling};
 use super::RgbImage;
 use crate::{DataError, Result};
 
-/// Quality of JPEG files where nothing else is said: OpenCV's, from 1 to 100.
+/// Default quality of JPEG files (1 to 100), which is OpenCV's.
 pub const JPEG_QUALITY: u8 = 95;
 
 /// A file format that images are written in.
@@ -29,7 +29,7 @@ pub enum Encoding {
 }
 
 impl Encoding {
-    /// The format that the extension of a file's name means, in any case; JPEG for `jpg`, `jpeg` and `mpo`.
+    /// The format of a file name's extension, in upper or lower case; JPEG for `jpg`, `jpeg` and `mpo`.
     pub fn of_extension(extension: &str) -> Option<Self> {
         match extension.to_lowercase().as_str() {
             "jpg" | "jpeg" | "mpo" => Some(Self::Jpeg(JPEG_QUALITY)),
@@ -42,7 +42,7 @@ impl Encoding {
     }
 }
 
-/// `image` as the bytes of a file.
+/// Encodes `image` as the bytes of a file.
 ///
 /// # Errors
 /// An image without pixels, or too large for the format.
@@ -57,7 +57,7 @@ pub fn encode(image: &RgbImage, encoding: Encoding) -> Result<Vec<u8>> {
     }
 }
 
-/// `image` as a JPEG file of `quality` 1 to 100, with 4:2:0 subsampling.
+/// Encodes `image` as a JPEG file of `quality` 1 to 100, with 4:2:0 subsampling.
 ///
 /// # Errors
 /// An image without pixels, or too large for the format.
@@ -101,14 +101,14 @@ mod tests {
     use super::*;
     use crate::image::decode;
 
-    /// A gradient that no two neighbours share.
+    /// A gradient: neighbouring pixels differ.
     fn gradient() -> RgbImage {
         let pixels = (0..12 * 7).flat_map(|i: u32| [i * 3, 255 - i * 2, i].map(|v| v as u8)).collect();
         RgbImage { width: 12, height: 7, pixels }
     }
 
     #[test]
-    fn formats_without_loss_come_back_as_they_were() {
+    fn lossless_formats_decode_to_the_same_pixels() {
         for encoding in [Encoding::Png, Encoding::Bmp, Encoding::WebP, Encoding::Tiff] {
             let bytes = encode(&gradient(), encoding).unwrap();
             assert_eq!(decode(&bytes, Path::new("x")).unwrap().image, gradient(), "{encoding:?}");
@@ -116,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn jpeg_comes_back_nearly_as_it_was() {
+    fn jpeg_decodes_to_nearly_the_same_pixels() {
         let far = |encoding| {
             let bytes = encode(&gradient(), encoding).unwrap();
             let back = decode(&bytes, Path::new("x")).unwrap().image;

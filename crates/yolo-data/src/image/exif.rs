@@ -3,7 +3,7 @@
 use super::RgbImage;
 
 /// The orientation (1 to 8) that the EXIF block `tiff` (without the `Exif\0\0` prefix) states; 1 if it states
-/// none or is damaged, as OpenCV takes it.
+/// none or is damaged, as in OpenCV.
 pub(crate) fn orientation(tiff: &[u8]) -> u32 {
     let parsed = exif::Reader::new()
         .continue_on_error(true)
@@ -21,7 +21,7 @@ pub(crate) fn orientation(tiff: &[u8]) -> u32 {
 
 /// `image` turned and mirrored so that it stands upright, for an EXIF `orientation` of 1 to 8.
 pub(super) fn upright(image: RgbImage, orientation: u32) -> RgbImage {
-    // The stored image is transposed for 5 to 8; then each axis may run backwards.
+    // The stored image is transposed for 5 to 8; each axis may also be reversed.
     let (transposed, flip_x, flip_y) = match orientation {
         2 => (false, true, false),
         3 => (false, true, true),

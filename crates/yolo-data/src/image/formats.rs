@@ -23,7 +23,7 @@ pub(super) fn decode(bytes: &[u8], format: ImageFormat) -> Result<Decoded, Strin
         _ => decoder.exif_metadata().ok().flatten().map_or(1, |tiff| exif::orientation(&tiff)),
     };
     let image = DynamicImage::from_decoder(decoder).map_err(|e| e.to_string())?;
-    // OpenCV rounds 16-bit colours of a TIFF to the full range of 8 bits, and cuts off everything else.
+    // OpenCV scales and rounds 16-bit colours of a TIFF to 8 bits; of everything else it keeps the upper half.
     let image = rgb(image, if format == ImageFormat::Tiff { nearest } else { upper })?;
     Ok(Decoded { image: exif::upright(image, orientation), warnings: Vec::new() })
 }

@@ -13,7 +13,7 @@ use super::{Decoded, MAX_PIXELS, RgbImage, check_size, exif};
 /// Decodes a JPEG file; the error is a reason without the file's name.
 pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, String> {
     let complete = has_end_marker(bytes);
-    // libjpeg puts the end marker where a file stops without one, and so decodes what is there.
+    // libjpeg adds a missing end marker where the file ends, so it decodes everything before.
     let bytes = if complete { Cow::Borrowed(bytes) } else { Cow::Owned([bytes, b"\xff\xd9"].concat()) };
     let (image, orientation, mut warnings) = match decode_like_libjpeg(&bytes) {
         Ok(decoded) => decoded,
@@ -33,7 +33,7 @@ pub(super) fn decode(bytes: &[u8]) -> Result<Decoded, String> {
 }
 
 enum Failure {
-    /// No decoder is to try again.
+    /// No other decoder should try.
     Final(String),
     TryAnother(String),
 }
@@ -48,7 +48,7 @@ fn decode_like_libjpeg(bytes: &[u8]) -> Result<(RgbImage, u32, Vec<String>), Fai
     let four_channels = decoder.header().components.len() == 4;
     decoder.set_output_format(if four_channels { PixelFormat::Cmyk } else { PixelFormat::Rgb });
     decoder.set_lenient(true);
-    // As in libjpeg; only a progressive file that ends early is smoothed.
+    // As in libjpeg: only a progressive file that ends early is smoothed.
     decoder.set_block_smoothing(true);
     let decoded = decoder.decode_image().map_err(fail)?;
     let orientation = decoded.exif_data.as_deref().map_or(1, exif::orientation);
@@ -96,8 +96,8 @@ fn describe(warning: &DecodeWarning) -> String {
     }
 }
 
-/// Whether an end marker follows the last scan, if not at the very end: files with several pictures, or with
-/// notes behind the picture, are sound. A preview in the header has an end marker as well, and does not count.
+/// Whether an end marker follows the last scan. It need not be at the very end: files with several pictures, or with
+/// data behind the picture, are valid. The end marker of a preview in the header does not count.
 fn has_end_marker(bytes: &[u8]) -> bool {
     let last_scan = || bytes.windows(2).rposition(|pair| pair == b"\xff\xda");
     bytes.ends_with(b"\xff\xd9")

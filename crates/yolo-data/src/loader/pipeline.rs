@@ -12,7 +12,7 @@ use crate::{DataError, Result};
 pub(crate) trait Prepare: Send + Sync + 'static {
     /// Memory that a thread reuses from image to image.
     type Scratch: Default;
-    /// What becomes of an image, next to its pixels in the batch.
+    /// The outcome for an image, beside its pixels in the batch.
     type Slot: Send + 'static;
 
     /// Prepares the image of `task` and writes its pixels into the batch.
@@ -26,18 +26,18 @@ pub(crate) trait Prepare: Send + Sync + 'static {
 pub(crate) struct Pipeline<P: Prepare> {
     pub(super) job: Arc<Job<P>>,
     workers: Vec<JoinHandle<()>>,
-    /// For work on the thread that asks, where there are no others.
+    /// For work on the calling thread, if there are no others.
     scratch: P::Scratch,
 }
 
-/// What threads share.
+/// The state that all threads share.
 pub(super) struct Job<P: Prepare> {
     prepare: P,
     queue: Queue<P::Slot>,
 }
 
 impl<P: Prepare> Pipeline<P> {
-    /// Starts `workers` threads, or none: then the thread that asks for a batch prepares it. The first
+    /// Starts `workers` threads. With 0, the thread that asks for a batch prepares it. The first
     /// `skip_batches` batches are left out.
     ///
     /// # Panics
@@ -54,7 +54,7 @@ impl<P: Prepare> Pipeline<P> {
             assert!(plan.height > 0 && plan.width > 0, "a batch of {}×{} pixels", plan.height, plan.width);
             assert!(plan.indices.iter().all(|&i| i < items), "a plan points beyond the items");
         }
-        // Without threads there is nobody to work ahead.
+        // Without threads nothing is prepared ahead.
         let ahead = if workers == 0 { 1 } else { prefetch_batches.max(1) };
         let job = Arc::new(Job { prepare, queue: Queue::new(plans, ahead, skip_batches) });
         let mut handles = Vec::with_capacity(workers);
@@ -98,14 +98,14 @@ impl<P: Prepare> Drop for Pipeline<P> {
     fn drop(&mut self) {
         self.job.queue.stop();
         for worker in self.workers.drain(..) {
-            // A panic was reported by `next` already.
+            // `next` has already reported a panic.
             let _ = worker.join();
         }
     }
 }
 
 impl<P: Prepare> Job<P> {
-    /// What a thread does until there is nothing left.
+    /// The loop of a thread: prepares images until none are left.
     fn work(&self) {
         let mut scratch = P::Scratch::default();
         while let Some(task) = self.queue.wait_for_task() {
@@ -113,7 +113,7 @@ impl<P: Prepare> Job<P> {
         }
     }
 
-    /// Prepares the image of `task`. A panic ends the iteration with an error in place of a wait without end.
+    /// Prepares the image of `task`. A panic ends the iteration with an error; otherwise `next` would wait forever.
     fn run(&self, task: Task<P::Slot>, scratch: &mut P::Scratch) {
         match catch_unwind(AssertUnwindSafe(|| self.prepare.prepare(&task, scratch))) {
             Ok(slot) => self.queue.complete(&task, slot),
@@ -125,7 +125,7 @@ impl<P: Prepare> Job<P> {
     }
 }
 
-/// The pixels and slots of a complete batch, with the gaps closed that images left whose slot is not `kept`.
+/// The pixels and slots of a complete batch, without the pixels of images whose slot is not `kept`.
 pub(crate) fn close_gaps<S>(open: &Open<S>, kept: impl Fn(&S) -> bool) -> (Vec<u8>, Vec<S>) {
     let (mut pixels, slots) = open.take();
     let image_len = open.image_len();

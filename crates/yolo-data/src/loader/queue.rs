@@ -5,7 +5,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::rect::BatchPlan;
 
-/// Hands out images batch by batch, and batches in order. `S` is what becomes of an image, next to its pixels.
+/// Hands out images batch by batch, and batches in order. `S` is the outcome for an image, beside its pixels.
 pub(crate) struct Queue<S> {
     plans: Vec<BatchPlan>,
     /// Images before each plan.
@@ -13,14 +13,14 @@ pub(crate) struct Queue<S> {
     /// Most batches that are begun and not handed out.
     ahead: usize,
     state: Mutex<State<S>>,
-    /// Told when there may be work, or none ever again.
+    /// Notified when there may be work, and when there will be no more.
     work: Condvar,
-    /// Told when a batch is complete, or never will be.
+    /// Notified when a batch is complete, and when none will be any more.
     done: Condvar,
 }
 
 struct State<S> {
-    /// The batch and the place in it that are handed out next.
+    /// The batch, and the position in it, that are handed out next.
     next: (usize, usize),
     /// How many batches were handed out.
     delivered: usize,
@@ -32,7 +32,7 @@ struct State<S> {
     failure: Option<String>,
 }
 
-/// A batch in the making.
+/// A batch that is being filled.
 pub(crate) struct Open<S> {
     pub(crate) height: usize,
     pub(crate) width: usize,
@@ -56,7 +56,7 @@ pub(crate) struct Task<S> {
     pub(crate) position: usize,
 }
 
-/// A panic is reported as a failure, and no invariant spans a panic: a poisoned lock is as good as any.
+/// Locks even after a panic: a panic is reported as a failure, and no invariant is broken by it.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -64,10 +64,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl<S> Open<S> {
     fn new(plan: &BatchPlan, mut pixels: Vec<u8>) -> Self {
         let n = plan.indices.len();
-        // Every byte is written later, or cut off: what is left in reused memory does not matter.
+        // Every byte is written later, or cut off, so the old content of reused memory does not matter.
         let len = n * 3 * plan.height * plan.width;
         if pixels.capacity() < len {
-            // Fresh zeros cost nothing until they are written to; filling memory would hold up all threads.
+            // Fresh zeros cost nothing until they are written to; filling memory would block all threads.
             pixels = vec![0; len];
         } else {
             pixels.resize(len, 0);
@@ -85,8 +85,8 @@ impl<S> Open<S> {
         3 * self.height * self.width
     }
 
-    /// Lets `write` fill the `[3, height, width]` pixels of a place. Others wait meanwhile, so it has to be
-    /// quick: decoding and resizing come before.
+    /// Lets `write` fill the `[3, height, width]` pixels of one image. Other threads wait meanwhile, so it must be
+    /// quick: decode and resize before.
     pub(crate) fn write(&self, slot: usize, write: impl FnOnce(&mut [u8])) {
         let len = self.image_len();
         write(&mut lock(&self.content).pixels[slot * len..(slot + 1) * len]);
@@ -164,7 +164,7 @@ impl<S> Queue<S> {
                 state.open.push_back(Arc::new(Open::new(plan, memory)));
             }
             let Some(&item_idx) = plan.indices.get(slot) else {
-                // A batch of no images is complete as it is.
+                // A batch without images is complete.
                 state.next = (batch_idx + 1, 0);
                 self.done.notify_all();
                 continue;
@@ -176,7 +176,7 @@ impl<S> Queue<S> {
         }
     }
 
-    /// Notes what became of a task.
+    /// Records the outcome of a task.
     pub(crate) fn complete(&self, task: &Task<S>, result: S) {
         let complete = {
             let mut content = lock(&task.batch.content);
@@ -185,7 +185,7 @@ impl<S> Queue<S> {
             content.missing == 0
         };
         if complete {
-            // Taking the lock orders this after the check of a waiter that is about to sleep.
+            // With the lock taken once, no thread is between its check and its wait, where it would miss this.
             drop(lock(&self.state));
             self.done.notify_all();
         }
@@ -194,7 +194,7 @@ impl<S> Queue<S> {
     /// The next batch, when it is complete; `None` after the last.
     ///
     /// # Errors
-    /// The reason of a failure, once; after it, `None`.
+    /// The reason of a failure, once; `None` after that.
     pub(crate) fn wait_for_next(&self) -> Result<Option<Arc<Open<S>>>, String> {
         let mut state = lock(&self.state);
         loop {
@@ -233,7 +233,7 @@ impl<S> Queue<S> {
         self.done.notify_all();
     }
 
-    /// Ends the iteration, and the threads after the image they are at.
+    /// Ends the iteration; each thread ends after its current image.
     pub(crate) fn stop(&self) {
         lock(&self.state).stopped = true;
         self.work.notify_all();

@@ -1,4 +1,4 @@
-//! Order, limits, failures and early ends of the loader, on images that are made up.
+//! Order, limits, failures and early ends of the loader, on synthetic images.
 
 #![allow(clippy::unwrap_used)]
 
@@ -73,7 +73,7 @@ fn unreadable_images_are_left_out_and_reported() {
         assert_eq!(batches[0].samples.iter().map(|s| s.item_idx).collect::<Vec<_>>(), [1, 3]);
         assert_eq!(batches[0].skipped.iter().map(|s| s.item_idx).collect::<Vec<_>>(), [0, 2]);
         assert!(batches[0].skipped[1].error.contains("worse"));
-        // A batch of which nothing is left still comes, empty.
+        // A batch without readable images is returned empty.
         assert!(batches[1].pixels.is_empty() && batches[1].samples.is_empty());
         assert_eq!(batches[1].skipped.len(), 1);
     }
@@ -116,7 +116,7 @@ fn dropping_early_stops_the_threads() {
 }
 
 #[test]
-fn no_more_batches_are_begun_than_asked_for() {
+fn batches_are_begun_only_up_to_the_limit() {
     static DECODED: AtomicUsize = AtomicUsize::new(0);
     fn counting(path: &Path) -> Result<Decoded> {
         DECODED.fetch_add(1, Ordering::SeqCst);

@@ -3,8 +3,7 @@
 //! [`numpy_argsort`] returns the permutation that numpy's `argsort` (default kind, `float64`, numpy 2.3 and
 //! later) returns on x86-64 with AVX-512, where numpy sorts with Intel's x86-simd-sort. That sort is not
 //! stable: which of two equal keys comes first follows from its bitonic network and its vectorised partition.
-//! This module is a scalar emulation of that order, not of the speed; it takes O(n log n) time, like the
-//! original.
+//! This module reproduces the order with scalar code; it takes O(n log n) time, like the original.
 //!
 //! The original in three steps, each a function here:
 //! 1. up to 256 keys go through one bitonic network;
@@ -14,9 +13,8 @@
 //!
 //! An input that contains a NaN goes to `std::sort` as a whole, NaNs last, in numpy and here.
 //!
-//! With AVX2 but not AVX-512, numpy gives this order up to 256 keys and another one beyond;
-//! with neither, another one throughout. Numpy 2.0 to 2.2 differ only where more than 256 keys
-//! are sorted already.
+//! With AVX2 but not AVX-512, numpy gives this order up to 256 keys and another one beyond; with neither, always
+//! another one. Numpy 2.0 to 2.2 differ only if more than 256 keys are already sorted.
 
 use std::cmp::Ordering;
 
@@ -292,7 +290,7 @@ mod tests {
 
     /// Digests of `numpy.argsort` by numpy 2.4.6 on an AMD EPYC with AVX-512.
     #[test]
-    fn tied_values_come_in_the_order_of_numpy() {
+    fn equal_values_come_in_the_order_of_numpy() {
         let golden = [
             (7, 4, 0x9e2c_2250_210b_9442),
             (40, 4, 0x40ab_f0f4_0ef7_3d65),

@@ -31,7 +31,7 @@ pub(super) fn taps(to: u32, scale: f64) -> Vec<Taps> {
         .collect()
 }
 
-/// Taps of `INTER_AREA` where an axis grows: pixel edges are aligned.
+/// Taps of `INTER_AREA` for an axis that grows: pixel edges are aligned.
 pub(super) fn area_taps(to: u32, scale: f64) -> Vec<Taps> {
     let inverse = 1.0 / scale;
     (0..to)
@@ -57,7 +57,7 @@ pub(super) fn interpolate(image: &RgbImage, columns: &[Taps], rows: &[Taps], out
     let mut bottom = FilteredRow::new(out_stride);
     let mut gathered = Gathered { first: vec![0; out_stride], second: vec![0; out_stride] };
     for (taps, out_row) in rows.iter().zip(out.pixels.chunks_exact_mut(out_stride)) {
-        // Unlike along x, the weights stay as they are where a row index is clamped.
+        // Unlike along x, a clamped row index does not change the weights.
         let y0 = taps.first.clamp(0, last) as usize;
         let y1 = (taps.first + 1).clamp(0, last) as usize;
         if top.source != Some(y0) && bottom.source == Some(y0) {

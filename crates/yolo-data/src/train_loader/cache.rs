@@ -8,7 +8,7 @@ use crate::dataset::Item;
 use crate::letterbox::load_size;
 use crate::{DataError, Result};
 
-/// What has to be free for every byte of images.
+/// Memory that must be free per byte of images.
 const SAFETY: f64 = 1.1;
 
 /// Images as training loads them, each filled in when it is first used. Shared by threads and by epochs.
@@ -22,12 +22,12 @@ impl ImageCache {
     /// An empty cache for `items`, loaded at a longer side of `image_size` pixels.
     ///
     /// # Errors
-    /// [`DataError::Mismatch`] if the memory that is available now does not hold all of them with a reserve of
-    /// 10 %, or cannot be told on this system.
+    /// [`DataError::Mismatch`] if the memory that is available now does not hold all images with a reserve of 10 %, or
+    /// if it is not known on this system.
     pub fn new(items: &[Item], image_size: u32) -> Result<Self> {
         let Some(available) = available() else {
             return Err(DataError::mismatch(
-                "cannot tell how much memory is available on this system; train without the image cache",
+                "the available memory is not known on this system; train without the image cache",
             ));
         };
         Self::with_budget(items, image_size, available)
@@ -36,7 +36,7 @@ impl ImageCache {
     /// [`ImageCache::new`] with `budget` bytes available.
     ///
     /// # Errors
-    /// [`DataError::Mismatch`] if that is too little.
+    /// [`DataError::Mismatch`] if `budget` is too small.
     pub fn with_budget(items: &[Item], image_size: u32, budget: u64) -> Result<Self> {
         let needed = (Self::estimate(items, image_size) as f64 * SAFETY) as u64;
         if needed >= budget {
@@ -52,7 +52,7 @@ impl ImageCache {
         Ok(Self { image_size, slots: (0..items.len()).map(|_| OnceLock::new()).collect() })
     }
 
-    /// Bytes of the pixels of all `items`. Their sizes are known, so no image has to be read for it.
+    /// Bytes that the pixels of all `items` need. No image is read, because the sizes are known.
     pub fn estimate(items: &[Item], image_size: u32) -> u64 {
         let bytes = |item: &Item| {
             let (width, height) = load_size((item.width, item.height), image_size);
@@ -61,17 +61,17 @@ impl ImageCache {
         items.iter().map(bytes).sum()
     }
 
-    /// How many images are in the cache.
+    /// Number of images in the cache.
     pub fn filled(&self) -> usize {
         self.slots.iter().filter(|slot| slot.get().is_some()).count()
     }
 
-    /// Whether this is a cache of so many items of this size.
+    /// Whether the cache was made for this number of items and this size.
     pub(super) fn fits(&self, items: usize, image_size: u32) -> bool {
         (self.slots.len(), self.image_size) == (items, image_size)
     }
 
-    /// The image of an item, read if it is not here. Of two threads that read it at once, one is in vain.
+    /// The image of an item, read if it is not in the cache. If two threads read it at once, one result is discarded.
     pub(super) fn get_or_load(
         &self,
         item_idx: usize,
@@ -82,7 +82,7 @@ impl ImageCache {
             return Ok(Arc::clone(loaded));
         }
         let mut loaded = read()?;
-        // A decoder may have taken more memory than the pixels need; the estimate does not know of it.
+        // A decoder may have reserved more memory than the pixels need, which the estimate does not include.
         loaded.image.pixels.shrink_to_fit();
         Ok(Arc::clone(slot.get_or_init(|| Arc::new(loaded))))
     }

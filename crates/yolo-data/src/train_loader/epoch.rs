@@ -11,14 +11,14 @@ use crate::rect::{BatchOptions, BatchPlan, plan_batches};
 /// How an epoch is put together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct EpochOptions {
-    /// Images per batch; 0 counts as 1. The last batch holds what is left.
+    /// Images per batch; 0 counts as 1. The last batch may be smaller.
     pub batch_size: usize,
     /// Longer side of a loaded image, in pixels.
     pub image_size: u32,
     /// Height and width of rectangular batches are multiples of this.
     pub stride: u32,
-    /// Whether batches take the shape of their images. Then an image has the same companions in every epoch, and
-    /// only the order of the batches changes.
+    /// Whether batches take the shape of their images. A batch then holds the same images in every epoch, and only
+    /// the order of the batches changes.
     pub rect: bool,
     /// Seed of everything random.
     pub seed: u64,
@@ -26,9 +26,9 @@ pub struct EpochOptions {
 
 /// The batches of `epoch` for images of the given original `sizes` (`(width, height)`, no side 0).
 ///
-/// Without `weights`, every image comes once, in an order that follows from seed and epoch. With them (see
-/// [`image_weights`]), as many images as there are get drawn with replacement, and batches are square whatever
-/// `rect` says; where no weight is above 0, every image is equally likely.
+/// Without `weights`, every image occurs once, in an order that follows from seed and epoch. With them (see
+/// [`image_weights`]), the same number of images is drawn with replacement, and batches are square even with `rect`;
+/// if no weight is above 0, every image is equally likely.
 ///
 /// # Panics
 /// If `weights` has another length than `sizes`.
@@ -76,7 +76,7 @@ fn draw_with_replacement(weights: &[f64], rng: &mut impl Rng) -> Vec<usize> {
     let draw = |_| {
         if total > 0.0 {
             let at = rng.random::<f64>() * total;
-            // Rounding could put the product on the end, so the last weight above 0 takes it.
+            // Rounding may put the product at the end, which belongs to the last weight above 0.
             sums.partition_point(|&sum| sum <= at).min(sums.partition_point(|&sum| sum < total))
         } else {
             rng.random_range(0..weights.len())
@@ -85,12 +85,12 @@ fn draw_with_replacement(weights: &[f64], rng: &mut impl Rng) -> Vec<usize> {
     (0..weights.len()).map(draw).collect()
 }
 
-/// Weights for [`epoch_plans`] that prefer images with objects of rare classes and of classes that are detected
-/// badly.
+/// Weights for [`epoch_plans`] that prefer images with objects of rare classes and of classes with a low average
+/// precision.
 ///
 /// `class_map` is the average precision of every class so far, 0 at the start and for classes beyond its end. A
 /// class weighs (1 / its number of objects, at least 1, normalised so that all sum to 1) · (1 − AP)², and an
-/// image as much as its objects together. Labels of class `num_classes` and above count nothing.
+/// image weighs as much as its objects together. Labels of class `num_classes` and above are ignored.
 pub fn image_weights(items: &[Item], class_map: &[f64], num_classes: usize) -> Vec<f64> {
     let mut counts = vec![0_usize; num_classes];
     for label in items.iter().flat_map(|item| &item.labels) {
@@ -112,8 +112,9 @@ pub fn image_weights(items: &[Item], class_map: &[f64], num_classes: usize) -> V
 
 #[cfg(test)]
 mod tests {
+    use yolo_eval::Cxcywh;
+
     use super::*;
-    use crate::Cxcywh;
     use crate::dataset::Label;
 
     const OPTIONS: EpochOptions =
@@ -124,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn every_image_comes_once_in_an_order_of_its_epoch() {
+    fn every_image_occurs_once_in_an_order_that_depends_on_the_epoch() {
         let sizes = vec![(640, 480); 10];
         let plans = epoch_plans(&sizes, &OPTIONS, 3, None);
         assert_eq!(plans.iter().map(|p| p.indices.len()).collect::<Vec<_>>(), [4, 4, 2]);
@@ -138,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn rectangular_batches_stay_together_and_change_places() {
+    fn rectangular_batches_keep_their_images_and_change_order() {
         let sizes: Vec<_> = (1..=40).map(|i| (640, 100 + 10 * i)).collect();
         let options = EpochOptions { rect: true, ..OPTIONS };
         let [first, second] = [0, 1].map(|epoch| epoch_plans(&sizes, &options, epoch, None));
@@ -153,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn weighted_images_come_as_often_as_they_weigh() {
+    fn weighted_images_occur_in_proportion_to_their_weight() {
         let sizes = vec![(640, 480); 4000];
         let weights: Vec<f64> = (0..4000).map(|i| f64::from(i % 4)).collect();
         let options = EpochOptions { rect: true, ..OPTIONS };
@@ -171,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn rare_and_badly_detected_classes_weigh_more() {
+    fn rare_classes_and_classes_of_low_precision_weigh_more() {
         let item = |classes: &[u32]| {
             let label =
                 |&class: &u32| Label { class, bbox_norm: Cxcywh::default(), polygon_norm: Vec::new() };

@@ -1,7 +1,7 @@
-//! How much memory a process may still take.
+//! How much memory a process can still use.
 
-/// Bytes that can be had without swapping: what the system has left, or the container's limit leaves, whichever
-/// is less. `None` where the system does not say (it is asked through Linux' files).
+/// Bytes that are available without swapping: what the system or the container's limit leaves, whichever is less.
+/// `None` if the system does not report it (it is read from Linux's files).
 pub(super) fn available() -> Option<u64> {
     let read = |path: &str| std::fs::read_to_string(path).ok();
     let system = mem_available(&read("/proc/meminfo")?)?;
@@ -28,8 +28,8 @@ fn value_of(text: &str, key: &str) -> Option<u64> {
     words.next()?.parse().ok()
 }
 
-/// What a control group's limit leaves; `None` without a limit (`max`). File pages that are not in use count as
-/// taken there, but are given up on demand.
+/// Bytes that a control group's limit leaves; `None` without a limit (`max`). Inactive file pages are counted as free,
+/// because the kernel frees them on demand.
 fn left_in_group(max: &str, current: &str, reclaimable: u64) -> Option<u64> {
     let max: u64 = max.trim().parse().ok()?;
     let current: u64 = current.trim().parse().ok()?;
@@ -54,7 +54,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_without_limit_has_no_say() {
+    fn a_control_group_without_limit_is_ignored() {
         assert_eq!(left_in_group("max\n", "100\n", 0), None);
         assert_eq!(left_in_group("1000\n", "400\n", 150), Some(750));
         assert_eq!(left_in_group("1000\n", "1400\n", 0), Some(0));

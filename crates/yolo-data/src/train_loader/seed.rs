@@ -1,6 +1,6 @@
-//! Seeds that follow from the run's seed, so that nothing has to be saved to resume.
+//! Seeds derived from the run's seed, so that nothing must be saved to resume.
 
-/// Keep the two uses of a seed apart.
+/// Distinguish the two uses of a seed.
 const SAMPLE: u64 = 1;
 const ORDER: u64 = 2;
 

@@ -1,4 +1,4 @@
-//! Determinism, failures, the cache and the targets of the training loader, on images that are made up.
+//! Determinism, failures, the cache and the targets of the training loader, on synthetic images.
 
 #![allow(clippy::unwrap_used)]
 
@@ -13,7 +13,7 @@ use crate::letterbox::{Geometry, LetterboxOptions, letterbox};
 
 const SIZE: u32 = 64;
 
-/// Everything at once.
+/// All augmentations together.
 const STRONG: Augmentation = Augmentation {
     hsv_h: 0.1,
     hsv_s: 0.5,
@@ -112,7 +112,7 @@ fn targets_lie_in_their_image_and_have_a_size() {
             assert!(batch.targets.is_sorted_by_key(|t| t.image));
             for t in &batch.targets {
                 targets += 1;
-                let b = crate::Xyxy::from(t.bbox_norm);
+                let b = yolo_eval::Xyxy::from(t.bbox_norm);
                 assert!(t.image < batch.item_indices.len() && t.class < 8);
                 assert!(b.x1 > -1e-4 && b.y1 > -1e-4 && b.x2 < 1.0 + 1e-4 && b.y2 < 1.0 + 1e-4, "{t:?}");
                 assert!(t.bbox_norm.w > 1.9 / 64.0 && t.bbox_norm.h > 1.9 / 64.0, "{t:?}");
@@ -159,7 +159,7 @@ fn rectangular_batches_have_the_shape_of_their_images_and_no_mosaics() {
     let mut shapes: Vec<_> = batches.iter().map(|b| (b.height, b.width)).collect();
     shapes.sort_unstable();
     assert_eq!(shapes, [(64, 32), (64, 64), (64, 64)]);
-    // Two labels each: no others came in.
+    // Two labels each: none come from other images.
     assert!(batches.iter().all(|b| b.targets.len() == 2 * b.item_indices.len()));
 }
 

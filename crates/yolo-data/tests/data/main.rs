@@ -5,7 +5,5 @@
 mod augment;
 // Whole data sets, good ones and bad ones.
 mod dataset;
-// The evaluators against other implementations.
-mod eval;
 // Decoding, resizing, letterboxing and loading against OpenCV.
 mod images;

@@ -1,8 +1,9 @@
 //! The file around the graph, written in one pass and moved into place.
 
-use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::path::Path;
+
+use yolo_files::AtomicFile;
 
 use super::error::OnnxError;
 use super::graph::{Elements, Graph, Tensor};
@@ -73,23 +74,12 @@ impl<'a> Parts<'a> {
         if path.is_dir() {
             return Err(std::io::Error::other("it is a folder"));
         }
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-        let mut builder = tempfile::Builder::new();
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::PermissionsExt;
-            // The process's umask applies, as for any new file; without this only the owner could read it.
-            builder.permissions(std::fs::Permissions::from_mode(0o666));
-        }
-        let file = builder.prefix(".yolo-onnx-").tempfile_in(folder.unwrap_or(Path::new(".")))?;
-        self.write_to(file.as_file())?;
-        file.as_file().sync_all()?;
-        file.persist(path).map_err(|error| error.error)?;
-        Ok(())
+        let mut file = AtomicFile::create(path)?;
+        self.write_to(&mut file)?;
+        file.commit()
     }
 
-    fn write_to(&self, file: &File) -> std::io::Result<()> {
-        let mut writer = BufWriter::with_capacity(1 << 20, file);
+    fn write_to(&self, writer: &mut impl Write) -> std::io::Result<()> {
         writer.write_all(self.start.bytes())?;
         for (header, elements) in &self.tensors {
             writer.write_all(header.bytes())?;
@@ -102,8 +92,7 @@ impl<'a> Parts<'a> {
                 }
             }
         }
-        writer.write_all(self.end.bytes())?;
-        writer.flush()
+        writer.write_all(self.end.bytes())
     }
 }
 

@@ -9,10 +9,11 @@ pub(super) mod header;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, Read, Write};
 use std::path::Path;
 
 use half::f16;
+use yolo_files::AtomicFile;
 
 use super::error::{WeightsError, WeightsErrorKind};
 use super::float16::narrow;
@@ -121,24 +122,12 @@ pub(super) fn write_entries(
     if path.is_dir() {
         return Err(WeightsError::new(WeightsErrorKind::Io, "is a folder", "name a file inside it"));
     }
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut builder = tempfile::Builder::new();
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt;
-        // The process's umask applies, as for any new file; without this only the owner could read it.
-        builder.permissions(std::fs::Permissions::from_mode(0o666));
-    }
-    let file = builder.prefix(".yolo-weights-").tempfile_in(folder).map_err(|error| unwritable(&error))?;
-    let mut writer = BufWriter::with_capacity(1 << 20, file);
-    writer.write_all(&header.to_bytes()?).map_err(|error| unwritable(&error))?;
+    let mut file = AtomicFile::create(path).map_err(|error| unwritable(&error))?;
+    file.write_all(&header.to_bytes()?).map_err(|error| unwritable(&error))?;
     for entry in &entries {
-        writer.write_all(&encoded(entry)?).map_err(|error| unwritable(&error))?;
+        file.write_all(&encoded(entry)?).map_err(|error| unwritable(&error))?;
     }
-    let file = writer.into_inner().map_err(|error| unwritable(error.error()))?;
-    file.as_file().sync_all().map_err(|error| unwritable(&error))?;
-    file.persist(path).map_err(|error| unwritable(&error.error))?;
-    Ok(())
+    file.commit().map_err(|error| unwritable(&error))
 }
 
 /// The header, and the tensors in the order of their data: larger elements first, which aligns all of them.

@@ -61,7 +61,7 @@ fn our_files_come_back_bit_for_bit() {
     for (checkpoint, format) in [
         (checkpoint.clone(), FloatFormat::F16),
         (checkpoint.clone(), FloatFormat::F32),
-        (checkpoint.fuse().unwrap(), FloatFormat::F32),
+        (checkpoint.fuse().unwrap().into_checkpoint(), FloatFormat::F32),
     ] {
         let path = folder.path().join("model.safetensors");
         let pruning = Some(serde_json::json!({"method": "layer", "amount": 0.3}));

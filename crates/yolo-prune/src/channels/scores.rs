@@ -90,7 +90,8 @@ impl ChannelScores {
         term: impl Fn(f32) -> f64,
         finish: impl Fn(f64) -> f64,
     ) -> Result<Self> {
-        let weights = &checkpoint.fuse()?.weights;
+        let fused = checkpoint.fuse()?;
+        let weights = &fused.weights;
         Self::of_groups(criterion, checkpoint, |group| {
             let mut sums = vec![0.0; group.channels];
             for conv in &group.producers {

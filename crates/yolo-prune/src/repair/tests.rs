@@ -58,7 +58,7 @@ fn every_channel_keeps_its_mean() {
             if repair == Repair::Bias {
                 // The weights that stay are left alone.
                 let fused = dense.fuse().unwrap();
-                let pruned = apply(&dense, &plan).unwrap().fuse().unwrap();
+                let pruned = apply(&dense, &plan).unwrap().fuse().unwrap().into_checkpoint();
                 for layer in &plan.masks {
                     let pair = fused.weights.f32s(&layer.tensor).unwrap();
                     let pair = pair.iter().zip(pruned.weights.f32s(&layer.tensor).unwrap());

@@ -55,7 +55,7 @@ fn counts_of_all_sizes() {
 
 #[test]
 fn every_convolution_loses_its_share() {
-    let dense = network().fuse().unwrap();
+    let dense = network().fuse().unwrap().into_checkpoint();
     let plan = plan(&dense, &PruneOptions::new(Method::Layer, 0.3)).unwrap();
     let pruned = apply(&dense, &plan).unwrap();
     let sparsity = Sparsity::of(&pruned).unwrap();
@@ -77,7 +77,7 @@ fn every_convolution_loses_its_share() {
 
 #[test]
 fn convolutions_compete_globally() {
-    let dense = network().fuse().unwrap();
+    let dense = network().fuse().unwrap().into_checkpoint();
     let plan = plan(&dense, &PruneOptions::new(Method::Global, 0.3)).unwrap();
     assert_eq!(plan.pruned(), 558_566);
     let pruned = Sparsity::of(&apply(&dense, &plan).unwrap()).unwrap();

@@ -10,7 +10,7 @@ use yolo_model::architecture::ConvRef;
 use yolo_model::modules::C3Spec;
 use yolo_model::{Architecture, Checkpoint};
 use yolo_nn::{Yolo, host_values};
-use yolo_runtime::{Detector, Isa, Network, Op, Options, Output, Plan, Selection};
+use yolo_runtime::{CompiledNetwork, Isa, Network, Op, Options, Output, Plan, Selection};
 
 /// Random weights whose logits are of the size of a trained network's.
 fn checkpoint(architecture: Architecture, seed: u64) -> Checkpoint {
@@ -28,7 +28,7 @@ fn checkpoint(architecture: Architecture, seed: u64) -> Checkpoint {
             *value = rng.random_range(range.clone());
         }
     }
-    checkpoint.fuse().unwrap()
+    checkpoint.into_fused().unwrap().into_checkpoint()
 }
 
 fn variant(name: &str) -> Checkpoint {
@@ -79,7 +79,7 @@ fn difference(found: &[f32], expected: &[f32]) -> f32 {
 
 /// Compares the logits.
 fn compare(checkpoint: &Checkpoint, batch: usize, size: [usize; 2], options: &Options, what: &str) {
-    let plan = Plan::new(Network::of(checkpoint, batch, size).unwrap(), options).unwrap();
+    let plan = Plan::new(Network::of(&checkpoint.fuse().unwrap(), batch, size).unwrap(), options).unwrap();
     let mut output = vec![f32::NAN; plan.output_len()];
     plan.run(&images(batch, size), &mut output).unwrap();
     let (_, logits) = expected(checkpoint, batch, size);
@@ -177,7 +177,7 @@ fn every_layer() {
     let dense = variant("yolov5s");
     for checkpoint in [dense.clone(), strewn(dense.clone(), 0.5, 1), strewn(dense, 0.75, 4)] {
         let (layers, _) = expected(&checkpoint, 1, [96, 64]);
-        let mut network = Network::of(&checkpoint, 1, [96, 64]).unwrap();
+        let mut network = Network::of(&checkpoint.fuse().unwrap(), 1, [96, 64]).unwrap();
         let layer_of = last_convolutions(&checkpoint.architecture);
         let mut shown = Vec::new();
         for (index, op) in network.ops.iter().enumerate() {
@@ -203,29 +203,30 @@ fn every_layer() {
 }
 
 #[test]
-fn a_detector_takes_images_of_any_shape_and_knows_bad_ones() {
+fn a_compiled_network_takes_any_valid_shape_and_rejects_others() {
     let checkpoint = variant("yolov5n");
-    let detector = Detector::new(&checkpoint, Options { threads: 2, ..Options::default() }, None).unwrap();
+    let options = Options { threads: 2, ..Options::default() };
+    let network = CompiledNetwork::new(checkpoint.fuse().unwrap(), options, None).unwrap();
     for size in [[64, 96], [96, 64], [32, 32], [64, 96]] {
-        let levels = detector.run(&images(2, size), 2, size).unwrap();
+        let levels = network.run(&images(2, size), 2, size).unwrap();
         let (_, logits) = expected(&checkpoint, 2, size);
         for (level, logits) in levels.iter().zip(&logits) {
             assert_eq!(level.dims[0], 2);
             assert!(difference(&level.values, logits) < 1e-4);
         }
     }
-    let error = detector.run(&images(1, [64, 64]), 1, [64, 50]).unwrap_err().to_string();
+    let error = network.run(&images(1, [64, 64]), 1, [64, 50]).unwrap_err().to_string();
     assert!(error.contains("64×50") && error.contains("multiples of 32"), "{error}");
-    assert!(detector.run(&[0.0; 7], 1, [64, 64]).unwrap_err().to_string().contains("7 numbers"));
-    assert!(detector.run(&[], 0, [64, 64]).is_err());
+    assert!(network.run(&[0.0; 7], 1, [64, 64]).unwrap_err().to_string().contains("7 numbers"));
+    assert!(network.run(&[], 0, [64, 64]).is_err());
 }
 
 /// YOLOv5's arithmetic for boxes, as [`yolo_model::decode`] has it.
 #[test]
 fn decoded_rows_are_those_of_the_decoder() {
     let checkpoint = variant("yolov5n");
-    let (batch, size) = (2, [96, 64]);
-    let network = Network::of(&checkpoint, batch, size).unwrap().decoded(&checkpoint);
+    let (batch, size, fused) = (2, [96, 64], checkpoint.fuse().unwrap());
+    let network = Network::of(&fused, batch, size).unwrap().decoded(&fused);
     let plan = Plan::new(network, &Options::default()).unwrap();
     let mut rows = vec![0.0; plan.output_len()];
     plan.run(&images(batch, size), &mut rows).unwrap();

@@ -110,7 +110,9 @@ fn geometries_are_those_of_the_plan() {
         let architecture = Architecture::variant(name, Some(3)).unwrap();
         let checkpoint = Checkpoint::random(architecture, &mut StdRng::seed_from_u64(4)).unwrap();
         let found = geometries(&checkpoint.architecture, image);
-        let plan = Plan::new(Network::of(&checkpoint, 1, image).unwrap(), &Options::default()).unwrap();
+        let plan =
+            Plan::new(Network::of(&checkpoint.fuse().unwrap(), 1, image).unwrap(), &Options::default())
+                .unwrap();
         let reports = plan.convolutions();
         assert_eq!(found.len(), reports.len(), "{name}");
         for ((name, geometry), report) in found.iter().zip(reports) {

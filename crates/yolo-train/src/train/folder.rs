@@ -73,8 +73,7 @@ impl RunFolder {
         }
         averaged.save(&self.last(), FloatFormat::F16)?;
         let table = results_csv(&state.progress.history);
-        yolo_data::atomic::write(&self.results(), |file| file.write_all(table.as_bytes()))
-            .map_err(|e| yolo_data::DataError::io(self.results(), e))?;
+        yolo_files::write(self.results(), table).map_err(|e| yolo_data::DataError::io(self.results(), e))?;
         state.save(&self.state())
     }
 }

@@ -45,7 +45,7 @@ pub struct EpochValidation {
 impl EpochValidation {
     /// What checkpoints are chosen by: `0.1·mAP50 + 0.9·mAP`.
     pub fn fitness(&self) -> f64 {
-        yolo_data::metrics::fitness(self.map50, self.map)
+        yolo_eval::metrics::fitness(self.map50, self.map)
     }
 }
 

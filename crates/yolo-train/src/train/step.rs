@@ -6,13 +6,13 @@ use burn::tensor::ops::{InterpolateMode, InterpolateOptions};
 use burn::tensor::{Device, Tensor, module::interpolate};
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use yolo_data::train_loader::Target;
+use yolo_detect::images;
 use yolo_model::Checkpoint;
 use yolo_nn::{HalfFormat, NamedValues, Yolo, host_values};
 
 use crate::distill::{Observed, Teacher};
 use crate::error::{Result, TrainError};
 use crate::loss::LossItems;
-use crate::tensor::images;
 use crate::train::options::TrainOptions;
 use crate::train::replicas::Work;
 

@@ -1,36 +1,37 @@
-//! Batches on their way from pixels to boxes: one after the other, or several at once where a device computes beside the
+//! The steps of a batch from its pixels to its boxes: batch after batch, or overlapping if the device computes beside the
 //! processor.
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
+use burn::tensor::{Device, Tensor, TensorData};
 use rayon::prelude::*;
 use yolo_data::dataset::Dataset;
 use yolo_data::loader::{Batch, Loader};
-use yolo_data::metrics::ScoredBox;
+use yolo_detect::{Computed, Detector, Images, Launched, Logits, Output, RunOptions};
+use yolo_eval::metrics::ScoredBox;
 use yolo_model::{Predictions, nms};
 
-use super::{ValidationOptions, add_labels, scored, targets};
-use crate::detector::{Answer, Detector, Launched, Logits, Look};
+use super::{ValidationLoss, ValidationOptions, add_labels, scored, targets};
 use crate::error::{Result, TrainError};
 use crate::loss::LossItems;
 
-/// What runs on what.
-pub(super) struct Bench<'a> {
+/// The steps, with what they need.
+pub(super) struct Pipeline<'a> {
     pub(super) detector: &'a Detector,
     pub(super) dataset: &'a Dataset,
     pub(super) options: &'a ValidationOptions,
 }
 
-/// A batch that was measured.
-pub(super) struct Seen {
+/// A batch that passed all steps.
+pub(super) struct DetectedBatch {
     /// Position among the batches, from 0.
     pub(super) index: usize,
     pub(super) batch: Batch,
     pub(super) found: Found,
 }
 
-/// What one batch gave.
+/// The results of one batch.
 #[derive(Default)]
 pub(super) struct Found {
     /// Detections of every image, in pixels of the network's input.
@@ -39,7 +40,7 @@ pub(super) struct Found {
     pub(super) times: Times,
 }
 
-/// Time spent in each stage.
+/// Time spent in each step.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Times {
     pub(super) preprocess: Duration,
@@ -47,120 +48,116 @@ pub(super) struct Times {
     pub(super) nms: Duration,
 }
 
-/// A batch on its way, with what there is of it so far; nothing of a batch without images.
-struct OnItsWay<T> {
+/// A batch between two steps, with the result of the last one; `None` for a batch without images.
+struct InFlight<T> {
     index: usize,
     batch: Batch,
-    found: Option<T>,
+    result: Option<T>,
     times: Times,
 }
 
-/// Hears of every batch that is done, and may give its memory back to the loader.
-type TakeIn<'a> = dyn FnMut(Seen, &mut Loader) + 'a;
+/// Called with every batch that passed all steps, in their order; may give its memory back to the loader.
+type Done<'a> = dyn FnMut(DetectedBatch, &mut Loader) + 'a;
 
-/// Every batch from its pixels to its boxes before the next.
-pub(super) fn one_by_one(bench: &Bench, loader: &mut Loader, take_in: &mut TakeIn) -> Result<()> {
-    let mut index = 0;
-    while let Some(batch) = loader.next() {
-        let batch = batch?;
-        let found = bench.detect(&batch)?;
-        take_in(Seen { index, batch, found }, loader);
-        index += 1;
-    }
-    Ok(())
-}
-
-/// While the device computes one batch, the next is on its way there, and boxes of the one before are looked for:
-///
-/// ```text
-/// this thread   upload 2, launch 2, read 1   upload 3, launch 3, read 2   …
-/// device        1                            2                            …
-/// other thread  boxes of 0                   boxes of 1                   …
-/// ```
-pub(super) fn overlapped(bench: &Bench, loader: &mut Loader, take_in: &mut TakeIn) -> Result<()> {
-    std::thread::scope(|scope| {
-        let (to_boxes, computed) = sync_channel::<OnItsWay<Logits>>(1);
-        let (done, seen) = sync_channel::<Result<Seen>>(1);
-        // It ends when either channel does.
-        scope.spawn(move || computed.into_iter().all(|batch| done.send(bench.find(batch)).is_ok()));
-        drive(bench, loader, to_boxes, &seen, take_in)
-    })
-}
-
-/// Keeps one batch on the device and one with the other thread.
-fn drive(
-    bench: &Bench,
-    loader: &mut Loader,
-    to_boxes: SyncSender<OnItsWay<Logits>>,
-    seen: &Receiver<Result<Seen>>,
-    take_in: &mut TakeIn,
-) -> Result<()> {
-    let gone = || TrainError::Device("the thread that looks for boxes is gone".to_owned());
-    let (mut begun, mut with_other): (Option<OnItsWay<Launched>>, usize) = (None, 0);
-    for index in 0.. {
-        let next = loader.next().transpose()?.map(|batch| bench.begin(index, batch)).transpose()?;
-        let is_last = next.is_none();
-        if let Some(begun) = std::mem::replace(&mut begun, next) {
-            to_boxes.send(bench.read(begun)?).map_err(|_| gone())?;
-            with_other += 1;
-        }
-        let wanted = if is_last { 0 } else { 1 };
-        while with_other > wanted {
-            take_in(seen.recv().map_err(|_| gone())??, loader);
-            with_other -= 1;
-        }
-        if is_last {
-            break;
-        }
-    }
-    Ok(())
-}
-
-impl Bench<'_> {
-    /// Whether batches may overlap: one plain look by one network on a device, which nothing else has to see.
-    pub(super) fn overlaps(&self) -> bool {
-        self.detector.is_queued() && self.options.loss.is_none() && !self.options.augment
+impl Pipeline<'_> {
+    /// Takes every batch of `loader` through all steps.
+    pub(super) fn run(&self, loader: &mut Loader, done: &mut Done) -> Result<()> {
+        // A loss is computed on the device as well, and augmentation would hold the logits of three passes there.
+        let overlaps = self.detector.overlaps() && self.options.loss.is_none() && !self.options.augment;
+        if overlaps { self.overlapped(loader, done) } else { self.one_by_one(loader, done) }
     }
 
-    fn look(&self) -> Look {
-        Look {
-            min_objectness: self.options.nms.score_threshold,
+    /// Every batch from its pixels to its boxes before the next.
+    fn one_by_one(&self, loader: &mut Loader, done: &mut Done) -> Result<()> {
+        let mut index = 0;
+        while let Some(batch) = loader.next() {
+            let batch = batch?;
+            let found = self.detect(&batch)?;
+            done(DetectedBatch { index, batch, found }, loader);
+            index += 1;
+        }
+        Ok(())
+    }
+
+    /// While the device computes one batch, the next is uploaded, and boxes of the previous one are decoded:
+    ///
+    /// ```text
+    /// this thread   upload 2, launch 2, read 1   upload 3, launch 3, read 2   …
+    /// device        1                            2                            …
+    /// other thread  boxes of 0                   boxes of 1                   …
+    /// ```
+    fn overlapped(&self, loader: &mut Loader, done: &mut Done) -> Result<()> {
+        std::thread::scope(|scope| {
+            let (to_boxes, computed) = sync_channel::<InFlight<Computed<'_>>>(1);
+            let (to_done, detected) = sync_channel::<Result<DetectedBatch>>(1);
+            // The thread ends when either channel does.
+            scope.spawn(move || computed.into_iter().all(|batch| to_done.send(self.decode(batch)).is_ok()));
+            self.drive(loader, to_boxes, &detected, done)
+        })
+    }
+
+    /// Keeps one batch on the device and one with the other thread.
+    fn drive<'a>(
+        &'a self,
+        loader: &mut Loader,
+        to_boxes: SyncSender<InFlight<Computed<'a>>>,
+        detected: &Receiver<Result<DetectedBatch>>,
+        done: &mut Done,
+    ) -> Result<()> {
+        let gone = || TrainError::Device("the thread that decodes boxes has ended".to_owned());
+        let (mut launched, mut with_other): (Option<InFlight<Launched<'a>>>, usize) = (None, 0);
+        for index in 0.. {
+            let next = loader.next().transpose()?.map(|batch| self.launch(index, batch)).transpose()?;
+            let is_last = next.is_none();
+            if let Some(launched) = std::mem::replace(&mut launched, next) {
+                to_boxes.send(read(launched)?).map_err(|_| gone())?;
+                with_other += 1;
+            }
+            let wanted = if is_last { 0 } else { 1 };
+            while with_other > wanted {
+                done(detected.recv().map_err(|_| gone())??, loader);
+                with_other -= 1;
+            }
+            if is_last {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn run_options(&self) -> RunOptions {
+        RunOptions {
+            score_threshold: self.options.nms.score_threshold,
             keep_logits: self.options.loss.is_some(),
             augment: self.options.augment,
         }
     }
 
-    fn begin(&self, index: usize, batch: Batch) -> Result<OnItsWay<Launched>> {
+    fn launch(&self, index: usize, batch: Batch) -> Result<InFlight<Launched<'_>>> {
         let mut times = Times::default();
         if batch.samples.is_empty() {
-            return Ok(OnItsWay { index, batch, found: None, times });
+            return Ok(InFlight { index, batch, result: None, times });
         }
         let start = Instant::now();
-        // Waiting here would be waiting for the batch before as well.
-        let input = self.detector.take(&batch, false)?;
+        // To wait for the images here would be to wait for the previous batch as well.
+        let uploaded = self.detector.upload(Images::of(&batch)?)?;
         times.preprocess = start.elapsed();
         let start = Instant::now();
-        let found = Some(self.detector.launch(input)?);
+        let result = Some(uploaded.launch(self.run_options())?);
         times.inference = start.elapsed();
-        Ok(OnItsWay { index, batch, found, times })
+        Ok(InFlight { index, batch, result, times })
     }
 
-    fn read(&self, begun: OnItsWay<Launched>) -> Result<OnItsWay<Logits>> {
-        let OnItsWay { index, batch, found, mut times } = begun;
+    fn decode(&self, computed: InFlight<Computed<'_>>) -> Result<DetectedBatch> {
+        let InFlight { index, batch, result, mut times } = computed;
+        let Some(logits) = result else {
+            return Ok(DetectedBatch { index, batch, found: Found::default() });
+        };
         let start = Instant::now();
-        let found = found.map(|launched| self.detector.read(launched)).transpose()?;
+        let output = logits.decode();
         times.inference += start.elapsed();
-        Ok(OnItsWay { index, batch, found, times })
-    }
-
-    fn find(&self, computed: OnItsWay<Logits>) -> Result<Seen> {
-        let OnItsWay { index, batch, found, mut times } = computed;
-        let Some(logits) = found else { return Ok(Seen { index, batch, found: Found::default() }) };
-        let start = Instant::now();
-        let answer = self.detector.decode(logits, self.look())?;
-        times.inference += start.elapsed();
-        let found = self.suppress(answer, &batch, times)?;
-        Ok(Seen { index, batch, found })
+        let found = self.suppress(output, &batch, times)?;
+        Ok(DetectedBatch { index, batch, found })
     }
 
     fn detect(&self, batch: &Batch) -> Result<Found> {
@@ -170,17 +167,18 @@ impl Bench<'_> {
         }
         self.detector.prepare([batch.height, batch.width], self.options.augment)?;
         let start = Instant::now();
-        let input = self.detector.take(batch, true)?;
+        let uploaded = self.detector.upload(Images::of(batch)?)?;
+        uploaded.wait()?;
         times.preprocess = start.elapsed();
         let start = Instant::now();
-        let answer = self.detector.run(&input, self.look())?;
+        let output = uploaded.run(self.run_options())?;
         times.inference = start.elapsed();
-        self.suppress(answer, batch, times)
+        self.suppress(output, batch, times)
     }
 
-    fn suppress(&self, answer: Answer, batch: &Batch, mut times: Times) -> Result<Found> {
+    fn suppress(&self, output: Output, batch: &Batch, mut times: Times) -> Result<Found> {
         let Self { dataset, options, .. } = *self;
-        let Answer { mut predictions, logits } = answer;
+        let Output { mut predictions, logits } = output;
         if options.hybrid {
             add_labels(&mut predictions, batch, dataset, options);
         }
@@ -188,8 +186,32 @@ impl Bench<'_> {
         let boxes_of = |rows: &Predictions| scored(nms(rows, &options.nms), options);
         let boxes = predictions.par_iter().map(boxes_of).collect();
         times.nms = start.elapsed();
-        let loss = options.loss.as_ref();
-        let loss = loss.map(|loss| loss.forward(&logits, &targets(batch, dataset, options))).transpose()?;
-        Ok(Found { boxes, loss: loss.map(|loss| loss.items), times })
+        let mut loss = None;
+        if let (Some(ValidationLoss { loss: function, device }), Some(logits)) = (&options.loss, logits) {
+            let maps = level_tensors(logits, device);
+            loss = Some(function.forward(&maps, &targets(batch, dataset, options))?.items);
+        }
+        Ok(Found { boxes, loss, times })
     }
+}
+
+fn read(launched: InFlight<Launched<'_>>) -> Result<InFlight<Computed<'_>>> {
+    let InFlight { index, batch, result, mut times } = launched;
+    let start = Instant::now();
+    let result = result.map(Launched::read).transpose()?;
+    times.inference += start.elapsed();
+    Ok(InFlight { index, batch, result, times })
+}
+
+/// The logits of a batch on a device: per level `[N, channels, height, width]`.
+fn level_tensors(logits: Logits, device: &Device) -> Vec<Tensor<4>> {
+    let mut levels: Vec<Vec<Tensor<4>>> = Vec::new();
+    for part in logits.into_parts() {
+        levels.resize_with(part.len(), Vec::new);
+        for (level, map) in levels.iter_mut().zip(part) {
+            let data = TensorData::new(map.values, map.dims);
+            level.push(Tensor::from_data(data, device));
+        }
+    }
+    levels.into_iter().map(|parts| Tensor::cat(parts, 0)).collect()
 }

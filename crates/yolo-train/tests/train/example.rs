@@ -5,10 +5,11 @@ use rand::SeedableRng;
 use tempfile::TempDir;
 use yolo_data::dataset::{Dataset, DatasetConfig, ScanOptions, Split};
 use yolo_data::demo::{self, DemoOptions};
-use yolo_model::{Architecture, Checkpoint};
+use yolo_detect::Detector;
+use yolo_model::{Architecture, Checkpoint, FusedCheckpoint};
 use yolo_train::hyper::Hyperparameters;
 use yolo_train::train::{BatchReport, Observer, Setup, TrainOptions};
-use yolo_train::{Detector, ValidationOptions, train};
+use yolo_train::{ValidationOptions, train};
 
 /// Side of its images in pixels.
 pub(crate) const SIZE: usize = 64;
@@ -56,8 +57,8 @@ impl Example {
 }
 
 /// Runs on Burn's own back end.
-pub(crate) fn on_flex(checkpoint: &Checkpoint) -> yolo_train::Result<Detector> {
-    Detector::on_device(checkpoint, &Device::flex(), 1)
+pub(crate) fn on_flex(checkpoint: FusedCheckpoint<'_>) -> yolo_detect::Result<Detector> {
+    Detector::on_device(&checkpoint, &Device::flex(), 1)
 }
 
 /// A network of an eighth of the width, with random weights.

@@ -3,13 +3,13 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use yolo_data::loader::{Loader, LoaderOptions};
 use yolo_data::rect::{BatchOptions, plan_batches};
+use yolo_detect::images;
 use yolo_model::Checkpoint;
 use yolo_nn::Yolo;
 use yolo_prune::{PrunePlan, Sparsity, apply, plan};
 use yolo_train::batch_norm::{ReestimationOptions, reestimate_batch_norm};
 use yolo_train::distill::{DistillationOptions, Observed, Teacher};
 use yolo_train::finetune::{Choice, Finetuned, Finetuning, finetune};
-use yolo_train::images;
 use yolo_train::masks::Masks;
 use yolo_train::recipe::Recipe;
 use yolo_train::train::{RunFolder, TrainOptions};

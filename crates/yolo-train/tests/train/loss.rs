@@ -1,9 +1,9 @@
 //! Target assignment and loss on the golden vectors of the specification (B9), and term by term.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use yolo_data::Cxcywh;
-use yolo_data::boxes;
 use yolo_data::train_loader::Target;
+use yolo_eval::Cxcywh;
+use yolo_eval::boxes;
 use yolo_model::Architecture;
 use yolo_model::modules::DetectSpec;
 use yolo_train::hyper::Hyperparameters;

@@ -1,8 +1,8 @@
 //! Loss, gradients and steps of YOLOv5n on four images, against the reference.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use yolo_data::Cxcywh;
 use yolo_data::train_loader::Target;
+use yolo_eval::Cxcywh;
 use yolo_model::Checkpoint;
 use yolo_model::weights::{StateDict, read_safetensors};
 use yolo_nn::{NamedValues, Yolo};

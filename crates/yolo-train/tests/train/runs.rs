@@ -84,7 +84,7 @@ fn zeros_stay_zero_in_everything_that_training_leaves() {
         ("the weights", state.checkpoint.clone()),
         ("their average", state.averaged()),
         ("half precision", half_precision(&state.averaged(), &state.masks).unwrap()),
-        ("fused", best.fuse().unwrap()),
+        ("fused", best.fuse().unwrap().into_checkpoint()),
         ("the file", best),
         ("resumed", resumed.checkpoint),
     ];
@@ -180,7 +180,7 @@ fn what_does_not_fit_is_said_before_the_first_batch() {
         train(&mut state, &example.setup(options), &mut to_the_end()).unwrap_err().to_string()
     };
     let options = options();
-    assert!(fails(&options, network().fuse().unwrap()).contains("fused"));
+    assert!(fails(&options, network().into_fused().unwrap().into_checkpoint()).contains("fused"));
     let size = TrainOptions { image_size: 72, ..options.clone() };
     assert!(fails(&size, network()).contains("72"));
     let freeze = TrainOptions { freeze: vec![25], ..options.clone() };

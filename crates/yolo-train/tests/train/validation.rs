@@ -1,14 +1,15 @@
-//! Batches that overlap are measured as those that do not.
+//! Overlapping batches give the results of batches one by one.
 
 use burn::tensor::Device;
-use yolo_train::{Detector, Validation, ValidationOptions, validate, validate_watched};
+use yolo_detect::Detector;
+use yolo_train::{Validation, ValidationOptions, validate, validate_watched};
 
 use crate::example::{Example, SIZE, network};
 
-/// The validation, the numbers of its batches as they were seen, and of images as they were heard of.
+/// The validation, the numbers of its batches as `watch` got them, and of images as `progress` did.
 fn measured(example: &Example, threads: usize) -> (Validation, Vec<usize>, Vec<usize>) {
     // One thread leaves a batch to the device while the next is prepared; several share the images of one.
-    let detector = Detector::on_device(&network(), &Device::flex(), threads).unwrap();
+    let detector = Detector::on_device(&network().fuse().unwrap(), &Device::flex(), threads).unwrap();
     let options = ValidationOptions { batch_size: 2, ..ValidationOptions::new(SIZE) };
     let (mut batches, mut images) = (Vec::new(), Vec::new());
     let validation = validate_watched(
@@ -45,7 +46,7 @@ fn an_error_ends_batches_that_overlap() {
     let mut broken = network();
     let bias = broken.weights.iter_mut().find(|(name, _)| name.ends_with("m.0.bias")).unwrap();
     bias.1.f32s_mut().unwrap().fill(f32::NAN);
-    let detector = Detector::on_device(&broken, &Device::flex(), 1).unwrap();
+    let detector = Detector::on_device(&broken.fuse().unwrap(), &Device::flex(), 1).unwrap();
     let options = ValidationOptions { batch_size: 1, ..ValidationOptions::new(SIZE) };
     let error = validate(&detector, &example.val, &options, |_| {}).unwrap_err();
     assert!(error.to_string().contains("finite"), "{error}");

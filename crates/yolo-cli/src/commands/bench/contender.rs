@@ -41,8 +41,8 @@ impl Contender {
         options: &Options,
     ) -> Result<Self> {
         let place = || weights.path.display().to_string();
-        let checkpoint = &weights.checkpoint;
-        let network = Network::of(checkpoint, batch, image).with_context(place)?.decoded(checkpoint);
+        let checkpoint = weights.checkpoint.fuse().with_context(place)?;
+        let network = Network::of(&checkpoint, batch, image).with_context(place)?.decoded(&checkpoint);
         let plan = Plan::new(network, options).with_context(place)?;
         let output = vec![0.0; plan.output_len()];
         let runner = Runner::Compiled { plan, input: noise(batch, image), output };
@@ -59,7 +59,7 @@ impl Contender {
         let name = if backend == BackendArg::Tch { "tch" } else { "flex" };
         let device = device::parse(name)?;
         let place = || weights.path.display().to_string();
-        let model = Yolo::from_checkpoint(&weights.checkpoint.fuse().with_context(place)?, &device)?;
+        let model = Yolo::from_checkpoint(&*weights.checkpoint.fuse().with_context(place)?, &device)?;
         let dims = [batch, 3, image[0], image[1]];
         let runner = Runner::OnDevice { model: Arc::new(model), input: noise(batch, image), dims, device };
         Ok(Self::new(weights, name, batch, image, runner))

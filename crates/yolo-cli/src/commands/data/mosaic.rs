@@ -3,11 +3,10 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use yolo_data::Xyxy;
-use yolo_data::atomic;
 use yolo_data::dataset::{Dataset, Item, Label};
 use yolo_data::image::{Encoding, RgbImage, decode_file, encode};
 use yolo_draw::{BoxAnnotation, Mosaic, MosaicOptions};
+use yolo_eval::Xyxy;
 
 /// What the extension of `file` says that it is.
 pub(super) fn encoding(file: &Path) -> Result<Encoding> {
@@ -32,7 +31,7 @@ pub(super) fn write(dataset: &Dataset, file: &Path) -> Result<()> {
         mosaic.add(&image, &boxes(item, &image, &dataset.class_names), &name);
     }
     let bytes = encode(&mosaic.finish(), encoding)?;
-    atomic::write(file, |out| out.write_all(&bytes))
+    yolo_files::write(file, bytes)
         .with_context(|| format!("{}: cannot be written; choose another place with --mosaic", file.display()))
 }
 

@@ -147,7 +147,7 @@ fn zeros_line(pruned: &Checkpoint, finetuned: &Finetuned, file: &Path) -> Result
         ("after training", &finetuned.state.checkpoint),
         ("averaged", &finetuned.state.averaged()),
         ("in the file", &read),
-        ("fused", &read.fuse()?),
+        ("fused", &*read.fuse()?),
     ];
     let mut counts = Vec::new();
     for (stage, checkpoint) in stages {

@@ -4,8 +4,8 @@ use std::collections::HashMap;
 use std::path::Path;
 
 use anyhow::Result;
-use yolo_data::coco::{Detection, ImageId, write_results};
 use yolo_data::dataset::Dataset;
+use yolo_eval::coco::{Detection, ImageId, write_results};
 use yolo_train::Validation;
 
 use crate::labels_txt;

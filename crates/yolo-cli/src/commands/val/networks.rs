@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
 use yolo_data::dataset::Dataset;
-use yolo_model::Checkpoint;
+use yolo_detect::Detector;
+use yolo_model::FusedCheckpoint;
 use yolo_prune::{Sparsity, apply};
-use yolo_train::Detector;
 
 use crate::args::{SelectionArgs, ValArgs};
 use crate::commands::info::summary_line;
@@ -31,7 +31,7 @@ struct Member {
     /// As read.
     weights: Weights,
     /// As it runs.
-    network: Checkpoint,
+    network: FusedCheckpoint<'static>,
 }
 
 impl Networks {
@@ -115,11 +115,8 @@ impl Networks {
 
     /// Ready to be measured.
     pub(super) fn detector(&self, backend: &Backend) -> Result<Detector> {
-        let compile = |member: &Member| {
-            backend.detector(&member.network).with_context(|| member.weights.path.display().to_string())
-        };
-        let others = self.others.iter().map(compile).collect::<Result<Vec<_>>>()?;
-        Ok(Detector::ensemble(compile(&self.first)?, others)?)
+        let networks = self.members().map(|member| member.network.borrowed());
+        backend.ensemble(networks).with_context(|| self.name())
     }
 
     /// Sizes and zeros, added up.
@@ -140,10 +137,15 @@ impl Networks {
 }
 
 /// The network that is measured: fused, and pruned where asked.
-fn network(args: &ValArgs, weights: &Weights, device: &Device, output: &Output) -> Result<Checkpoint> {
+fn network(
+    args: &ValArgs,
+    weights: &Weights,
+    device: &Device,
+    output: &Output,
+) -> Result<FusedCheckpoint<'static>> {
     let fused = weights.checkpoint.fuse()?;
     output.line(summary_line(&fused))?;
-    let Some(amount) = args.prune else { return Ok(fused) };
+    let Some(amount) = args.prune else { return Ok(fused.into_owned()) };
     let flags = SelectionArgs {
         method: args.prune_method,
         exclude: args.exclude.clone(),
@@ -155,7 +157,7 @@ fn network(args: &ValArgs, weights: &Weights, device: &Device, output: &Output) 
     let images = selection::images(&flags, &options, dense, args.imgsz as usize)?;
     let Planned { dense, plan } = plan_pruning(dense, &options, false, images.as_ref(), device)
         .with_context(|| weights.path.display().to_string())?;
-    let pruned = apply(&dense, &plan)?.fuse()?;
+    let pruned = apply(&dense, &plan)?.into_fused()?;
     output.line(pruning_line(&plan, &Sparsity::of(&pruned)?))?;
     for skipped in &plan.skipped {
         tracing::info!("{} was not pruned: {}", skipped.tensor, skipped.reason);

@@ -1,5 +1,5 @@
-//! Warps that neither turn nor shear: every row has the same columns, so the filter along x runs once for every
-//! source row, over plain arrays. The same sums as in the general case, in another order.
+//! Warps without rotation and shear: every row has the same columns, so the filter along x runs once for every source
+//! row, over plain arrays. The sums are those of the general case, in another order.
 
 use super::{BORDER, POSITION_BITS, STEPS, Source};
 

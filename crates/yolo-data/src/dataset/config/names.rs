@@ -24,7 +24,7 @@ impl<'de> Deserialize<'de> for Names {
                 )
             }
 
-            // Names are asked for as strings, so that `no`, `7` or `1.50` keep the text of the file.
+            // Names are read as strings, so that `no`, `7` or `1.50` keep the text of the file.
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> std::result::Result<Names, A::Error> {
                 let mut names = vec![];
                 while let Some(name) = seq.next_element::<Spanned<Option<String>>>()? {
@@ -61,7 +61,7 @@ pub(super) fn check(
             None => position,
             Some(key) => key.trim().parse::<usize>().map_err(|_| {
                 let reason =
-                    format!("the key `{key}` in `names` is not a class index: write a number from 0 on");
+                    format!("the key `{key}` in `names` is not a class index: write a number from 0");
                 DataError::at_line(file, *line, reason)
             })?,
         };
@@ -101,8 +101,8 @@ fn check_count(
         let absent: Vec<String> =
             (0..highest).filter(|i| !by_index.contains_key(i)).take(3).map(|i| i.to_string()).collect();
         let reason = format!(
-            "`names` has {count} names but goes up to class {highest}; without a name: {}. Indices have to run from \
-             0 to {} without gaps: add the missing names, or renumber the classes (in the labels too)",
+            "`names` has {count} names but goes up to class {highest}; without a name: {}. Indices must run from 0 \
+             to {} without gaps: add the missing names, or renumber the classes (in the labels too)",
             absent.join(", "),
             count - 1
         );
@@ -130,7 +130,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_have_to_be_class_indices_without_gaps() {
+    fn keys_must_be_class_indices_without_gaps() {
         let text = message("names:\n  0: a\n  one: b");
         assert!(text.starts_with("/d.yaml:5: ") && text.contains("`one`"), "{text}");
         assert!(message("names:\n  -1: a").contains("`-1`"));

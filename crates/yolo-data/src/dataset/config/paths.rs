@@ -1,11 +1,11 @@
-//! Where the entries of a data set YAML are on this machine.
+//! Finds the entries of a data set YAML on this machine.
 
 use std::path::{Path, PathBuf};
 
 use super::{DatasetConfig, Split};
 use crate::{DataError, Result};
 
-/// The places a relative path may start from, in the order they are tried after the YAML's own folder.
+/// The folders that a relative path may start from, tried in this order after the folder of the YAML.
 #[derive(Clone, Debug, Default)]
 pub struct SearchPath {
     /// The current directory.
@@ -27,7 +27,7 @@ impl SearchPath {
 /// One entry of a split, found on disk.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
-    /// The data set's root that the entry was found under.
+    /// The root of the data set under which the entry was found.
     pub root: PathBuf,
     /// The folder, list file or COCO JSON file.
     pub path: PathBuf,
@@ -59,8 +59,8 @@ impl DatasetConfig {
         unique
     }
 
-    /// Finds every entry of `split` on disk. A relative entry is looked for below each root; one that starts
-    /// with `../` is also tried without it.
+    /// Finds every entry of `split` on disk. A relative entry is searched below each root; one that starts with `../` is
+    /// also tried without it.
     ///
     /// # Errors
     /// The split has no entry, or one does not exist; the message lists every place tried.
@@ -75,7 +75,7 @@ impl DatasetConfig {
         written.iter().map(|entry| self.locate_entry(split, entry, &roots)).collect()
     }
 
-    /// Places `image_dir` may mean, given the root an entry was found under.
+    /// The folder that `image_dir` means, given the root under which an entry was found.
     pub(crate) fn image_dir_in(&self, root: &Path) -> Option<PathBuf> {
         self.image_dir.as_ref().map(|dir| tidy(&root.join(with_slashes(dir))))
     }
@@ -105,7 +105,7 @@ impl DatasetConfig {
         let folder = Path::new(&self.path).file_name().and_then(|name| name.to_str()).unwrap_or_default();
         let known = ["coco", "coco128"].into_iter().find(|name| *name == folder || *name == stem);
         match known {
-            Some(name) => format!("To download it: `cargo xtask fetch-{name}`; else {general}."),
+            Some(name) => format!("To download it: `cargo xtask fetch-{name}`; otherwise {general}."),
             None if self.download.is_some() => {
                 format!("`download` in the YAML is never run: get the data set yourself, then {general}.")
             }
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn a_relative_root_is_looked_for_by_the_yaml_then_here_then_among_the_data_sets() {
+    fn a_relative_root_is_searched_beside_the_yaml_then_here_then_among_the_data_sets() {
         let temp = tempfile::tempdir().unwrap();
         let [yaml, here, sets] = ["a/yaml", "b/here", "c/sets"].map(|d| temp.path().join(d));
         let search = SearchPath { current_dir: Some(here.clone()), datasets_dir: Some(sets.clone()) };
@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_there_comes_with_the_command_that_gets_it() {
+    fn a_missing_data_set_is_an_error_with_the_command_that_fetches_it() {
         let config = |text| config(Path::new("/nowhere"), text);
         let message = |c: DatasetConfig, s| c.locate(s, &SearchPath::default()).unwrap_err().to_string();
         let text = message(config("path: datasets/coco\ntrain: a\nval: b"), Split::Train);

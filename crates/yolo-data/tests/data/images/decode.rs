@@ -56,7 +56,7 @@ fn a_preview_in_the_header_does_not_hide_that_the_file_ends_early() {
 }
 
 #[test]
-fn what_is_no_image_is_an_error_with_the_file_and_a_fix() {
+fn a_file_that_is_not_an_image_is_an_error_with_a_fix() {
     let path = Path::new("somewhere/picture.jpg");
     for (bytes, reason) in [
         (&b""[..], "empty"),

@@ -5,7 +5,7 @@ use yolo_data::dataset::{Item, Label};
 use yolo_data::image::RgbImage;
 use yolo_data::letterbox::{Geometry, LetterboxOptions, Placement, letterbox, letterbox_into, load_size};
 use yolo_data::rect::{BatchOptions, plan_batches};
-use yolo_data::{Cxcywh, Xyxy};
+use yolo_eval::{Cxcywh, Xyxy};
 
 /// Original size, loaded size, network (h, w), pad (x, y), border (top, bottom, left, right), h/h0 and w/w0.
 type ValidationRow = ((u32, u32), (u32, u32), (u32, u32), (f64, f64), [u32; 4], f64, f64);

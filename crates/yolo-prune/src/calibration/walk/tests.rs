@@ -99,7 +99,7 @@ fn assert_outputs(
 #[test]
 fn both_streams_are_those_of_the_networks() {
     for (architecture, seed) in [(tiny_architecture(), 1), (mixed_architecture(), 2)] {
-        let fused = random(architecture, seed).fuse().unwrap();
+        let fused = random(architecture, seed).fuse().unwrap().into_checkpoint();
         let program = fused.architecture.program();
         let batches = raw_batches(10);
         let images = CalibrationImages::new(batches.iter().map(|(shape, pixels)| ImageBatch {
@@ -141,7 +141,7 @@ fn both_streams_are_those_of_the_networks() {
 
 #[test]
 fn an_error_of_the_visitor_ends_the_walk() {
-    let fused = random(tiny_architecture(), 3).fuse().unwrap();
+    let fused = random(tiny_architecture(), 3).fuse().unwrap().into_checkpoint();
     let batch = ImageBatch { pixels: crate::networks::pixels([1, 32, 32], 4), n: 1, height: 32, width: 32 };
     let images = CalibrationImages::new([batch]).unwrap();
     let mut visits = 0;

@@ -149,7 +149,7 @@ const CONVS: [(&str, usize); 5] =
 fn a_single_convolution_is_fitted_by_least_squares() {
     let unfused = tiny(51);
     let batches = raw_batches(52);
-    for checkpoint in [unfused.fuse().unwrap(), unfused] {
+    for checkpoint in [unfused.fuse().unwrap().into_checkpoint(), unfused] {
         for (name, layer) in CONVS {
             for rank in [Rank::Fused, Rank::Stored] {
                 let plan = calibrated(&checkpoint, &only(&checkpoint, &[name], rank), &batches).unwrap();
@@ -221,7 +221,7 @@ fn fused_and_unfused_checkpoints_become_the_same_network() {
         let options = PruneOptions { repair, ..PruneOptions::new(Method::Global, 0.5) };
         let [a, b] = [&unfused, &fused].map(|checkpoint| {
             let plan = calibrated(checkpoint, &options, &batches).unwrap();
-            apply(checkpoint, &plan).unwrap().fuse().unwrap()
+            apply(checkpoint, &plan).unwrap().fuse().unwrap().into_checkpoint()
         });
         for (name, tensor) in a.weights.iter() {
             let Ok(values) = tensor.f32s() else { continue };
@@ -242,7 +242,7 @@ fn what_came_in_half_precision_stays_in_half_precision() {
         }
     };
     halve(&mut unfused);
-    let mut fused = unfused.fuse().unwrap();
+    let mut fused = unfused.fuse().unwrap().into_checkpoint();
     halve(&mut fused);
     for checkpoint in [unfused, fused] {
         assert_eq!(FloatFormat::lossless_for(&checkpoint.weights), FloatFormat::F16);

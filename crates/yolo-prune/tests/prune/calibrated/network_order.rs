@@ -59,7 +59,7 @@ fn the_number_of_threads_makes_no_difference() {
 /// A convolution whose outputs are all zero, one with a channel of zeros, and one with constant channels.
 #[test]
 fn dead_channels_are_no_obstacle() {
-    let mut dense = tiny(69).fuse().unwrap();
+    let mut dense = tiny(69).fuse().unwrap().into_checkpoint();
     let zero = |dense: &mut Checkpoint, name: &str, from: usize| {
         for what in ["weight", "bias"] {
             let tensor = dense.weights.get_mut(&format!("{name}.conv.{what}")).unwrap().f32s_mut().unwrap();

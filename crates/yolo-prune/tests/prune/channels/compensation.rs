@@ -51,7 +51,7 @@ fn zero_means(checkpoint: &Checkpoint) -> ChannelMeans {
 #[test]
 fn constant_channels_behind_pointwise_convolutions_go_without_a_trace() {
     let dense = random(tiny_architecture(), 31);
-    for mut checkpoint in [dense.fuse().unwrap(), dense] {
+    for mut checkpoint in [dense.fuse().unwrap().into_checkpoint(), dense] {
         let mut means = zero_means(&checkpoint);
         let coupling = Coupling::of(&checkpoint.architecture);
         let names =
@@ -156,7 +156,7 @@ fn compensation_brings_the_outputs_nearer() {
         let Some(dense) = dense else { continue };
         let calibration = image(128, 33);
         let scores = ChannelScores::bn_scale(&dense).unwrap();
-        for checkpoint in [dense.fuse().unwrap(), dense] {
+        for checkpoint in [dense.fuse().unwrap().into_checkpoint(), dense] {
             let means = layer_means(&checkpoint, &calibration);
             let mut plan = ChannelPlan::identity(&checkpoint.architecture);
             let coupling = Coupling::of(&checkpoint.architecture);

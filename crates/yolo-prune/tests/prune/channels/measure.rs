@@ -58,7 +58,7 @@ fn assert_near(measured: &[f64], sums: &[f64], count: usize, what: &str) {
 #[test]
 fn means_and_magnitudes_are_those_of_the_networks_own_maps() {
     let dense = random(tiny_architecture(), 5);
-    for checkpoint in [dense.fuse().unwrap(), dense] {
+    for checkpoint in [dense.fuse().unwrap().into_checkpoint(), dense] {
         let measured = statistics(&checkpoint);
         for (layer, conv) in
             [(0, "model.0"), (1, "model.1"), (2, "model.2.cv3"), (4, "model.4.cv2"), (5, "model.5")]

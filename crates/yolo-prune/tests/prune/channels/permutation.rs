@@ -44,7 +44,11 @@ fn heavy_tailed() -> Checkpoint {
 /// Sums over the convolutions that 2:4 prunes of `checkpoint`: all magnitudes as they rank, and those kept.
 fn magnitudes(checkpoint: &Checkpoint, options: &PruneOptions) -> [f64; 2] {
     let plan = plan(checkpoint, options).unwrap();
-    let ranked = if options.rank == Rank::Fused { checkpoint.fuse().unwrap() } else { checkpoint.clone() };
+    let ranked = if options.rank == Rank::Fused {
+        checkpoint.fuse().unwrap().into_checkpoint()
+    } else {
+        checkpoint.clone()
+    };
     let mut sums = [0.0; 2];
     for layer in &plan.masks {
         for (index, value) in ranked.weights.f32s(&layer.tensor).unwrap().iter().enumerate() {
@@ -107,7 +111,7 @@ fn kept_by_group(checkpoint: &Checkpoint, options: &PruneOptions) -> HashMap<Str
 #[test]
 fn the_function_stays_and_two_of_four_keeps_more() {
     let dense = heavy_tailed();
-    for checkpoint in [dense.fuse().unwrap(), dense] {
+    for checkpoint in [dense.fuse().unwrap().into_checkpoint(), dense] {
         let (reordered, permuted) = assert_permutes(&checkpoint, &options());
         assert!(permuted.after > 1.005 * permuted.before, "{} {}", permuted.before, permuted.after);
         let (before, after) = (kept_by_group(&checkpoint, &options()), kept_by_group(&reordered, &options()));

@@ -69,7 +69,7 @@ fn assert_equals_masked(dense: &Checkpoint, plan: &ChannelPlan, side: usize) -> 
 #[test]
 fn the_smaller_network_equals_the_masked_one() {
     for dense in [yolov5n(), random(Architecture::variant("yolov5n6", Some(2)).unwrap(), 4)] {
-        for checkpoint in [dense.fuse().unwrap(), dense] {
+        for checkpoint in [dense.fuse().unwrap().into_checkpoint(), dense] {
             let plan = random_plan(&checkpoint.architecture, 5, true);
             assert_equals_masked(&checkpoint, &plan, 128);
         }
@@ -78,7 +78,7 @@ fn the_smaller_network_equals_the_masked_one() {
         // A little of every group, so that something is left to compare.
         let mut plan = ChannelPlan::identity(&released.architecture);
         plan.groups.iter_mut().for_each(|group| group.kept.retain(|channel| channel % 8 != 5));
-        for checkpoint in [released.fuse().unwrap(), released] {
+        for checkpoint in [released.fuse().unwrap().into_checkpoint(), released] {
             assert_equals_masked(&checkpoint, &plan, 128);
         }
     }
@@ -89,7 +89,7 @@ proptest! {
     #[test]
     fn any_plan_of_a_small_network(seed in any::<u64>(), fused in any::<bool>(), shuffle in any::<bool>()) {
         let dense = random(tiny_architecture(), 2);
-        let dense = if fused { dense.fuse().unwrap() } else { dense };
+        let dense = if fused { dense.fuse().unwrap().into_checkpoint() } else { dense };
         let plan = random_plan(&dense.architecture, seed, shuffle);
         prop_assume!(plan.removed() > 0);
         let smaller = assert_equals_masked(&dense, &plan, 32);
@@ -101,7 +101,7 @@ proptest! {
 /// Parameters from the tensors, operations from the shapes of the weights and the sizes of the maps.
 #[test]
 fn sizes_are_exactly_those_predicted() {
-    for dense in [yolov5n().fuse().unwrap(), yolov5n()] {
+    for dense in [yolov5n().fuse().unwrap().into_checkpoint(), yolov5n()] {
         let plan = random_plan(&dense.architecture, 6, false);
         let predicted = plan.predict(&dense.architecture).unwrap();
         let smaller = remove(&dense, &plan).unwrap();
@@ -132,7 +132,7 @@ fn sizes_are_exactly_those_predicted() {
 
 #[test]
 fn the_identity_changes_no_bit_and_a_permutation_no_output() {
-    for dense in [yolov5n().fuse().unwrap(), yolov5n()] {
+    for dense in [yolov5n().fuse().unwrap().into_checkpoint(), yolov5n()] {
         let same = remove(&dense, &ChannelPlan::identity(&dense.architecture)).unwrap();
         assert_eq!((&same.architecture, &same.pruning), (&dense.architecture, &None));
         assert!(same.weights.names().eq(dense.weights.names()));

@@ -105,7 +105,7 @@ fn bn_scale_is_averaged_over_producers() {
 #[test]
 fn taylor_is_the_change_of_a_linear_loss() {
     for (checkpoint, of) in [
-        (dense().fuse().unwrap(), TaylorOf::Weights),
+        (dense().fuse().unwrap().into_checkpoint(), TaylorOf::Weights),
         (dense(), TaylorOf::BatchNorm),
         (dense(), TaylorOf::Weights),
     ] {

@@ -1,7 +1,7 @@
 //! A batch on several devices, against its parts on one.
 #![allow(clippy::unwrap_used)]
 use rand::{Rng, SeedableRng, rngs::StdRng};
-use yolo_data::Cxcywh;
+use yolo_eval::Cxcywh;
 use yolo_nn::NamedValues;
 
 use super::*;

@@ -1,0 +1,190 @@
+//! Files as other tools write them, valid and invalid.
+#![allow(clippy::unwrap_used)]
+
+use super::*;
+
+const IMAGES: &str = r#""images": [{"id": 1, "width": 640, "height": 480, "file_name": "a.jpg"},
+ {"id": 2, "width": 427, "height": 640, "file_name": "b.jpg"}]"#;
+const CATEGORIES: &str = r#""categories": [{"id": 18, "name": "dog", "supercategory": "animal"}]"#;
+
+fn instances(annotations: &str) -> String {
+    format!("{{{IMAGES},\n{CATEGORIES},\n\"annotations\": [{annotations}]}}")
+}
+
+fn in_file<T>(text: &str, read: impl FnOnce(&Path) -> T) -> T {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file.json");
+    std::fs::write(&path, text).unwrap();
+    read(&path)
+}
+
+fn gt(text: &str) -> Result<GroundTruth> {
+    in_file(text, |path| GroundTruth::read(path))
+}
+
+fn dt(text: &str) -> Result<Detections> {
+    in_file(text, |path| Detections::read(path))
+}
+
+/// Asserts that reading fails with one line that contains every part, the file name among them.
+fn assert_refused<T: std::fmt::Debug>(result: Result<T>, parts: &[&str]) {
+    let text = result.unwrap_err().to_string();
+    assert_eq!(text.lines().count(), 1, "{text}");
+    for part in parts.iter().chain(&["file.json"]) {
+        assert!(text.contains(part), "{part:?} is not in: {text}");
+    }
+}
+
+#[test]
+fn ids_may_be_integers_floats_or_strings() {
+    let read = gt(&instances(
+        r#"{"id": 0, "image_id": 1.0, "category_id": "18", "bbox": [1, 2.5, 30, 4e1], "area": 70,
+            "iscrowd": 1, "segmentation": {"counts": [3, 5], "size": [1, 8]}, "ignore": 1},
+           {"id": "7.0", "image_id": 2, "category_id": 18, "bbox": [0, 0, 3, 5], "iscrowd": null},
+           {"id": 9, "image_id": 2, "category_id": 18, "bbox": [0, 0, 3, 5], "area": null, "iscrowd": false}"#,
+    ))
+    .unwrap();
+    let expected = Annotation {
+        id: 0,
+        image_id: 1,
+        category_id: 18,
+        bbox: Ltwh { left: 1.0, top: 2.5, w: 30.0, h: 40.0 },
+        area: 70.0,
+        iscrowd: true,
+    };
+    assert_eq!(read.annotations()[0], expected);
+    assert_eq!((read.annotations()[1].id, read.annotations()[1].area), (7, 15.0));
+    assert!(!read.annotations()[1].iscrowd);
+    assert_eq!(read.missing_areas(), 2);
+    assert_eq!((read.images()[1].width, read.images()[1].height), (427, 640));
+    assert_eq!(read.categories()[0].name, "dog");
+}
+
+#[test]
+fn malformed_files_are_refused_with_the_place() {
+    let cut = instances("");
+    assert_refused(gt(&cut[..cut.len() - 2]), &["file.json:4", "cut short"]);
+    assert_refused(gt(""), &["empty"]);
+    assert_refused(gt("[]"), &["file.json:1", "results file"]);
+    assert_refused(
+        gt("{\"images\": [],\n\"categories\": []}"),
+        &["file.json:2", "missing field `annotations`"],
+    );
+    assert_refused(gt("{\"images\": 3}"), &["images to be a list"]);
+    assert_refused(gt("nonsense"), &["file.json:1"]);
+    let missing = GroundTruth::read("/nowhere/file.json");
+    assert_refused(missing, &["/nowhere/file.json"]);
+}
+
+#[test]
+fn non_finite_tokens_are_refused_with_line_and_entry() {
+    let good = r#"{"id": 1, "image_id": 1, "category_id": 18, "bbox": [1, 2, 3, 4]}"#;
+    for token in ["NaN", "Infinity", "-Infinity"] {
+        let bad = format!(r#"{{"id": 2, "image_id": 1, "category_id": 18, "bbox": [1, {token}, 3, 4]}}"#);
+        let text = instances(&format!("{good},\n{bad}"));
+        assert_refused(gt(&text), &["file.json:5", "annotations entry 1", "NaN and Infinity"]);
+    }
+    assert_refused(gt(&instances(&good.replace('4', "1e999"))), &["annotations entry 0", "out of range"]);
+}
+
+#[test]
+fn a_bad_box_is_refused_with_the_annotation_id() {
+    for (bbox, reason) in [
+        ("[1, 2, 3]", "a bbox of 3 numbers"),
+        ("[1, 2, 3, 4, 5]", "a bbox of 5 numbers"),
+        ("null", "no bbox"),
+        ("[1, 2, -3, 4]", "negative size (-3 × 4)"),
+    ] {
+        let text = instances(&format!(r#"{{"id": 77, "image_id": 1, "category_id": 18, "bbox": {bbox}}}"#));
+        assert_refused(gt(&text), &["annotation id 77", reason]);
+    }
+    let text = instances(r#"{"id": 77, "image_id": 1, "category_id": 18, "bbox": [1, "2", 3, 4]}"#);
+    assert_refused(gt(&text), &["file.json:4", "annotations entry 0"]);
+}
+
+#[test]
+fn duplicate_ids_are_refused_and_both_are_named() {
+    let one = r#"{"id": 5, "image_id": 1, "category_id": 18, "bbox": [1, 2, 3, 4]}"#;
+    let other = one.replace("\"image_id\": 1", "\"image_id\": 2");
+    let parts = ["annotation id 5", "entry 0 (image 1)", "entry 1 (image 2)"];
+    assert_refused(gt(&instances(&format!("{one},{other}"))), &parts);
+    let images = instances("").replace("\"id\": 2", "\"id\": 1");
+    assert_refused(gt(&images), &["image id 1", "entry 0 (\"a.jpg\")", "entry 1 (\"b.jpg\")"]);
+}
+
+#[test]
+fn unknown_references_are_refused_and_listed() {
+    let mut list = Vec::new();
+    for i in 0..7 {
+        list.push(format!(
+            r#"{{"id": {i}, "image_id": {}, "category_id": 18, "bbox": [1, 2, 3, 4]}}"#,
+            30 + i
+        ));
+    }
+    assert_refused(gt(&instances(&list.join(","))), &["image_id 30, 31, 32, 33, 34, … (7 in all)"]);
+    let text = instances(r#"{"id": 4, "image_id": 1, "category_id": 19, "bbox": [1, 2, 3, 4]}"#);
+    assert_refused(gt(&text), &["category_id 19", "annotation id 4"]);
+}
+
+#[test]
+fn ids_that_are_not_numbers_are_refused() {
+    let entry =
+        |id: &str| format!(r#"[{{"image_id": {id}, "category_id": 1, "bbox": [1,2,3,4], "score": 0.5}}]"#);
+    assert_eq!(dt(&entry("\"000012\"")).unwrap()[0].image_id, 12);
+    assert_refused(dt(&entry("\"zidane\"")), &["detections entry 0", "image_id \"zidane\" is not a number"]);
+    assert_refused(dt(&entry("1.5")), &["detections entry 0", "image_id 1.5 is not a whole number"]);
+    assert_refused(dt(&entry("null")), &["detections entry 0", "image_id"]);
+}
+
+#[test]
+fn results_may_be_empty_but_not_broken() {
+    assert!(dt(" []\n").unwrap().is_empty());
+    assert!(dt("\u{feff}[]").unwrap().is_empty());
+    assert_refused(dt("{\"images\": []}"), &["annotation file"]);
+    let good = r#"{"image_id": 1, "category_id": 1, "bbox": [1,2,3,4], "score": 0.5}"#;
+    let text = format!("[{good},\n{}]", good.replace("0.5", "NaN"));
+    assert_refused(dt(&text), &["file.json:2", "detections entry 1", "NaN"]);
+    let text = format!("[{good},{}]", good.replace("[1,2,3,4]", "[1,2]"));
+    assert_refused(dt(&text), &["detections entry 1", "2 numbers"]);
+    let text = format!("[{good},{}]", good.replace("3,4", "3,-4"));
+    assert_refused(dt(&text), &["detections entry 1", "negative size"]);
+    let text = format!("[{}]", good.replace("\"score\"", "\"confidence\""));
+    assert_refused(dt(&text), &["detections entry 0", "missing field `score`"]);
+}
+
+#[test]
+fn numbers_are_rounded_as_in_python() {
+    // 0.0625 and 0.1875 are ties and go to even; 2.0005 and 1.0005 are not ties in binary.
+    for (value, rounded) in
+        [(0.0625, 0.062), (0.1875, 0.188), (2.0005, 2.001), (1.0005, 1.0), (-0.0001, -0.0)]
+    {
+        assert_eq!(round_like_val(value, 3), rounded, "{value}");
+    }
+    assert_eq!(round_like_val(f64::from(0.123_456_78_f32), 5), 0.12346);
+}
+
+#[test]
+fn written_detections_read_back_rounded() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file.json");
+    let bbox = Ltwh { left: 10.123_456, top: 0.0, w: 99.999_9, h: 7.0 };
+    let detections = [
+        Detection { image_id: 139, category_id: 90, bbox, score: 0.123_456_7 },
+        Detection { image_id: 285, category_id: 1, bbox, score: 0.000_001 },
+    ];
+    write_detections(&path, &detections).unwrap();
+    let text = std::fs::read_to_string(&path).unwrap();
+    let first = r#"{"image_id":139,"category_id":90,"bbox":[10.123,0.0,100.0,7.0],"score":0.12346}"#;
+    assert!(text.starts_with(&format!("[{first},")), "{text}");
+    assert_eq!(Detections::read(&path).unwrap().into_vec(), detections.map(Detection::rounded));
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1, "no temporary file is left");
+}
+
+#[test]
+fn values_that_json_cannot_represent_are_not_written() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("file.json");
+    let nan = Detection { image_id: 4, category_id: 1, bbox: Ltwh::default(), score: f64::NAN };
+    assert_refused(write_detections(&path, &[nan]), &["entry 0", "image 4"]);
+    assert!(!path.exists());
+}

@@ -1,0 +1,102 @@
+//! YOLOv5's own detection metrics: P, R, mAP50 and mAP as its validation run prints them, and its confusion matrix.
+//!
+//! They differ from COCO's evaluation ([`crate::coco`]), because they are compared with the numbers of YOLOv5 v7.0:
+//! there are no crowds, areas or limits per category; a detection can only match its best label, which goes to the most
+//! confident detection; precision is interpolated linearly, with a point added at either end of the curve, and
+//! integrated by trapezoids. [`matching`] and [`ap`] state the rules.
+
+pub mod ap;
+pub mod confusion;
+pub mod matching;
+
+use std::cmp::Ordering;
+
+pub use ap::{ClassCurves, ClassMetrics, Curves, NativeReport, fitness};
+pub use confusion::ConfusionMatrix;
+pub use matching::{IOU_THRESHOLDS, match_image};
+
+use crate::Xyxy;
+
+/// A detected box, usually in pixels of the original image.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ScoredBox {
+    /// The box, in the same frame as the labels.
+    pub bbox: Xyxy,
+    /// Confidence in `[0, 1]`.
+    pub score: f32,
+    /// Class index.
+    pub class: u32,
+}
+
+/// A labelled box, usually in pixels of the original image.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct LabelledBox {
+    /// The box, in the same frame as the detections.
+    pub bbox: Xyxy,
+    /// Class index.
+    pub class: u32,
+}
+
+/// A detection after matching.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct MatchedDetection {
+    /// Confidence in `[0, 1]`.
+    pub score: f64,
+    /// Class index.
+    pub class: u32,
+    /// Whether it is a true positive, at each of [`IOU_THRESHOLDS`].
+    pub correct: [bool; 10],
+}
+
+/// Collects the matches of a data set, one image at a time.
+#[derive(Clone, Debug, Default)]
+pub struct NativeMetrics {
+    detections: Vec<MatchedDetection>,
+    target_classes: Vec<u32>,
+    images: usize,
+}
+
+impl NativeMetrics {
+    /// A collection without images.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Matches the detections of one image with its labels and keeps the result.
+    ///
+    /// Detections are taken in descending order of score, equal scores in the order given. Images without
+    /// detections or without labels must be added too.
+    pub fn add_image(&mut self, detections: &[ScoredBox], labels: &[LabelledBox]) {
+        self.images += 1;
+        let mut sorted = detections.to_vec();
+        sorted.sort_by(|a, b| descending(f64::from(a.score), f64::from(b.score)));
+        let correct = match_image(&sorted, labels);
+        let matched = sorted.iter().zip(correct);
+        self.detections.extend(matched.map(|(d, correct)| MatchedDetection {
+            score: f64::from(d.score),
+            class: d.class,
+            correct,
+        }));
+        self.target_classes.extend(labels.iter().map(|label| label.class));
+    }
+
+    /// Images added so far.
+    pub const fn images(&self) -> usize {
+        self.images
+    }
+
+    /// Labels added so far.
+    pub fn labels(&self) -> usize {
+        self.target_classes.len()
+    }
+
+    /// The metrics over everything that was added.
+    pub fn finish(self) -> NativeReport {
+        ap::ap_per_class(self.detections, &self.target_classes)
+    }
+}
+
+/// Larger first, NaN last.
+fn descending(a: f64, b: f64) -> Ordering {
+    b.partial_cmp(&a).unwrap_or_else(|| a.is_nan().cmp(&b.is_nan()))
+}
