@@ -41,7 +41,6 @@ mod support;
 mod sweep;
 mod terminal;
 mod train;
-mod trained;
 mod training_support;
 mod val;
 mod val_ensemble;
