@@ -1,7 +1,7 @@
 //! `prune --channels` and `prune-finetune --channels`: smaller dense networks.
 
 use serde_json::Value;
-use yolo_model::onnx::Head;
+use yolo_model::onnx::Outputs;
 use yolo_model::{Architecture, Checkpoint};
 
 use crate::onnxruntime::{assert_equal, noise, python};
@@ -230,5 +230,11 @@ fn yolov5n_loses_exactly_what_was_planned() {
     case.run("export --weights half.safetensors --format onnx --imgsz 64").ok();
     let Some(python) = python() else { return };
     let images = noise([1, 3, 64, 64]);
-    assert_equal(python, &case.path("half.onnx"), &load(&case, "half.safetensors"), Head::Decoded, &images);
+    assert_equal(
+        python,
+        &case.path("half.onnx"),
+        &load(&case, "half.safetensors"),
+        Outputs::Decoded,
+        &images,
+    );
 }

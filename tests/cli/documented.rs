@@ -1,7 +1,7 @@
 //! Every command that README, documents and help texts show runs as it is written, in a folder that has what it names.
 //!
-//! The networks and images there are small. A training or a sweep that would go on for minutes is interrupted, as a user
-//! may, once it has begun, and has to say how it goes on.
+//! The networks and images there are small. A training or a sweep that would take minutes is interrupted, as a user
+//! may, once it has begun, and has to say how it is resumed.
 
 mod commands;
 mod stage;
@@ -36,7 +36,7 @@ const ALWAYS: &str = "docs/pack.md";
 /// Nothing takes longer.
 const LIMIT: Duration = Duration::from_secs(300);
 
-/// What has to have happened before a command that goes on from it or looks at it: part of the command, and commands.
+/// What has to have happened before a command that resumes it or looks at it: part of the command, and commands.
 const BEFORE: [(&str, &[&str]); 8] = [
     (
         "train --resume runs/train/exp3 ",
@@ -197,7 +197,7 @@ impl<'a> Stage<'a> {
         self.run(place, command);
     }
 
-    /// Runs a line in a shell. It has to end well; a training or a sweep that goes on has to end well once it is interrupted.
+    /// Runs a line in a shell. It has to end well; a training or a sweep that takes long has to end well once it is interrupted.
     fn run(&self, place: &str, line: &str) {
         let long = ["yolo-cli train ", "yolo-cli prune-finetune", "yolo-cli sweep "];
         let is_short = line.ends_with("--epochs 1") || line.ends_with("--amounts 0.5");
@@ -222,7 +222,8 @@ impl<'a> Stage<'a> {
         };
         eprintln!("{:6.1} s  {line}", start.elapsed().as_secs_f64());
         let printed = self.printed();
-        let is_saved = interrupted && printed.contains("error: interrupted") && printed.contains("goes on");
+        let is_saved =
+            interrupted && printed.contains("error: interrupted") && printed.contains("continues it");
         // How fast it is depends on the machine.
         let is_too_slow = line.contains("ms ") && printed.contains(" ms are asked for, but ");
         assert!(status.success() || is_saved || is_too_slow, "{place}: {line}\n{status}\n{printed}");

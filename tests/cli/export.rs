@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use yolo_model::Checkpoint;
-use yolo_model::onnx::Head;
+use yolo_model::onnx::Outputs;
 
 use crate::onnxruntime::{assert_equal, noise, python};
 use crate::support::{Case, keys, shared};
@@ -11,10 +11,10 @@ use crate::support::{Case, keys, shared};
 const EXPORT: &str = "export --weights in/tiny.safetensors --imgsz 64";
 
 /// Compares the file `model` of a case with the checkpoint that it came from.
-fn compare(case: &Case, model: &str, weights: &Path, head: Head, images: [usize; 4]) {
+fn compare(case: &Case, model: &str, weights: &Path, outputs: Outputs, images: [usize; 4]) {
     let Some(python) = python() else { return };
     let checkpoint = Checkpoint::load(weights).unwrap();
-    assert_equal(python, &case.path(model), &checkpoint, head, &noise(images));
+    assert_equal(python, &case.path(model), &checkpoint, outputs, &noise(images));
 }
 
 #[test]
@@ -25,7 +25,7 @@ fn the_file_has_the_name_of_the_weights_and_lies_here() {
     let outcome = outcome.shows(&["Model summary (fused)", "Saved tiny.onnx", "opset 13", "nodes"]);
     let outcome = outcome.shows(&["images [1, 3, 64, 64]", "output0 [1, 64, 8]", "onnx.checker"]);
     outcome.shows(&["detect.py --weights tiny.onnx --imgsz 64 64"]);
-    compare(&case, "tiny.onnx", &case.path("in/tiny.safetensors"), Head::Decoded, [1, 3, 64, 64]);
+    compare(&case, "tiny.onnx", &case.path("in/tiny.safetensors"), Outputs::Decoded, [1, 3, 64, 64]);
 }
 
 #[test]
@@ -43,7 +43,7 @@ fn json_says_what_is_in_the_file() {
     assert_eq!(model["bytes"], case.read("any.onnx").len());
     let shape = serde_json::json!(["batch", 1, "height/8", "width/8", 8]);
     assert_eq!(model["outputs"], serde_json::json!([{"name": "output0", "shape": shape}]));
-    compare(&case, "any.onnx", &case.path("in/tiny.safetensors"), Head::Raw, [3, 3, 64, 96]);
+    compare(&case, "any.onnx", &case.path("in/tiny.safetensors"), Outputs::Logits, [3, 3, 64, 96]);
 }
 
 #[test]
@@ -52,7 +52,7 @@ fn yolov5s_spelling_and_two_sides_are_understood() {
     let args = "export --weights in/tiny.safetensors --include onnx --img-size 96 64 --batch 3 --out a.onnx";
     let outcome = case.run(args).ok().shows(&["images [3, 3, 96, 64]", "output0 [3, 96, 8]"]);
     assert!(!outcome.stdout.contains("detect.py"), "it takes one image at a time: {}", outcome.stdout);
-    compare(&case, "a.onnx", &case.path("in/tiny.safetensors"), Head::Decoded, [3, 3, 96, 64]);
+    compare(&case, "a.onnx", &case.path("in/tiny.safetensors"), Outputs::Decoded, [3, 3, 96, 64]);
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn a_pruned_checkpoint_keeps_its_zeros_and_its_function() {
     let pruned = case.path("pruned.safetensors");
     let sparsity = yolo_prune::Sparsity::of(&Checkpoint::load(&pruned).unwrap().fuse().unwrap()).unwrap();
     assert!(sparsity.conv_zeros * 2 >= sparsity.conv_weights - 1, "{}", sparsity.conv_zeros);
-    compare(&case, "pruned.onnx", &pruned, Head::Decoded, [1, 3, 64, 64]);
+    compare(&case, "pruned.onnx", &pruned, Outputs::Decoded, [1, 3, 64, 64]);
     // As large as the dense one: zeros take their place.
     case.run(EXPORT).ok();
     assert!(case.read("pruned.onnx").len().abs_diff(case.read("tiny.onnx").len()) < 64);
@@ -87,7 +87,7 @@ fn released_weights_pruned_and_exported() {
     case.run_args(&["prune", "--weights", weights, "--amount", "0.5", "--out", "half.safetensors"]).ok();
     let outcome = case.run("export --weights half.safetensors --imgsz 320 416").ok();
     outcome.shows(&["1 867 405 parameters", "output0 [1, 8190, 85]"]);
-    compare(&case, "half.onnx", &case.path("half.safetensors"), Head::Decoded, [1, 3, 320, 416]);
+    compare(&case, "half.onnx", &case.path("half.safetensors"), Outputs::Decoded, [1, 3, 320, 416]);
 }
 
 #[test]

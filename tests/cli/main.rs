@@ -21,6 +21,7 @@ mod devices;
 mod documented;
 mod downloads;
 mod export;
+mod golden;
 mod info;
 #[cfg(unix)]
 mod interruption;

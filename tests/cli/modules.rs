@@ -6,7 +6,7 @@ use rand::{Rng, SeedableRng};
 use serde::{Deserialize, Serialize};
 use yolo_model::architecture::{ConvSpec, PickledLayer, YamlLayer};
 use yolo_model::modules::{Block, Module, ModuleKind, SppSpec, SppfSpec, Stored, registry};
-use yolo_model::onnx::{Axes, Head, OnnxOptions};
+use yolo_model::onnx::{Axes, OnnxOptions, Outputs};
 use yolo_model::program::{Lowering, ValueId};
 use yolo_model::weights::FloatFormat;
 use yolo_model::{Architecture, Checkpoint, ModelError};
@@ -94,7 +94,7 @@ head:
 /// Random weights whose signal does not fade.
 fn lively(architecture: Architecture) -> Checkpoint {
     let mut checkpoint = Checkpoint::random(architecture, &mut StdRng::seed_from_u64(7)).unwrap();
-    for conv in checkpoint.architecture.convs().iter().filter(|conv| !conv.is_head) {
+    for conv in checkpoint.architecture.convs().iter().filter(|conv| !conv.is_bare) {
         checkpoint.weights.get_mut(&conv.bn("weight")).unwrap().f32s_mut().unwrap().fill(2.5);
     }
     checkpoint
@@ -174,7 +174,7 @@ fn a_module_of_one_file_works_with_everything() {
 
     let onnx = folder.path().join("toy.onnx");
     let options =
-        OnnxOptions { axes: Axes::Fixed { batch: 1, size: [64, 64] }, head: Head::Decoded, opset: 13 };
+        OnnxOptions { axes: Axes::Fixed { batch: 1, size: [64, 64] }, outputs: Outputs::Decoded, opset: 13 };
     let written = narrow.export_onnx(&onnx, &options).unwrap();
     assert_eq!(written.parameters, narrow.fuse().unwrap().architecture.summary().parameters);
 }

@@ -1,4 +1,4 @@
-//! Runs that are killed or interrupted, and go on to the same bytes.
+//! Runs that are killed or interrupted, and are resumed to the same bytes.
 
 use std::time::{Duration, Instant};
 
@@ -132,7 +132,7 @@ fn interrupted(case: &Case, args: &str, run: &str, ready: &str) -> Option<(Strin
     let errors: Vec<&str> = log.lines().filter(|line| line.starts_with("error:")).collect();
     let [error] = errors[..] else { panic!("{log}") };
     assert!(error.contains("interrupted and saved"), "{log}");
-    assert!(error.contains(&format!("--resume {run}` goes on")), "{log}");
+    assert!(error.contains(&format!("--resume {run}` continues it")), "{log}");
     all_load(case, run);
     let progress = TrainState::load(&state_file(case, run)).unwrap().progress;
     Some((log, progress.epoch, progress.batch_in_epoch))
@@ -152,8 +152,8 @@ fn ctrl_c_saves_in_the_middle_of_an_epoch_and_the_run_goes_on_from_there() {
     assert!(batch == 40 || !state.pending.is_empty(), "nothing is pending after batch {batch}");
     let again = interrupted(&case, "train --resume runs/a", "runs/a", "Model summary");
     if let Some((log, later_epoch, later_batch)) = again {
-        assert!(log.contains(&format!("going on at epoch {epoch}, batch {batch}")), "{log}");
-        assert!((later_epoch, later_batch) > (epoch, batch), "it did not go on");
+        assert!(log.contains(&format!("continuing at epoch {epoch}, batch {batch}")), "{log}");
+        assert!((later_epoch, later_batch) > (epoch, batch), "it did not continue");
     }
     case.run("train --resume runs/a").ok();
     assert_same_run(&case, "runs/a", "runs/reference", &OUTPUTS);
@@ -183,7 +183,7 @@ fn ctrl_c_before_fine_tuning_is_resumed_as_well() {
     let (code, log) = (wait(child), String::from_utf8(case.read("log")).unwrap());
     assert_eq!(code, Some(1), "{log}");
     assert_eq!(log.matches("error: ").count(), 1, "{log}");
-    assert!(log.contains("interrupted") && log.contains("--resume runs/a` goes on"), "{log}");
+    assert!(log.contains("interrupted") && log.contains("--resume runs/a` continues it"), "{log}");
     assert!(!case.path("runs/a/summary.json").exists());
     case.run("prune-finetune --resume runs/a").ok();
     assert_same_run(&case, "runs/a", "runs/reference", &FINETUNED);
@@ -254,7 +254,7 @@ fn the_newest_interrupted_run_is_resumed_where_none_is_named() {
     let args = format!("{TRAIN_TINY} --epochs 2 --batch-size 1");
     let args = args.replace("--batch-size 8 ", "");
     interrupted(&case, &args, "runs/train/exp", "Model summary").unwrap();
-    case.run("train --resume").ok().shows(&["going on at epoch", "Results saved to runs/train/exp"]);
+    case.run("train --resume").ok().shows(&["continuing at epoch", "Results saved to runs/train/exp"]);
     assert_eq!(table(&case, "runs/train/exp").1.len(), 2);
     // What YOLOv5 takes: the checkpoint in the run.
     case.run("train --resume runs/train/exp/weights/last.safetensors").fails(&["this run is done"]);

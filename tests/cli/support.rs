@@ -62,7 +62,7 @@ pub(crate) fn tiny() -> Checkpoint {
     let architecture = Architecture::from_yaml(TINY_YAML, None).unwrap();
     let mut tiny = Checkpoint::random(architecture, &mut StdRng::seed_from_u64(0)).unwrap();
     // Batch normalisation with the statistics of no data would let the signal fade.
-    for conv in tiny.architecture.convs().iter().filter(|conv| !conv.is_head) {
+    for conv in tiny.architecture.convs().iter().filter(|conv| !conv.is_bare) {
         tiny.weights.get_mut(&conv.bn("weight")).unwrap().f32s_mut().unwrap().fill(3.0);
     }
     tiny.weights.get_mut("model.5.m.0.bias").unwrap().f32s_mut().unwrap().fill(0.0);

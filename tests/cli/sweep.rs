@@ -126,7 +126,10 @@ fn ctrl_c_ends_a_sweep_between_two_points() {
     signal(&child, "-INT");
     let (code, log) = (wait(child), String::from_utf8(case.read("log")).unwrap());
     assert_eq!(code, Some(1), "{log}");
-    assert!(log.contains("interrupted and saved; `yolo-cli sweep --resume runs/sweep/exp` goes on"), "{log}");
+    assert!(
+        log.contains("interrupted and saved; `yolo-cli sweep --resume runs/sweep/exp` continues it"),
+        "{log}"
+    );
     assert_eq!(log.matches("error: ").count(), 1, "{log}");
     let saved = rows(&case, RUN);
     assert!(saved.len() < 83);
@@ -145,7 +148,7 @@ fn what_cannot_be_resumed_is_named() {
     case.write("runs/sweep/exp/sweep.csv", csv.replace("layer,0.5,", "layer,half,"));
     case.run("sweep --resume runs/sweep/exp").fails(&[
         "sweep.csv",
-        "line 3 is no point",
+        "line 3 is not a valid point",
         "start the run again",
     ]);
     case.write("runs/sweep/exp/opt.yaml", "weights: [");

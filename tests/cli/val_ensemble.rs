@@ -10,7 +10,7 @@ use crate::support::{Case, IMAGES, VAL, native_figures, tiny};
 fn two_models() -> Case {
     let case = Case::with_annotations();
     let mut other = tiny();
-    for conv in other.architecture.convs().iter().filter(|conv| !conv.is_head) {
+    for conv in other.architecture.convs().iter().filter(|conv| !conv.is_bare) {
         other.weights.get_mut(&conv.bn("weight")).unwrap().f32s_mut().unwrap().fill(2.0);
     }
     other.save(&case.path("in/other.safetensors"), FloatFormat::F32).unwrap();

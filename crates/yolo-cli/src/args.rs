@@ -8,9 +8,11 @@ mod detect;
 mod device_check;
 mod export;
 mod finetune;
+mod named;
 mod pack;
 mod pruning;
 mod report;
+mod shared;
 mod sweep;
 mod terminal;
 mod train;
@@ -18,24 +20,29 @@ mod val;
 
 use std::path::PathBuf;
 
+use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
+use yolo_model::Checkpoint;
+
+use crate::image_size::fitting;
+use crate::timing::Stopwatch;
 
 pub(crate) use amp::AmpArg;
 pub(crate) use bench::{BackendArg, BenchArgs};
 pub(crate) use channels::ChannelArgs;
-pub(crate) use data::{
-    CategoryIdsArg, DataArgs, DataCheckArgs, DataCommand, DataConvertArgs, LayoutArg, PlacementArg, SplitArg,
-};
-pub(crate) use detect::{DetectArgs, SaveFormatArg};
+pub(crate) use data::{DataArgs, DataCheckArgs, DataCommand, DataConvertArgs};
+pub(crate) use detect::DetectArgs;
 pub(crate) use device_check::DeviceCheckArgs;
 pub(crate) use export::{ExportArgs, ExportFormat};
 pub(crate) use finetune::PruneFinetuneArgs;
+pub(crate) use named::name_of;
 pub(crate) use pack::PackArgs;
-pub(crate) use pruning::{MethodArg, RankArg, RepairArg, SelectionArgs};
+pub(crate) use pruning::{METHODS, SelectionArgs};
 pub(crate) use report::ReportArgs;
+pub(crate) use shared::RunArgs;
 pub(crate) use sweep::SweepArgs;
 pub(crate) use terminal::{CompletionsArgs, DoctorArgs, LogFormat, ManArgs, TerminalArgs};
-pub(crate) use train::{OptimizerArg, TrainArgs};
+pub(crate) use train::TrainArgs;
 pub(crate) use val::{TaskArg, ValArgs};
 
 /// Prune YOLOv5 detectors, measure what it costs on COCO's own metric, and keep what is left.
@@ -80,7 +87,7 @@ pub(crate) enum Command {
     DeviceCheck(DeviceCheckArgs),
     /// Show the layers, sizes and zeros of a checkpoint.
     Info(InfoArgs),
-    /// Train a detector, or go on with an interrupted run.
+    /// Train a detector, or continue an interrupted run.
     Train(Box<TrainArgs>),
     /// Measure, prune, fine-tune and compare: the whole job. Without flags it does so on a small example.
     PruneFinetune(Box<PruneFinetuneArgs>),
@@ -148,6 +155,20 @@ pub(crate) struct PruneArgs {
     /// Print the account as JSON, alone, on stdout.
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+impl PruneArgs {
+    /// What times networks on images of --imgsz, if a time is asked for.
+    pub(crate) fn stopwatch(&self, is_asked: bool, network: &Checkpoint) -> Result<Option<Stopwatch>> {
+        if !is_asked {
+            if self.selection.threads.is_some() {
+                tracing::warn!("--threads has no effect: no milliseconds are asked for");
+            }
+            return Ok(None);
+        }
+        let size = fitting(self.imgsz as usize, network.architecture.max_stride());
+        Stopwatch::new(self.selection.threads, size, self.no_cache).map(Some)
+    }
 }
 
 #[derive(Debug, Args)]

@@ -1,19 +1,18 @@
 //! From the flags that say which channels go to a smaller network, and what to say about it.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use burn::tensor::Device;
-use yolo_model::{Architecture, Checkpoint};
-use yolo_prune::channels::{
-    ChannelPlan, ChannelScores, ChannelStatistics, Coupling, Criterion, Latency, Quantity, Size, compensate,
-    in_rounds, remove, taylor_scores,
-};
-use yolo_prune::{Calibration, CalibrationImages, PruneError};
+use yolo_model::{Checkpoint, Layout};
+use yolo_prune::CalibrationImages;
+use yolo_prune::channels::{Latency, Quantity};
+use yolo_report::format::{general, thousands};
+use yolo_report::results::Milliseconds;
+use yolo_train::narrow::{self, NarrowInputs, NarrowedGroup, narrow};
 use yolo_train::recipe::ChannelsRecipe;
 
 use crate::args::ChannelArgs;
-use crate::format::{general, thousands};
 use crate::selection::with_progress;
-use crate::timing::{ChannelTimes, Milliseconds, Stopwatch};
+use crate::timing::{ChannelTimes, Stopwatch};
 
 /// Puts the flags on top of `recipe`.
 ///
@@ -30,9 +29,9 @@ pub(crate) fn refine(recipe: Option<ChannelsRecipe>, flags: &ChannelArgs) -> Res
     }
     recipe.at_most_ms = flags.channels_at_most_ms.or(recipe.at_most_ms);
     recipe.amount = flags.channels.unwrap_or(recipe.amount);
-    recipe.of = flags.channels_of.map_or(recipe.of, Into::into);
-    recipe.criterion = flags.channel_criterion.map_or(recipe.criterion, Into::into);
-    recipe.scope = flags.scope.map_or(recipe.scope, Into::into);
+    recipe.of = flags.channels_of.unwrap_or(recipe.of);
+    recipe.criterion = flags.channel_criterion.unwrap_or(recipe.criterion);
+    recipe.scope = flags.scope.unwrap_or(recipe.scope);
     recipe.round_to = flags.round_to.map_or(recipe.round_to, |n| n as usize);
     recipe.max_fraction = flags.max_channels.unwrap_or(recipe.max_fraction);
     recipe.rounds = flags.rounds.map_or(recipe.rounds, |n| n as usize);
@@ -47,20 +46,12 @@ pub(crate) fn refine(recipe: Option<ChannelsRecipe>, flags: &ChannelArgs) -> Res
 
 /// A network without some of its channels.
 pub(crate) struct Narrowed {
-    pub(crate) pruned: Checkpoint,
-    /// All rounds in one.
-    pub(crate) plan: ChannelPlan,
-    /// The network before.
-    pub(crate) before: Size,
-    /// What the plan said that the network would be.
-    pub(crate) predicted: Size,
-    /// What it is.
-    pub(crate) reached: Size,
-    /// Milliseconds before and after by measured times, where a time was asked for.
+    pub(crate) network: narrow::Narrowed,
+    /// Milliseconds before and after by measured times, if a time was asked for.
     predicted_ms: Option<[f64; 2]>,
 }
 
-/// Removes channels; `images` have to be there where the recipe needs them, and a stopwatch where it asks for a time.
+/// Removes channels; `images` have to be there if the recipe needs them, and a stopwatch if it asks for a time.
 pub(crate) fn prune(
     dense: &Checkpoint,
     recipe: &ChannelsRecipe,
@@ -69,60 +60,19 @@ pub(crate) fn prune(
     device: &Device,
     stopwatch: Option<&Stopwatch>,
 ) -> Result<Narrowed> {
-    let options = recipe.options(exclude);
     let times = stopwatch.map(|stopwatch| ChannelTimes::new(stopwatch, dense)).transpose()?;
-    let latency = |architecture: &Architecture| times.as_ref().map_or(0.0, |times| times.of(architecture));
+    let latency = |layout: &dyn Layout| times.as_ref().map_or(0.0, |times| times.of(layout));
     let latency: Option<Latency> = times.as_ref().map(|_| &latency as Latency);
-    let images_for = |wanted: bool| images.filter(|_| wanted);
-    let measured = |network: &Checkpoint, images: &CalibrationImages| {
-        with_progress(|progress| {
-            ChannelStatistics::measure(network, &mut Calibration::new(images, device, progress))
-        })
+    let narrowed = with_progress(|progress| {
+        narrow(dense, recipe, NarrowInputs { exclude, images, device, latency, progress })
+    });
+    let narrowed = narrowed.map_err(anyhow::Error::from);
+    let network = match &times {
+        Some(times) => times.or_error(narrowed)?,
+        None => narrowed?,
     };
-    let scores = |network: &Checkpoint| -> std::result::Result<ChannelScores, PruneError> {
-        let looked_at = images_for(recipe.scores_need_images());
-        let scores = match (recipe.criterion, looked_at) {
-            (Criterion::BnScale, _) => ChannelScores::bn_scale(network),
-            (Criterion::L1, _) => ChannelScores::l1(network, false),
-            (Criterion::L2, _) => ChannelScores::l2(network, false),
-            (Criterion::Taylor, Some(images)) => with_progress(|progress| {
-                taylor_scores(network, &mut Calibration::new(images, device, progress))
-            }),
-            (Criterion::Activation, Some(images)) => {
-                ChannelScores::activation(network, &measured(network, images)?.magnitudes)
-            }
-            (Criterion::Taylor | Criterion::Activation, None) => Err(PruneError::NeedsImages),
-        };
-        scores.map(ChannelScores::normalised)
-    };
-    let step = |network: &Checkpoint, plan: &ChannelPlan| match images_for(recipe.compensate) {
-        Some(images) => remove(&compensate(network, plan, &measured(network, images)?.means)?, plan),
-        None => remove(network, plan),
-    };
-    let rounds = in_rounds(dense, &options, recipe.rounds, latency, scores, step);
-    let rounds: Result<(Checkpoint, Vec<ChannelPlan>)> = rounds.map_err(Into::into);
-    let (mut pruned, plans) = match &times {
-        Some(times) => times.or_error(rounds)?,
-        None => rounds?,
-    };
-    let mut plan = plans
-        .iter()
-        .skip(1)
-        .try_fold(plans.first().cloned().context("channels were pruned in no round")?, |all, next| {
-            all.then(next)
-        })?;
-    if let Some(choice) = &mut plan.choice {
-        choice.target = options.target;
-    }
-    let predicted = plan.predict(&dense.architecture)?;
-    // One record of all rounds.
-    pruned.pruning = remove(dense, &plan)?.pruning;
-    let [before, reached] = [dense, &pruned].map(|network| Size::of(&network.architecture, None));
-    if predicted != reached {
-        bail!("the network is {reached:?}, but {predicted:?} was planned; please report this");
-    }
-    let predicted_ms = times.map(|times| [dense, &pruned].map(|network| times.of(&network.architecture)));
-    Ok(Narrowed { pruned, plan, before, predicted, reached, predicted_ms })
+    let predicted_ms = times.map(|times| [dense, &network.pruned].map(|n| times.of(&n.architecture)));
+    Ok(Narrowed { network, predicted_ms })
 }
 
 impl Narrowed {
@@ -130,11 +80,8 @@ impl Narrowed {
     pub(crate) fn table(&self, dense: &Checkpoint) -> Vec<String> {
         let mut lines =
             vec![format!("{:<22}{:>12}{:>8}{:>8}", "channels of", "convolutions", "before", "after")];
-        for group in Coupling::of(&dense.architecture).groups {
-            let after = self.width(&group.name).unwrap_or(group.channels);
-            let note = self.note(&group.name, after == group.channels);
-            let (count, before) = (group.producers.len(), group.channels);
-            let line = format!("{:<22}{count:>12}{before:>8}{after:>8}  {note}", group.name);
+        for NarrowedGroup { name, convolutions, before, after, note } in self.network.groups(dense) {
+            let line = format!("{name:<22}{:>12}{before:>8}{after:>8}  {note}", convolutions.len());
             lines.push(line.trim_end().to_owned());
         }
         lines
@@ -142,7 +89,7 @@ impl Narrowed {
 
     /// What was reached, in one line per quantity.
     pub(crate) fn lines(&self, recipe: &ChannelsRecipe) -> Vec<String> {
-        let Self { before, predicted, reached, .. } = self;
+        let narrow::Narrowed { before, predicted, reached, .. } = &self.network;
         let change = |before: f64, after: f64| (after / before.max(f64::MIN_POSITIVE) - 1.0) * 100.0;
         let count = |what: &str, before: usize, after: usize| {
             let percent = change(before as f64, after as f64);
@@ -183,40 +130,8 @@ impl Narrowed {
         stopwatch: Option<&Stopwatch>,
     ) -> Result<Option<Milliseconds>> {
         let both = self.predicted_ms.zip(stopwatch);
-        both.map(|(predicted, stopwatch)| stopwatch.milliseconds(predicted, dense, &self.pruned)).transpose()
-    }
-
-    /// The groups for scripts.
-    pub(crate) fn groups_json(&self, dense: &Checkpoint) -> Vec<serde_json::Value> {
-        let group = |group: yolo_prune::channels::ChannelGroup| {
-            let after = self.width(&group.name).unwrap_or(group.channels);
-            let note = self.note(&group.name, after == group.channels);
-            let convs: Vec<&str> = group.producers.iter().map(|conv| conv.name.as_str()).collect();
-            serde_json::json!({
-                "name": group.name,
-                "convolutions": convs,
-                "before": group.channels,
-                "after": after,
-                "note": note,
-            })
-        };
-        Coupling::of(&dense.architecture).groups.into_iter().map(group).collect()
-    }
-
-    fn width(&self, group: &str) -> Option<usize> {
-        self.plan.groups.iter().find(|kept| kept.group == group).map(|kept| kept.kept.len())
-    }
-
-    /// Why a group has its width, where the scores alone do not say.
-    fn note(&self, group: &str, is_whole: bool) -> String {
-        let Some(choice) = &self.plan.choice else { return String::new() };
-        let skipped = choice.skipped.iter().find(|skipped| is_whole && skipped.group == group);
-        let adjusted = choice.adjusted.iter().find(|adjusted| adjusted.group == group);
-        match (skipped, adjusted) {
-            (Some(skipped), _) => format!("stays: {}", skipped.reason),
-            (None, Some(adjusted)) => format!("{} of {} wanted", adjusted.why, adjusted.wanted),
-            (None, None) => String::new(),
-        }
+        both.map(|(predicted, stopwatch)| stopwatch.milliseconds(predicted, dense, &self.network.pruned))
+            .transpose()
     }
 }
 

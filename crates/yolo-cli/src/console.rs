@@ -10,32 +10,32 @@ use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
+use yolo_report::json_layout::pretty;
 
 use crate::args::{LogFormat, TerminalArgs};
-use crate::json_layout::pretty;
 
-/// Columns of a line where nobody says how wide the terminal is.
+/// Columns of a line if the width of the terminal is unknown.
 const USUAL_WIDTH: usize = 80;
 
-/// How the terminal is talked to, as flags and environment want it.
+/// What is printed, as the flags ask for it.
 #[derive(Clone, Copy, Debug, Default)]
-struct Manners {
+struct OutputMode {
     quiet: bool,
     json: bool,
 }
 
-static MANNERS: OnceLock<Manners> = OnceLock::new();
+static OUTPUT_MODE: OnceLock<OutputMode> = OnceLock::new();
 
-fn manners() -> Manners {
-    MANNERS.get().copied().unwrap_or_default()
+fn output_mode() -> OutputMode {
+    OUTPUT_MODE.get().copied().unwrap_or_default()
 }
 
 /// Log lines go to stderr; `YOLO_LOG=debug` shows more of them, `--quiet` fewer.
 pub(crate) fn init_logging(args: TerminalArgs) {
-    let manners = Manners { quiet: args.quiet, json: args.log_format == LogFormat::Json };
-    let _ = MANNERS.set(manners);
+    let output_mode = OutputMode { quiet: args.quiet, json: args.log_format == LogFormat::Json };
+    let _ = OUTPUT_MODE.set(output_mode);
     let debug = std::env::var("YOLO_LOG").is_ok_and(|level| level.eq_ignore_ascii_case("debug"));
-    let level = match (debug, manners.quiet) {
+    let level = match (debug, output_mode.quiet) {
         (true, _) => Level::DEBUG,
         (false, true) => Level::WARN,
         (false, false) => Level::INFO,
@@ -61,11 +61,11 @@ pub(crate) fn width() -> usize {
 
 /// An object for scripts that read stderr line by line.
 fn json_line(level: &str, message: &str) -> String {
-    let time = crate::format::utc_seconds();
+    let time = crate::clock::utc_seconds();
     serde_json::json!({"time": time, "level": level, "message": message}).to_string()
 }
 
-/// A line per event: its message, behind `warning:` where it is one; or an object.
+/// A line per event: its message, behind `warning:` if it is one; or an object.
 struct LogLines;
 
 impl<S, N> FormatEvent<S, N> for LogLines
@@ -81,7 +81,7 @@ where
     ) -> std::fmt::Result {
         let mut message = String::new();
         context.field_format().format_fields(Writer::new(&mut message), event)?;
-        if manners().json {
+        if output_mode().json {
             let level = match *event.metadata().level() {
                 Level::WARN => "warning".to_owned(),
                 level => level.as_str().to_lowercase(),
@@ -107,7 +107,7 @@ where
 pub(crate) fn print_error(error: &anyhow::Error) {
     let (start, end) = if colour_on_stderr() { ("\x1b[1;31m", "\x1b[0m") } else { ("", "") };
     let line = one_line(error);
-    if manners().json {
+    if output_mode().json {
         let _ = writeln!(std::io::stderr(), "{}", json_line("error", &line));
         return;
     }
@@ -151,9 +151,9 @@ impl Output {
     pub(crate) fn line(&self, line: impl AsRef<str>) -> anyhow::Result<()> {
         let line = printable(line.as_ref());
         if self.json {
-            match manners() {
-                Manners { quiet: true, .. } => Ok(()),
-                Manners { json: true, .. } => {
+            match output_mode() {
+                OutputMode { quiet: true, .. } => Ok(()),
+                OutputMode { json: true, .. } => {
                     printed(writeln!(std::io::stderr(), "{}", json_line("info", &line)))
                 }
                 _ => printed(writeln!(std::io::stderr(), "{line}")),
@@ -172,7 +172,7 @@ impl Output {
     }
 }
 
-/// Whoever reads our output may stop reading; the work goes on, and its files are written all the same.
+/// Whoever reads our output may stop reading; the work continues, and its files are written.
 fn printed(outcome: std::io::Result<()>) -> anyhow::Result<()> {
     match outcome {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
@@ -184,11 +184,11 @@ fn printed(outcome: std::io::Result<()>) -> anyhow::Result<()> {
 
 /// Where progress is drawn: nowhere, if it would disturb.
 fn target() -> ProgressDrawTarget {
-    let Manners { quiet, json } = manners();
+    let OutputMode { quiet, json } = output_mode();
     if quiet || json { ProgressDrawTarget::hidden() } else { ProgressDrawTarget::stderr() }
 }
 
-/// A count of steps, of which nobody knows how many there will be, on stderr; invisible where stderr is not a terminal.
+/// A count of steps whose total is unknown, on stderr; invisible if stderr is not a terminal.
 pub(crate) fn counter(what: &'static str) -> ProgressBar {
     let style = ProgressStyle::with_template("{msg:<12} {pos}  {elapsed}");
     let bar = ProgressBar::with_draw_target(None, target());
@@ -197,7 +197,7 @@ pub(crate) fn counter(what: &'static str) -> ProgressBar {
     bar
 }
 
-/// A bar over `total` steps on stderr; invisible where stderr is not a terminal.
+/// A bar over `total` steps on stderr; invisible if stderr is not a terminal.
 pub(crate) fn progress_bar(what: &'static str, total: u64) -> ProgressBar {
     let template = "{msg:<12} {bar:32} {pos}/{len}  {per_sec}  {elapsed}<{eta}";
     let style = ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar());

@@ -1,7 +1,4 @@
-//! The parts of `detect`: what it looks at, what it says, what it writes, and videos.
+//! The parts of `detect`: what it looks at and what it writes.
 
-pub(crate) mod account;
-pub(crate) mod ffmpeg;
-pub(crate) mod live;
 pub(crate) mod output;
 pub(crate) mod sources;

@@ -5,6 +5,7 @@ mod memory;
 use anyhow::{Error, Result, anyhow};
 use yolo_detect::DetectError;
 use yolo_train::TrainError;
+use yolo_train::memory::largest_fitting;
 
 use crate::args::Command;
 use crate::device::{self, DeviceError, DeviceName, Panic};
@@ -39,14 +40,19 @@ pub(crate) fn explained(command: &Command, outcome: Result<Result<()>, Panic>) -
 
 /// `error` with the flags that avoid it, which libraries do not know.
 fn with_flags(error: Error) -> Error {
-    let detect_error = error.chain().find_map(|cause| match cause.downcast_ref() {
-        Some(TrainError::Detect(error)) => Some(error),
-        _ => cause.downcast_ref::<DetectError>(),
+    let of_detection = |error: &DetectError| match error {
+        DetectError::NotFiniteInHalf => Some("leave --half out"),
+        DetectError::Format { .. } => Some("leave --half out, and train with --amp off"),
+        _ => None,
+    };
+    let flags = error.chain().find_map(|cause| match cause.downcast_ref() {
+        Some(TrainError::Detect(error)) => of_detection(error),
+        Some(TrainError::Overflow) => Some("train with --amp off"),
+        _ => cause.downcast_ref().and_then(of_detection),
     });
-    match detect_error {
-        Some(DetectError::NotFiniteInHalf) => anyhow!("{error:#}: leave --half out"),
-        Some(DetectError::Format { .. }) => anyhow!("{error:#}: leave --half out, and train with --amp off"),
-        _ => error,
+    match flags {
+        Some(flags) => anyhow!("{error:#}: {flags}"),
+        None => error,
     }
 }
 
@@ -65,19 +71,19 @@ fn out_of_memory(command: &Command, name: &DeviceName) -> Error {
         .into();
     };
     tracing::info!("out of memory: looking for the batch size that fits");
-    let fits = memory::largest_fitting(load.batch_size, |n| load.fits(n));
+    let fits = largest_fitting(load.batch_size, |n| load.fits(n));
     DeviceError::OutOfMemory { device, batch_size: load.batch_size, fits }.into()
 }
 
 /// What was typed behind `--device`, where the command has it.
 fn device_name(command: &Command) -> Option<DeviceName> {
     let name = match command {
-        Command::Val(args) => &args.device,
+        Command::Val(args) => &args.compute.device,
         Command::Detect(args) => &args.device,
         Command::Prune(args) => &args.device,
-        Command::Train(args) => &args.device,
-        Command::PruneFinetune(args) => &args.device,
-        Command::Sweep(args) => &args.device,
+        Command::Train(args) => &args.compute.device,
+        Command::PruneFinetune(args) => &args.compute.device,
+        Command::Sweep(args) => &args.compute.device,
         Command::DeviceCheck(args) => &args.device,
         Command::Bench(args) if args.backends.contains(&crate::args::BackendArg::Tch) => "tch",
         _ => return None,

@@ -14,7 +14,6 @@ use yolo_train::{
     CocoTask, ValidatedBatch, Validation, ValidationOptions, coco_evaluation, validate_watched,
 };
 
-use crate::commands::coco_eval::{warn_missing_areas, warn_unknown_categories};
 use crate::console::progress_bar;
 use crate::device::Backend;
 
@@ -52,8 +51,9 @@ pub(crate) fn open_split(config: &DatasetConfig, split: Split, no_cache: bool) -
 }
 
 /// What was asked for about COCO's metric.
-pub(crate) struct CocoWishes<'a> {
-    /// The file of annotations, where one was named.
+#[derive(Default)]
+pub(crate) struct CocoOptions<'a> {
+    /// The file of annotations, if one was named.
     pub(crate) annotations: Option<&'a Path>,
     /// Whether detections are to be written in COCO's format.
     pub(crate) save_json: bool,
@@ -62,7 +62,7 @@ pub(crate) struct CocoWishes<'a> {
 }
 
 /// A data set that networks are measured on, with what COCO's metric needs.
-pub(crate) struct Yardstick {
+pub(crate) struct EvaluationSet {
     pub(crate) dataset: Dataset,
     annotations: Option<GroundTruth>,
     task: Option<CocoTask>,
@@ -80,12 +80,12 @@ pub(crate) struct Measurement {
     pub(crate) skips_zeros: bool,
 }
 
-impl Yardstick {
+impl EvaluationSet {
     /// The data set with its annotations, where it has any.
-    pub(crate) fn new(dataset: Dataset, wishes: &CocoWishes) -> Result<Self> {
-        let annotations = annotations(wishes, &dataset)?;
-        let task = coco_task(wishes, &dataset, annotations.as_ref())?;
-        Ok(Self { dataset, annotations, task, save_json: wishes.save_json })
+    pub(crate) fn new(dataset: Dataset, options: &CocoOptions) -> Result<Self> {
+        let annotations = annotations(options, &dataset)?;
+        let task = coco_task(options, &dataset, annotations.as_ref())?;
+        Ok(Self { dataset, annotations, task, save_json: options.save_json })
     }
 
     /// Runs `network` over all images.
@@ -98,7 +98,7 @@ impl Yardstick {
         self.measure_detector(&backend.detector(network.borrowed())?, backend, options, |_| {})
     }
 
-    /// The same for a detector of `backend`; `watch` sees every batch.
+    /// The same for a detector of `backend`; `watch` is given every batch.
     pub(crate) fn measure_detector(
         &self,
         detector: &Detector,
@@ -108,25 +108,15 @@ impl Yardstick {
     ) -> Result<Measurement> {
         let bar = progress_bar("Validating", self.dataset.items.len() as u64);
         let progress = |done| bar.set_position(done as u64);
-        let measurement = self.run(detector, backend, options, progress, watch);
+        let measurement = self.measure_quietly(detector, backend, options, progress, watch);
         bar.finish_and_clear();
         let measurement = measurement?;
         self.report_skipped(&measurement.validation);
         Ok(measurement)
     }
 
-    /// The same with a view of the progress, in images, and nothing said about images that were left out.
-    pub(crate) fn measure_with(
-        &self,
-        network: &FusedCheckpoint<'_>,
-        backend: &Backend,
-        options: &ValidationOptions,
-        progress: impl FnMut(usize),
-    ) -> Result<Measurement> {
-        self.run(&backend.detector(network.borrowed())?, backend, options, progress, |_| {})
-    }
-
-    fn run(
+    /// The same without a bar and without warnings about images; `progress` is told how many images are done.
+    pub(crate) fn measure_quietly(
         &self,
         detector: &Detector,
         backend: &Backend,
@@ -195,14 +185,14 @@ pub(crate) fn check_classes(
 
 /// The annotations for COCO's metric. Those that were asked for have to be good; those that merely lie there
 /// may be bad, and cost the COCO figures only.
-fn annotations(wishes: &CocoWishes, dataset: &Dataset) -> Result<Option<GroundTruth>> {
-    if wishes.single_cls {
+fn annotations(options: &CocoOptions, dataset: &Dataset) -> Result<Option<GroundTruth>> {
+    if options.single_cls {
         tracing::info!(
             "--single-cls merges the classes, so COCO's figures, which are per class, are left out"
         );
         return Ok(None);
     }
-    if let Some(path) = wishes.annotations {
+    if let Some(path) = options.annotations {
         return Ok(Some(GroundTruth::read(path)?));
     }
     let Some(path) = &dataset.coco_annotations else { return Ok(None) };
@@ -212,7 +202,7 @@ fn annotations(wishes: &CocoWishes, dataset: &Dataset) -> Result<Option<GroundTr
             Ok(Some(annotations))
         }
         Err(error) => {
-            tracing::warn!("{error}; going on without COCO's figures");
+            tracing::warn!("{error}; continuing without COCO's figures");
             Ok(None)
         }
     }
@@ -221,19 +211,40 @@ fn annotations(wishes: &CocoWishes, dataset: &Dataset) -> Result<Option<GroundTr
 /// COCO's ids for the data set. Where it has none, that is an error only if something that was asked for needs
 /// them.
 fn coco_task(
-    wishes: &CocoWishes,
+    options: &CocoOptions,
     dataset: &Dataset,
     annotations: Option<&GroundTruth>,
 ) -> Result<Option<CocoTask>> {
     match CocoTask::new(dataset, annotations) {
         Ok(task) => Ok(Some(task)),
-        Err(error) if wishes.annotations.is_some() || wishes.save_json => {
-            let asked = if wishes.annotations.is_some() { "--annotations" } else { "--save-json" };
+        Err(error) if options.annotations.is_some() || options.save_json => {
+            let asked = if options.annotations.is_some() { "--annotations" } else { "--save-json" };
             Err(error).context(format!("{asked} needs category ids"))
         }
         Err(error) => {
-            tracing::warn!("{error}; going on without COCO's figures");
+            tracing::warn!("{error}; continuing without COCO's figures");
             Ok(None)
         }
+    }
+}
+
+/// COCO's sizes are areas of outlines; say so if areas of boxes are used instead.
+pub(crate) fn warn_missing_areas(annotations: &GroundTruth) {
+    let count = annotations.missing_areas();
+    if count > 0 {
+        tracing::warn!(
+            "{}: {count} annotations have no area, so that of their box decides whether they are small, medium or large",
+            annotations.source().display()
+        );
+    }
+}
+
+/// Detections of categories that the annotations do not have count for nothing; say so.
+pub(crate) fn warn_unknown_categories(count: usize) {
+    if count > 0 {
+        tracing::warn!(
+            "{count} detections have a category that the annotations do not have and were left out; \
+             check that both files use the same category ids"
+        );
     }
 }

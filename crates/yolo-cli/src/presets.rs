@@ -14,6 +14,14 @@ use crate::nearby::suggestion;
 /// Name of the example: drawn shapes, and a small network trained on them.
 pub(crate) const DEMO: &str = "demo";
 
+/// Side of its images in pixels.
+const DEMO_IMAGE_SIZE: usize = 256;
+
+/// The side of the network's input in pixels, if none is asked for.
+pub(crate) fn usual_image_size(data: &Path) -> usize {
+    if data == Path::new(DEMO) { DEMO_IMAGE_SIZE } else { 640 }
+}
+
 /// Its recipe where channels go.
 pub(crate) const DEMO_CHANNELS: &str = "demo-channels";
 

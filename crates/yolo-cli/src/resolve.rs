@@ -86,7 +86,7 @@ fn download(name: &str, folder: &Path) -> Result<PathBuf> {
     path.with_context(|| format!("{name} is not here and its download failed"))
 }
 
-/// A path that means the same from every folder, where there is a file; names of things stay what they are.
+/// The absolute path of a file that is there; names of things stay what they are.
 pub(crate) fn absolute(path: &Path) -> PathBuf {
     if path.exists() {
         std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
@@ -95,7 +95,7 @@ pub(crate) fn absolute(path: &Path) -> PathBuf {
     }
 }
 
-/// Fails with a suggestion where there is no file `path`, which `flag` named.
+/// Fails with a suggestion if there is no file `path`, which `flag` named.
 pub(crate) fn check_exists(path: &Path, flag: &str) -> Result<()> {
     if path.exists() {
         return Ok(());

@@ -7,6 +7,8 @@ use anyhow::{Context, Result};
 use serde::de::DeserializeOwned;
 use yolo_train::train::RunFolder;
 
+use crate::args::RunArgs;
+
 /// The flags of a run that can be resumed, in its folder.
 pub(crate) const FLAGS: &str = "opt.yaml";
 
@@ -22,7 +24,7 @@ pub(crate) struct RunDir {
 
 impl RunDir {
     /// Makes `project/name`, or `name2`, `name3`, … where that exists and `exist_ok` is not given.
-    pub(crate) fn create(project: &Path, name: &str, exist_ok: bool) -> Result<Self> {
+    pub(crate) fn create(RunArgs { project, name, exist_ok }: &RunArgs) -> Result<Self> {
         let context = |path: &Path| {
             format!("{}: the folder of the run cannot be made; choose another with --project", path.display())
         };
@@ -35,7 +37,7 @@ impl RunDir {
             match std::fs::create_dir(&path) {
                 Ok(()) => return Ok(Self::own(path, true)),
                 Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
-                    if exist_ok && path.is_dir() {
+                    if *exist_ok && path.is_dir() {
                         return Ok(Self::own(path, false));
                     }
                 }
@@ -139,6 +141,26 @@ pub(crate) fn remove_unfinished() {
     }
 }
 
+/// The command as it was typed, with its program by name.
+pub(crate) fn command_line() -> String {
+    let quoted = |arg: String| match arg.chars().all(|c| c.is_alphanumeric() || "-_./=:,".contains(c)) {
+        true if !arg.is_empty() => arg,
+        _ => format!("'{arg}'"),
+    };
+    let args = std::env::args_os().skip(1).map(|arg| quoted(arg.to_string_lossy().into_owned()));
+    std::iter::once("yolo-cli".to_owned()).chain(args).collect::<Vec<_>>().join(" ")
+}
+
+/// Removes a file that need not be there.
+pub(crate) fn remove(file: &Path) -> Result<()> {
+    match std::fs::remove_file(file) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| file.display().to_string())
+        }
+        _ => Ok(()),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -147,11 +169,14 @@ mod tests {
     fn runs_are_numbered_and_empty_ones_go() -> Result<()> {
         let project = tempfile::tempdir()?;
         let project = project.path().join("runs/val");
-        let first = RunDir::create(&project, "exp", false)?;
+        let create = |exist_ok| {
+            RunDir::create(&RunArgs { project: project.clone(), name: "exp".to_owned(), exist_ok })
+        };
+        let first = create(false)?;
         first.write("labels/a.txt", b"x")?;
-        let second = RunDir::create(&project, "exp", false)?;
+        let second = create(false)?;
         assert_eq!(second.path(), project.join("exp2"));
-        let again = RunDir::create(&project, "exp", true)?;
+        let again = create(true)?;
         assert_eq!(again.path(), project.join("exp"));
         drop((first, second, again));
         assert!(project.join("exp/labels/a.txt").exists());

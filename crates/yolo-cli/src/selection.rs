@@ -7,16 +7,18 @@ use burn::tensor::Device;
 use indicatif::ProgressBar;
 use yolo_model::Checkpoint;
 use yolo_prune::{
-    Allocation, Calibration, CalibrationImages, LatencyBudget, LatencyTable, Limit, PruneOptions, PrunePlan,
-    Rank, Sparsity, Structure, bytes_per_image, permute, plan, plan_calibrated,
+    Allocation, Calibration, CalibrationImages, LatencyBudget, LatencyTable, Limit, Method, PruneOptions,
+    PrunePlan, Sparsity, Structure, bytes_per_image, permute, permute_calibrated, plan, plan_calibrated,
 };
+use yolo_report::format::bytes;
+use yolo_report::results::Milliseconds;
 use yolo_train::calibration::{CalibrationOptions, calibration_from_folder, calibration_images};
 use yolo_train::recipe::PruneRecipe;
 
-use crate::args::{MethodArg, SelectionArgs};
+use crate::args::SelectionArgs;
 use crate::console::progress_bar;
-use crate::format::bytes;
-use crate::timing::{Milliseconds, Stopwatch};
+use crate::image_size::fitting;
+use crate::timing::Stopwatch;
 
 /// What images may take in memory while they run through the network, unless more are asked for.
 const MEMORY: usize = 1_500_000_000;
@@ -29,24 +31,24 @@ const SHOWN_PROBLEMS: usize = 5;
 pub(crate) fn refine(recipe: &mut PruneRecipe, flags: &SelectionArgs) {
     let SelectionArgs { criterion, allocation, repair, .. } = flags;
     if let Some(method) = flags.method {
-        recipe.method = method.into();
+        recipe.method = method;
         // Parts of another method do not belong to this one.
         (recipe.criterion, recipe.allocation, recipe.repair) = (None, None, None);
     }
-    recipe.criterion = criterion.map(Into::into).or(recipe.criterion);
-    recipe.allocation = allocation.map(Into::into).or(recipe.allocation);
-    recipe.repair = repair.map(Into::into).or(recipe.repair);
+    recipe.criterion = criterion.or(recipe.criterion);
+    recipe.allocation = allocation.or(recipe.allocation);
+    recipe.repair = repair.or(recipe.repair);
     recipe.structure = flags.pattern.unwrap_or(recipe.structure);
     recipe.permute |= flags.permute;
     if let Some(unit) = flags.of {
-        (recipe.unit, recipe.at_most_ms) = (unit.into(), None);
+        (recipe.unit, recipe.at_most_ms) = (unit, None);
     }
     recipe.at_most_ms = flags.at_most_ms.or(recipe.at_most_ms);
     if flags.asks_for_time() && flags.method.is_none() {
         // How much error a millisecond is worth differs from one convolution to the next, and is measured.
         recipe.allocation = recipe.allocation.or(Some(Allocation::Sensitivity));
     }
-    recipe.rank = flags.rank.map(Into::into).unwrap_or(recipe.rank);
+    recipe.rank = flags.rank.unwrap_or(recipe.rank);
     if !flags.exclude.is_empty() {
         recipe.exclude.clone_from(&flags.exclude);
     }
@@ -61,11 +63,10 @@ pub(crate) fn refine(recipe: &mut PruneRecipe, flags: &SelectionArgs) {
 /// The pruning that the flags describe, without a recipe: magnitudes are those of the fused network unless images
 /// are looked at.
 pub(crate) fn options(flags: &SelectionArgs, amount: f64) -> PruneOptions {
-    let usual = if flags.calibration.is_some() { MethodArg::Reconstruction } else { MethodArg::Layer };
+    let usual = if flags.calibration.is_some() { Method::Reconstruction } else { Method::Layer };
     let method = flags.method.unwrap_or(usual);
-    let mut recipe =
-        PruneRecipe { method: method.into(), amount, rank: Rank::Fused, ..PruneRecipe::default() };
-    recipe.rank = PruneOptions::new(recipe.method, amount).rank;
+    let rank = PruneOptions::new(method, amount).rank;
+    let mut recipe = PruneRecipe { method, amount, rank, ..PruneRecipe::default() };
     refine(&mut recipe, flags);
     recipe.options(amount)
 }
@@ -200,7 +201,7 @@ pub(crate) fn images(
         return Ok(None);
     }
     let wanted = flags.calibration_images.map_or(0, |n| n as usize);
-    let size = image_size.next_multiple_of(checkpoint.architecture.max_stride());
+    let size = fitting(image_size, checkpoint.architecture.max_stride());
     load_images(&ImageSource::Folder(folder), wanted, checkpoint, size).map(Some)
 }
 
@@ -225,7 +226,10 @@ pub(crate) fn plan_pruning(
         .filter(|_| options.needs_images())
         .map(|images| Calibration::new(images, device, &mut progress));
     let dense = if reorder {
-        let (reordered, permuted) = permute(checkpoint, options, calibration.as_mut())?;
+        let (reordered, permuted) = match &mut calibration {
+            Some(calibration) => permute_calibrated(checkpoint, options, calibration)?,
+            None => permute(checkpoint, options)?,
+        };
         let percent = |kept: f64| 100.0 * kept / permuted.total.max(f64::MIN_POSITIVE);
         let (before, after) = (percent(permuted.before), percent(permuted.after));
         tracing::info!("reordered channels: the pattern keeps {after:.1} % of the scores, not {before:.1} %");

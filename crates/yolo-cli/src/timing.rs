@@ -9,6 +9,7 @@ use anyhow::Result;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use yolo_model::Checkpoint;
+use yolo_report::results::Milliseconds;
 use yolo_runtime::{Isa, Network, Options, Plan, Selection, Team, measure_plans};
 
 use crate::machine_cache::MachineCache;
@@ -83,49 +84,5 @@ impl Stopwatch {
     ) -> Result<Milliseconds> {
         let measured = self.whole(before, after)?;
         Ok(Milliseconds { predicted, measured, threads: self.options.threads, imgsz: self.image[0] })
-    }
-}
-
-/// What a network takes for one image, before and after pruning.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub(crate) struct Milliseconds {
-    /// By the times of its convolutions.
-    pub(crate) predicted: [f64; 2],
-    /// Of the whole network.
-    pub(crate) measured: [f64; 2],
-    pub(crate) threads: usize,
-    pub(crate) imgsz: usize,
-}
-
-impl Milliseconds {
-    /// Both in one line.
-    pub(crate) fn line(&self) -> String {
-        let change = |[before, after]: [f64; 2]| {
-            let percent = (after / before.max(f64::MIN_POSITIVE) - 1.0) * 100.0;
-            format!("{before:.2} → {after:.2} ({percent:+.1} %)")
-        };
-        let threads =
-            if self.threads == 1 { "1 thread".to_owned() } else { format!("{} threads", self.threads) };
-        format!(
-            "Milliseconds: {} by the times of its convolutions, {} measured as a whole ({threads}, {} px)",
-            change(self.predicted),
-            change(self.measured),
-            self.imgsz
-        )
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_was_promised_and_what_came_is_said() {
-        let times = Milliseconds { predicted: [12.0, 9.0], measured: [12.5, 10.0], threads: 1, imgsz: 64 };
-        assert_eq!(
-            times.line(),
-            "Milliseconds: 12.00 → 9.00 (-25.0 %) by the times of its convolutions, 12.50 → 10.00 (-20.0 %) measured as \
-             a whole (1 thread, 64 px)"
-        );
     }
 }

@@ -3,10 +3,12 @@
 use std::collections::HashSet;
 
 use indicatif::ProgressBar;
+use yolo_model::LossTerm;
+use yolo_report::format::general;
+use yolo_report::table::{EpochColumns, EpochRow};
 use yolo_train::train::{BatchReport, EpochRecord, Observer};
 
 use crate::console::{Output, progress_bar};
-use crate::format::general;
 use crate::interrupt;
 
 /// Shows a run.
@@ -16,8 +18,7 @@ pub(crate) struct TrainingView<'a> {
     val_images: usize,
     /// Images that batch statistics are measured on.
     statistics_images: usize,
-    with_distillation: bool,
-    with_slimming: bool,
+    columns: EpochColumns,
     bar: Option<ProgressBar>,
     /// What the bar is about.
     step: &'static str,
@@ -26,14 +27,18 @@ pub(crate) struct TrainingView<'a> {
 }
 
 impl<'a> TrainingView<'a> {
-    pub(crate) fn new(output: &'a Output, epochs: usize, val_images: usize) -> Self {
+    pub(crate) fn new(
+        output: &'a Output,
+        loss_terms: &'static [LossTerm],
+        epochs: usize,
+        val_images: usize,
+    ) -> Self {
         Self {
             output,
             epochs,
             val_images,
             statistics_images: 0,
-            with_distillation: false,
-            with_slimming: false,
+            columns: EpochColumns { loss_terms, ..EpochColumns::default() },
             bar: None,
             step: "",
             has_header: false,
@@ -41,16 +46,16 @@ impl<'a> TrainingView<'a> {
         }
     }
 
-    /// For fine-tuning: with a teacher or without, and with statistics that are measured on so many images.
+    /// For fine-tuning: with a teacher or without, and with statistics that are measured on this many images.
     pub(crate) fn of_finetuning(mut self, with_distillation: bool, statistics_images: usize) -> Self {
-        self.with_distillation = with_distillation;
+        self.columns.distillation = with_distillation;
         self.statistics_images = statistics_images;
         self
     }
 
     /// For a run that drives scales to zero.
     pub(crate) fn of_slimming(mut self, slims: bool) -> Self {
-        self.with_slimming = slims;
+        self.columns.slimming = slims;
         self
     }
 
@@ -71,37 +76,6 @@ impl<'a> TrainingView<'a> {
         self.step = "";
     }
 
-    fn header(&self) -> String {
-        let mut columns = vec!["box", "obj", "cls"];
-        if self.with_distillation {
-            columns.push("distill");
-        }
-        if self.with_slimming {
-            columns.push("slim");
-        }
-        columns.extend(["P", "R", "mAP50", "mAP50-95"]);
-        columns.iter().fold(format!("{:>9}", "Epoch"), |line, column| format!("{line}{column:>11}"))
-    }
-
-    fn row(&self, record: &EpochRecord, is_best: bool) -> String {
-        let mut values = vec![record.train.bbox, record.train.objectness, record.train.class];
-        if self.with_distillation {
-            values.push(record.distillation);
-        }
-        let mut cells: Vec<String> = values.into_iter().map(|value| general(value, 4)).collect();
-        if self.with_slimming {
-            let small = record.slim.map(|slim| format!("{:.1} %", 100.0 * slim.small));
-            cells.push(small.unwrap_or_else(|| "-".to_owned()));
-        }
-        match &record.validation {
-            Some(v) => cells.extend([v.precision, v.recall, v.map50, v.map].map(|value| general(value, 3))),
-            None => cells.extend(["-"; 4].map(ToOwned::to_owned)),
-        }
-        let epoch = format!("{}/{}", record.epoch, self.epochs - 1);
-        let row = cells.iter().fold(format!("{epoch:>9}"), |line, cell| format!("{line}{cell:>11}"));
-        if is_best { row + "  best" } else { row }
-    }
-
     fn print(&mut self, line: &str) {
         self.clear();
         if let Err(error) = self.output.line(line) {
@@ -118,16 +92,15 @@ impl Drop for TrainingView<'_> {
 
 impl Observer for TrainingView<'_> {
     fn batch(&mut self, report: &BatchReport) {
-        let mean = report.mean;
+        let terms =
+            report.mean.iter().map(|(term, value)| format!("{} {}", term.short_name(), general(value, 4)));
+        let terms = terms.collect::<Vec<_>>().join(" ");
         let epochs = self.epochs;
         let bar = self.advance("Training", report.done, report.batches);
         bar.set_message(format!(
-            "Epoch {}/{}  box {} obj {} cls {}  {} objects, {} px ",
+            "Epoch {}/{}  {terms}  {} objects, {} px ",
             report.epoch,
             epochs - 1,
-            general(mean.bbox, 4),
-            general(mean.objectness, 4),
-            general(mean.class, 4),
             report.instances,
             report.image_size
         ));
@@ -146,11 +119,17 @@ impl Observer for TrainingView<'_> {
     fn epoch(&mut self, record: &EpochRecord, is_best: bool) {
         if !self.has_header {
             self.has_header = true;
-            let header = self.header();
-            self.print(&header);
+            self.print(&self.columns.header());
         }
-        let row = self.row(record, is_best);
-        self.print(&row);
+        let row = EpochRow {
+            epoch: (record.epoch, self.epochs),
+            losses: record.train.iter().map(|(_, value)| value).collect(),
+            distillation: record.distillation,
+            small_scales: record.slim.map(|slim| slim.small),
+            validation: record.validation.as_ref().map(|v| [v.precision, v.recall, v.map50, v.map]),
+            is_best,
+        };
+        self.print(&self.columns.line(&row));
     }
 
     fn warning(&mut self, message: &str) {

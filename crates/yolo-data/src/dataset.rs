@@ -6,6 +6,7 @@
 pub mod cache;
 pub mod check;
 pub mod coco_classes;
+pub(crate) mod coco_file;
 pub mod coco_json;
 pub mod config;
 pub mod labels;

@@ -4,10 +4,7 @@
 
 use std::error::Error;
 
-use yolo_data::image::RgbImage;
-use yolo_detect::{DetectOptions, Detector, Options};
-use yolo_eval::Xyxy;
-use yolo_model::Checkpoint;
+use yolo_detect::{Checkpoint, DetectOptions, Detector, Options, RgbImage, Xyxy};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();

@@ -3,7 +3,7 @@
 #[cfg(feature = "nn")]
 use burn::tensor::Device;
 use rayon::prelude::*;
-use yolo_model::{Architecture, FusedCheckpoint, Predictions, decode_rows};
+use yolo_model::{Architecture, FusedCheckpoint, Predictions, RawMap};
 use yolo_runtime::{CompiledNetwork, Options};
 
 use crate::error::{DetectError, Result};
@@ -21,7 +21,7 @@ pub struct Detector {
 /// What is computed from the images of a batch.
 #[derive(Clone, Copy, Debug)]
 pub struct RunOptions {
-    /// Rows with an objectness of this or below are left out.
+    /// Rows without a score above this may be left out.
     pub score_threshold: f32,
     /// Test-time augmentation: [`Pass::AUGMENTED`] instead of [`Pass::PLAIN`].
     pub augment: bool,
@@ -208,7 +208,7 @@ impl Output {
             self.predictions = rows;
         } else {
             for (predictions, more) in self.predictions.iter_mut().zip(rows) {
-                predictions.values.extend(more.values);
+                predictions.append(more);
             }
         }
         if options.keep_logits && self.logits.is_none() {
@@ -229,11 +229,11 @@ struct Decoding<'a> {
 impl Decoding<'_> {
     /// The rows of every image.
     fn rows(&self, logits: &Logits, score_threshold: f32) -> Vec<Predictions> {
-        let detect = self.network.detect();
+        let head = self.network.head();
         let images = logits.images();
-        let decode = |maps: &Vec<yolo_model::RawMap<'_>>| {
-            let n_rows = maps.iter().map(|map| map.height * map.width * detect.n_anchors()).sum();
-            let mut rows = decode_rows(maps, detect, score_threshold, self.pass.rows(n_rows, maps.len()));
+        let decode = |maps: &Vec<RawMap<'_>>| {
+            let n_rows = maps.iter().map(|map| map.height * map.width * head.rows_per_cell()).sum();
+            let mut rows = head.decode_rows(maps, score_threshold, self.pass.rows(n_rows, maps.len()));
             self.pass.undo(&mut rows, self.width);
             rows
         };

@@ -6,7 +6,7 @@ use yolo_data::image::RgbImage;
 use yolo_data::letterbox::{Geometry, LetterboxOptions, Placement, letterbox_into};
 use yolo_eval::Xyxy;
 use yolo_eval::metrics::ScoredBox;
-use yolo_model::{NmsOptions, Predictions, nms};
+use yolo_model::{NmsOptions, Predictions, best_class, nms};
 
 use crate::detector::{Detector, RunOptions};
 use crate::error::{DetectError, Result};
@@ -86,7 +86,7 @@ impl Detector {
         let boxes = nms(&of_classes(rows, options), &options.nms)
             .into_iter()
             .map(|detection| {
-                let [x1, y1, x2, y2] = detection.xyxy;
+                let yolo_model::Xyxy { x1, y1, x2, y2 } = detection.bbox;
                 let bbox = rounded(geometry.to_original(Xyxy { x1, y1, x2, y2 }));
                 ScoredBox { bbox, score: detection.score, class: detection.class as u32 }
             })
@@ -137,13 +137,7 @@ fn of_classes(rows: Predictions, options: &DetectOptions) -> Predictions {
     if options.classes.is_empty() {
         return rows;
     }
-    let best = |row: &[f32]| {
-        let scores = row[5..].iter().map(|score| score * row[4]).enumerate();
-        scores.reduce(|best, score| if score.1 > best.1 { score } else { best }).map(|(class, _)| class)
-    };
-    let wanted = |row: &&[f32]| best(row).is_some_and(|class| options.classes.contains(&class));
-    let values = rows.rows().filter(wanted).flatten().copied().collect();
-    Predictions { n_outputs: rows.n_outputs, values }
+    rows.filtered(|scores| best_class(scores).is_some_and(|(class, _)| options.classes.contains(&class)))
 }
 
 fn rounded(bbox: Xyxy) -> Xyxy {
@@ -195,8 +189,10 @@ mod tests {
     /// Two boxes in one place: the weaker one is of the wanted class.
     #[test]
     fn other_classes_do_not_suppress_wanted_ones() {
-        let values = vec![9.0, 30.0, 8.0, 4.0, 1.0, 0.9, 0.0, 9.0, 30.0, 8.0, 4.0, 1.0, 0.0, 0.8];
-        let rows = Predictions { n_outputs: 7, values };
+        let bbox = yolo_model::Cxcywh { cx: 9.0, cy: 30.0, w: 8.0, h: 4.0 };
+        let mut rows = Predictions::new(2);
+        rows.push(bbox, [0.9, 0.0]);
+        rows.push(bbox, [0.0, 0.8]);
         let nms_options = NmsOptions { class_agnostic: true, ..NmsOptions::detection() };
         let options = DetectOptions { nms: nms_options, classes: vec![1], ..DetectOptions::new((64, 64)) };
         let found = nms(&of_classes(rows.clone(), &options), &options.nms);

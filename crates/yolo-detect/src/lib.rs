@@ -10,13 +10,14 @@
 //! and overlap them: [`Detector::upload`], [`Batch::run`], then `yolo_model::nms`. Test-time augmentation and ensembles
 //! are part of [`Batch::run`].
 //!
+//! [`video`] reads and writes videos and streams by the user's own ffmpeg.
+//!
 //! Without the feature `nn`, this crate compiles no tensor library.
 //!
 //! ```
 //! use rand::SeedableRng;
-//! use yolo_data::image::RgbImage;
-//! use yolo_detect::{DetectOptions, Detector, Options};
-//! use yolo_model::{Architecture, Checkpoint};
+//! use yolo_detect::{Checkpoint, DetectOptions, Detector, Options, RgbImage};
+//! use yolo_model::Architecture;
 //!
 //! let architecture = Architecture::variant("yolov5n", Some(3))?;
 //! let checkpoint = Checkpoint::random(architecture, &mut rand::rngs::StdRng::seed_from_u64(0))?;
@@ -36,6 +37,7 @@ mod logits;
 mod pass;
 #[cfg(feature = "nn")]
 mod tensor;
+pub mod video;
 
 pub use detector::{Batch, Computed, Detector, Launched, Output, RunOptions};
 pub use error::{DetectError, Result};
@@ -47,4 +49,9 @@ pub use logits::Logits;
 pub use pass::Pass;
 #[cfg(feature = "nn")]
 pub use tensor::images;
+// What a program that detects on frames needs besides.
+pub use yolo_data::image::RgbImage;
+pub use yolo_eval::Xyxy;
+pub use yolo_eval::metrics::ScoredBox;
+pub use yolo_model::{Checkpoint, NmsOptions};
 pub use yolo_runtime::Options;

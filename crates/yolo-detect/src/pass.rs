@@ -11,7 +11,7 @@ use burn::tensor::{
     ops::{InterpolateMode, InterpolateOptions, PadMode},
 };
 use rayon::prelude::*;
-use yolo_model::Predictions;
+use yolo_model::{Cxcywh, Predictions};
 
 /// The value to the right of a smaller image and below it: the mean of ImageNet's pixels.
 const BORDER: f32 = 0.447;
@@ -112,12 +112,11 @@ impl Pass {
         }
         // Divided by the nominal scale although the image has whole pixels, as the reference does.
         let scale = self.scale as f32;
-        for row in predictions.values.chunks_exact_mut(predictions.n_outputs.max(1)) {
-            for value in row.iter_mut().take(4) {
-                *value /= scale;
-            }
+        for bbox in predictions.boxes_mut() {
+            let Cxcywh { cx, cy, w, h } = *bbox;
+            *bbox = Cxcywh { cx: cx / scale, cy: cy / scale, w: w / scale, h: h / scale };
             if self.mirrored {
-                row[0] = width as f32 - row[0];
+                bbox.cx = width as f32 - bbox.cx;
             }
         }
     }

@@ -20,12 +20,15 @@
 
 mod annotate;
 mod canvas;
+mod crop;
 mod font;
 mod mosaic;
 mod palette;
 
 pub use annotate::{BoxAnnotation, Style, annotate};
 pub use canvas::{Canvas, PixelRect};
+pub use crop::cut_out;
 pub use font::text_width;
 pub use mosaic::{Mosaic, MosaicOptions};
 pub use palette::{PALETTE, class_color, text_color};
+pub use yolo_data::image::RgbImage;

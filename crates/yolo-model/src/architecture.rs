@@ -20,6 +20,7 @@ pub use tensors::{ConvRef, TensorSpec};
 pub use variants::{VARIANTS, variant_yaml};
 pub use yaml::{ModelConfig, YamlLayer};
 
+use crate::heads::Head;
 use crate::modules::{Block, DetectSpec};
 
 /// Batch normalisation's ε in every YOLOv5 network.
@@ -60,24 +61,24 @@ impl Architecture {
     ///
     /// # Panics
     /// On an architecture that [`Architecture::validate`] would reject for having none.
-    pub fn detect(&self) -> &DetectSpec {
+    pub fn head(&self) -> Head<'_> {
         let head = self.layers.last().and_then(|layer| layer.block.head());
         head.unwrap_or_else(|| panic!("an architecture ends with its head; validate() checks it"))
     }
 
     /// The head, to change it; none in an architecture that [`Architecture::validate`] would reject for having none.
-    pub(crate) fn detect_mut(&mut self) -> Option<&mut DetectSpec> {
+    pub(crate) fn head_mut(&mut self) -> Option<&mut DetectSpec> {
         self.layers.last_mut().and_then(|layer| layer.block.head_mut())
     }
 
     /// Number of classes.
     pub fn num_classes(&self) -> usize {
-        self.detect().num_classes
+        self.head().num_classes()
     }
 
     /// The coarsest stride: image sides must be multiples of it (at least 32, as YOLOv5 has it).
     pub fn max_stride(&self) -> usize {
-        self.detect().strides.iter().copied().max().unwrap_or(32).max(32)
+        self.head().strides().iter().copied().max().unwrap_or(32).max(32)
     }
 
     /// Indices of the layers whose output layer `index` reads; `None` is the image.

@@ -8,6 +8,8 @@ use serde_json::Value;
 
 use crate::architecture::Architecture;
 use crate::error::{ModelError, Result};
+use crate::heads::Head;
+use crate::layout::check_tensors;
 use crate::weights::{
     FloatFormat, PackOptions, Packing, StateDict, TorchCheckpoint, file_bytes, read_packing,
     read_safetensors, read_torch, write_packed, write_safetensors,
@@ -103,7 +105,7 @@ impl Checkpoint {
     }
 
     fn metadata(&self) -> Result<BTreeMap<String, String>> {
-        let detect = self.architecture.detect();
+        let Head::AnchorBased(detect) = self.architecture.head();
         let mut metadata = BTreeMap::from([
             ("format".to_owned(), "pt".to_owned()),
             ("producer".to_owned(), concat!("yolo-prune ", env!("CARGO_PKG_VERSION")).to_owned()),
@@ -158,22 +160,7 @@ impl Checkpoint {
     /// # Errors
     /// The first tensor that is missing, has another shape or does not belong there.
     pub fn check_tensors(&self) -> Result<()> {
-        let expected = self.architecture.tensors();
-        for spec in &expected {
-            let tensor = self.weights.require(&spec.name)?;
-            if tensor.shape != spec.shape {
-                let reason = format!("has shape {:?} but the network needs {:?}", tensor.shape, spec.shape);
-                return Err(ModelError::Tensor { name: spec.name.clone(), reason });
-            }
-        }
-        if self.weights.len() > expected.len() {
-            let known: std::collections::HashSet<&str> = expected.iter().map(|t| t.name.as_str()).collect();
-            let stray = self.weights.iter().find(|(name, _)| !known.contains(name));
-            if let Some((name, _)) = stray {
-                let reason = "does not belong to the network that the file describes".to_owned();
-                return Err(ModelError::Tensor { name: name.to_owned(), reason });
-            }
-        }
+        check_tensors(&self.architecture, &self.weights)?;
         let (names, classes) = (self.class_names.len(), self.architecture.num_classes());
         if names != classes {
             let reason = format!("it has {names} class names for {classes} classes");

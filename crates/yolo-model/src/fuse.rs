@@ -1,12 +1,13 @@
 //! Folds batch normalisation into the convolution before it.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Deref;
 
 use crate::architecture::{Architecture, BATCH_NORM_EPSILON, ConvRef};
 use crate::checkpoint::Checkpoint;
 use crate::error::Result;
+use crate::layout::Model;
 use crate::weights::{HostTensor, StateDict};
 
 /// A checkpoint whose batch normalisation is folded into its convolutions, for what can only work on such a network.
@@ -66,28 +67,47 @@ impl Checkpoint {
     }
 
     fn without_batch_norm(&self) -> Result<Self> {
-        self.check_tensors()?;
-        let convs = self.architecture.convs().into_iter().filter(|conv| !conv.is_head);
-        let blocks: HashMap<String, ConvRef> = convs.map(|conv| (conv.weight(), conv)).collect();
-        let mut weights = StateDict::default();
-        for (name, tensor) in self.weights.iter() {
-            if let Some(block) = blocks.get(name) {
-                let (weight, bias) = fuse_block(block, &self.weights)?;
-                weights.insert(block.weight(), weight);
-                weights.insert(block.bias(), bias);
-            } else if !name.contains(".bn.") {
-                weights.insert(name, tensor.clone());
-            }
-        }
         let fused = Self {
+            weights: fused_weights(self)?.into_owned(),
             architecture: Architecture { fused: true, ..self.architecture.clone() },
-            weights,
             class_names: self.class_names.clone(),
             pruning: self.pruning.clone(),
         };
         fused.check_tensors()?;
         Ok(fused)
     }
+}
+
+/// The tensors of `model` with batch normalisation folded into its convolutions; those of a fused model are borrowed.
+/// [`Checkpoint::fuse`] has the formula.
+///
+/// # Errors
+/// A tensor that is missing or has another shape than the layout says.
+pub fn fused_weights<M: Model + ?Sized>(model: &M) -> Result<Cow<'_, StateDict>> {
+    let (layout, stored) = (model.layout(), model.weights());
+    if layout.is_fused() {
+        return Ok(Cow::Borrowed(stored));
+    }
+    model.check_tensors()?;
+    let convs = layout.convs().into_iter().filter(|conv| !conv.is_bare);
+    let blocks: HashMap<String, ConvRef> = convs.map(|conv| (conv.weight(), conv)).collect();
+    let norms: HashSet<String> = blocks.values().flat_map(norm_tensors).collect();
+    let mut weights = StateDict::default();
+    for (name, tensor) in stored.iter() {
+        if let Some(block) = blocks.get(name) {
+            let (weight, bias) = fuse_block(block, stored)?;
+            weights.insert(block.weight(), weight);
+            weights.insert(block.bias(), bias);
+        } else if !norms.contains(name) {
+            weights.insert(name, tensor.clone());
+        }
+    }
+    Ok(Cow::Owned(weights))
+}
+
+/// Names of the tensors that fusing folds away.
+fn norm_tensors(block: &ConvRef) -> impl Iterator<Item = String> {
+    block.tensors(false).into_iter().skip(1).map(|tensor| tensor.name)
 }
 
 fn fuse_block(block: &ConvRef, weights: &StateDict) -> Result<(HostTensor, HostTensor)> {

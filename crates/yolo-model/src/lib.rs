@@ -22,13 +22,15 @@
 
 pub mod architecture;
 mod checkpoint;
-mod decode;
 mod error;
 mod fuse;
+mod heads;
 mod init;
+mod layout;
 pub mod modules;
 mod nms;
 pub mod onnx;
+mod predictions;
 pub mod program;
 mod summary;
 mod transfer;
@@ -36,8 +38,10 @@ pub mod weights;
 
 pub use architecture::Architecture;
 pub use checkpoint::Checkpoint;
-pub use decode::{Predictions, RawMap, decode, decode_rows};
 pub use error::{ModelError, Result};
-pub use fuse::FusedCheckpoint;
+pub use fuse::{FusedCheckpoint, fused_weights};
+pub use heads::{Channel, Head, LevelChannels, LossTerm, RawMap};
+pub use layout::{Answers, Layout, Model, Prunable, Widths};
 pub use nms::{Detection, NmsOptions, nms};
+pub use predictions::{Cxcywh, Predictions, Xyxy, best_class};
 pub use summary::{LayerSummary, Summary};

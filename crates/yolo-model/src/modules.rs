@@ -31,6 +31,7 @@ pub use upsample::UpsampleSpec;
 
 use crate::architecture::ConvSpec;
 use crate::error::Result;
+use crate::heads::Head;
 use crate::program::{Lowering, ValueId};
 
 /// A module with every width spelled out.
@@ -74,7 +75,7 @@ pub trait Module: ModuleObject {
     }
 
     /// The head, if it is one. The convolutions of a head are bare: they have a bias and no batch normalisation.
-    fn head(&self) -> Option<&DetectSpec> {
+    fn head(&self) -> Option<Head<'_>> {
         None
     }
 

@@ -1,6 +1,6 @@
 //! Non-maximum suppression with YOLOv5's rules. There is no time limit: no image is ever dropped.
 
-use crate::decode::Predictions;
+use crate::predictions::{Predictions, Xyxy, best_class};
 
 /// At most this many candidates, the best ones, take part in the suppression of an image.
 const MAX_CANDIDATES: usize = 30_000;
@@ -10,9 +10,9 @@ const CLASS_OFFSET: f32 = 7680.0;
 /// A detected object.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Detection {
-    /// Left, top, right, bottom in input pixels.
-    pub xyxy: [f32; 4],
-    /// Objectness times class score.
+    /// The box, in input pixels.
+    pub bbox: Xyxy,
+    /// The score of the class.
     pub score: f32,
     /// Class index.
     pub class: usize,
@@ -21,7 +21,7 @@ pub struct Detection {
 /// How to suppress.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct NmsOptions {
-    /// Objectness and score must both be above this.
+    /// Scores must be above this.
     pub score_threshold: f32,
     /// A box whose IoU with a better one is above this goes.
     pub iou_threshold: f32,
@@ -66,14 +66,14 @@ pub fn nms(predictions: &Predictions, options: &NmsOptions) -> Vec<Detection> {
     candidates.sort_by(|a, b| b.score.total_cmp(&a.score));
     candidates.truncate(MAX_CANDIDATES);
     let mut kept: Vec<Detection> = Vec::new();
-    let mut kept_boxes: Vec<([f32; 4], f32)> = Vec::new();
+    let mut kept_boxes: Vec<(Xyxy, f32)> = Vec::new();
     for candidate in candidates {
         if kept.len() == options.max_detections {
             break;
         }
         let offset = if options.class_agnostic { 0.0 } else { candidate.class as f32 * CLASS_OFFSET };
-        let shifted = candidate.xyxy.map(|edge| edge + offset);
-        let area = (shifted[2] - shifted[0]) * (shifted[3] - shifted[1]);
+        let shifted = shifted(candidate.bbox, offset);
+        let area = (shifted.x2 - shifted.x1) * (shifted.y2 - shifted.y1);
         if kept_boxes
             .iter()
             .all(|(other, other_area)| iou(&shifted, area, other, *other_area) <= options.iou_threshold)
@@ -85,28 +85,33 @@ pub fn nms(predictions: &Predictions, options: &NmsOptions) -> Vec<Detection> {
     kept
 }
 
+/// The rows as detections: one per class with a score above the threshold, or only the best class.
 fn candidates(predictions: &Predictions, options: &NmsOptions) -> Vec<Detection> {
     let threshold = options.score_threshold;
+    let several_labels = options.multi_label && predictions.num_classes() > 1;
     let mut candidates = Vec::new();
-    for row in predictions.rows().filter(|row| row[4] > threshold) {
-        let (x, y, half_w, half_h) = (row[0], row[1], row[2] / 2.0, row[3] / 2.0);
-        let xyxy = [x - half_w, y - half_h, x + half_w, y + half_h];
-        let scores = row[5..].iter().map(|score| score * row[4]).enumerate();
-        if options.multi_label && row.len() > 6 {
-            let labels = scores.filter(|(_, score)| *score > threshold);
-            candidates.extend(labels.map(|(class, score)| Detection { xyxy, score, class }));
-        } else if let Some((class, score)) = scores.reduce(|best, s| if s.1 > best.1 { s } else { best })
+    for (bbox, scores) in predictions.rows() {
+        let bbox = Xyxy::from(bbox);
+        if several_labels {
+            let labels = scores.iter().copied().enumerate().filter(|(_, score)| *score > threshold);
+            candidates.extend(labels.map(|(class, score)| Detection { bbox, score, class }));
+        } else if let Some((class, score)) = best_class(scores)
             && score > threshold
         {
-            candidates.push(Detection { xyxy, score, class });
+            candidates.push(Detection { bbox, score, class });
         }
     }
     candidates
 }
 
-fn iou(a: &[f32; 4], area_a: f32, b: &[f32; 4], area_b: f32) -> f32 {
-    let w = (a[2].min(b[2]) - a[0].max(b[0])).max(0.0);
-    let h = (a[3].min(b[3]) - a[1].max(b[1])).max(0.0);
+fn shifted(bbox: Xyxy, offset: f32) -> Xyxy {
+    let Xyxy { x1, y1, x2, y2 } = bbox;
+    Xyxy { x1: x1 + offset, y1: y1 + offset, x2: x2 + offset, y2: y2 + offset }
+}
+
+fn iou(a: &Xyxy, area_a: f32, b: &Xyxy, area_b: f32) -> f32 {
+    let w = (a.x2.min(b.x2) - a.x1.max(b.x1)).max(0.0);
+    let h = (a.y2.min(b.y2) - a.y1.max(b.y1)).max(0.0);
     let intersection = w * h;
     // Two empty boxes give 0 / 0; like the reference's comparison with NaN, that suppresses nothing.
     if intersection == 0.0 { 0.0 } else { intersection / (area_a + area_b - intersection) }
@@ -115,6 +120,7 @@ fn iou(a: &[f32; 4], area_a: f32, b: &[f32; 4], area_b: f32) -> f32 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::predictions::Cxcywh;
 
     /// Golden vectors B5.
     fn golden_input() -> Predictions {
@@ -126,11 +132,21 @@ mod tests {
             [50.0, 50.0, 10.0, 10.0, 0.0005, 1.0, 1.0, 1.0],
             [400.0, 400.0, 20.0, 20.0, 0.3, 0.2, 0.2, 0.9],
         ];
-        Predictions { n_outputs: 8, values: rows.concat() }
+        predictions(&rows.concat(), 3)
+    }
+
+    /// Rows of centre, size, objectness and scores before the objectness.
+    fn predictions(rows: &[f32], num_classes: usize) -> Predictions {
+        let mut predictions = Predictions::new(num_classes);
+        for row in rows.chunks_exact(5 + num_classes) {
+            let bbox = Cxcywh { cx: row[0], cy: row[1], w: row[2], h: row[3] };
+            predictions.push(bbox, row[5..].iter().map(|score| score * row[4]));
+        }
+        predictions
     }
 
     fn named(detections: &[Detection]) -> Vec<(char, u32, usize)> {
-        let name = |d: &Detection| match (d.xyxy[0] + d.xyxy[2]) / 2.0 {
+        let name = |d: &Detection| match (d.bbox.x1 + d.bbox.x2) / 2.0 {
             x if x < 101.0 => 'A',
             x if x < 103.0 => 'B',
             x if x < 301.0 => 'C',
@@ -170,7 +186,7 @@ mod tests {
     #[test]
     fn classes_suppress_each_other_only_when_agnostic() {
         let values = vec![9.0, 30.0, 8.0, 4.0, 1.0, 0.9, 0.0, 9.0, 30.0, 8.0, 4.0, 1.0, 0.0, 0.8];
-        let predictions = Predictions { n_outputs: 7, values };
+        let predictions = predictions(&values, 2);
         assert_eq!(nms(&predictions, &NmsOptions::detection()).len(), 2);
         let agnostic = NmsOptions { class_agnostic: true, ..NmsOptions::detection() };
         assert_eq!(nms(&predictions, &agnostic).len(), 1);
@@ -186,7 +202,7 @@ mod tests {
                 row.extend((0..80).map(|c| if c == class { 0.9 } else { 0.0 }));
                 row
             };
-            let predictions = Predictions { n_outputs: 85, values: [row(10.02), row(12.605)].concat() };
+            let predictions = predictions(&[row(10.02), row(12.605)].concat(), 80);
             let options = NmsOptions { iou_threshold: 0.587, ..NmsOptions::detection() };
             nms(&predictions, &options).len()
         };

@@ -1,17 +1,17 @@
 //! Writes a detector as an ONNX file, which other runtimes read.
 //!
 //! The graph is the fused network as YOLOv5 exports it: input `images` `[N, 3, H, W]`, RGB in `[0, 1]`, and either
-//! decoded boxes in one output or the head's logits in one output per level. Weights have PyTorch's names. Every
+//! decoded boxes in one output or the logits in one output per level. Weights have PyTorch's names. Every
 //! operator has the same meaning in opsets 13 to 17 (<https://onnx.ai/onnx/operators/>), so the opset is only the
 //! version that the file asks its reader for.
 //!
 //! ```no_run
 //! use std::path::Path;
 //! use yolo_model::Checkpoint;
-//! use yolo_model::onnx::{Axes, Head, OnnxOptions};
+//! use yolo_model::onnx::{Axes, Outputs, OnnxOptions};
 //!
 //! let checkpoint = Checkpoint::load(Path::new("yolov5n.pt"))?;
-//! let options = OnnxOptions { axes: Axes::Fixed { batch: 1, size: [640, 640] }, head: Head::Decoded, opset: 13 };
+//! let options = OnnxOptions { axes: Axes::Fixed { batch: 1, size: [640, 640] }, outputs: Outputs::Decoded, opset: 13 };
 //! let summary = checkpoint.export_onnx(Path::new("yolov5n.onnx"), &options)?;
 //! assert_eq!(summary.outputs[0].to_string(), "output0 [1, 25200, 85]");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -19,8 +19,8 @@
 
 mod error;
 mod file;
-mod graph;
-mod head;
+pub(crate) mod graph;
+pub(crate) mod head;
 mod metadata;
 mod network;
 mod wire;
@@ -51,8 +51,8 @@ const MAX_BATCH: usize = 1 << 16;
 pub struct OnnxOptions {
     /// Which images the graph takes.
     pub axes: Axes,
-    /// What it returns.
-    pub head: Head,
+    /// What the graph returns.
+    pub outputs: Outputs,
     /// Version of the operators, one of [`OPSETS`].
     pub opset: u32,
 }
@@ -73,13 +73,13 @@ pub enum Axes {
 
 /// What a graph returns. A row is: centre x, centre y, width, height, objectness, one score per class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Head {
+pub enum Outputs {
     /// `output0` `[N, rows, 5 + num_classes]`: boxes in pixels of the input and scores in `[0, 1]`, in the order
-    /// and by the formulas of [`crate::decode`].
+    /// and by the formulas of [`crate::Head::decode`].
     Decoded,
     /// `output0`, `output1`, … `[N, anchors, H / stride, W / stride, 5 + num_classes]`: the logits of each level,
-    /// finest first, as YOLOv5's head gives them in training.
-    Raw,
+    /// finest first, as YOLOv5's head returns them in training.
+    Logits,
 }
 
 /// A dimension of an input or output.

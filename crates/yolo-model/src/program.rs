@@ -4,9 +4,13 @@
 //! couplings between channels, exchange formats and every executor work on it. Values are numbered: 0 is the image,
 //! `i + 1` is the output of operation `i`. All maps are `[N, C, H, W]`.
 
+mod layout;
 mod lowering;
+mod model;
 
+pub use layout::ProgramLayout;
 pub use lowering::Lowering;
+pub use model::ProgramModel;
 
 use crate::architecture::{Architecture, ConvRef};
 use crate::error::{ModelError, Result};
@@ -56,7 +60,7 @@ pub struct Program {
     pub outputs: Vec<ValueId>,
     /// Channels of every value.
     pub channels: Vec<usize>,
-    /// The value that each layer makes. Nothing reads the head's.
+    /// The value that each layer makes; empty in a program without layers. Nothing reads the head's.
     pub layers: Vec<ValueId>,
 }
 
@@ -100,6 +104,16 @@ impl Program {
         self.operations.iter().enumerate().filter_map(|(index, operation)| Some((index, operation.conv()?)))
     }
 
+    /// Whether the value is returned as it is.
+    pub fn is_output(&self, value: ValueId) -> bool {
+        self.outputs.contains(&value)
+    }
+
+    /// The convolutions whose outputs the network returns as they are.
+    pub fn output_convs(&self) -> impl Iterator<Item = &ConvRef> {
+        self.convs().filter(|(index, _)| self.is_output(index + 1)).map(|(_, conv)| conv)
+    }
+
     /// Height and width of every value for an image of `[height, width]`.
     pub fn sizes(&self, image: [usize; 2]) -> Vec<[usize; 2]> {
         let mut sizes = vec![image];
@@ -107,6 +121,18 @@ impl Program {
             sizes.push(operation.kind.output_size(sizes[operation.inputs[0]]));
         }
         sizes
+    }
+
+    /// Multiply-accumulates of every layer for an image of `[height, width]`, see [`OperationKind::multiply_adds`]; of a
+    /// program without layers those of the whole.
+    pub fn multiply_adds_per_layer(&self, image: [usize; 2], fused: bool) -> Vec<usize> {
+        let sizes = self.sizes(image);
+        let mut counts = vec![0; self.layers.len().max(1)];
+        for (index, operation) in self.operations.iter().enumerate() {
+            let (channels, size) = (self.channels[index + 1], sizes[index + 1]);
+            counts[operation.layer] += operation.kind.multiply_adds(channels, size, fused);
+        }
+        counts
     }
 }
 
@@ -136,7 +162,7 @@ impl OperationKind {
     pub fn multiply_adds(&self, channels: usize, [height, width]: [usize; 2], fused: bool) -> usize {
         match self {
             Self::Conv(conv) => {
-                let normalised = if fused || conv.is_head { 0 } else { 4 * channels };
+                let normalised = if conv.has_bias(fused) { 0 } else { 4 * channels };
                 height * width * (conv.weight_count() + normalised)
             }
             Self::Upsample { .. } => channels * height * width,

@@ -1,8 +1,8 @@
 //! Layers, parameters and FLOPs, counted as the reference prints them.
 
 use crate::architecture::Architecture;
+use crate::layout::Layout;
 use crate::modules::Block;
-use crate::program::Program;
 
 /// What the summary line says about a network.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,10 +59,8 @@ impl Architecture {
     /// On an architecture that [`Architecture::validate`] rejects.
     pub fn layer_summaries(&self) -> Vec<LayerSummary> {
         let program = self.program();
-        let probe = self.max_stride();
-        let multiply_adds = self.multiply_adds_per_layer(&program, [probe; 2]);
-        // The reference profiles an image of one stride and scales the result to 640×640.
-        let scale = (640.0 / probe as f64).powi(2) / 1e9;
+        let multiply_adds = program.multiply_adds_per_layer(self.profiled_size(), self.fused);
+        let scale = self.gigaflops_per_multiply_add();
         let tensors = self.tensors();
         let summarise = |(index, layer): (usize, &crate::architecture::Layer)| {
             let source = |source: Option<usize>| program.channels[source.map_or(0, |s| program.layers[s])];
@@ -77,21 +75,11 @@ impl Architecture {
                     program.channels[program.layers[index]],
                 ),
                 parameters: own.map(|t| t.shape.iter().product::<usize>()).sum(),
-                gflops: 2.0 * multiply_adds[index] as f64 * scale,
+                gflops: multiply_adds[index] as f64 * scale,
                 repeats: layer.block.n_repeats(),
             }
         };
         self.layers.iter().enumerate().map(summarise).collect()
-    }
-
-    fn multiply_adds_per_layer(&self, program: &Program, image: [usize; 2]) -> Vec<usize> {
-        let sizes = program.sizes(image);
-        let mut counts = vec![0; self.layers.len()];
-        for (index, operation) in program.operations.iter().enumerate() {
-            let (channels, size) = (program.channels[index + 1], sizes[index + 1]);
-            counts[operation.layer] += operation.kind.multiply_adds(channels, size, self.fused);
-        }
-        counts
     }
 }
 

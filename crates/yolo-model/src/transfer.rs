@@ -2,13 +2,12 @@
 
 use crate::architecture::Architecture;
 use crate::checkpoint::Checkpoint;
-use crate::weights::HostTensor;
 
 impl Architecture {
     /// The same network for `num_classes` classes.
     #[must_use]
     pub fn with_num_classes(mut self, num_classes: usize) -> Self {
-        if let Some(detect) = self.detect_mut() {
+        if let Some(detect) = self.head_mut() {
             detect.num_classes = num_classes;
         }
         self
@@ -17,7 +16,7 @@ impl Architecture {
     /// The same network with other anchors: per level, width and height in pixels of the input.
     #[must_use]
     pub fn with_anchors(mut self, anchors: Vec<Vec<[f32; 2]>>) -> Self {
-        if let Some(detect) = self.detect_mut() {
+        if let Some(detect) = self.head_mut() {
             detect.anchors = anchors;
         }
         self
@@ -25,12 +24,13 @@ impl Architecture {
 }
 
 impl Checkpoint {
-    /// Takes over every tensor of `other` that has a name and shape of this network, anchors excepted, and
-    /// returns how many these were.
+    /// Takes over every learned tensor of `other` that has a name and shape of this network, and returns how many
+    /// these were.
     pub fn transfer_from(&mut self, other: &Self) -> usize {
-        let anchors = self.architecture.anchors_name();
+        let buffers = self.architecture.head_buffers();
+        let is_learned = |name: &str| !buffers.iter().any(|(buffer, _)| buffer == name);
         let mut transferred = 0;
-        for (name, tensor) in self.weights.iter_mut().filter(|(name, _)| *name != anchors) {
+        for (name, tensor) in self.weights.iter_mut().filter(|(name, _)| is_learned(name)) {
             if let Some(source) = other.weights.get(name).filter(|source| source.shape == tensor.shape) {
                 tensor.clone_from(source);
                 transferred += 1;
@@ -43,10 +43,9 @@ impl Checkpoint {
     #[must_use]
     pub fn with_anchors(mut self, anchors: Vec<Vec<[f32; 2]>>) -> Self {
         self.architecture = self.architecture.with_anchors(anchors);
-        let detect = self.architecture.detect();
-        let shape = [detect.strides.len(), detect.n_anchors(), 2];
-        let tensor = HostTensor::from_f32s(shape, self.architecture.anchors_in_cells());
-        self.weights.insert(self.architecture.anchors_name(), tensor);
+        for (name, tensor) in self.architecture.head_buffers() {
+            self.weights.insert(name, tensor);
+        }
         self
     }
 }

@@ -24,7 +24,7 @@ pub struct Conv {
     activation: Activation,
     /// Whether its output leaves the network, in single precision then.
     #[module(skip)]
-    is_output: bool,
+    pub(crate) is_output: bool,
     /// The format of the convolution and of what follows, if it differs from that of the weights.
     #[module(skip)]
     pub(crate) mixed: Option<FloatDType>,
@@ -36,11 +36,11 @@ impl Conv {
     /// # Errors
     /// A tensor that is missing or has another shape.
     pub fn load(names: &ConvRef, fused: bool, weights: &StateDict, device: &Device) -> Result<Self> {
-        let has_bias = fused || names.is_head;
+        let has_bias = names.has_bias(fused);
         let bias = has_bias.then(|| names.bias());
         let conv = load_conv2d(&names.weight(), bias.as_deref(), &names.spec, weights, device)?;
         let bn = if has_bias { None } else { Some(load_batch_norm(names, weights, device)?) };
-        Ok(Self { conv, bn, activation: names.spec.activation, is_output: names.is_head, mixed: None })
+        Ok(Self { conv, bn, activation: names.spec.activation, is_output: false, mixed: None })
     }
 
     /// `[N, in, H, W]` → `[N, out, H', W']`.

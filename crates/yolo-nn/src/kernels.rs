@@ -9,7 +9,6 @@ mod autodiff;
 mod buffer;
 mod conv;
 mod flex;
-mod lanes;
 mod memory;
 mod norm;
 

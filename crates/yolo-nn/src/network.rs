@@ -1,10 +1,11 @@
 //! A program with weights on a device.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::convert::Infallible;
 
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
+use yolo_model::Model;
 use yolo_model::architecture::ConvRef;
 use yolo_model::program::{OperationKind, Program, ValueId};
 use yolo_model::weights::StateDict;
@@ -28,6 +29,16 @@ pub struct Network {
 }
 
 impl Network {
+    /// A model on a device.
+    ///
+    /// # Errors
+    /// Widths that disagree; a tensor that is missing or has another shape than the layout says.
+    pub fn of(model: &dyn Model, device: &Device) -> Result<Self> {
+        let layout = model.layout();
+        layout.validate()?;
+        Self::load(layout.program(), layout.convs(), layout.is_fused(), model.weights(), device)
+    }
+
     /// `program` with its tensors from `weights`, which are fused or not. `order` is that of gradients and statistics:
     /// the program's convolutions, usually in the order of the state dict.
     ///
@@ -40,8 +51,13 @@ impl Network {
         weights: &StateDict,
         device: &Device,
     ) -> Result<Self> {
-        let convs =
-            order.iter().map(|conv| Conv::load(conv, fused, weights, device)).collect::<Result<_>>()?;
+        let outputs: HashSet<&str> = program.output_convs().map(|conv| conv.name.as_str()).collect();
+        let load = |names: &ConvRef| -> Result<Conv> {
+            let mut conv = Conv::load(names, fused, weights, device)?;
+            conv.is_output = outputs.contains(names.name.as_str());
+            Ok(conv)
+        };
+        let convs = order.iter().map(load).collect::<Result<_>>()?;
         let index: HashMap<&str, usize> =
             order.iter().enumerate().map(|(i, conv)| (conv.name.as_str(), i)).collect();
         let conv_of =

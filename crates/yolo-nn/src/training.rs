@@ -6,12 +6,12 @@ use yolo_model::architecture::ConvRef;
 
 use crate::conv::Conv;
 use crate::error::{NnError, Result};
-use crate::yolo::Yolo;
+use crate::network::Network;
 
 /// A tensor on the host: its name, and its values in row-major order.
 pub type NamedValues = (String, Vec<f32>);
 
-impl Yolo {
+impl Network {
     /// The gradient of every parameter that has one in `gradients`, in the order of the state dict.
     ///
     /// # Errors
@@ -47,16 +47,15 @@ impl Yolo {
     }
 
     fn named_convs(&self) -> impl Iterator<Item = (&ConvRef, &Conv)> {
-        self.network.names().iter().zip(&self.network.convs)
+        self.names().iter().zip(&self.convs)
     }
 
     /// The network whose layers `layers` have no gradients; their running statistics still move.
     #[must_use]
     pub fn freeze_layers(mut self, layers: &[usize]) -> Self {
-        let frozen: Vec<bool> =
-            self.network.names().iter().map(|conv| layers.contains(&conv.layer)).collect();
-        let convs = std::mem::take(&mut self.network.convs).into_iter().zip(frozen);
-        self.network.convs = convs.map(|(conv, frozen)| if frozen { conv.no_grad() } else { conv }).collect();
+        let frozen: Vec<bool> = self.names().iter().map(|conv| layers.contains(&conv.layer)).collect();
+        let convs = std::mem::take(&mut self.convs).into_iter().zip(frozen);
+        self.convs = convs.map(|(conv, frozen)| if frozen { conv.no_grad() } else { conv }).collect();
         self
     }
 
@@ -75,7 +74,7 @@ impl Yolo {
 
     /// Sets the share of a batch in the running statistics, in `(0, 1]`.
     pub fn set_batch_norm_momentum(&mut self, momentum: f64) {
-        for bn in self.network.convs.iter_mut().filter_map(|conv| conv.bn.as_mut()) {
+        for bn in self.convs.iter_mut().filter_map(|conv| conv.bn.as_mut()) {
             bn.momentum = momentum;
         }
     }

@@ -1,11 +1,12 @@
 //! The detector that runs: an [`Architecture`] with weights on a device.
 
 use burn::module::Module;
-use burn::tensor::{Device, Tensor};
+use burn::tensor::{Device, Gradients, Tensor};
 use yolo_model::{Architecture, Checkpoint};
 
 use crate::error::Result;
 use crate::network::Network;
+use crate::training::NamedValues;
 
 /// A YOLO detector on a device.
 #[derive(Module, Debug)]
@@ -47,7 +48,7 @@ impl Yolo {
     }
 
     /// `images` `[N, 3, H, W]`, RGB in `[0, 1]`, sides multiples of the largest stride → per level the logits
-    /// `[N, anchors · (5 + num_classes), H / stride, W / stride]`.
+    /// `[N, channels, H / stride, W / stride]`.
     pub fn forward(&self, images: Tensor<4>) -> Vec<Tensor<4>> {
         self.network.forward(images)
     }
@@ -63,5 +64,33 @@ impl Yolo {
                 observe(layer, output);
             }
         })
+    }
+
+    /// See [`Network::gradients`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn gradients(&self, gradients: &Gradients) -> Result<Vec<NamedValues>> {
+        self.network.gradients(gradients)
+    }
+
+    /// See [`Network::running_statistics`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn running_statistics(&self) -> Result<Vec<NamedValues>> {
+        self.network.running_statistics()
+    }
+
+    /// See [`Network::freeze_layers`].
+    #[must_use]
+    pub fn freeze_layers(self, layers: &[usize]) -> Self {
+        Self { network: self.network.freeze_layers(layers), ..self }
+    }
+
+    /// See [`Network::freeze_batch_norm`].
+    #[must_use]
+    pub fn freeze_batch_norm(self) -> Self {
+        Self { network: self.network.freeze_batch_norm(), ..self }
     }
 }

@@ -10,6 +10,17 @@ mod moments;
 mod walk;
 
 use burn::tensor::Device;
+use yolo_model::Model;
+
+use crate::candidates::Candidate;
+use crate::error::{PruneError, Result};
+use crate::fused::Fused;
+use crate::gradient::Labels;
+use crate::image_scores::{saliencies, wanda};
+use crate::measure::Measure;
+use crate::options::Criterion;
+use crate::scores::Scores;
+use crate::sensitivity::{ErrorCurves, error_curves};
 
 pub use images::{CalibrationImages, ImageBatch};
 pub(crate) use moments::Moments;
@@ -48,5 +59,35 @@ impl<'a> Calibration<'a> {
         let (what, done, total) = &mut self.stage;
         *done += 1;
         (self.progress)(what, *done, *total);
+    }
+}
+
+impl Measure for Calibration<'_> {
+    fn scores(
+        &mut self,
+        model: &dyn Model,
+        fused: &Fused,
+        candidates: &[Candidate],
+        criterion: Criterion,
+    ) -> Result<Scores<'static>> {
+        match criterion {
+            Criterion::Wanda => wanda(fused, candidates, self),
+            Criterion::Snip => saliencies(model, candidates, self, Labels::Pseudo, |product| product.abs()),
+            Criterion::Taylor => {
+                saliencies(model, candidates, self, Labels::Drawn, |product| product * product)
+            }
+            Criterion::Magnitude | Criterion::Reconstruction => {
+                Err(PruneError::Calibration { reason: "magnitudes are not measured on images".to_owned() })
+            }
+        }
+    }
+
+    fn error_curves(
+        &mut self,
+        fused: &Fused,
+        candidates: &[Candidate],
+        scores: &Scores,
+    ) -> Result<ErrorCurves> {
+        error_curves(fused, candidates, scores, self)
     }
 }

@@ -1,17 +1,14 @@
 //! The convolutions that a pruning looks at, and those that it leaves alone, with reasons.
 
-use yolo_model::Checkpoint;
+use yolo_model::Layout;
 use yolo_model::architecture::ConvRef;
 
-use crate::allocation::{Layer, Limit};
+use crate::allocation::{AllocationError, Layer, Limit};
 use crate::error::{PruneError, Result};
 use crate::exclude::Pattern;
 use crate::options::PruneOptions;
 use crate::pattern::Structure;
 use crate::plan::Skipped;
-
-/// Side of the image that FLOPs are counted for, in pixels, as YOLOv5 reports them.
-const FLOPS_IMAGE_SIZE: usize = 640;
 
 /// A convolution that may be pruned.
 #[derive(Clone, Debug)]
@@ -22,6 +19,13 @@ pub(crate) struct Candidate {
     pub(crate) layer: Layer,
     /// How much of it may go.
     pub(crate) limit: Limit,
+}
+
+/// An error of dividing the amount, with the name of the convolution that it is about.
+pub(crate) fn allocation_error(error: AllocationError, candidates: &[Candidate]) -> PruneError {
+    let layer = error.layer().and_then(|layer| candidates.get(layer));
+    let layer = layer.map(|candidate| format!("{}: ", candidate.conv.name)).unwrap_or_default();
+    PruneError::Allocation { layer, error }
 }
 
 impl Candidate {
@@ -36,10 +40,10 @@ impl Candidate {
 /// # Errors
 /// A pattern that matches nothing, patterns that match everything, a structure that fits no convolution.
 pub(crate) fn candidates(
-    checkpoint: &Checkpoint,
+    layout: &dyn Layout,
     options: &PruneOptions,
 ) -> Result<(Vec<Candidate>, Vec<Skipped>)> {
-    let convs = checkpoint.architecture.convs();
+    let convs = layout.convs();
     let patterns = options.exclude.iter().chain(options.limits.iter().map(|(pattern, _)| pattern));
     for pattern in patterns {
         if !convs.iter().any(|conv| pattern.matches(&conv.name)) {
@@ -47,7 +51,7 @@ pub(crate) fn candidates(
             return Err(PruneError::Pattern { pattern: pattern.as_str().to_owned(), example });
         }
     }
-    let flops = flops(checkpoint);
+    let flops = flops(layout);
     let (mut chosen, mut skipped, mut misfits) = (Vec::new(), Vec::new(), 0);
     for conv in convs {
         if let Some(pattern) = options.exclude.iter().find(|pattern| pattern.matches(&conv.name)) {
@@ -90,10 +94,10 @@ fn misfit(conv: &ConvRef, options: &PruneOptions) -> Option<String> {
     }
 }
 
-/// Two operations per multiply-add of every convolution, for an image of [`FLOPS_IMAGE_SIZE`].
-fn flops(checkpoint: &Checkpoint) -> Vec<(String, u64)> {
-    let program = checkpoint.architecture.program();
-    let sizes = program.sizes([FLOPS_IMAGE_SIZE; 2]);
+/// Two operations per multiply-add of every convolution, for one image.
+fn flops(layout: &dyn Layout) -> Vec<(String, u64)> {
+    let program = layout.program();
+    let sizes = program.sizes(layout.image_size());
     let flops = |(index, conv): (usize, &ConvRef)| {
         let [height, width] = sizes[index + 1];
         let weights: usize = conv.spec.weight_shape().iter().product();

@@ -27,11 +27,13 @@
 
 mod compensate;
 mod coupling;
+#[cfg(feature = "nn")]
 mod measure;
 mod narrow;
 mod plan;
 mod remove;
 mod rounds;
+mod scope;
 mod scores;
 mod search;
 mod select;
@@ -40,11 +42,13 @@ mod target;
 
 pub use compensate::{ChannelMeans, compensate};
 pub use coupling::{ChannelGroup, Consumer, ConvInput, Coupling, InputSlice};
+#[cfg(feature = "nn")]
 pub use measure::{ChannelStatistics, taylor_scores};
 pub use plan::{Adjusted, Adjustment, ChannelPlan, Choice, KeptChannels, SkippedGroup};
 pub use remove::remove;
 pub use rounds::{in_rounds, round_targets};
+pub use scope::Scope;
 pub use scores::{ChannelScores, Criterion, TaylorOf};
-pub use select::{ChannelOptions, Scope, select};
+pub use select::{ChannelOptions, select};
 pub use slimming::{SMALL_SCALE, SlimEpoch, SlimProgress, Slimming, Strength};
 pub use target::{Latency, Quantity, Size, Target};

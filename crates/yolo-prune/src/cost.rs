@@ -1,20 +1,17 @@
 //! What zeros save: the arithmetic of a network without multiplications by zero.
 
-use yolo_model::Architecture;
+use yolo_model::Layout;
 
 use crate::sparsity::Sparsity;
 
-/// Billions of floating-point operations for a 640×640 image, two per multiply-add, without those by a weight that is
-/// zero: [`Summary::gflops`](yolo_model::Summary) less `2 · zeros · height · width` of every convolution's output.
-/// `sparsity` is that of a checkpoint of `architecture`; convolutions that it does not have count as dense.
+/// Billions of floating-point operations for one image ([`Layout::image_size`]), two per multiply-add, without those by a
+/// weight that is zero: [`Layout::gflops`] less `2 · zeros · height · width` of every convolution's output.
+/// `sparsity` is that of a model of this layout; convolutions that it does not have count as dense.
 ///
 /// A runtime that skips zeros can come close to it; dense arithmetic takes no notice.
-pub fn nonzero_gflops(architecture: &Architecture, sparsity: &Sparsity) -> f64 {
-    // As the summary does it: an image of one stride, scaled to 640×640.
-    let probe = architecture.max_stride();
-    let scale = (640.0 / probe as f64).powi(2) / 1e9;
-    let program = architecture.program();
-    let sizes = program.sizes([probe; 2]);
+pub fn nonzero_gflops(layout: &dyn Layout, sparsity: &Sparsity) -> f64 {
+    let program = layout.program();
+    let sizes = program.sizes(layout.profiled_size());
     let saved: usize = program
         .convs()
         .map(|(index, conv)| {
@@ -23,14 +20,14 @@ pub fn nonzero_gflops(architecture: &Architecture, sparsity: &Sparsity) -> f64 {
             layer.map_or(0, |layer| layer.zeros) * height * width
         })
         .sum();
-    architecture.summary().gflops - 2.0 * saved as f64 * scale
+    layout.gflops() - saved as f64 * layout.gigaflops_per_multiply_add()
 }
 
 #[cfg(test)]
 mod tests {
     #![allow(clippy::unwrap_used)]
     use rand::SeedableRng;
-    use yolo_model::Checkpoint;
+    use yolo_model::{Architecture, Checkpoint};
 
     use super::*;
     use crate::{Method, PruneOptions, apply, plan};

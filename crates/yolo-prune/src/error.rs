@@ -4,7 +4,6 @@ use yolo_model::ModelError;
 use yolo_model::weights::WeightsError;
 
 use crate::allocation::AllocationError;
-use crate::candidates::Candidate;
 use crate::options::Allocation;
 use crate::pattern::PatternError;
 use crate::reconstruct::ReconstructError;
@@ -157,18 +156,10 @@ pub enum PruneError {
     #[error(transparent)]
     Model(#[from] ModelError),
     /// The network cannot run on the device.
+    #[cfg(feature = "nn")]
     #[error(transparent)]
     Network(#[from] yolo_nn::NnError),
     /// A tensor of the checkpoint is missing or of another type.
     #[error(transparent)]
     Weights(#[from] WeightsError),
-}
-
-impl PruneError {
-    /// An error of dividing the amount, with the name of the convolution that it is about.
-    pub(crate) fn allocation(error: AllocationError, candidates: &[Candidate]) -> Self {
-        let layer = error.layer().and_then(|layer| candidates.get(layer));
-        let layer = layer.map(|candidate| format!("{}: ", candidate.conv.name)).unwrap_or_default();
-        Self::Allocation { layer, error }
-    }
 }

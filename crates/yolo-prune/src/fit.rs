@@ -5,11 +5,12 @@
 //! stay are the least-squares solution around `W*` on their support. The bias makes up for the means.
 
 use rayon::prelude::*;
-use yolo_model::Checkpoint;
+use yolo_model::Model;
 use yolo_model::weights::FloatFormat;
 
 use crate::calibration::{Calibration, ConvValues, ConvVisit, Moments, walk};
 use crate::error::{PruneError, Result};
+use crate::fused::Fused;
 use crate::mask::Mask;
 use crate::options::{Criterion, PruneOptions, Repair};
 use crate::pattern::{self, Structure};
@@ -23,20 +24,20 @@ use crate::repair::stored_tensors;
 /// # Errors
 /// Statistics that are not finite, or a device that does not return its results.
 pub(crate) fn fit(
-    checkpoint: &Checkpoint,
+    model: &dyn Model,
+    fused: &Fused,
     plan: &mut PrunePlan,
     options: &PruneOptions,
     calibration: &mut Calibration,
 ) -> Result<()> {
-    let fused = checkpoint.fuse()?;
-    let rounds = FloatFormat::lossless_for(&checkpoint.weights) == FloatFormat::F16;
+    let rounds = FloatFormat::lossless_for(model.weights()) == FloatFormat::F16;
     let (images, device) = (calibration.images, calibration.device);
     calibration.start("Fitting", plan.masks.len());
-    walk(&fused, images, device, |visit| {
+    walk(fused, images, device, |visit| {
         let name = visit.conv.weight();
         let Some(layer) = plan.masks.iter_mut().find(|layer| layer.tensor == name) else { return Ok(None) };
-        let values = fit_conv(&fused, visit, &mut layer.mask, options)?;
-        let mut updates = stored_tensors(checkpoint, visit.conv, &values, &layer.mask)?;
+        let values = fit_conv(fused, visit, &mut layer.mask, options)?;
+        let mut updates = stored_tensors(model, visit.conv, &values, &layer.mask)?;
         if rounds {
             updates.iter_mut().for_each(round);
         }
@@ -51,12 +52,7 @@ fn round(update: &mut TensorUpdate) {
     update.values.iter_mut().for_each(|value| *value = half::f16::from_f32(*value).to_f32());
 }
 
-fn fit_conv(
-    fused: &Checkpoint,
-    visit: &ConvVisit,
-    mask: &mut Mask,
-    options: &PruneOptions,
-) -> Result<ConvValues> {
+fn fit_conv(fused: &Fused, visit: &ConvVisit, mask: &mut Mask, options: &PruneOptions) -> Result<ConvValues> {
     let conv = visit.conv;
     let error = |error: ReconstructError| PruneError::Reconstruct { layer: conv.name.clone(), error };
     let dense = ConvValues {

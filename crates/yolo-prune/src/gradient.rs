@@ -1,33 +1,28 @@
-//! How much the detections depend on every weight: gradients on calibration images, without labels.
+//! How much a network's answers depend on every weight: gradients on calibration images, without labels.
 //!
-//! The labels are the network's own. With `p = σ(z)`, the gradient of binary cross-entropy by a logit `z` is
-//! `p − y`. Taking `y = 1` where `p > ½` (a pseudo-label) gives a loss whose gradient says which weights carry the
-//! present decisions; drawing `y` with probability `p` gives gradients whose mean square is the Fisher information.
-//! As in YOLOv5's loss, the classes and the box of an anchor count as much as there is an object.
+//! The labels are the network's own ([`labels`]): the likelier answer of each question (a pseudo-label) gives a loss
+//! whose gradient says which weights carry the present decisions; answers drawn from the network's own probabilities
+//! give gradients whose mean square is the Fisher information.
+
+mod labels;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use yolo_model::Checkpoint;
-use yolo_nn::{Yolo, host_values};
+use yolo_model::Model;
+use yolo_nn::{Network, host_values};
+
+pub(crate) use labels::Labels;
+use labels::{Draws, slopes};
 
 use crate::calibration::CalibrationImages;
 use crate::error::{PruneError, Result};
-
-/// Where the labels come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Labels {
-    /// The likelier answer.
-    Pseudo,
-    /// Drawn from the network's own probabilities.
-    Drawn,
-}
 
 /// Calls `each` with the gradient of every parameter, once per batch of images; names are those of the state dict.
 /// Batch normalisation keeps to its running statistics.
 ///
 /// # Errors
-/// A gradient that is not finite, or a device that does not return its results.
+/// A gradient that is not finite, images of other channels, or a device that does not return its results.
 pub(crate) fn gradients(
-    checkpoint: &Checkpoint,
+    model: &dyn Model,
     images: &CalibrationImages,
     device: &Device,
     labels: Labels,
@@ -35,16 +30,15 @@ pub(crate) fn gradients(
     mut done: impl FnMut(),
 ) -> Result<()> {
     let device = device.clone().autodiff();
-    let model = Yolo::from_checkpoint(checkpoint, &device)?.freeze_batch_norm();
-    let n_outputs = checkpoint.architecture.detect().n_outputs();
-    let mut draws = Draws(0x9E37_79B9_7F4A_7C15);
+    let network = Network::of(model, &device)?.freeze_batch_norm();
+    images.check_channels(network.program().channels[0])?;
+    let mut draws = Draws::default();
     for batch in images.batches() {
-        let levels = model.forward(batch.tensor(&device));
         let mut loss: Option<Tensor<1>> = None;
-        for logits in levels {
+        for (output, logits) in network.forward(batch.tensor(&device)).into_iter().enumerate() {
             let shape = logits.dims();
             let values = host_values(logits.clone())?;
-            let slopes = slopes(&values, shape, n_outputs, labels, &mut draws);
+            let slopes = slopes(&values, shape, &model.answers(output), labels, &mut draws);
             let slopes = Tensor::<4>::from_data(TensorData::new(slopes, shape), &device);
             // The gradient of Σ slope · z by z is the slope, and so on down to the weights.
             let part = (logits * slopes).sum();
@@ -54,7 +48,7 @@ pub(crate) fn gradients(
             });
         }
         let Some(loss) = loss else { continue };
-        for (name, gradient) in model.gradients(&loss.backward())? {
+        for (name, gradient) in network.gradients(&loss.backward())? {
             let count = gradient.iter().filter(|value| !value.is_finite()).count();
             if count > 0 {
                 return Err(PruneError::NotFinite { name, count });
@@ -64,49 +58,6 @@ pub(crate) fn gradients(
         done();
     }
     Ok(())
-}
-
-/// The gradient of the loss by every logit `[N, anchors · outputs, ny, nx]`.
-fn slopes(
-    logits: &[f32],
-    [n, channels, ny, nx]: [usize; 4],
-    n_outputs: usize,
-    labels: Labels,
-    draws: &mut Draws,
-) -> Vec<f32> {
-    let cells = ny * nx;
-    let mut slopes = vec![0.0; logits.len()];
-    let sigmoid = |z: f32| 1.0 / (1.0 + (-z).exp());
-    for anchor in 0..n * channels / n_outputs {
-        let at = |output: usize, cell: usize| (anchor * n_outputs + output) * cells + cell;
-        for cell in 0..cells {
-            let object = sigmoid(logits[at(4, cell)]);
-            for output in 0..n_outputs {
-                let p = sigmoid(logits[at(output, cell)]);
-                let label = match labels {
-                    // The box of a detection is what it is: no label differs from it.
-                    Labels::Pseudo if output < 4 => p,
-                    Labels::Pseudo => f32::from(u8::from(p > 0.5)),
-                    Labels::Drawn => f32::from(u8::from(draws.unit() < p)),
-                };
-                let weight = if output == 4 { 1.0 } else { object };
-                slopes[at(output, cell)] = weight * (p - label);
-            }
-        }
-    }
-    slopes
-}
-
-/// A fixed sequence of numbers in `[0, 1)` (xorshift64*), so that the same images give the same scores.
-struct Draws(u64);
-
-impl Draws {
-    fn unit(&mut self) -> f32 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 40) as f32 / (1u64 << 24) as f32
-    }
 }
 
 #[cfg(test)]

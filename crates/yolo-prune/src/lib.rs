@@ -18,19 +18,26 @@
 //! ```
 
 pub mod allocation;
+#[cfg(feature = "nn")]
 mod calibration;
 mod candidates;
 pub mod channels;
 mod cost;
 mod error;
 mod exclude;
+#[cfg(feature = "nn")]
 mod fit;
+mod fused;
+#[cfg(feature = "nn")]
 mod gradient;
+#[cfg(feature = "nn")]
+mod image_scores;
 mod latency;
 mod mask;
 mod masks;
 mod matrix;
-#[cfg(test)]
+mod measure;
+#[cfg(all(test, feature = "nn"))]
 #[path = "../tests/prune/calibrated/networks.rs"]
 #[allow(clippy::unwrap_used)]
 mod networks;
@@ -38,7 +45,9 @@ mod options;
 pub mod pattern;
 mod permute;
 mod plan;
+mod planning;
 pub mod reconstruct;
+#[cfg(feature = "nn")]
 mod repair;
 mod scores;
 mod select;
@@ -47,6 +56,7 @@ mod sparsity;
 mod time;
 
 pub use allocation::Limit;
+#[cfg(feature = "nn")]
 pub use calibration::{Calibration, CalibrationImages, ImageBatch, bytes_per_image};
 pub use cost::nonzero_gflops;
 pub use error::{PruneError, Result};
@@ -55,7 +65,13 @@ pub use latency::{LatencyBudget, LatencyTable};
 pub use mask::Mask;
 pub use options::{Allocation, Criterion, Method, PruneOptions, Rank, Repair, Unit};
 pub use pattern::Structure;
+#[cfg(feature = "nn")]
+pub use permute::permute_calibrated;
 pub use permute::{PermuteError, Permuted, PermutedGroup, permute};
-pub use plan::{LayerMask, PrunePlan, Skipped, TensorUpdate, apply, plan, plan_calibrated};
+pub use plan::{LayerMask, PrunePlan, Skipped, TensorUpdate, apply};
+pub use planning::plan;
+#[cfg(feature = "nn")]
+pub use planning::plan_calibrated;
+#[cfg(feature = "nn")]
 pub use repair::reestimate_batch_norm;
 pub use sparsity::{LayerSparsity, Sparsity};

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use crate::allocation::{self, AllocationError, Budget, Curves, Layer, Limit, Target};
-use crate::candidates::Candidate;
+use crate::candidates::{Candidate, allocation_error};
 use crate::error::{PruneError, Result};
 use crate::mask::Mask;
 use crate::options::{Allocation, PruneOptions, Unit};
@@ -66,7 +66,7 @@ fn counts(
             (None, Unit::Weights | Unit::Milliseconds) => Budget::Weights(amount),
         };
         let counts = allocation::by_sensitivity(&layers, &view, &limits, budget);
-        return counts.map_err(|error| PruneError::allocation(error, candidates));
+        return counts.map_err(|error| allocation_error(error, candidates));
     }
     let scores: Vec<Cow<[f32]>> = match options.allocation {
         Allocation::Lamp => scores.iter().map(|scores| Cow::Owned(allocation::lamp(scores))).collect(),
@@ -80,10 +80,10 @@ fn counts(
             Err(PruneError::Unit { allocation: options.allocation })
         }
         (None, Unit::Flops) => {
-            divided(Target::Flops(amount)).map_err(|error| PruneError::allocation(error, candidates))
+            divided(Target::Flops(amount)).map_err(|error| allocation_error(error, candidates))
         }
         (None, Unit::Weights | Unit::Milliseconds) => {
-            divided(Target::Weights(amount)).map_err(|error| PruneError::allocation(error, candidates))
+            divided(Target::Weights(amount)).map_err(|error| allocation_error(error, candidates))
         }
     }
 }

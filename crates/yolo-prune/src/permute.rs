@@ -15,7 +15,7 @@
 //! let dense = Checkpoint::random(architecture, &mut rand::rngs::StdRng::seed_from_u64(0))?;
 //! let structure = Structure::NofM { n: 2, m: 4 };
 //! let options = PruneOptions { structure, ..PruneOptions::new(Method::Layer, 0.5) };
-//! let (reordered, permuted) = permute(&dense, &options, None)?;
+//! let (reordered, permuted) = permute(&dense, &options)?;
 //! assert!(permuted.after > permuted.before);
 //! let pruned = apply(&reordered, &plan(&reordered, &options)?)?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -25,12 +25,15 @@ use std::collections::HashMap;
 
 use rayon::prelude::*;
 use serde::Serialize;
-use yolo_model::Checkpoint;
+use yolo_model::{Model, Prunable};
 
+#[cfg(feature = "nn")]
 use crate::calibration::Calibration;
 use crate::candidates::candidates;
 use crate::channels::{ChannelGroup, ChannelPlan, Coupling, KeptChannels, SkippedGroup, remove};
 use crate::error::{PruneError, Result};
+use crate::fused::Fused;
+use crate::measure::Measure;
 use crate::options::PruneOptions;
 use crate::pattern::{Scores, Structure, kept_score, search_permutation};
 use crate::scores::scores;
@@ -82,11 +85,11 @@ pub enum PermuteError {
     Prune(#[from] PruneError),
 }
 
-/// Reorders the channels of `checkpoint` so that the pruning with `options`, whose structure is n:m, keeps more of
+/// Reorders the channels of `model` so that the pruning with `options`, whose structure is n:m, keeps more of
 /// the total score. The result computes the same function, has the same sizes and the same record.
 ///
-/// Each coupling group is searched on its own, by the scores of the convolutions that `options` prune; criteria
-/// other than magnitude and reconstruction, which searches by magnitudes, need `calibration`. A group stays as it is
+/// Each coupling group is searched on its own, by the scores of the convolutions that `options` prune; criteria other
+/// than magnitude and reconstruction, which searches by magnitudes, need [`permute_calibrated`]. A group stays as it is
 /// where something fixes it, where nothing that reads it is pruned, or where groups of `m` input channels would
 /// reach across its ends. The result depends on the input alone.
 ///
@@ -94,29 +97,49 @@ pub enum PermuteError {
 /// A structure other than n:m; whatever [`crate::plan_calibrated`] refuses: patterns that match nothing or
 /// everything, weights that are not numbers, a criterion that needs images without any, tensors that are not those
 /// of the architecture.
-pub fn permute(
-    checkpoint: &Checkpoint,
+pub fn permute<M: Prunable>(
+    model: &M,
     options: &PruneOptions,
-    calibration: Option<&mut Calibration>,
-) -> std::result::Result<(Checkpoint, Permuted), PermuteError> {
+) -> std::result::Result<(M, Permuted), PermuteError> {
+    permuted(model, options, None)
+}
+
+/// [`permute`] with scores by what the network does on calibration images.
+///
+/// # Errors
+/// As [`permute`]; a device that does not return its results.
+#[cfg(feature = "nn")]
+pub fn permute_calibrated<M: Prunable>(
+    model: &M,
+    options: &PruneOptions,
+    calibration: &mut Calibration,
+) -> std::result::Result<(M, Permuted), PermuteError> {
+    permuted(model, options, Some(calibration))
+}
+
+fn permuted<M: Prunable>(
+    model: &M,
+    options: &PruneOptions,
+    measure: Option<&mut dyn Measure>,
+) -> std::result::Result<(M, Permuted), PermuteError> {
     let Structure::NofM { n, m } = options.structure.check().map_err(PruneError::from)? else {
         return Err(PermuteError::Structure { structure: options.structure.to_string() });
     };
-    let permuted = find(checkpoint, options, calibration, [n, m])?;
-    let reordered = remove(checkpoint, &permuted.plan)?;
+    let permuted = find(model, options, measure, [n, m])?;
+    let reordered = remove(model, &permuted.plan)?;
     Ok((reordered, permuted))
 }
 
 fn find(
-    checkpoint: &Checkpoint,
+    model: &dyn Model,
     options: &PruneOptions,
-    calibration: Option<&mut Calibration>,
+    measure: Option<&mut dyn Measure>,
     [n, m]: [usize; 2],
 ) -> Result<Permuted> {
-    checkpoint.check_tensors()?;
-    let (candidates, _) = candidates(checkpoint, options)?;
-    let fused = checkpoint.fuse()?;
-    let scores = scores(checkpoint, &fused, &candidates, options, calibration)?;
+    model.check_tensors()?;
+    let (candidates, _) = candidates(model.layout(), options)?;
+    let fused = Fused::of(model)?;
+    let scores = scores(model, Some(&fused), &candidates, options, measure)?;
     let pruned: Pruned = candidates
         .iter()
         .zip(&scores)
@@ -127,7 +150,7 @@ fn find(
         .collect();
     let [total, before] = totals(&pruned, candidates.iter().map(|c| c.conv.name.as_str()), [n, m])?;
 
-    let coupling = Coupling::of(&checkpoint.architecture);
+    let coupling = Coupling::of(model.layout());
     let searched: Vec<Searched> =
         coupling.groups.par_iter().map(|group| search(group, &pruned, [n, m])).collect::<Result<_>>()?;
     let (mut orders, mut groups, mut skipped) = (Vec::new(), Vec::new(), Vec::new());

@@ -1,20 +1,14 @@
 //! The plan of a pruning, and its application.
 
 use serde_json::json;
-use yolo_model::Checkpoint;
 use yolo_model::architecture::ConvRef;
+use yolo_model::weights::StateDict;
+use yolo_model::{Model, Prunable};
 
-use crate::calibration::Calibration;
-use crate::candidates::{Candidate, candidates};
 use crate::error::{PruneError, Result};
-use crate::fit::fit;
 use crate::mask::Mask;
-use crate::masks::masks;
-use crate::options::{Allocation, Criterion, Method, PruneOptions, Rank, Repair, Unit};
+use crate::options::{Allocation, Criterion, Method, Rank, Repair, Unit};
 use crate::pattern::Structure;
-use crate::scores::scores;
-use crate::sensitivity::error_curves;
-use crate::time::TimeBudget;
 
 /// What a pruning does: plain data.
 #[derive(Clone, Debug, PartialEq)]
@@ -68,96 +62,27 @@ pub struct Skipped {
     pub reason: String,
 }
 
-/// Plans which weights of every convolution go, stem and head included, without looking at images.
-///
-/// [`Allocation::Layer`] takes `round(amount · n)` of the `n` weights of each convolution; the other allocations
-/// take that many of all weights together. Halves are rounded to even; of equal scores the first go.
-///
-/// # Errors
-/// An amount outside `[0, 1)`, a pattern that matches nothing, patterns that match everything, limits that do not
-/// allow the amount, weights that are not numbers; options that need images.
-pub fn plan(checkpoint: &Checkpoint, options: &PruneOptions) -> Result<PrunePlan> {
-    if options.needs_images() {
-        return Err(PruneError::NeedsImages);
-    }
-    plan_masks(checkpoint, options, None)
-}
-
-/// Plans which weights of every convolution go and what becomes of the others, by what the network does on
-/// calibration images.
-///
-/// # Errors
-/// As [`plan`]; a device that does not return its results; statistics that are not finite.
-pub fn plan_calibrated(
-    checkpoint: &Checkpoint,
-    options: &PruneOptions,
-    calibration: &mut Calibration,
-) -> Result<PrunePlan> {
-    let mut plan = plan_masks(checkpoint, options, Some(calibration))?;
-    if options.repair != Repair::None {
-        fit(checkpoint, &mut plan, options, calibration)?;
-    }
-    Ok(plan)
-}
-
-fn plan_masks(
-    checkpoint: &Checkpoint,
-    options: &PruneOptions,
-    mut calibration: Option<&mut Calibration>,
-) -> Result<PrunePlan> {
-    let (candidates, skipped) = candidates(checkpoint, options)?;
-    let time = TimeBudget::new(checkpoint, &candidates, options)?;
-    let folds = options.needs_images() || options.rank == Rank::Fused;
-    let folded = folds.then(|| checkpoint.fuse()).transpose()?;
-    let fused = folded.as_deref().unwrap_or(checkpoint);
-    let scores = scores(checkpoint, fused, &candidates, options, calibration.as_deref_mut())?;
-    let curves = match (options.allocation, calibration) {
-        (Allocation::Sensitivity, Some(calibration)) => {
-            Some(error_curves(fused, &candidates, &scores, calibration)?)
-        }
-        _ => None,
-    };
-    let masks = masks(&candidates, &scores, options, curves.as_ref(), time.as_ref())?;
-    let total: usize = candidates.iter().map(Candidate::weights).sum();
-    let gone: usize = masks.iter().map(Mask::pruned).sum();
-    let is_fixed = matches!(options.structure, Structure::NofM { .. });
-    let layers = candidates.iter().zip(masks);
-    Ok(PrunePlan {
-        criterion: options.criterion,
-        allocation: options.allocation,
-        amount: if is_fixed { gone as f64 / total.max(1) as f64 } else { options.amount },
-        unit: options.unit,
-        rank: options.rank,
-        structure: options.structure,
-        repair: options.repair,
-        masks: layers.map(|(candidate, mask)| LayerMask { tensor: candidate.conv.weight(), mask }).collect(),
-        updates: Vec::new(),
-        skipped,
-    })
-}
-
-/// The checkpoint with every weight that the plan removes set to zero and its updates made, and the plan on its
-/// record.
+/// The model with every weight that the plan removes set to zero and its updates made, and the plan on its record.
 ///
 /// # Errors
 /// A plan that was made for another network.
-pub fn apply(checkpoint: &Checkpoint, plan: &PrunePlan) -> Result<Checkpoint> {
-    let mut pruned = checkpoint.clone();
+pub fn apply<M: Prunable>(model: &M, plan: &PrunePlan) -> Result<M> {
+    let mut pruned = model.clone();
     for TensorUpdate { tensor, values } in &plan.updates {
-        elements(&mut pruned, tensor, values.len())?.copy_from_slice(values);
+        elements(pruned.weights_mut(), tensor, values.len())?.copy_from_slice(values);
     }
     for LayerMask { tensor, mask } in &plan.masks {
-        mask.apply(elements(&mut pruned, tensor, mask.len())?);
+        mask.apply(elements(pruned.weights_mut(), tensor, mask.len())?);
     }
     plan.check(&pruned)?;
-    pruned.pruning = Some(plan.record());
+    pruned.set_pruning(Some(plan.record()));
     Ok(pruned)
 }
 
 /// The elements of a tensor, which are as many as the plan says.
-fn elements<'a>(checkpoint: &'a mut Checkpoint, name: &str, len: usize) -> Result<&'a mut [f32]> {
-    checkpoint.weights.require(name)?;
-    let values = match checkpoint.weights.get_mut(name) {
+fn elements<'a>(weights: &'a mut StateDict, name: &str, len: usize) -> Result<&'a mut [f32]> {
+    weights.require(name)?;
+    let values = match weights.get_mut(name) {
         Some(tensor) => tensor.f32s_mut()?,
         None => &mut [],
     };
@@ -179,13 +104,13 @@ impl PrunePlan {
         self.masks.iter().find(|layer| layer.tensor == name).map(|layer| &layer.mask)
     }
 
-    /// Checks that every removed weight of `checkpoint` is zero.
+    /// Checks that every removed weight of `model` is zero.
     ///
     /// # Errors
     /// [`PruneError::NotZero`] with the first tensor where one is not.
-    pub fn check(&self, checkpoint: &Checkpoint) -> Result<()> {
+    pub fn check(&self, model: &dyn Model) -> Result<()> {
         for LayerMask { tensor, mask } in &self.masks {
-            let values = checkpoint.weights.f32s(tensor)?;
+            let values = model.weights().f32s(tensor)?;
             if values.len() != mask.len() {
                 let (mask, tensor_len) = (mask.len(), values.len());
                 return Err(PruneError::MaskLength { name: tensor.clone(), mask, tensor: tensor_len });

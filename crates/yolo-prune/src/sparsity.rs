@@ -1,6 +1,6 @@
 //! Accounts of zeros: exact counts, per convolution and in total.
 
-use yolo_model::Checkpoint;
+use yolo_model::Model;
 
 use crate::error::Result;
 
@@ -40,16 +40,17 @@ impl LayerSparsity {
 }
 
 impl Sparsity {
-    /// Counts the zeros of a checkpoint.
+    /// Counts the zeros of a model.
     ///
     /// # Errors
     /// A tensor that is missing or not of floats.
-    pub fn of(checkpoint: &Checkpoint) -> Result<Self> {
+    pub fn of(model: &dyn Model) -> Result<Self> {
+        let layout = model.layout();
         let zeros = |name: &str| -> Result<usize> {
-            Ok(checkpoint.weights.f32s(name)?.iter().filter(|value| **value == 0.0).count())
+            Ok(model.weights().f32s(name)?.iter().filter(|value| **value == 0.0).count())
         };
         let mut layers = Vec::new();
-        for conv in checkpoint.architecture.convs() {
+        for conv in layout.convs() {
             let shape = conv.spec.weight_shape();
             let (weights, zeros) = (shape.iter().product(), zeros(&conv.weight())?);
             layers.push(LayerSparsity { name: conv.name, shape, weights, zeros });
@@ -61,7 +62,7 @@ impl Sparsity {
             conv_zeros: layers.iter().map(|layer| layer.zeros).sum(),
             layers,
         };
-        for tensor in checkpoint.architecture.tensors().iter().filter(|t| t.is_parameter) {
+        for tensor in layout.tensors().iter().filter(|t| t.is_parameter) {
             total.parameters += tensor.shape.iter().product::<usize>();
             total.zeros += zeros(&tensor.name)?;
         }

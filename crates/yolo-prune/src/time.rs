@@ -1,9 +1,9 @@
 //! Dividing zeros over the convolutions so that the network takes no longer than asked.
 
-use yolo_model::Checkpoint;
+use yolo_model::Model;
 
 use crate::allocation::{self, AllocationError, Budget, Curves, Layer, Limit};
-use crate::candidates::Candidate;
+use crate::candidates::{Candidate, allocation_error};
 use crate::error::{PruneError, Result};
 use crate::latency::LatencyTable;
 use crate::options::{PruneOptions, Unit};
@@ -31,7 +31,7 @@ impl<'a> TimeBudget<'a> {
     /// # Errors
     /// Milliseconds without a table, or of a structure; a candidate that the table does not know.
     pub(crate) fn new(
-        checkpoint: &Checkpoint,
+        model: &dyn Model,
         candidates: &'a [Candidate],
         options: &'a PruneOptions,
     ) -> Result<Option<Self>> {
@@ -44,7 +44,7 @@ impl<'a> TimeBudget<'a> {
         let budget = options.latency.as_ref().ok_or(PruneError::NeedsLatency)?;
         let table = &budget.table;
         let names: Vec<&str> = candidates.iter().map(|candidate| candidate.conv.name.as_str()).collect();
-        let sparsity = Sparsity::of(checkpoint)?;
+        let sparsity = Sparsity::of(model)?;
         let mut fixed = table.predict(|name| sparsity.of_conv(name));
         for name in &names {
             fixed -= table.conv(name, sparsity.of_conv(name))?;
@@ -69,7 +69,7 @@ impl<'a> TimeBudget<'a> {
         let view = Curves { grid: &curves.grid, errors: &curves.errors };
         match allocation::by_sensitivity(layers, &view, limits, budget) {
             Err(AllocationError::Budget { least, .. }) => Err(self.too_slow(self.fixed + least)),
-            counts => counts.map_err(|error| PruneError::allocation(error, candidates)),
+            counts => counts.map_err(|error| allocation_error(error, candidates)),
         }
     }
 
@@ -100,7 +100,7 @@ impl<'a> TimeBudget<'a> {
                 }
                 Err(AllocationError::Unreachable { asked, least, .. }) if asked < least => low = amount,
                 Err(AllocationError::Unreachable { .. }) => high = amount,
-                Err(error) => return Err(PruneError::allocation(error, candidates)),
+                Err(error) => return Err(allocation_error(error, candidates)),
             }
             amount = (low + high) / 2.0;
         }

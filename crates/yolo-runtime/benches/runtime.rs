@@ -70,7 +70,7 @@ fn yolov5n(percent: u32) -> Option<Network> {
         .into_fused()
         .ok()?
         .into_checkpoint();
-    for conv in checkpoint.architecture.convs().iter().filter(|conv| !conv.is_head).skip(1) {
+    for conv in checkpoint.architecture.convs().iter().filter(|conv| !conv.is_bare).skip(1) {
         strew(checkpoint.weights.get_mut(&conv.weight())?.f32s_mut().ok()?, percent, &mut rng);
     }
     Network::of(&checkpoint.into_fused().ok()?, 1, [640, 640]).ok()

@@ -9,7 +9,7 @@ use crate::network::{Activation, Conv, Level, Network, Op, Output};
 
 impl Network {
     /// The network of `checkpoint` for `batch` images of `[height, width]`. A run writes the logits of every level,
-    /// finest first, each `[batch, anchors · (5 + classes), height, width]`.
+    /// finest first, each `[batch, channels, height, width]`.
     ///
     /// # Errors
     /// Tensors that are missing or do not fit the architecture.
@@ -42,16 +42,13 @@ impl Network {
 }
 
 impl Network {
-    /// The same network whose runs write boxes in place of logits, `[batch, rows, 5 + classes]`: see
+    /// The same network whose runs write boxes in place of logits, `[batch, rows, 4 + classes]`: see
     /// [`Output::Detections`].
     pub fn decoded(mut self, checkpoint: &FusedCheckpoint<'_>) -> Self {
-        let detect = checkpoint.architecture.detect();
-        let levels = self.output.values().into_iter().enumerate().map(|(level, value)| Level {
-            value,
-            stride: detect.strides[level] as f32,
-            anchors: detect.anchors[level].clone(),
-        });
-        self.output = Output::Detections { classes: detect.num_classes, levels: levels.collect() };
+        let head = checkpoint.architecture.head();
+        let values = self.output.values().into_iter().enumerate();
+        let levels = values.map(|(level, value)| Level { value, channels: head.level(level) });
+        self.output = Output::Detections(levels.collect());
         self
     }
 }

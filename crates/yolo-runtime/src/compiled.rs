@@ -3,11 +3,12 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use yolo_model::{Architecture, FusedCheckpoint};
+use yolo_simd::Isa;
 
 use crate::candidates::Density;
 use crate::choice::Choices;
 use crate::error::{Result, RuntimeError};
-use crate::isa::Isa;
+use crate::kernels::Kernels;
 use crate::network::{Network, Op};
 use crate::plan::{Options, Plan, Selection};
 use crate::team::Team;
@@ -40,7 +41,7 @@ struct State {
     kept: usize,
 }
 
-/// The logits of one level, `[batch, anchors · (5 + classes), height, width]`.
+/// The logits of one level, `[batch, channels, height, width]`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LevelLogits {
     /// The numbers, contiguous.
@@ -60,7 +61,7 @@ impl CompiledNetwork {
         store: Option<Arc<dyn ChoiceStore>>,
     ) -> Result<Self> {
         let isa = options.isa.unwrap_or_else(Isa::detect);
-        isa.kernels()?;
+        Kernels::require(isa)?;
         options.isa = Some(isa);
         if options.team.is_none() {
             options.team = Some(Arc::new(Team::new(options.threads)?));
@@ -123,16 +124,15 @@ impl CompiledNetwork {
         let plan = self.plan(batch, image)?;
         let mut output = vec![0.0; plan.output_len()];
         plan.run(images, &mut output)?;
-        let detect = self.architecture().detect();
-        let channels = detect.n_anchors() * detect.n_outputs();
+        let head = self.architecture().head();
         let mut rest = output.as_slice();
         let level = |stride: &usize| {
-            let dims = [batch, channels, image[0] / stride, image[1] / stride];
+            let dims = [batch, head.n_channels(), image[0] / stride, image[1] / stride];
             let (values, others) = rest.split_at(dims.iter().product());
             rest = others;
             LevelLogits { values: values.to_vec(), dims }
         };
-        Ok(detect.strides.iter().map(level).collect())
+        Ok(head.strides().iter().map(level).collect())
     }
 
     /// The kernels of every convolution, from the store or measured on one image of size `image`.

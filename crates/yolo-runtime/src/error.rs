@@ -30,7 +30,7 @@ pub enum RuntimeError {
     /// This processor lacks the instructions that were asked for.
     #[error("this processor does not have {0}")]
     IsaUnavailable(&'static str),
-    /// A name that stands for no kernel or instruction set.
+    /// A name that stands for no kernel.
     #[error("`{text}` is not {expected}")]
     Parse {
         /// What was given.

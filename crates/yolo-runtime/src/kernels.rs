@@ -1,5 +1,5 @@
-//! The only code with vector instructions and raw pointers. Everything else goes through [`Kernels`], a table
-//! of entry points per vector unit.
+//! The only code with raw pointers. Everything else goes through [`Kernels`], a table of entry points per vector
+//! unit.
 #![allow(
     unsafe_code,
     reason = "vector instructions and pointers into shared memory; each use has its contract"
@@ -14,19 +14,10 @@ pub(crate) mod epilogue;
 pub(crate) mod math;
 pub(crate) mod planes;
 pub(crate) mod pool;
-pub(crate) mod simd;
 pub(crate) mod span;
 pub(crate) mod table;
 pub(crate) mod tile;
 pub(crate) mod winograd;
-
-#[cfg(target_arch = "x86_64")]
-mod avx2;
-#[cfg(target_arch = "x86_64")]
-mod avx512;
-#[cfg(target_arch = "aarch64")]
-mod neon;
-mod portable;
 
 #[cfg(test)]
 mod tests;

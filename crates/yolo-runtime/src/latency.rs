@@ -1,5 +1,6 @@
 //! How long convolutions take by their zeros and channels: the tables that a pruning planner works from.
 
+mod channels;
 mod geometry;
 mod network;
 mod widths;
@@ -7,8 +8,10 @@ mod widths;
 use crate::choice::KernelId;
 use crate::error::Result;
 use crate::network::{Activation, Conv, Network, Op, Output};
+use crate::noise::Noise;
 use crate::plan::{Options, Plan, Selection};
 
+pub use channels::ChannelTimes;
 pub use geometry::geometries;
 pub use network::{NetworkTimes, measure_network, measure_plans};
 pub use widths::WidthTimes;
@@ -96,23 +99,7 @@ fn network(geometry: &ConvGeometry, sparsity: f64) -> Network {
 fn strew(weight: &mut [f32], inputs: usize, sparsity: f64, noise: &mut Noise) {
     let scale = 1.0 / (inputs.max(1) as f64).sqrt();
     for weight in weight {
-        let is_zero = noise.next() < sparsity;
-        *weight = if is_zero { 0.0 } else { ((noise.next() - 0.5) * scale) as f32 };
-    }
-}
-
-/// Numbers from 0 to below 1, the same every time.
-struct Noise(u64);
-
-impl Noise {
-    fn new() -> Self {
-        Self(0x2545_F491_4F6C_DD1D)
-    }
-
-    fn next(&mut self) -> f64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 40) as f64 / (1_u64 << 24) as f64
+        let is_zero = noise.unit() < sparsity;
+        *weight = if is_zero { 0.0 } else { ((noise.unit() - 0.5) * scale) as f32 };
     }
 }

@@ -34,11 +34,11 @@ mod choice;
 mod compile;
 mod compiled;
 mod error;
-mod isa;
 mod kernels;
 mod latency;
 mod memory;
 mod network;
+mod noise;
 mod pack;
 mod plan;
 mod steps;
@@ -48,11 +48,12 @@ mod tiling;
 pub use choice::{Choices, ConvReport, Family, KernelId, Order};
 pub use compiled::{ChoiceStore, CompiledNetwork, LevelLogits};
 pub use error::{Result, RuntimeError};
-pub use isa::Isa;
+
 pub use latency::{
-    ConvGeometry, LatencyPoint, NetworkTimes, WidthTimes, geometries, measure_conv, measure_network,
-    measure_plans,
+    ChannelTimes, ConvGeometry, LatencyPoint, NetworkTimes, WidthTimes, geometries, measure_conv,
+    measure_network, measure_plans,
 };
 pub use network::{Activation, Conv, Level, Network, Op, Output, ValueId};
 pub use plan::{Memory, Options, Plan, Selection};
 pub use team::Team;
+pub use yolo_simd::Isa;

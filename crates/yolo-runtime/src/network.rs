@@ -2,6 +2,8 @@
 //!
 //! Value 0 is the image; value `i + 1` is what operation `i` makes. Maps are `[batch, channels, height, width]`.
 
+use yolo_model::LevelChannels;
+
 use crate::error::{Result, RuntimeError};
 
 /// Number of a value: 0 is the image, `i + 1` the output of operation `i`.
@@ -82,12 +84,10 @@ pub enum Op {
 /// One level of the detection head.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Level {
-    /// The logits, `[anchors · (5 + classes), height, width]`.
+    /// The logits, `[channels, height, width]`.
     pub value: ValueId,
-    /// Pixels per cell.
-    pub stride: f32,
-    /// Width and height of each anchor in pixels.
-    pub anchors: Vec<[f32; 2]>,
+    /// The meaning of the channels.
+    pub channels: LevelChannels,
 }
 
 /// What a run writes.
@@ -95,14 +95,9 @@ pub struct Level {
 pub enum Output {
     /// The values as they are, one after the other, each `[batch, channels, height, width]`.
     Maps(Vec<ValueId>),
-    /// Boxes: `[batch, rows, 5 + classes]`, rows in the order level, anchor, y, x; a row is centre x, centre y,
-    /// width, height in pixels, then objectness and the classes' scores.
-    Detections {
-        /// Classes of the head.
-        classes: usize,
-        /// Levels, in the order of their rows.
-        levels: Vec<Level>,
-    },
+    /// Boxes and scores: `[batch, rows, 4 + classes]`, rows in the order level, group of channels, y, x. A row is
+    /// centre x, centre y, width, height in pixels, then a score per class. Levels are in the order of their rows.
+    Detections(Vec<Level>),
 }
 
 /// A network for images of one shape.
@@ -158,7 +153,7 @@ impl Output {
     pub fn values(&self) -> Vec<ValueId> {
         match self {
             Self::Maps(values) => values.clone(),
-            Self::Detections { levels, .. } => levels.iter().map(|level| level.value).collect(),
+            Self::Detections(levels) => levels.iter().map(|level| level.value).collect(),
         }
     }
 }
@@ -191,10 +186,12 @@ impl Network {
             Output::Maps(values) => {
                 values.iter().map(|&value| self.batch * shapes[value].iter().product::<usize>()).sum()
             }
-            Output::Detections { classes, levels } => {
-                let cells =
-                    |level: &Level| level.anchors.len() * shapes[level.value][1] * shapes[level.value][2];
-                self.batch * (5 + classes) * levels.iter().map(cells).sum::<usize>()
+            Output::Detections(levels) => {
+                let length = |level: &Level| {
+                    let [_, height, width] = shapes[level.value];
+                    level.channels.groups.len() * height * width * level.channels.row_width()
+                };
+                self.batch * levels.iter().map(length).sum::<usize>()
             }
         }
     }
@@ -206,9 +203,12 @@ impl Network {
                 return wrong(value, format!("there are only {} values", shapes.len()));
             }
         }
-        if let Output::Detections { classes, levels } = &self.output {
+        if let Output::Detections(levels) = &self.output {
             for level in levels {
-                let channels = level.anchors.len() * (5 + classes);
+                let channels = level.channels.n_channels();
+                if channels == 0 {
+                    return wrong(level.value, "its channels have no meaning".to_owned());
+                }
                 if shapes[level.value][0] != channels {
                     let reason = format!("it has {} channels, not {channels}", shapes[level.value][0]);
                     return wrong(level.value, reason);
@@ -285,7 +285,7 @@ impl Network {
         self.ops = kept_ops.map(|(_, op)| renumbered(op, &number)).collect();
         match &mut self.output {
             Output::Maps(values) => values.iter_mut().for_each(|value| *value = number[*value]),
-            Output::Detections { levels, .. } => {
+            Output::Detections(levels) => {
                 levels.iter_mut().for_each(|level| level.value = number[level.value]);
             }
         }

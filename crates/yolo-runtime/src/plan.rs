@@ -8,15 +8,16 @@ mod values;
 
 use crate::choice::{Choices, ConvReport};
 use crate::error::{Result, RuntimeError};
-use crate::isa::Isa;
 use crate::kernels::Kernels;
 use crate::memory::AlignedBuffer;
 use crate::network::{Network, Op};
+use crate::noise::Noise;
 use crate::steps::Step;
 use crate::team::Team;
 use crate::tiling::Tiling;
 use exec::Workspace;
 use std::sync::{Arc, Mutex, PoisonError};
+use yolo_simd::Isa;
 
 /// How kernels are found for convolutions that [`Options::choices`] does not name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -109,7 +110,7 @@ impl Plan {
         network.fuse_residuals();
         let shapes = network.shapes()?;
         let isa = options.isa.unwrap_or_else(Isa::detect);
-        let kernels = isa.kernels()?;
+        let kernels = Kernels::require(isa)?;
         let team = match &options.team {
             Some(team) => Arc::clone(team),
             None => Arc::new(Team::new(options.threads)?),
@@ -253,11 +254,8 @@ fn check_distances(values: &values::Values) -> Result<()> {
 
 /// Numbers like activations, so that kernels are not timed on zeros or denormals.
 fn fill_with_noise(numbers: &mut [f32]) {
-    let mut state = 0x9E37_79B9_u32;
+    let mut noise = Noise::new();
     for number in numbers {
-        state ^= state << 13;
-        state ^= state >> 17;
-        state ^= state << 5;
-        *number = (state >> 8) as f32 / (1 << 24) as f32 - 0.3;
+        *number = noise.unit() as f32 - 0.3;
     }
 }

@@ -61,9 +61,9 @@ fn step(c: &mut Criterion) {
     yolo_nn::kernels::keep_freed_memory();
     let device = Device::flex().autodiff();
     let mut checkpoint = network();
-    let detect = checkpoint.architecture.detect().clone();
-    let options = Hyperparameters::default().loss_options(&detect, SIZE, 0.0, false);
-    let loss = DetectionLoss::new(&detect, options);
+    let head = checkpoint.architecture.head();
+    let options = Hyperparameters::default().loss_options(head, SIZE, 0.0, false);
+    let loss = DetectionLoss::new(head, options);
     let input = pixels(&Device::flex());
     let mut group = c.benchmark_group("step");
     group.sample_size(10);
@@ -75,7 +75,7 @@ fn step(c: &mut Criterion) {
     let plain = Yolo::from_checkpoint(&checkpoint, &Device::flex()).expect("a network");
     let maps = plain.forward(input.clone());
     group.bench_function("loss alone, without its gradient", |b| {
-        b.iter(|| black_box(loss.forward(&maps, &targets()).expect("a loss").items));
+        b.iter(|| black_box(loss.forward(&maps, &targets()).expect("a loss").terms));
     });
     let mut optimizer = Optimizer::new(Rule::Sgd, 5e-4);
     let mut ema = Ema::new(&checkpoint.weights);

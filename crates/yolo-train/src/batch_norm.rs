@@ -8,7 +8,7 @@ use yolo_data::loader::{Loader, LoaderOptions};
 use yolo_data::rect::{BatchOptions, plan_batches};
 use yolo_detect::{DetectError, images};
 use yolo_model::Checkpoint;
-use yolo_nn::Yolo;
+use yolo_nn::Network;
 
 use crate::error::{Result, TrainError};
 
@@ -19,17 +19,17 @@ pub struct ReestimationOptions {
     pub batch_size: usize,
     /// Side of the square input in pixels.
     pub image_size: usize,
-    /// Images that are used, from the first on.
+    /// Number of images, from the first on.
     pub max_images: usize,
     /// Threads that decode images.
     pub workers: usize,
 }
 
-/// The checkpoint with the running means and variances of every batch normalisation measured anew: the plain
+/// The checkpoint with the running means and variances of every batch normalisation re-estimated: the plain
 /// average over batches of training images, without labels and without augmentation.
 ///
-/// Pruning shifts what every layer hands on; the old statistics then normalise with the wrong scale. Nothing
-/// else changes. A fused checkpoint has no statistics left and comes back as it is.
+/// Pruning shifts the output of every layer, so the old statistics normalise with the wrong scale. Nothing
+/// else changes. A fused checkpoint has no statistics left and is returned unchanged.
 ///
 /// # Errors
 /// Images of which none can be decoded, or a device that does not return its results.
@@ -60,7 +60,7 @@ pub fn reestimate_batch_norm(
     };
     let items = Arc::from(dataset.items.as_slice());
     let mut loader = Loader::new(items, plan_batches(&sizes, &batches), loader_options);
-    let mut model = Yolo::from_checkpoint(checkpoint, &device.clone().autodiff())?.without_gradients();
+    let mut model = Network::of(checkpoint, &device.clone().autodiff())?.without_gradients();
     let (mut done, mut first_error) = (0, None);
     while let Some(batch) = loader.next() {
         let batch = batch?;

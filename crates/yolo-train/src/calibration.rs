@@ -17,7 +17,7 @@ use crate::error::{Result, TrainError};
 /// How to load images for calibration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CalibrationOptions {
-    /// Images that are used at most, spread evenly over the list.
+    /// Largest number of images, spread evenly over the list.
     pub max_images: usize,
     /// Long side of the images in pixels.
     pub image_size: usize,

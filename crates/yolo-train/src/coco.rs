@@ -18,8 +18,8 @@ pub struct CocoTask {
 }
 
 impl CocoTask {
-    /// With annotations, categories are found by name and images by file name, then by the number that their
-    /// name is. Without, classes are their indices.
+    /// With annotations, categories are found by name, and images by file name or by the number in it. Without
+    /// annotations, classes are their indices.
     ///
     /// # Errors
     /// Class names that are not categories of the annotations.
@@ -41,7 +41,7 @@ impl CocoTask {
         })
     }
 
-    /// The detections in COCO's form with the image that each belongs to, rounded as `val.py` writes them. For
+    /// The detections in COCO's form with the image of each, rounded as `val.py` writes them. For
     /// an image without a number the detection's own `image_id` is −1.
     pub fn results(&self, found: &[ImageDetections]) -> Vec<(ImageId, Detection)> {
         let image = |image: &ImageDetections| {
@@ -54,7 +54,7 @@ impl CocoTask {
         found.iter().flat_map(image).collect()
     }
 
-    /// The numbers of the images that were processed and that `annotations` knows.
+    /// The numbers of the images that were processed and are in `annotations`.
     pub fn known_images(&self, annotations: &GroundTruth, found: &[ImageDetections]) -> Vec<i64> {
         let known: HashSet<i64> = annotations.images().iter().map(|image| image.id).collect();
         let number = |image: &ImageDetections| match self.image_ids.get(image.item_idx) {
@@ -69,8 +69,7 @@ fn file_name(path: &Path) -> &str {
     path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
 }
 
-/// COCO's evaluation of `results`, what [`CocoTask::results`] made of `found`, over the images that the annotations
-/// know.
+/// COCO's evaluation of `results`, which [`CocoTask::results`] made from `found`, over the images of the annotations.
 ///
 /// # Errors
 /// Scores or boxes that are not finite.

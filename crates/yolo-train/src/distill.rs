@@ -2,7 +2,7 @@
 
 use burn::tensor::{Device, FloatDType, Tensor, activation};
 use serde::{Deserialize, Serialize};
-use yolo_model::{Architecture, Checkpoint};
+use yolo_model::{Architecture, Channel, Checkpoint};
 use yolo_nn::Yolo;
 
 use crate::error::{Result, TrainError};
@@ -31,9 +31,9 @@ pub struct Teacher {
     compared: Vec<bool>,
 }
 
-/// What a network shows of itself: logits per level, and the output of every layer before the head.
+/// The logits of a network per level, and the output of every layer before the head.
 pub struct Observed {
-    /// Per level `[N, anchors · (5 + num_classes), height, width]`.
+    /// The logits of every level, `[N, channels, height, width]`.
     pub maps: Vec<Tensor<4>>,
     /// Per layer `[N, channels, height, width]`.
     pub features: Vec<Tensor<4>>,
@@ -64,7 +64,7 @@ impl Teacher {
         Ok(Self { model, options, compared })
     }
 
-    /// The teacher of a network that has lost channels: only layers that have as many as the teacher's are compared.
+    /// The teacher of a network with fewer channels: only layers with as many channels as the teacher's are compared.
     #[must_use]
     pub fn for_student(mut self, student: &Architecture) -> Self {
         let widths = self.model.architecture().out_channels().into_iter().zip(student.out_channels());
@@ -81,12 +81,11 @@ impl Teacher {
         self.options.features > 0.0
     }
 
-    /// How far the student is from the teacher on the same `images` (`[N, 3, H, W]`, not recorded), as `[1]`
+    /// The difference of the student from the teacher on the same `images` (`[N, 3, H, W]`, not recorded), as `[1]`
     /// times the number of images, like the detection loss.
     ///
-    /// Layers: the mean over the layers that are compared of `mean((s − t)²) / mean(t²)`. Outputs: the mean squared difference of
-    /// logits, each cell weighted by the teacher's objectness, plus that of the objectness itself over all
-    /// cells.
+    /// Layers: the mean over the compared layers of `mean((s − t)²) / mean(t²)`. Outputs: the mean squared difference of
+    /// logits, each cell weighted by the teacher's objectness, plus that of the objectness itself over all cells.
     ///
     /// # Errors
     /// A student whose layers do not have the teacher's shapes.
@@ -116,12 +115,17 @@ impl Teacher {
     fn outputs(&self, student: Tensor<4>, teacher: Tensor<4>) -> Result<Tensor<1>> {
         same_shape(&student, &teacher)?;
         let [n, channels, height, width] = student.dims();
-        let anchors = self.model.architecture().detect().n_anchors();
-        let outputs = channels / anchors;
+        // All levels have the same channels.
+        let groups = self.model.architecture().head().level(0).groups;
+        let (anchors, outputs) = (groups.len(), channels / groups.len().max(1));
         let grid = |map: Tensor<4>| map.reshape([n, anchors, outputs, height * width]);
         let (s, t) = (grid(student), grid(teacher));
-        let s_object = activation::sigmoid(s.clone().narrow(2, 4, 1));
-        let t_object = activation::sigmoid(t.clone().narrow(2, 4, 1));
+        let objectness = groups[0].iter().position(|channel| *channel == Channel::Objectness);
+        let Some(objectness) = objectness else {
+            return Err(TrainError::Teacher { reason: "its head has no objectness".to_owned() });
+        };
+        let s_object = activation::sigmoid(s.clone().narrow(2, objectness, 1));
+        let t_object = activation::sigmoid(t.clone().narrow(2, objectness, 1));
         let weight_sum = t_object.clone().sum().mul_scalar(outputs as f64).add_scalar(1e-6);
         let logits = ((s - t).square() * t_object.clone()).sum() / weight_sum;
         Ok(logits + (s_object - t_object).square().mean())

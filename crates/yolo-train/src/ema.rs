@@ -10,7 +10,7 @@ const DECAY: f64 = 0.9999;
 /// Updates after which the decay has come near its final value.
 const RAMP: f64 = 2000.0;
 
-/// An average of weights; what is validated and kept.
+/// An average of weights, which is validated and kept.
 #[derive(Clone, Debug)]
 pub struct Ema {
     /// The average; integer buffers are those of the start.
@@ -20,7 +20,7 @@ pub struct Ema {
 }
 
 impl Ema {
-    /// An average that begins with `weights`.
+    /// An average that starts with `weights`.
     pub fn new(weights: &StateDict) -> Self {
         Self { weights: weights.clone(), updates: 0 }
     }
@@ -30,7 +30,7 @@ impl Ema {
         DECAY * (1.0 - (-(update as f64) / RAMP).exp())
     }
 
-    /// Takes in the current `weights`: `e ← d·e + (1 − d)·w`.
+    /// Adds the current `weights`: `e ← d·e + (1 − d)·w`.
     ///
     /// # Errors
     /// A tensor that is missing in `weights`.

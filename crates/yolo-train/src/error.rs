@@ -1,4 +1,4 @@
-//! What can go wrong when a model meets data.
+//! Errors of training and validation.
 
 use yolo_data::DataError;
 use yolo_detect::DetectError;
@@ -8,7 +8,7 @@ use yolo_model::ModelError;
 /// Shorthand for results of this crate.
 pub type Result<T> = std::result::Result<T, TrainError>;
 
-/// An error of validation. Every message is one line.
+/// An error of training or validation. Every message is one line.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrainError {
@@ -65,14 +65,14 @@ pub enum TrainError {
         reason: String,
     },
     /// The saved state of a run is not usable.
-    #[error("{}: not the state of a run that can go on: {reason}; start the run again", path.display())]
+    #[error("{}: not the state of a run that can be resumed: {reason}; start the run again", path.display())]
     StateFile {
         /// The file.
         path: std::path::PathBuf,
         /// What is wrong with it.
         reason: String,
     },
-    /// Parts of a training state do not belong together.
+    /// Parts of a training state are not consistent with each other.
     #[error("the training state is not consistent: {reason}")]
     State {
         /// Which part.
@@ -95,12 +95,20 @@ pub enum TrainError {
     LossNotFinite,
     /// Gradients are too large for half precision, however the loss is scaled.
     #[error(
-        "the gradients overflow half precision at any loss scale; train with --amp off, or with a lower learning rate (lr0)"
+        "the gradients overflow half precision at any loss scale; train in single precision, or with a lower learning rate (lr0)"
     )]
     Overflow,
+    /// The files of a reference are not usable.
+    #[error("{}: not the loss of a reference: {reason}", path.display())]
+    Reference {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A fused network cannot be trained.
     #[error(
-        "the network is fused (no batch normalisation left) and cannot be trained; use the weights from before --fuse"
+        "the network is fused (no batch normalisation left) and cannot be trained; use the weights from before fusing"
     )]
     Fused,
     /// A layer to freeze does not exist.

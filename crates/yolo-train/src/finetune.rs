@@ -1,4 +1,4 @@
-//! Fine-tuning of a pruned network: the choice between what pruning left, re-estimated statistics, and every
+//! Fine-tuning of a pruned network: the choice between the pruned network as it is, re-estimated statistics, and every
 //! epoch of training. The result is never worse on the validation images than the pruned network.
 
 use burn::tensor::Device;
@@ -19,7 +19,7 @@ use crate::validate::{Compile, ValidationOptions, validate};
 
 /// A pruned network to be fine-tuned.
 pub struct Finetuning<'a> {
-    /// The network before pruning; the teacher, where there is distillation.
+    /// The network before pruning; the teacher, if there is distillation.
     pub dense: &'a Checkpoint,
     /// The network after pruning, not fused.
     pub pruned: &'a Checkpoint,
@@ -33,30 +33,30 @@ pub struct Finetuning<'a> {
     pub options: &'a TrainOptions,
     /// How epochs are validated.
     pub validation: &'a ValidationOptions,
-    /// What networks run on while they are validated.
+    /// Makes the detectors that validate networks.
     pub compile: &'a Compile<'a>,
-    /// Images to learn from.
+    /// Training images.
     pub train: &'a Dataset,
-    /// Images to choose by.
+    /// Validation images, which decide between the candidates.
     pub val: &'a Dataset,
-    /// Where the network runs.
+    /// The device that trains the network.
     pub device: &'a Device,
-    /// Devices that share the batches of the training with it; mostly none.
+    /// Further devices that share the batches of the training with it; usually none.
     pub other_devices: &'a [Device],
-    /// Where files go; a state that lies there is gone on from.
+    /// The folder for files; a state in it is resumed.
     pub folder: &'a RunFolder,
 }
 
 /// Which weights were the best.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Choice {
-    /// Those that pruning left.
+    /// Those of the pruned network.
     Pruned,
-    /// Those that pruning left, with batch statistics measured anew.
+    /// Those of the pruned network, with re-estimated batch statistics.
     Reestimated,
     /// Those after an epoch of training.
     Epoch(usize),
-    /// Those after an epoch of training, with batch statistics measured anew.
+    /// Those after an epoch of training, with re-estimated batch statistics.
     ReestimatedEpoch(usize),
 }
 
@@ -71,18 +71,18 @@ impl std::fmt::Display for Choice {
     }
 }
 
-/// What fine-tuning gave.
+/// The result of fine-tuning.
 #[derive(Debug)]
 pub struct Finetuned {
     /// The best weights, in half precision.
     pub checkpoint: Checkpoint,
-    /// Which these are.
+    /// Which weights these are.
     pub choice: Choice,
     /// The run as it ended, with the record of its epochs.
     pub state: TrainState,
 }
 
-/// Fine-tunes, and keeps the best weights. Nothing if the observer stopped it.
+/// Fine-tunes, and returns the best weights; `None` if the observer stopped it.
 ///
 /// # Errors
 /// As [`train`].
@@ -105,7 +105,7 @@ pub fn finetune(job: &Finetuning, observer: &mut dyn Observer) -> Result<Option<
         compile: job.compile,
         teacher: Some(job.dense),
         pruner,
-        // Before the last step of the schedule, a network is denser than what was asked for.
+        // Before the last step of the schedule, a network is denser than asked for.
         first_candidate: gradual.saturating_sub(1),
         folder: Some(job.folder),
     };
@@ -186,7 +186,7 @@ impl Finetuning<'_> {
             }
             Some(epoch) => (checkpoint, Choice::Epoch(epoch)),
         };
-        // A gradual run that only the one-shot network won has other masks.
+        // If the one-shot network won a gradual run, the masks of the run are not its masks.
         let masks = if best.epoch.is_none() { self.masks } else { &state.masks };
         Ok(Finetuned { checkpoint: half_precision(&checkpoint, masks)?, choice, state })
     }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use yolo_data::augment::Augmentation;
-use yolo_model::modules::DetectSpec;
+use yolo_model::Head;
 
 use crate::error::{Result, TrainError};
 use crate::loss::LossOptions;
@@ -178,15 +178,15 @@ impl Hyperparameters {
     /// `obj·(size/640)²·3/L` for `L` levels and `C` classes.
     pub fn loss_options(
         &self,
-        detect: &DetectSpec,
+        head: Head<'_>,
         image_size: usize,
         label_smoothing: f64,
         auto_balance: bool,
     ) -> LossOptions {
-        let levels = 3.0 / detect.strides.len() as f64;
+        let levels = 3.0 / head.strides().len() as f64;
         LossOptions {
             box_gain: self.box_gain * levels,
-            class_gain: self.cls * detect.num_classes as f64 / 80.0 * levels,
+            class_gain: self.cls * head.num_classes() as f64 / 80.0 * levels,
             objectness_gain: self.obj * (image_size as f64 / 640.0).powi(2) * levels,
             class_positive_weight: self.cls_pw,
             objectness_positive_weight: self.obj_pw,

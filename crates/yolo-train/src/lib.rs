@@ -1,4 +1,4 @@
-//! Models meet data here: validation of a detector, its training, and the fine-tuning of what pruning left.
+//! Training: validation of a detector, its training, and the fine-tuning of a pruned network.
 //!
 //! ```text
 //! Dataset ── plan_batches ── Loader ── images ── Detector ── decode ── nms ── Validation
@@ -8,14 +8,14 @@
 //! ```
 //!
 //! [`validate`] is YOLOv5's `val.py` as a function, [`train::train`] its `train.py`; [`finetune::finetune`] picks the
-//! best of a pruned network, its re-estimated twin and every epoch of training. They print nothing; training
-//! tells an [`train::Observer`]. [`coco_evaluation`] turns detections into COCO's twelve figures.
+//! best of a pruned network, the same with re-estimated batch statistics, and every epoch of training. They print
+//! nothing; training reports to a [`train::Observer`]. [`coco_evaluation`] turns detections into COCO's twelve figures.
 //!
 //! ```
 //! use burn::tensor::Device;
 //! use yolo_data::dataset::Dataset;
-//! use yolo_model::Checkpoint;
 //! use yolo_detect::Detector;
+//! use yolo_model::Checkpoint;
 //! use yolo_train::{ValidationOptions, validate};
 //!
 //! /// mAP50-95 of a checkpoint at 640 pixels.
@@ -29,6 +29,7 @@
 pub mod batch_norm;
 pub mod calibration;
 mod coco;
+pub mod device_check;
 pub mod distill;
 pub mod ema;
 mod error;
@@ -36,6 +37,8 @@ pub mod finetune;
 pub mod hyper;
 pub mod loss;
 pub mod masks;
+pub mod memory;
+pub mod narrow;
 pub mod optimizer;
 pub mod precision;
 pub mod recipe;

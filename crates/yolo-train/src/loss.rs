@@ -1,20 +1,23 @@
 //! The detection loss: boxes, objectness and classes (§9 of the specification).
 //!
-//! [`assign`] decides which cells answer for which object; it is plain Rust. [`DetectionLoss`] then compares
+//! [`assign`] decides which cells predict which object; it is plain Rust. [`DetectionLoss`] then compares
 //! the logits of those cells with their objects, as tensor operations on the device of the logits.
 
 mod assign;
 mod bce;
 mod ciou;
+mod terms;
 
 use burn::tensor::{Device, Int, Tensor, TensorData, activation};
 use yolo_data::train_loader::Target;
 use yolo_model::modules::DetectSpec;
+use yolo_model::{Head, LossTerm};
 use yolo_nn::host_values;
 
 pub use assign::{Matches, assign};
 pub use bce::{BceOptions, bce_with_logits};
 pub use ciou::ciou;
+pub use terms::LossTerms;
 
 use crate::error::{Result, TrainError};
 
@@ -52,50 +55,21 @@ pub struct DetectionLoss {
     balance: Vec<f64>,
 }
 
-/// A loss with its parts.
+/// A loss with its terms.
 #[derive(Debug)]
 pub struct Loss {
-    /// What is minimised: the sum of the parts times the number of images, `[1]`.
+    /// What is minimised: the sum of the terms times the number of images, `[1]`.
     pub total: Tensor<1>,
-    /// Box, objectness and class terms with their gains.
-    pub items: LossItems,
+    /// The terms with their gains.
+    pub terms: LossTerms,
     /// Mean objectness cross-entropy of each level, without weight.
     pub level_objectness: Vec<f64>,
 }
 
-/// The three parts of a loss.
-#[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
-pub struct LossItems {
-    /// Box term.
-    #[serde(rename = "box")]
-    pub bbox: f64,
-    /// Objectness term.
-    pub objectness: f64,
-    /// Class term.
-    pub class: f64,
-}
-
-impl LossItems {
-    /// The running mean after `n` values when `next` comes: `(self·n + next) / (n + 1)`.
-    #[must_use]
-    pub fn running_mean(self, n: usize, next: Self) -> Self {
-        let mean = |mean: f64, next: f64| (mean * n as f64 + next) / (n + 1) as f64;
-        Self {
-            bbox: mean(self.bbox, next.bbox),
-            objectness: mean(self.objectness, next.objectness),
-            class: mean(self.class, next.class),
-        }
-    }
-
-    /// Whether all three are numbers.
-    pub fn is_finite(self) -> bool {
-        self.bbox.is_finite() && self.objectness.is_finite() && self.class.is_finite()
-    }
-}
-
 impl DetectionLoss {
     /// The loss of a network with this head.
-    pub fn new(detect: &DetectSpec, options: LossOptions) -> Self {
+    pub fn new(head: Head<'_>, options: LossOptions) -> Self {
+        let Head::AnchorBased(detect) = head;
         let balance: &[f64] = match detect.strides.len() {
             3 => &[4.0, 1.0, 0.4],
             _ => &[4.0, 1.0, 0.25, 0.06, 0.02],
@@ -110,17 +84,17 @@ impl DetectionLoss {
         &self.balance
     }
 
-    /// Puts back weights that [`DetectionLoss::balance`] gave.
+    /// Restores weights that [`DetectionLoss::balance`] returned.
     pub fn set_balance(&mut self, balance: &[f64]) {
         if balance.len() == self.balance.len() {
             self.balance = balance.to_vec();
         }
     }
 
-    /// The loss of logits `maps`, per level `[N, anchors · (5 + num_classes), height, width]`, for `targets`.
+    /// The loss of logits `maps`, per level `[N, channels, height, width]`, for `targets`.
     ///
     /// # Errors
-    /// [`TrainError::Device`] where the device does not return its results.
+    /// [`TrainError::Device`] if the device does not return its results.
     pub fn forward(&self, maps: &[Tensor<4>], targets: &[Target]) -> Result<Loss> {
         let Some(first) = maps.first() else { return Err(TrainError::Device("no maps".to_owned())) };
         let (device, images) = (first.device(), first.dims()[0]);
@@ -142,12 +116,17 @@ impl DetectionLoss {
         let mut parts = vec![bbox.clone(), objectness.clone(), class.clone()];
         parts.extend(level_objectness);
         let host = host_values(Tensor::cat(parts, 0).detach())?;
-        let items = LossItems { bbox: host[0].into(), objectness: host[1].into(), class: host[2].into() };
+        let names = [LossTerm::Box, LossTerm::Objectness, LossTerm::Class];
+        let terms = names.into_iter().zip(host.iter().map(|&value| f64::from(value))).collect();
         let total = (bbox + objectness + class).mul_scalar(images as f64);
-        Ok(Loss { total, items, level_objectness: host[3..].iter().map(|&v| f64::from(v)).collect() })
+        Ok(Loss {
+            total,
+            terms,
+            level_objectness: host[names.len()..].iter().map(|&v| f64::from(v)).collect(),
+        })
     }
 
-    /// Moves the weights of the levels towards equal objectness losses, where that is asked for.
+    /// Moves the weights of the levels towards equal objectness losses, if that is asked for.
     pub fn rebalance(&mut self, level_objectness: &[f64]) {
         if !self.options.auto_balance {
             return;
@@ -179,13 +158,14 @@ impl DetectionLoss {
         }
         let shape = [images, anchors, rows * columns];
         let wanted = Tensor::from_data(TensorData::new(wanted, shape), device);
-        let logits = map.reshape([images, anchors, outputs, rows * columns]).narrow(2, 4, 1);
+        let logits =
+            map.reshape([images, anchors, outputs, rows * columns]).narrow(2, DetectSpec::OBJECTNESS, 1);
         let options = self.bce(self.options.objectness_positive_weight);
         let objectness = bce_with_logits(logits.reshape(shape), wanted, options);
         Ok(LevelTerms { matched, objectness })
     }
 
-    /// Box and class terms of matched logits `[n, 5 + num_classes]`, and the overlap of each with its object.
+    /// Box and class terms of matched logits, `[n, channels per anchor]`, and the overlap of each with its object.
     fn matched(
         &self,
         logits: Tensor<2>,
@@ -194,7 +174,7 @@ impl DetectionLoss {
     ) -> Result<(MatchedTerms, Vec<f32>)> {
         let n = matches.len();
         let anchors = rows(&matches.anchor_size, device);
-        let s = activation::sigmoid(logits.clone().narrow(1, 0, 4));
+        let s = activation::sigmoid(logits.clone().narrow(1, DetectSpec::BOX.start, DetectSpec::BOX.len()));
         let xy = s.clone().narrow(1, 0, 2).mul_scalar(2.0).sub_scalar(0.5);
         let wh = s.narrow(1, 2, 2).mul_scalar(2.0).square() * anchors;
         let ciou = ciou(Tensor::cat(vec![xy, wh], 1), rows(&matches.bbox, device));
@@ -205,7 +185,7 @@ impl DetectionLoss {
             let targets = self.class_targets(matches);
             let targets = Tensor::from_data(TensorData::new(targets, [n, num_classes]), device);
             let options = self.bce(self.options.class_positive_weight);
-            bce_with_logits(logits.narrow(1, 5, num_classes), targets, options)
+            bce_with_logits(logits.narrow(1, self.detect.classes().start, num_classes), targets, options)
         } else {
             Tensor::zeros([1], device)
         };

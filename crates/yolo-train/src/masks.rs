@@ -1,4 +1,4 @@
-//! Masks in training: a removed weight has no gradient, so nothing can bring it back.
+//! Masks in training: a removed weight has no gradient, so it stays zero.
 
 use std::collections::BTreeMap;
 
@@ -21,7 +21,7 @@ impl Masks {
         Self::from_layers(plan.masks.clone())
     }
 
-    /// The masks of a checkpoint that says it was pruned: the zeros of its convolutions. None for another one.
+    /// The masks of a checkpoint with a pruning record: the zeros of its convolutions. No masks for another one.
     ///
     /// # Errors
     /// A tensor that is missing.
@@ -60,8 +60,8 @@ impl Masks {
         self.layers.values().map(Mask::pruned).sum()
     }
 
-    /// Removes the gradients of removed weights. With them go decay and momentum, as all of them are products
-    /// with zero.
+    /// Sets the gradients of removed weights to zero, and with them decay and momentum, which are products with
+    /// zero.
     pub fn apply_to(&self, gradients: &mut PerParameter) {
         for (name, mask) in &self.layers {
             if let Some(gradient) = gradients.get_mut(name) {
@@ -101,7 +101,7 @@ impl Masks {
         Ok(())
     }
 
-    /// Checks that every removed weight of `weights` is exactly zero; `place` says whose weights they are.
+    /// Checks that every removed weight of `weights` is exactly zero; `place` names whose weights they are.
     ///
     /// # Errors
     /// [`TrainError::MaskBroken`] with the first tensor where one is not.

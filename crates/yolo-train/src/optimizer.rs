@@ -1,8 +1,8 @@
 //! SGD with Nesterov momentum and AdamW, on the host.
 //!
-//! The weights that are trained live on the host in single precision and go to the device before every step:
-//! for a detector that is little beside its activations. In return a step is plain arithmetic in a fixed
-//! order, a masked weight is exactly zero, and a checkpoint holds everything that a resumed run needs.
+//! The trained weights are on the host in single precision and are copied to the device before every step, which is
+//! little compared to a detector's activations. In return a step is plain arithmetic in a fixed order, a masked weight is
+//! exactly zero, and a checkpoint holds everything that a resumed run needs.
 
 use indexmap::IndexMap;
 use rayon::prelude::*;
@@ -19,7 +19,7 @@ const BETA2: f64 = 0.999;
 /// Keeps AdamW's quotient finite.
 const EPSILON: f64 = 1e-8;
 
-/// Which rule updates the weights.
+/// The rule that updates the weights.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Rule {
     /// Stochastic gradient descent with Nesterov momentum; the decay is part of the gradient.
@@ -33,7 +33,7 @@ pub enum Rule {
 /// Parameters that are treated alike (§10.4).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Group {
-    /// Biases, those of batch normalisation included: no decay, a learning rate of their own in the warm-up.
+    /// Biases, those of batch normalisation included: no decay, a separate learning rate in the warm-up.
     Bias,
     /// Weights of convolutions: decay.
     Weight,
@@ -55,7 +55,7 @@ impl Group {
 /// One value per element of a parameter, by its name.
 pub type PerParameter = IndexMap<String, Vec<f32>>;
 
-/// An optimiser with its memory.
+/// An optimiser with its state.
 #[derive(Clone, Debug)]
 pub struct Optimizer {
     /// The rule.
@@ -171,7 +171,7 @@ pub fn clip(gradients: &mut PerParameter) -> f64 {
     norm
 }
 
-/// Adds `more` to `sum`, which takes over what it does not have yet.
+/// Adds `more` to `sum`; parameters that `sum` does not have are inserted.
 pub fn accumulate(sum: &mut PerParameter, more: Vec<(String, Vec<f32>)>) {
     for (name, gradient) in more {
         match sum.get_mut(&name) {

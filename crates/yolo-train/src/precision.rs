@@ -22,7 +22,7 @@ const SMALLEST_SCALE: f64 = 1.0 / 1024.0;
 /// 2000 steps without overflow:  scale ← scale · 2
 /// ```
 ///
-/// Bfloat16 has the range of single precision, so its factor is 1 and stays; a step is left out all the same.
+/// Bfloat16 has the range of single precision, so its factor is 1 and stays; but steps with an overflow are left out too.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LossScaler {
     scale: f64,
@@ -36,14 +36,14 @@ pub struct LossScaler {
 }
 
 impl LossScaler {
-    /// The scaler of a run that begins.
+    /// The scaler at the start of a run.
     pub fn new(format: HalfFormat) -> Self {
         let moves = format == HalfFormat::Fp16;
         let scale = if moves { FIRST_SCALE } else { 1.0 };
         Self { scale, good_steps: 0, skipped: 0, overflowed: false, moves }
     }
 
-    /// What the loss is multiplied by.
+    /// The factor on the loss.
     pub fn scale(&self) -> f64 {
         self.scale
     }
@@ -66,7 +66,7 @@ impl LossScaler {
     /// Whether the gradients since the last call are good for a step; the factor for the next ones follows from it.
     ///
     /// # Errors
-    /// [`TrainError::Overflow`] where gradients overflow whatever the factor.
+    /// [`TrainError::Overflow`] if gradients overflow at any factor.
     pub fn take_step(&mut self) -> Result<bool> {
         if std::mem::take(&mut self.overflowed) {
             self.skipped += 1;
@@ -152,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn a_run_that_goes_on_has_the_same_factor() {
+    fn a_resumed_run_has_the_same_factor() {
         let mut scaler = LossScaler::new(HalfFormat::Fp16);
         scaler.unscale(&mut gradients(&[f32::INFINITY]));
         assert!(!scaler.take_step().unwrap());

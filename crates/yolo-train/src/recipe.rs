@@ -17,60 +17,60 @@ use crate::schedule::Decay;
 
 pub use channels::ChannelsRecipe;
 
-/// What a recipe yaml holds. Every key may be left out; an unknown one is an error.
+/// The content of a recipe yaml. Every key may be left out; an unknown key is an error.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Recipe {
-    /// Which weights go.
+    /// How to prune.
     pub prune: PruneRecipe,
-    /// How what is left is trained.
+    /// How to fine-tune.
     pub finetune: FinetuneRecipe,
 }
 
-/// Which weights go, and when.
+/// Which weights are removed, and when.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PruneRecipe {
-    /// A criterion and an allocation that go together.
+    /// A criterion together with an allocation.
     pub method: Method,
-    /// What makes a weight worth keeping, in place of the method's.
+    /// The criterion that ranks weights, in place of the method's.
     pub criterion: Option<Criterion>,
     /// How the amount is divided over the convolutions, in place of the method's.
     pub allocation: Option<Allocation>,
-    /// Fraction that goes, 0 up to 1.
+    /// Fraction to remove, 0 up to 1.
     pub amount: f64,
     /// What it is a fraction of: weights, flops or milliseconds.
     pub unit: Unit,
     /// Milliseconds per image that the network may take, in place of an amount.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at_most_ms: Option<f64>,
-    /// Which weights go together: unstructured, n:m, or a block such as 4x1.
+    /// Which weights are removed together: unstructured, n:m, or a block such as 4x1.
     pub structure: Structure,
     /// Whether channels are reordered first, so that n:m loses less; the network computes the same.
     pub permute: bool,
-    /// Fraction of every convolution that goes at least.
+    /// Smallest fraction removed of every convolution.
     pub min_sparsity: f64,
-    /// Fraction of every convolution that goes at most.
+    /// Largest fraction removed of every convolution.
     pub max_sparsity: f64,
     /// Other limits for the convolutions that a pattern matches.
     pub limits: IndexMap<String, Limit>,
-    /// What happens to the weights that stay, in place of the method's.
+    /// How the remaining weights are adjusted, in place of the method's.
     pub repair: Option<Repair>,
-    /// Images that are looked at, at most; 0 for as many as fit into memory, at most 128.
+    /// Largest number of calibration images; 0 for as many as fit into memory, at most 128.
     pub calibration_images: usize,
-    /// Whose magnitudes are compared.
+    /// Whether magnitudes are compared as stored or after fusing.
     pub rank: Rank,
     /// Convolutions that stay as they are, by name or pattern.
     pub exclude: Vec<String>,
     /// Epochs over which the sparsity rises along a cubic curve; 0 prunes everything before the first.
     pub gradual_epochs: usize,
-    /// Channels that go, in place of single weights; of the keys above, only `exclude` and `calibration_images`
+    /// Channels to remove, in place of single weights; of the keys above, only `exclude` and `calibration_images`
     /// count then.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub channels: Option<ChannelsRecipe>,
 }
 
-/// How what is left is trained.
+/// How the pruned network is trained.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct FinetuneRecipe {
@@ -82,7 +82,7 @@ pub struct FinetuneRecipe {
     pub nominal_batch_size: usize,
     /// Side of the network's input in pixels; none for 640, or that of the drawn images.
     pub image_size: Option<usize>,
-    /// Which rule updates the weights.
+    /// The rule that updates the weights.
     pub optimizer: Rule,
     /// How the learning rate falls.
     pub decay: Decay,
@@ -98,13 +98,13 @@ pub struct FinetuneRecipe {
     pub freeze: Vec<usize>,
     /// Whether batch normalisation keeps to its running statistics while training.
     pub freeze_batch_norm: bool,
-    /// Whether batch statistics are measured anew after pruning and after training, where that is better.
+    /// Whether batch statistics are re-estimated after pruning and after training, if that is better.
     pub reestimate_batch_norm: bool,
-    /// Training images that this is measured on, at most.
+    /// Largest number of training images for the re-estimation.
     pub reestimate_images: usize,
     /// Whether decoded images are kept in memory.
     pub cache: bool,
-    /// What the dense network teaches; none to learn from labels only.
+    /// Distillation from the dense network; `None` to learn from labels only.
     pub distillation: Option<DistillationOptions>,
 }
 
@@ -155,7 +155,7 @@ impl Default for FinetuneRecipe {
     }
 }
 
-/// Checks that a time makes sense, where one is given.
+/// Checks that a time is valid, if one is given.
 fn check_milliseconds(key: &str, time: Option<f64>) -> std::result::Result<(), String> {
     match time {
         Some(ms) if !ms.is_finite() || ms <= 0.0 => {
@@ -184,7 +184,7 @@ impl Recipe {
     /// Checks that the parts fit each other.
     ///
     /// # Errors
-    /// What does not, in one sentence.
+    /// What does not fit, in one sentence.
     pub fn check(&self) -> std::result::Result<(), String> {
         let (prune, finetune) = (&self.prune, &self.finetune);
         if !(0.0..1.0).contains(&prune.amount) {
@@ -218,7 +218,7 @@ impl Recipe {
 }
 
 impl PruneRecipe {
-    /// Whether it takes measured milliseconds to say how much goes.
+    /// Whether measured milliseconds are needed to decide how much to remove.
     pub fn asks_for_time(&self) -> bool {
         match &self.channels {
             Some(channels) => channels.asks_for_time(),
@@ -226,7 +226,7 @@ impl PruneRecipe {
         }
     }
 
-    /// Checks that what is said about milliseconds can be meant.
+    /// Checks that the keys about milliseconds are consistent.
     fn check_time(&self) -> std::result::Result<(), String> {
         check_milliseconds("prune.at_most_ms", self.at_most_ms)?;
         if !self.asks_for_time() || self.channels.is_some() {
@@ -264,8 +264,8 @@ impl PruneRecipe {
         }
     }
 
-    /// The pruning while the sparsity rises during training: by magnitude, since training moves what images would
-    /// say, and repairs what goes.
+    /// The pruning while the sparsity rises during training: by magnitude, since training changes what calibration would
+    /// measure, and makes up for what is removed.
     pub fn gradual_options(&self, amount: f64) -> PruneOptions {
         let options = self.options(amount);
         let is_measured = options.allocation == Allocation::Sensitivity;

@@ -29,12 +29,12 @@ impl Decay {
     }
 }
 
-/// What the optimiser needs to know at one batch.
+/// The optimiser's rates at one batch.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rates {
     /// Learning rate of biases.
     pub bias_lr: f64,
-    /// Learning rate of all else.
+    /// Learning rate of all other parameters.
     pub lr: f64,
     /// Momentum.
     pub momentum: f64,

@@ -1,7 +1,7 @@
-//! Network slimming while training: every step of the optimiser is followed by one that brings the scales of
-//! batch normalisation nearer to zero, and the strength follows from how far they have come.
+//! Network slimming while training: every step of the optimiser is followed by one that moves the scales of batch
+//! normalisation towards zero, with a strength that follows from their progress.
 //!
-//! What is driven where is decided by [`yolo_prune::channels`]; here it meets weights and steps.
+//! [`yolo_prune::channels`] decides which scales move how far; this module applies it to weights and steps.
 
 use std::collections::HashMap;
 
@@ -17,11 +17,11 @@ use crate::error::{Result, TrainError};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SlimOptions {
-    /// Fraction of all channels whose scales are to be zero in the end, between 0 and 1.
+    /// Fraction of all channels whose scales should be zero in the end, between 0 and 1.
     pub fraction: f64,
-    /// Fraction of a group of channels that may go at most.
+    /// Largest fraction of a group of channels that may be removed.
     pub max_fraction: f64,
-    /// Fraction of the best fitness that may be lost on the way; beyond it the strength falls.
+    /// Fraction of the best fitness that may be lost meanwhile; beyond it the strength falls.
     pub tolerance: f64,
     /// Groups of channels that are left alone, by the names of their convolutions.
     pub exclude: Vec<String>,
@@ -34,7 +34,7 @@ impl SlimOptions {
         Self { fraction, max_fraction: 0.9, tolerance: 0.9, exclude: Vec::new() }
     }
 
-    /// The options that leave the convolutions of some layers alone as well.
+    /// The options with the convolutions of some layers left alone as well.
     pub fn without_layers(mut self, layers: &[usize], checkpoint: &Checkpoint) -> Self {
         let convs = checkpoint.architecture.convs();
         let names = layers.iter().map(|layer| format!("model.{layer}"));
@@ -44,7 +44,7 @@ impl SlimOptions {
     }
 }
 
-/// Slimming under way: what changes, and what it is measured by.
+/// The state of slimming, and its reference.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SlimState {
     slimming: Slimming,
@@ -88,7 +88,7 @@ impl SlimState {
     }
 
     /// Ends an epoch: measures the scales and sets the strength for those to come, whose learning rates sum up
-    /// to `steps_left`. `fitness` is that of the epoch, where it was measured.
+    /// to `steps_left`. `fitness` is that of the epoch, if it was measured.
     ///
     /// # Errors
     /// Scales that are missing, a fraction outside `(0, 1)`.

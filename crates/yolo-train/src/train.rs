@@ -1,8 +1,8 @@
 //! Training: the loop, from the first batch to the best checkpoint (§10 of the specification).
 //!
 //! [`TrainState`] is everything that changes; [`TrainOptions`] is everything that does not. Random choices
-//! follow from the seed, the epoch and the position in it, so a run that goes on from a saved state gives the
-//! numbers of a run that was never interrupted.
+//! follow from the seed, the epoch and the position in it, so a resumed run gives the numbers of a run that was never
+//! interrupted.
 
 mod folder;
 mod options;
@@ -28,7 +28,7 @@ pub use record::{EpochRecord, EpochValidation, results_csv};
 pub use state::{Best, Progress, TrainState};
 
 use crate::error::{Result, TrainError};
-use crate::loss::{DetectionLoss, LossItems};
+use crate::loss::{DetectionLoss, LossTerms};
 use crate::masks::Masks;
 use crate::optimizer::{accumulate, clip};
 use crate::precision::LossScaler;
@@ -38,22 +38,22 @@ use crate::validate::{Compile, Validation, ValidationLoss, ValidationOptions, va
 use replicas::{Replicas, Work};
 use step::BatchResult;
 
-/// What a run trains on and where.
+/// The data and devices of a run, and how it trains.
 pub struct Setup<'a> {
-    /// Images to learn from.
+    /// Training images.
     pub train: &'a Dataset,
-    /// Images to choose the best epoch by.
+    /// Validation images, which decide the best epoch.
     pub val: &'a Dataset,
-    /// Where the network is trained.
+    /// The device that trains the network.
     pub device: &'a Device,
-    /// Devices that share every batch with it; mostly none. Batch statistics are those of each device's own images, and
-    /// those that are kept are the first device's.
+    /// Further devices that share every batch with it; usually none. Each device computes the batch statistics of its
+    /// images; the first device's are kept.
     pub other_devices: &'a [Device],
     /// Rates, gains, sizes.
     pub options: &'a TrainOptions,
     /// How epochs are validated.
     pub validation: &'a ValidationOptions,
-    /// What the weights of an epoch run on while they are validated.
+    /// Makes the detector that validates the weights of an epoch.
     pub compile: &'a Compile<'a>,
     /// The dense network, for distillation.
     pub teacher: Option<&'a Checkpoint>,
@@ -61,14 +61,14 @@ pub struct Setup<'a> {
     pub pruner: Option<&'a Pruner<'a>>,
     /// The first epoch whose weights may be the best.
     pub first_candidate: usize,
-    /// Where files go.
+    /// The folder for the files of the run, if they are written.
     pub folder: Option<&'a RunFolder>,
 }
 
-/// Masks for the coming epoch, from its number and the current weights; none if they stay.
+/// Returns the masks for the next epoch, given its number and the current weights; `None` to keep the present ones.
 pub type Pruner<'a> = dyn Fn(usize, &Checkpoint) -> Result<Option<Masks>> + 'a;
 
-/// Hears what a run does, and may stop it.
+/// Receives reports of a run, and may stop it.
 pub trait Observer {
     /// A batch of `epoch` is done: `batch` of `batches`.
     fn batch(&mut self, _report: &BatchReport) {}
@@ -78,7 +78,7 @@ pub trait Observer {
     fn reestimating(&mut self, _images: usize) {}
     /// An epoch is done and its files are written.
     fn epoch(&mut self, _record: &EpochRecord, _is_best: bool) {}
-    /// Something is odd, but the run goes on.
+    /// A problem that does not end the run.
     fn warning(&mut self, _message: &str) {}
     /// Whether to save and stop.
     fn should_stop(&self) -> bool {
@@ -86,8 +86,13 @@ pub trait Observer {
     }
 }
 
+/// An observer that does nothing.
+pub struct NoObserver;
+
+impl Observer for NoObserver {}
+
 /// How a batch went.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct BatchReport {
     /// Its epoch.
     pub epoch: usize,
@@ -96,7 +101,7 @@ pub struct BatchReport {
     /// Batches of the epoch.
     pub batches: usize,
     /// Mean losses of the epoch so far.
-    pub mean: LossItems,
+    pub mean: LossTerms,
     /// Objects in this batch.
     pub instances: usize,
     /// Longer side of this batch in pixels.
@@ -110,7 +115,7 @@ pub enum Outcome {
     Done,
     /// No better result for as many epochs as patience allows.
     EarlyStop,
-    /// The observer stopped it; it can go on from its state.
+    /// The observer stopped it; it can be resumed from its state.
     Stopped,
 }
 
@@ -125,18 +130,18 @@ pub fn train(state: &mut TrainState, setup: &Setup, observer: &mut dyn Observer)
     let devices = (setup.device, setup.other_devices);
     let mut replicas = Replicas::new(devices, options, setup.teacher, &state.checkpoint.architecture)?;
     if let (Some(folder), true) = (setup.folder, state.progress.batches_seen == 0) {
-        // From here on there is something to resume from.
+        // From here on the run can be resumed.
         state.save(&folder.state())?;
     }
     let mut outcome = Outcome::Done;
     while state.progress.epoch < options.epochs {
-        // Before an epoch, not after it: a run that was killed once its patience was over must not go on.
+        // Before an epoch, not after it: a run that was killed once its patience was over must not continue.
         if state.progress.batch_in_epoch == 0 && patience_is_over(state, setup) {
             outcome = Outcome::EarlyStop;
             break;
         }
         let epoch = state.progress.epoch;
-        // Here as well as between the batches: an epoch may have one only.
+        // Also between the batches, but an epoch may have only one batch.
         if observer.should_stop() {
             return stopped(state, setup);
         }
@@ -165,7 +170,7 @@ pub fn train(state: &mut TrainState, setup: &Setup, observer: &mut dyn Observer)
     Ok(outcome)
 }
 
-/// Saves what a stopped run goes on from.
+/// Saves the state from which a stopped run is resumed.
 fn stopped(state: &TrainState, setup: &Setup) -> Result<Outcome> {
     if let Some(folder) = setup.folder {
         state.save(&folder.state())?;
@@ -184,7 +189,7 @@ fn prune_further(state: &mut TrainState, setup: &Setup, epoch: usize) -> Result<
     Ok(())
 }
 
-/// Whether there was no better result for too long. Without a validation nobody can tell.
+/// Whether there was no better result for too long. False for an epoch that was not validated.
 fn patience_is_over(state: &TrainState, setup: &Setup) -> bool {
     let Some(last) = state.progress.history.last().filter(|last| last.validation.is_some()) else {
         return false;
@@ -194,21 +199,22 @@ fn patience_is_over(state: &TrainState, setup: &Setup) -> bool {
     patience > 0 && last.epoch >= from + patience
 }
 
-/// Writes the epoch into the record and says whether it is the best so far; equal results count as better.
+/// Records the epoch and returns whether it is the best so far; equal results count as better.
 fn finish_epoch(state: &mut TrainState, run: &Run, validation: Option<&Validation>) -> Result<bool> {
     let epoch = state.progress.epoch;
     let rates = run.schedule.rates(state.progress.batches_seen.saturating_sub(1), epoch);
+    let head = state.checkpoint.architecture.head();
     let validation = validation.map(|v| EpochValidation {
         precision: v.native.precision,
         recall: v.native.recall,
         map50: v.native.map50,
         map: v.native.map,
-        loss: v.loss.unwrap_or_default(),
+        loss: v.loss.clone().unwrap_or_else(|| LossTerms::zero(head)),
     });
     let pruned = state.masks.pruned();
-    let fitness = validation.map(|v| v.fitness());
+    let fitness = validation.as_ref().map(EpochValidation::fitness);
     let slim = run.slimmed(state, fitness)?;
-    // Weights whose scales are still on their way are not what was asked for, if better ones may come.
+    // While scales are still being driven to zero, later epochs will be closer to what was asked for.
     let is_slim =
         slim.is_none_or(|slim| slim.quantile <= SMALL_SCALE) || epoch + 1 == run.setup.options.epochs;
     let progress = &mut state.progress;
@@ -220,7 +226,10 @@ fn finish_epoch(state: &mut TrainState, run: &Run, validation: Option<&Validatio
     }
     progress.history.push(EpochRecord {
         epoch,
-        train: progress.mean_loss,
+        train: std::mem::replace(
+            &mut progress.mean_loss,
+            LossTerms::zero(state.checkpoint.architecture.head()),
+        ),
         distillation: progress.mean_distillation,
         validation,
         lr: [rates.bias_lr, rates.lr, rates.lr],
@@ -230,7 +239,6 @@ fn finish_epoch(state: &mut TrainState, run: &Run, validation: Option<&Validatio
     progress.epoch += 1;
     progress.batch_in_epoch = 0;
     progress.losses = 0;
-    progress.mean_loss = LossItems::default();
     progress.mean_distillation = 0.0;
     Ok(is_best)
 }
@@ -287,14 +295,10 @@ impl<'a> Run<'a> {
         observer: &mut dyn Observer,
     ) -> Result<bool> {
         let options = self.setup.options;
-        let detect = state.checkpoint.architecture.detect();
-        let loss_options = options.hyp.loss_options(
-            detect,
-            options.image_size,
-            options.label_smoothing,
-            options.auto_balance,
-        );
-        let mut loss = DetectionLoss::new(detect, loss_options);
+        let head = state.checkpoint.architecture.head();
+        let loss_options =
+            options.hyp.loss_options(head, options.image_size, options.label_smoothing, options.auto_balance);
+        let mut loss = DetectionLoss::new(head, loss_options);
         loss.set_balance(&state.progress.balance);
         replicas.outdated();
         let mut loader = self.loader(state);
@@ -320,12 +324,12 @@ impl<'a> Run<'a> {
                 loss.rebalance(&result.level_objectness);
                 state.progress.balance = loss.balance().to_vec();
                 let image_size = result.image_size;
-                self.take_in(state, result, replicas)?;
+                self.add_batch(state, result, replicas)?;
                 observer.batch(&BatchReport {
                     epoch: state.progress.epoch,
                     done: state.progress.batch_in_epoch,
                     batches,
-                    mean: state.progress.mean_loss,
+                    mean: state.progress.mean_loss.clone(),
                     instances: batch.targets.len(),
                     image_size,
                 });
@@ -375,8 +379,8 @@ impl<'a> Run<'a> {
         TrainLoader::new(Arc::clone(&self.items), plans, epoch, loader, self.cache.clone())
     }
 
-    /// Adds the gradients of a batch, and steps when enough of them are there.
-    fn take_in(&self, state: &mut TrainState, result: BatchResult, replicas: &mut Replicas) -> Result<()> {
+    /// Adds the gradients of a batch, and steps when a nominal batch is full.
+    fn add_batch(&self, state: &mut TrainState, result: BatchResult, replicas: &mut Replicas) -> Result<()> {
         for (name, values) in result.statistics {
             if let Some(tensor) = state.checkpoint.weights.get_mut(&name) {
                 tensor.f32s_mut()?.copy_from_slice(&values);
@@ -384,7 +388,7 @@ impl<'a> Run<'a> {
         }
         let progress = &mut state.progress;
         let n = progress.losses;
-        progress.mean_loss = progress.mean_loss.running_mean(n, result.items);
+        progress.mean_loss = progress.mean_loss.running_mean(n, &result.terms);
         progress.mean_distillation =
             (progress.mean_distillation * n as f64 + result.distillation) / (n + 1) as f64;
         accumulate(&mut state.pending, result.gradients);
@@ -411,7 +415,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// Sets up slimming before the first batch, where it is asked for.
+    /// Sets up slimming before the first batch, if it is asked for.
     fn begin_slimming(&self, state: &mut TrainState) -> Result<()> {
         if let (Some(options), None) = (&self.setup.options.slim, &state.progress.slim) {
             let steps = self.schedule.total_lr(state.progress.epoch, self.batches);
@@ -421,7 +425,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    /// How far slimming is after the current epoch, which sets its strength for the next.
+    /// The progress of slimming after the current epoch, which sets its strength for the next.
     fn slimmed(&self, state: &mut TrainState, fitness: Option<f64>) -> Result<Option<SlimProgress>> {
         let steps = self.schedule.total_lr(state.progress.epoch + 1, self.batches);
         let slim = state.progress.slim.as_mut();
@@ -432,10 +436,9 @@ impl<'a> Run<'a> {
     fn validate(&self, state: &mut TrainState, observer: &mut dyn Observer) -> Result<Validation> {
         let options = self.setup.options;
         let checkpoint = state.averaged();
-        let detect = checkpoint.architecture.detect();
-        let loss_options =
-            options.hyp.loss_options(detect, options.image_size, options.label_smoothing, false);
-        let loss = DetectionLoss::new(detect, loss_options);
+        let head = checkpoint.architecture.head();
+        let loss_options = options.hyp.loss_options(head, options.image_size, options.label_smoothing, false);
+        let loss = DetectionLoss::new(head, loss_options);
         let loss = Some(ValidationLoss { loss, device: self.setup.device.clone() });
         let num_classes = checkpoint.architecture.num_classes();
         let detector = (self.setup.compile)(checkpoint.into_fused()?)?;

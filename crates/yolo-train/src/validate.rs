@@ -13,10 +13,10 @@ use yolo_data::train_loader::Target;
 use yolo_detect::{Detector, SpeedMs};
 use yolo_eval::Xyxy;
 use yolo_eval::metrics::{ConfusionMatrix, LabelledBox, NativeReport, ScoredBox};
-use yolo_model::{Detection, FusedCheckpoint, NmsOptions, Predictions};
+use yolo_model::{Cxcywh, Detection, FusedCheckpoint, NmsOptions, Predictions};
 
 use crate::error::{Result, TrainError};
-use crate::loss::{DetectionLoss, LossItems};
+use crate::loss::{DetectionLoss, LossTerms};
 use accumulator::Accumulator;
 use pipeline::{DetectedBatch, Pipeline};
 
@@ -85,7 +85,7 @@ pub struct Validation {
     /// The number of labels.
     pub instances: usize,
     /// Mean losses over the batches, if they were asked for.
-    pub loss: Option<LossItems>,
+    pub loss: Option<LossTerms>,
     /// Mean times per image.
     pub speed: SpeedMs,
     /// Images that could not be decoded and are not counted.
@@ -196,12 +196,10 @@ fn add_labels(
     for target in targets(batch, dataset, options) {
         let (bbox, rows) = (target.bbox_norm, &mut predictions[target.image]);
         let (width, height) = (batch.width as f32, batch.height as f32);
-        let mut row = vec![0.0; rows.n_outputs];
-        row[..5].copy_from_slice(&[bbox.cx * width, bbox.cy * height, bbox.w * width, bbox.h * height, 1.0]);
-        if let Some(score) = row.get_mut(5 + target.class as usize) {
-            *score = 1.0;
-        }
-        rows.values.extend(row);
+        let bbox =
+            Cxcywh { cx: bbox.cx * width, cy: bbox.cy * height, w: bbox.w * width, h: bbox.h * height };
+        let score = |class: usize| if class == target.class as usize { 1.0 } else { 0.0 };
+        rows.push(bbox, (0..rows.num_classes()).map(score));
     }
 }
 
@@ -221,7 +219,7 @@ fn targets(batch: &Batch, dataset: &Dataset, options: &ValidationOptions) -> Vec
 fn scored(detections: Vec<Detection>, options: &ValidationOptions) -> Vec<ScoredBox> {
     let class = |class: usize| if options.single_class { 0 } else { class as u32 };
     let scored = |d: Detection| {
-        let [x1, y1, x2, y2] = d.xyxy;
+        let yolo_model::Xyxy { x1, y1, x2, y2 } = d.bbox;
         ScoredBox { bbox: Xyxy { x1, y1, x2, y2 }, score: d.score, class: class(d.class) }
     };
     detections.into_iter().map(scored).collect()

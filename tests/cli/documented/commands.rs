@@ -34,7 +34,7 @@ pub(crate) fn of_text(text: &str) -> Vec<(usize, String)> {
         }
         let Some(typed) = line.strip_prefix("$ ").filter(|_| console) else { continue };
         let mut typed = typed.to_owned();
-        // A command goes on behind a backslash.
+        // A command continues after a backslash.
         while let Some(start) = typed.trim_end().strip_suffix('\\') {
             let next = lines.next().map_or("", |(line, _)| line);
             typed = format!("{start} {}", next.trim_start_matches('>').trim());

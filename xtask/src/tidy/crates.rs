@@ -1,6 +1,6 @@
 //! The map of the crates: which may use which, and which stay free of the tensor library.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
 
@@ -31,13 +31,17 @@ const MEMBERS: [Member; 16] = [
     light("yolo-draw", &["yolo-data"]),
     light("yolo-runtime", &["yolo-model", "yolo-simd"]),
     with_tensors("yolo-nn", &["workspace-hack", "yolo-model", "yolo-simd"]),
-    with_tensors("yolo-prune", &["yolo-model", "yolo-nn"]),
+    light("yolo-prune", &["yolo-model"]).behind_feature(&["yolo-nn"]),
     light("yolo-detect", &["yolo-data", "yolo-model", "yolo-runtime"]).behind_feature(&["yolo-nn"]),
     with_tensors("yolo-train", &["yolo-data", "yolo-detect", "yolo-nn", "yolo-prune"]),
     light("yolo-report", &["yolo-draw", "yolo-eval", "yolo-model"]),
     with_tensors("yolo-cli", &["yolo-fetch", "yolo-report", "yolo-train"]),
     light("xtask", &["yolo-fetch"]),
 ];
+/// The package whose features choose back ends.
+const CHOOSES_BACK_ENDS: &str = "yolo-cli";
+/// Features of the tensor library that name a back end.
+const BACK_ENDS: [&str; 6] = ["cuda", "flex", "ndarray", "rocm", "tch", "wgpu"];
 
 const fn light(name: &'static str, may_use: &'static [&'static str]) -> Member {
     Member { name, may_use, behind_feature: &[], has_tensors: false, most_packages: None }
@@ -79,6 +83,8 @@ struct Workspace {
 struct Package {
     name: String,
     dependencies: Vec<Dependency>,
+    /// What each feature switches on.
+    features: BTreeMap<String, Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -94,6 +100,7 @@ pub(super) fn violations(root: &Path) -> Result<Vec<String>> {
     let json = cargo(root, &["metadata", "--no-deps", "--format-version", "1"])?;
     let workspace: Workspace = serde_json::from_str(&json).context("cargo metadata")?;
     let mut found = edge_violations(&workspace);
+    found.extend(workspace.packages.iter().filter_map(back_end_feature));
     for member in &MEMBERS {
         if workspace.packages.iter().any(|package| package.name == member.name) {
             found.extend(member.content_violations(&compiled(root, member.name)?));
@@ -124,6 +131,17 @@ fn edge_violations(workspace: &Workspace) -> Vec<String> {
         }
     }
     found
+}
+
+/// A feature of a library that names a back end.
+fn back_end_feature(package: &Package) -> Option<String> {
+    let switched_on = |(feature, others): (&String, &Vec<String>)| {
+        others.iter().chain([feature]).any(|name| name.split('/').any(|part| BACK_ENDS.contains(&part)))
+    };
+    let (feature, _) = package.features.iter().find(|feature| switched_on(*feature))?;
+    let name = &package.name;
+    let reason = format!("{name}: feature {feature} names a back end; only {CHOOSES_BACK_ENDS} chooses one");
+    (name != CHOOSES_BACK_ENDS).then_some(reason)
 }
 
 impl Member {
@@ -181,12 +199,16 @@ mod tests {
         Dependency { name: name.to_owned(), kind: kind.map(str::to_owned), optional }
     }
 
+    fn package(name: &str, dependencies: Vec<Dependency>, features: &[(&str, &str)]) -> Package {
+        let feature = |&(name, other): &(&str, &str)| (name.to_owned(), vec![other.to_owned()]);
+        Package { name: name.to_owned(), dependencies, features: features.iter().map(feature).collect() }
+    }
+
     /// The violations of a package called `name` with `dependencies`, in a workspace that has all others.
     fn edges(name: &str, dependencies: Vec<Dependency>) -> Vec<String> {
         let others = MEMBERS.iter().filter(|member| member.name != name);
-        let mut packages: Vec<Package> =
-            others.map(|other| Package { name: other.name.to_owned(), dependencies: Vec::new() }).collect();
-        packages.push(Package { name: name.to_owned(), dependencies });
+        let mut packages: Vec<Package> = others.map(|other| package(other.name, Vec::new(), &[])).collect();
+        packages.push(package(name, dependencies, &[]));
         edge_violations(&Workspace { packages })
     }
 
@@ -221,6 +243,14 @@ mod tests {
     fn a_use_behind_a_feature_has_to_be_optional() {
         assert_eq!(edges("yolo-detect", vec![dependency("yolo-nn", None, true)]), [""; 0]);
         assert_eq!(edges("yolo-detect", vec![dependency("yolo-nn", None, false)]).len(), 1);
+    }
+
+    #[test]
+    fn features_of_libraries_do_not_name_back_ends() {
+        let features = [("nn", "dep:yolo-nn"), ("fast", "burn/cuda")];
+        assert!(back_end_feature(&package("yolo-detect", Vec::new(), &features)).is_some());
+        assert!(back_end_feature(&package("yolo-detect", Vec::new(), &features[..1])).is_none());
+        assert!(back_end_feature(&package("yolo-cli", Vec::new(), &features)).is_none());
     }
 
     #[test]

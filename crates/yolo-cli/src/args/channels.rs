@@ -1,47 +1,34 @@
 //! Flags that say which channels go; the same for every command that removes some.
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde::{Deserialize, Serialize};
 use yolo_prune::channels::{Criterion, Quantity, Scope};
 
+use super::named::{Named, named};
 use super::{milliseconds, unit};
 
 /// What is counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-pub(crate) enum ChannelUnitArg {
-    /// Multiply-adds.
-    Flops,
-    /// Parameters.
-    Parameters,
-    /// Output channels of all convolutions but the head's.
-    Channels,
-    /// Milliseconds of the network on this machine, measured.
-    Ms,
-}
+pub(crate) const QUANTITIES: [Named<Quantity>; 4] = [
+    Named(Quantity::Gflops, "flops", "Multiply-adds"),
+    Named(Quantity::Parameters, "parameters", "Parameters"),
+    Named(Quantity::Channels, "channels", "Output channels of all convolutions but the head's"),
+    Named(Quantity::Milliseconds, "ms", "Milliseconds of the network on this machine, measured"),
+];
 
 /// What makes a channel worth keeping.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-pub(crate) enum ChannelCriterionArg {
-    /// The scale of its batch normalisation.
-    BnScale,
-    /// The magnitudes of the weights that make it, batch normalisation folded in.
-    L1,
-    /// The root of their squares.
-    L2,
-    /// What the detections lose without it (looks at images).
-    Taylor,
-    /// How large it is (looks at images).
-    Activation,
-}
+pub(crate) const CRITERIA: [Named<Criterion>; 5] = [
+    Named(Criterion::BnScale, "bn-scale", "The scale of its batch normalisation"),
+    Named(Criterion::L1, "l1", "The magnitudes of the weights that make it, batch normalisation folded in"),
+    Named(Criterion::L2, "l2", "The root of their squares"),
+    Named(Criterion::Taylor, "taylor", "What the detections lose without it (looks at images)"),
+    Named(Criterion::Activation, "activation", "How large it is (looks at images)"),
+];
 
 /// How channels compete.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-pub(crate) enum ScopeArg {
-    /// All of them.
-    Global,
-    /// Those that go together; every group loses the same fraction.
-    Group,
-}
+pub(crate) const SCOPES: [Named<Scope>; 2] = [
+    Named(Scope::Global, "global", "All of them"),
+    Named(Scope::Group, "group", "Those that go together; every group loses the same fraction"),
+];
 
 /// Which channels go, in place of single weights.
 #[derive(Clone, Debug, Default, Args, Serialize, Deserialize)]
@@ -55,21 +42,21 @@ pub(crate) struct ChannelArgs {
     ])]
     pub(crate) channels: Option<f64>,
     /// What --channels is a fraction of [default: flops].
-    #[arg(long, value_enum, value_name = "QUANTITY")]
-    pub(crate) channels_of: Option<ChannelUnitArg>,
-    /// Remove channels until the network takes at most so many milliseconds per image on this machine, in place of a
+    #[arg(long, value_name = "QUANTITY", value_parser = named(&QUANTITIES))]
+    pub(crate) channels_of: Option<Quantity>,
+    /// Remove channels until the network takes at most this many milliseconds per image on this machine, in place of a
     /// fraction.
     #[arg(long, value_name = "MS", value_parser = milliseconds, conflicts_with_all = [
         "channels", "channels_of", "amount", "method", "criterion", "allocation", "pattern", "permute", "of", "rank",
         "min_sparsity", "max_sparsity", "limit", "repair", "at_most_ms",
     ])]
     pub(crate) channels_at_most_ms: Option<f64>,
-    /// What makes a channel worth keeping [default: taylor; l1 where there are no images].
-    #[arg(long, value_enum, value_name = "CRITERION")]
-    pub(crate) channel_criterion: Option<ChannelCriterionArg>,
+    /// What makes a channel worth keeping [default: taylor; l1 without images].
+    #[arg(long, value_name = "CRITERION", value_parser = named(&CRITERIA))]
+    pub(crate) channel_criterion: Option<Criterion>,
     /// How channels compete [default: global].
-    #[arg(long, value_enum)]
-    pub(crate) scope: Option<ScopeArg>,
+    #[arg(long, value_parser = named(&SCOPES))]
+    pub(crate) scope: Option<Scope>,
     /// Widths become multiples of this [default: 8].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub(crate) round_to: Option<u32>,
@@ -98,37 +85,5 @@ impl ChannelArgs {
             (self.rounds.is_some(), "--rounds"),
         ];
         given.into_iter().find(|(given, _)| *given).map(|(_, flag)| flag)
-    }
-}
-
-impl From<ChannelUnitArg> for Quantity {
-    fn from(unit: ChannelUnitArg) -> Self {
-        match unit {
-            ChannelUnitArg::Flops => Self::Gflops,
-            ChannelUnitArg::Parameters => Self::Parameters,
-            ChannelUnitArg::Channels => Self::Channels,
-            ChannelUnitArg::Ms => Self::Milliseconds,
-        }
-    }
-}
-
-impl From<ChannelCriterionArg> for Criterion {
-    fn from(criterion: ChannelCriterionArg) -> Self {
-        match criterion {
-            ChannelCriterionArg::BnScale => Self::BnScale,
-            ChannelCriterionArg::L1 => Self::L1,
-            ChannelCriterionArg::L2 => Self::L2,
-            ChannelCriterionArg::Taylor => Self::Taylor,
-            ChannelCriterionArg::Activation => Self::Activation,
-        }
-    }
-}
-
-impl From<ScopeArg> for Scope {
-    fn from(scope: ScopeArg) -> Self {
-        match scope {
-            ScopeArg::Global => Self::Global,
-            ScopeArg::Group => Self::Group,
-        }
     }
 }

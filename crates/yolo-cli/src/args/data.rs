@@ -2,7 +2,11 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, Subcommand};
+use yolo_data::convert::{CategoryIds, Layout, Placement};
+use yolo_data::dataset::Split;
+
+use super::named::{Named, named};
 
 #[derive(Debug, Args)]
 pub(crate) struct DataArgs {
@@ -31,8 +35,8 @@ pub(crate) struct DataCheckArgs {
     #[arg(value_name = "DATA")]
     pub(crate) data: PathBuf,
     /// Splits to look at [default: all that the yaml has].
-    #[arg(long, value_enum, value_delimiter = ',', value_name = "SPLITS")]
-    pub(crate) split: Vec<SplitArg>,
+    #[arg(long, value_delimiter = ',', value_name = "SPLITS", value_parser = named(&SPLITS))]
+    pub(crate) split: Vec<Split>,
     /// Long side of the network's input in pixels, by which boxes are called tiny.
     #[arg(long, visible_aliases = ["img", "img-size"], default_value_t = 640, value_parser = clap::value_parser!(u32).range(32..=8192))]
     pub(crate) imgsz: u32,
@@ -66,8 +70,8 @@ pub(crate) struct DataConvertArgs {
     #[arg(required = true, value_name = "SOURCE")]
     pub(crate) sources: Vec<PathBuf>,
     /// The layout to write [default: the other one].
-    #[arg(long, value_enum)]
-    pub(crate) to: Option<LayoutArg>,
+    #[arg(long, value_parser = named(&LAYOUTS))]
+    pub(crate) to: Option<Layout>,
     /// The folder to write; it must not exist.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) out: PathBuf,
@@ -75,11 +79,11 @@ pub(crate) struct DataConvertArgs {
     #[arg(long, value_name = "FOLDER")]
     pub(crate) image_dir: Option<PathBuf>,
     /// How images get into the folder.
-    #[arg(long, value_enum, default_value = "link")]
-    pub(crate) images: PlacementArg,
+    #[arg(long, default_value = "link", value_parser = named(&PLACEMENTS))]
+    pub(crate) images: Placement,
     /// Category ids to write: COCO's own for its 80 names and else from 1, from 1, or from 0.
-    #[arg(long, value_enum, default_value = "auto")]
-    pub(crate) category_ids: CategoryIdsArg,
+    #[arg(long, default_value = "auto", value_parser = named(&CATEGORY_IDS))]
+    pub(crate) category_ids: CategoryIds,
     /// Read every label again instead of using the cache.
     #[arg(long)]
     pub(crate) no_cache: bool,
@@ -88,34 +92,22 @@ pub(crate) struct DataConvertArgs {
     pub(crate) json: bool,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum SplitArg {
-    Train,
-    Val,
-    Test,
-}
+pub(crate) const SPLITS: [Named<Split>; 3] =
+    [Named(Split::Train, "train", ""), Named(Split::Val, "val", ""), Named(Split::Test, "test", "")];
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum LayoutArg {
-    /// A text file per image.
-    Yolo,
-    /// A JSON file per split.
-    Coco,
-}
+pub(crate) const LAYOUTS: [Named<Layout>; 2] = [
+    Named(Layout::Yolo, "yolo", "A text file per image"),
+    Named(Layout::Coco, "coco", "A JSON file per split"),
+];
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum PlacementArg {
-    /// As links, which take no room.
-    Link,
-    /// As copies.
-    Copy,
-    /// Not at all.
-    Leave,
-}
+pub(crate) const PLACEMENTS: [Named<Placement>; 3] = [
+    Named(Placement::Link, "link", "As links, which take no room"),
+    Named(Placement::Copy, "copy", "As copies"),
+    Named(Placement::Leave, "leave", "Not at all"),
+];
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum CategoryIdsArg {
-    Auto,
-    FromOne,
-    FromZero,
-}
+pub(crate) const CATEGORY_IDS: [Named<CategoryIds>; 3] = [
+    Named(CategoryIds::Auto, "auto", ""),
+    Named(CategoryIds::FromOne, "from-one", ""),
+    Named(CategoryIds::FromZero, "from-zero", ""),
+];

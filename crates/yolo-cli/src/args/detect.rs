@@ -2,20 +2,21 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
+use yolo_report::detections::BoxFormat;
+
+use super::named::{Named, named};
+use super::shared::{RunArgs, ThresholdArgs, runs_in, usual};
 
 /// How boxes are written in text files.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum SaveFormatArg {
-    /// Centre x, centre y, width, height: YOLO's labels.
-    #[value(name = "0", alias = "xywh")]
-    Xywh,
-    /// Left, top, right, bottom.
-    #[value(name = "1", alias = "xyxy")]
-    Xyxy,
-}
+const BOX_FORMATS: [Named<BoxFormat>; 2] = [
+    Named(BoxFormat::Cxcywh, "0|xywh", "Centre x, centre y, width, height: YOLO's labels"),
+    Named(BoxFormat::Xyxy, "1|xyxy", "Left, top, right, bottom"),
+];
 
 #[derive(Debug, Args)]
+#[command(mut_arg("conf_thres", usual("0.25")), mut_arg("iou_thres", usual("0.45")))]
+#[command(mut_arg("project", runs_in("runs/detect")))]
 #[command(after_help = "\
 Examples:
   yolo-cli detect                                                # on drawn shapes that come with the program
@@ -47,12 +48,8 @@ pub(crate) struct DetectArgs {
     /// Pad images to the whole of --imgsz instead of as little as the network's strides allow.
     #[arg(long)]
     pub(crate) square: bool,
-    /// Detections need a score above this.
-    #[arg(long, visible_alias = "conf", default_value_t = 0.25, value_parser = super::unit)]
-    pub(crate) conf_thres: f64,
-    /// Overlap above which the weaker of two boxes goes.
-    #[arg(long, visible_alias = "iou", default_value_t = 0.45, value_parser = super::unit)]
-    pub(crate) iou_thres: f64,
+    #[command(flatten)]
+    pub(crate) thresholds: ThresholdArgs,
     /// Detections per image at most.
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=30000))]
     pub(crate) max_det: u32,
@@ -72,8 +69,8 @@ pub(crate) struct DetectArgs {
     #[arg(long)]
     pub(crate) save_txt: bool,
     /// How --save-txt writes boxes, as fractions of the image.
-    #[arg(long, value_enum, default_value = "0", requires = "save_txt")]
-    pub(crate) save_format: SaveFormatArg,
+    #[arg(long, default_value = "0", requires = "save_txt", value_parser = named(&BOX_FORMATS))]
+    pub(crate) save_format: BoxFormat,
     /// Add the score to --save-txt lines.
     #[arg(long)]
     pub(crate) save_conf: bool,
@@ -104,15 +101,8 @@ pub(crate) struct DetectArgs {
     /// Never download weights.
     #[arg(long)]
     pub(crate) offline: bool,
-    /// Folder of the runs.
-    #[arg(long, default_value = "runs/detect")]
-    pub(crate) project: PathBuf,
-    /// Name of this run; numbered when it exists: exp, exp2, …
-    #[arg(long, default_value = "exp", value_parser = super::run_name)]
-    pub(crate) name: String,
-    /// Write into an existing run.
-    #[arg(long)]
-    pub(crate) exist_ok: bool,
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
     /// Print all detections as JSON, alone, on stdout.
     #[arg(long)]
     pub(crate) json: bool,

@@ -4,12 +4,17 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde::{Deserialize, Serialize};
+use yolo_report::verdict::StockTime;
 
-use crate::verdict::{SiblingMs, sibling_ms};
-
-use super::{AmpArg, ChannelArgs, SelectionArgs, maybe_path, run_name, unit};
+use super::shared::{
+    ComputeArgs, DatasetArgs, ResumeArgs, RunArgs, ThresholdArgs, runs_in, training_workers, usual,
+};
+use super::{AmpArg, ChannelArgs, SelectionArgs, unit};
 
 #[derive(Clone, Debug, Args, Serialize, Deserialize)]
+#[command(mut_arg("data", usual("demo")))]
+#[command(mut_arg("workers", training_workers))]
+#[command(mut_arg("project", runs_in("runs/prune-finetune")))]
 #[command(after_help = "\
 Examples:
   yolo-cli prune-finetune                                   # a small network on drawn shapes, in minutes
@@ -25,9 +30,9 @@ pub(crate) struct PruneFinetuneArgs {
     /// Checkpoint, or the name of a released one; `demo` is the small network that comes with the program.
     #[arg(long, default_value = "demo")]
     pub(crate) weights: PathBuf,
-    /// Data set yaml, or a known name: coco, coco128, demo.
-    #[arg(long, default_value = "demo")]
-    pub(crate) data: PathBuf,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) dataset: DatasetArgs,
     /// How to prune and fine-tune: a yaml, or the name of one of configs/recipes.
     #[arg(long)]
     pub(crate) recipe: Option<String>,
@@ -64,52 +69,30 @@ pub(crate) struct PruneFinetuneArgs {
     /// Keep the dense network's batch statistics after pruning.
     #[arg(long)]
     pub(crate) no_reestimate: bool,
-    /// Detections need a score above this.
-    #[arg(long, visible_alias = "conf", default_value_t = 0.001, value_parser = unit)]
-    pub(crate) conf_thres: f64,
-    /// Overlap above which the weaker of two boxes goes.
-    #[arg(long, visible_alias = "iou", default_value_t = 0.6, value_parser = unit)]
-    pub(crate) iou_thres: f64,
-    /// COCO annotations, where they are not at annotations/instances_SPLIT.json.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) annotations: Option<PathBuf>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) thresholds: ThresholdArgs,
     /// Milliseconds per image of released networks as this program runs them here, for the comparison with a dense
     /// network that takes as long: yolov5n=25.7,yolov5s=85.3.
-    #[arg(long, value_name = "NAME=MS", value_delimiter = ',', value_parser = sibling_ms)]
+    #[arg(long, value_name = "NAME=MS", value_delimiter = ',')]
     #[serde(default)]
-    pub(crate) latency: Vec<SiblingMs>,
+    pub(crate) latency: Vec<StockTime>,
     /// Decides shuffling and augmentation.
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
-    /// Where to compute: cpu, flex (Burn's own back end for it), cuda:0, tch, tch:cuda:0.
-    #[arg(long, default_value = "cpu")]
-    pub(crate) device: String,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) compute: ComputeArgs,
     /// Mixed precision: convolutions and activations in half, the rest in single. Alone, it means fp16.
     #[arg(long, value_enum, num_args = 0..=1, default_value = "auto", default_missing_value = "fp16")]
     #[serde(default)]
     pub(crate) amp: AmpArg,
-    /// Threads that decode and augment images [default: one per core, at most 8].
-    #[arg(long)]
-    pub(crate) workers: Option<usize>,
-    /// Read every label again instead of using the cache.
-    #[arg(long)]
-    pub(crate) no_cache: bool,
-    /// Never download weights.
-    #[arg(long)]
-    pub(crate) offline: bool,
-    /// Folder of the runs.
-    #[arg(long, default_value = "runs/prune-finetune")]
-    pub(crate) project: PathBuf,
-    /// Name of this run; numbered when it exists: exp, exp2, …
-    #[arg(long, default_value = "exp", value_parser = run_name)]
-    pub(crate) name: String,
-    /// Write into an existing run.
-    #[arg(long)]
-    pub(crate) exist_ok: bool,
-    /// Go on with an interrupted run: its folder, or the newest below --project if none is named.
-    #[arg(long, num_args = 0..=1, default_missing_value = "", value_name = "RUN", value_parser = maybe_path)]
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) run: RunArgs,
+    #[command(flatten)]
     #[serde(skip)]
-    pub(crate) resume: Option<PathBuf>,
+    pub(crate) resume: ResumeArgs,
     /// Print summary.json, alone, on stdout.
     #[arg(long)]
     #[serde(skip)]

@@ -2,101 +2,82 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde::{Deserialize, Serialize};
 use yolo_prune::{Allocation, Criterion, Method, Rank, Repair, Structure, Unit};
 
+use super::named::{Named, named};
 use super::{milliseconds, unit};
 
 /// Which weights go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-pub(crate) enum MethodArg {
-    /// The smallest of each convolution, the same fraction everywhere (YOLOv5's tutorial).
-    Layer,
-    /// The smallest of all convolutions.
-    Global,
-    /// The smallest of all convolutions as they run, batch normalisation folded in.
-    ScaleFree,
-    /// The smallest; small and narrow convolutions stay denser.
-    Erk,
-    /// The smallest relative to what would be left of their convolution.
-    Lamp,
-    /// The smallest, from convolutions with many operations per weight first.
-    Flops,
-    /// The smallest, divided by how much each convolution's output suffers (looks at images).
-    Sensitivity,
-    /// The least gradient times weight (looks at images).
-    Snip,
-    /// The least squared gradient times weight (looks at images).
-    Taylor,
-    /// The least magnitude times norm of the input (looks at images).
-    Wanda,
-    /// Those that the others can make up for, which they do; the most accurate (looks at images).
-    Reconstruction,
-}
+pub(crate) const METHODS: [Named<Method>; 11] = [
+    Named(
+        Method::Layer,
+        "layer",
+        "The smallest of each convolution, the same fraction everywhere (YOLOv5's tutorial)",
+    ),
+    Named(Method::Global, "global", "The smallest of all convolutions"),
+    Named(
+        Method::ScaleFree,
+        "scale-free",
+        "The smallest of all convolutions as they run, batch normalisation folded in",
+    ),
+    Named(Method::Erk, "erk", "The smallest; small and narrow convolutions stay denser"),
+    Named(Method::Lamp, "lamp", "The smallest relative to what would be left of their convolution"),
+    Named(Method::Flops, "flops", "The smallest, from convolutions with many operations per weight first"),
+    Named(
+        Method::Sensitivity,
+        "sensitivity",
+        "The smallest, divided by how much each convolution's output suffers (looks at images)",
+    ),
+    Named(Method::Snip, "snip", "The least gradient times weight (looks at images)"),
+    Named(Method::Taylor, "taylor", "The least squared gradient times weight (looks at images)"),
+    Named(Method::Wanda, "wanda", "The least magnitude times norm of the input (looks at images)"),
+    Named(
+        Method::Reconstruction,
+        "reconstruction",
+        "Those that the others can make up for, which they do; the most accurate (looks at images)",
+    ),
+];
 
 /// What makes a weight worth keeping.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-pub(crate) enum CriterionArg {
-    /// Its magnitude.
-    Magnitude,
-    /// Gradient times weight.
-    Snip,
-    /// Squared gradient times weight.
-    Taylor,
-    /// Magnitude times the norm of its input.
-    Wanda,
-    /// What the others cannot make up for.
-    Reconstruction,
-}
+pub(crate) const CRITERIA: [Named<Criterion>; 5] = [
+    Named(Criterion::Magnitude, "magnitude", "Its magnitude"),
+    Named(Criterion::Snip, "snip", "Gradient times weight"),
+    Named(Criterion::Taylor, "taylor", "Squared gradient times weight"),
+    Named(Criterion::Wanda, "wanda", "Magnitude times the norm of its input"),
+    Named(Criterion::Reconstruction, "reconstruction", "What the others cannot make up for"),
+];
 
 /// How the amount is divided over the convolutions.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-pub(crate) enum AllocationArg {
-    /// The same fraction everywhere.
-    Layer,
-    /// All weights compete.
-    Global,
-    /// Small and narrow convolutions stay denser.
-    Erk,
-    /// Weights compete relative to their convolution.
-    Lamp,
-    /// Many operations per weight go first.
-    Flops,
-    /// By the measured error of each convolution's output.
-    Sensitivity,
-}
+pub(crate) const ALLOCATIONS: [Named<Allocation>; 6] = [
+    Named(Allocation::Layer, "layer", "The same fraction everywhere"),
+    Named(Allocation::Global, "global", "All weights compete"),
+    Named(Allocation::Erk, "erk", "Small and narrow convolutions stay denser"),
+    Named(Allocation::Lamp, "lamp", "Weights compete relative to their convolution"),
+    Named(Allocation::Flops, "flops", "Many operations per weight go first"),
+    Named(Allocation::Sensitivity, "sensitivity", "By the measured error of each convolution's output"),
+];
 
 /// The weights whose magnitudes are compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-pub(crate) enum RankArg {
-    /// As they run: batch normalisation folded in.
-    Fused,
-    /// As they are stored.
-    Unfused,
-}
+pub(crate) const RANKS: [Named<Rank>; 2] = [
+    Named(Rank::Fused, "fused", "As they run: batch normalisation folded in"),
+    Named(Rank::Stored, "unfused", "As they are stored"),
+];
 
 /// What happens to the weights that stay.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-pub(crate) enum RepairArg {
-    /// Nothing.
-    None,
-    /// Biases make up for the mean of what went.
-    Bias,
-    /// They are fitted to what the dense network computes.
-    Reconstruct,
-}
+pub(crate) const REPAIRS: [Named<Repair>; 3] = [
+    Named(Repair::None, "none", "Nothing"),
+    Named(Repair::Bias, "bias", "Biases make up for the mean of what went"),
+    Named(Repair::Reconstruct, "reconstruct", "They are fitted to what the dense network computes"),
+];
 
 /// What the amount is a fraction of.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-pub(crate) enum UnitArg {
-    /// Convolution weights.
-    Weights,
-    /// Multiply-adds.
-    Flops,
-    /// Milliseconds of the network on this machine, measured.
-    Ms,
-}
+pub(crate) const UNITS: [Named<Unit>; 3] = [
+    Named(Unit::Weights, "weights", "Convolution weights"),
+    Named(Unit::Flops, "flops", "Multiply-adds"),
+    Named(Unit::Milliseconds, "ms", "Milliseconds of the network on this machine, measured"),
+];
 
 /// Flags beside the amount.
 #[derive(Clone, Debug, Default, Args, Serialize, Deserialize)]
@@ -104,14 +85,14 @@ pub(crate) enum UnitArg {
 #[command(next_help_heading = "Which weights go")]
 pub(crate) struct SelectionArgs {
     /// Which weights go [default: layer; with --calibration reconstruction].
-    #[arg(long, value_enum)]
-    pub(crate) method: Option<MethodArg>,
+    #[arg(long, value_parser = named(&METHODS))]
+    pub(crate) method: Option<Method>,
     /// What makes a weight worth keeping, in place of the method's.
-    #[arg(long, value_enum)]
-    pub(crate) criterion: Option<CriterionArg>,
+    #[arg(long, value_parser = named(&CRITERIA))]
+    pub(crate) criterion: Option<Criterion>,
     /// How the amount is divided over the convolutions, in place of the method's.
-    #[arg(long, value_enum)]
-    pub(crate) allocation: Option<AllocationArg>,
+    #[arg(long, value_parser = named(&ALLOCATIONS))]
+    pub(crate) allocation: Option<Allocation>,
     /// Weights that go together: unstructured; 2:4 or 1:4 of the input channels; blocks 4x1, 1x4 (output × input).
     #[arg(long, value_name = "PATTERN")]
     pub(crate) pattern: Option<Structure>,
@@ -119,8 +100,8 @@ pub(crate) struct SelectionArgs {
     #[arg(long)]
     pub(crate) permute: bool,
     /// What the amount is a fraction of.
-    #[arg(long, value_enum)]
-    pub(crate) of: Option<UnitArg>,
+    #[arg(long, value_parser = named(&UNITS))]
+    pub(crate) of: Option<Unit>,
     /// Milliseconds per image that the network may take on this machine, in place of an amount.
     #[arg(long, value_name = "MS", value_parser = milliseconds, conflicts_with_all = ["amount", "of"])]
     pub(crate) at_most_ms: Option<f64>,
@@ -128,8 +109,8 @@ pub(crate) struct SelectionArgs {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=256))]
     pub(crate) threads: Option<u32>,
     /// Whose magnitudes are compared [default: fused; unfused with images and in recipes].
-    #[arg(long, value_enum)]
-    pub(crate) rank: Option<RankArg>,
+    #[arg(long, value_parser = named(&RANKS))]
+    pub(crate) rank: Option<Rank>,
     /// Convolutions to leave alone, by name: model.24 (with all below it), '*.cv1'. Repeatable.
     #[arg(long, value_name = "PATTERN")]
     pub(crate) exclude: Vec<String>,
@@ -143,8 +124,8 @@ pub(crate) struct SelectionArgs {
     #[arg(long, value_name = "PATTERN=MIN:MAX", value_parser = limit)]
     pub(crate) limit: Vec<LimitArg>,
     /// What happens to the weights that stay, in place of the method's.
-    #[arg(long, value_enum)]
-    pub(crate) repair: Option<RepairArg>,
+    #[arg(long, value_parser = named(&REPAIRS))]
+    pub(crate) repair: Option<Repair>,
     /// Images to look at, with those below the folder; no labels are read.
     #[arg(long, value_name = "IMAGE_DIR")]
     pub(crate) calibration: Option<PathBuf>,
@@ -156,7 +137,7 @@ pub(crate) struct SelectionArgs {
 impl SelectionArgs {
     /// Whether a time is asked for.
     pub(crate) fn asks_for_time(&self) -> bool {
-        self.of == Some(UnitArg::Ms) || self.at_most_ms.is_some()
+        self.of == Some(Unit::Milliseconds) || self.at_most_ms.is_some()
     }
 }
 
@@ -178,78 +159,6 @@ fn limit(text: &str) -> Result<LimitArg, String> {
     parsed().ok_or_else(|| {
         "it must be PATTERN=MIN:MAX with fractions between 0 and 1, as model.2=0:0.5".to_owned()
     })
-}
-
-impl From<MethodArg> for Method {
-    fn from(method: MethodArg) -> Self {
-        match method {
-            MethodArg::Layer => Self::Layer,
-            MethodArg::Global => Self::Global,
-            MethodArg::ScaleFree => Self::ScaleFree,
-            MethodArg::Erk => Self::Erk,
-            MethodArg::Lamp => Self::Lamp,
-            MethodArg::Flops => Self::Flops,
-            MethodArg::Sensitivity => Self::Sensitivity,
-            MethodArg::Snip => Self::Snip,
-            MethodArg::Taylor => Self::Taylor,
-            MethodArg::Wanda => Self::Wanda,
-            MethodArg::Reconstruction => Self::Reconstruction,
-        }
-    }
-}
-
-impl From<CriterionArg> for Criterion {
-    fn from(criterion: CriterionArg) -> Self {
-        match criterion {
-            CriterionArg::Magnitude => Self::Magnitude,
-            CriterionArg::Snip => Self::Snip,
-            CriterionArg::Taylor => Self::Taylor,
-            CriterionArg::Wanda => Self::Wanda,
-            CriterionArg::Reconstruction => Self::Reconstruction,
-        }
-    }
-}
-
-impl From<AllocationArg> for Allocation {
-    fn from(allocation: AllocationArg) -> Self {
-        match allocation {
-            AllocationArg::Layer => Self::Layer,
-            AllocationArg::Global => Self::Global,
-            AllocationArg::Erk => Self::Erk,
-            AllocationArg::Lamp => Self::Lamp,
-            AllocationArg::Flops => Self::Flops,
-            AllocationArg::Sensitivity => Self::Sensitivity,
-        }
-    }
-}
-
-impl From<RankArg> for Rank {
-    fn from(rank: RankArg) -> Self {
-        match rank {
-            RankArg::Fused => Self::Fused,
-            RankArg::Unfused => Self::Stored,
-        }
-    }
-}
-
-impl From<RepairArg> for Repair {
-    fn from(repair: RepairArg) -> Self {
-        match repair {
-            RepairArg::None => Self::None,
-            RepairArg::Bias => Self::Bias,
-            RepairArg::Reconstruct => Self::Reconstruct,
-        }
-    }
-}
-
-impl From<UnitArg> for Unit {
-    fn from(unit: UnitArg) -> Self {
-        match unit {
-            UnitArg::Weights => Self::Weights,
-            UnitArg::Flops => Self::Flops,
-            UnitArg::Ms => Self::Milliseconds,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -3,8 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-
-use crate::verdict::{SiblingMs, sibling_ms};
+use yolo_report::verdict::StockTime;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -26,8 +25,8 @@ pub(crate) struct ReportArgs {
     #[arg(long, value_name = "FILE", default_value = "report.html")]
     pub(crate) out: PathBuf,
     /// Milliseconds of released networks on this machine, which make the line of dense networks in time.
-    #[arg(long, value_name = "NAME=MS", value_delimiter = ',', value_parser = sibling_ms)]
-    pub(crate) latency: Vec<SiblingMs>,
+    #[arg(long, value_name = "NAME=MS", value_delimiter = ',')]
+    pub(crate) latency: Vec<StockTime>,
     /// Print the table as JSON, alone, on stdout.
     #[arg(long)]
     pub(crate) json: bool,

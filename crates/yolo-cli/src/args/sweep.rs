@@ -4,13 +4,18 @@ use std::path::PathBuf;
 
 use clap::Args;
 use serde::{Deserialize, Serialize};
+use yolo_prune::{Method, Rank, Repair};
 
-use super::{MethodArg, RankArg, RepairArg, maybe_path, run_name, unit};
+use super::named::named;
+use super::pruning::{METHODS, RANKS, REPAIRS};
+use super::shared::{ComputeArgs, DatasetArgs, ResumeArgs, RunArgs, ThresholdArgs, runs_in, usual};
 
 /// More points than anybody waits for.
 const MAX_AMOUNTS: usize = 1000;
 
 #[derive(Clone, Debug, Args, Serialize, Deserialize)]
+#[command(mut_arg("data", usual("demo")))]
+#[command(mut_arg("project", runs_in("runs/sweep")))]
 #[command(after_help = "\
 Examples:
   yolo-cli sweep --weights yolov5n.pt --data coco128.yaml
@@ -19,18 +24,18 @@ Examples:
   yolo-cli sweep --resume runs/sweep/exp
 
 Measures the dense network, and then the network pruned by every method and amount, without fine-tuning. The run's \
-folder holds sweep.csv, results.json and report.html with the curves. A run that was interrupted goes on with the \
-points that are missing.")]
+folder holds sweep.csv, results.json and report.html with the curves. `--resume` measures the points \
+that an interrupted run does not have yet.")]
 pub(crate) struct SweepArgs {
     /// Checkpoint, or the name of a released one; `demo` is the small network that comes with the program.
     #[arg(long, default_value = "demo")]
     pub(crate) weights: PathBuf,
-    /// Data set yaml, or a known name: coco, coco128, demo.
-    #[arg(long, default_value = "demo")]
-    pub(crate) data: PathBuf,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) dataset: DatasetArgs,
     /// Which weights go.
-    #[arg(long, value_enum, value_delimiter = ',', default_value = "layer,global", num_args = 1..)]
-    pub(crate) methods: Vec<MethodArg>,
+    #[arg(long, value_delimiter = ',', default_value = "layer,global", num_args = 1.., value_parser = named(&METHODS))]
+    pub(crate) methods: Vec<Method>,
     /// Fractions of the convolution weights that go, from 0 to below 1: a list, or FROM:TO:STEP.
     #[arg(long, default_value = "0.1:0.9:0.1", value_parser = amounts)]
     pub(crate) amounts: Amounts,
@@ -38,11 +43,11 @@ pub(crate) struct SweepArgs {
     #[arg(long, value_name = "IMAGE_DIR")]
     pub(crate) calibration: Option<PathBuf>,
     /// Whose magnitudes are compared [default: fused; unfused by reconstruction].
-    #[arg(long, value_enum)]
-    pub(crate) rank: Option<RankArg>,
+    #[arg(long, value_parser = named(&RANKS))]
+    pub(crate) rank: Option<Rank>,
     /// What happens to the weights that stay, in place of what each method does.
-    #[arg(long, value_enum)]
-    pub(crate) repair: Option<RepairArg>,
+    #[arg(long, value_parser = named(&REPAIRS))]
+    pub(crate) repair: Option<Repair>,
     /// Convolutions to leave alone, by name: model.24 (with all below it), '*.cv1'. Repeatable.
     #[arg(long, value_name = "PATTERN")]
     pub(crate) exclude: Vec<String>,
@@ -52,40 +57,18 @@ pub(crate) struct SweepArgs {
     /// Long side of the images in pixels [default: 640, 256 for the demo].
     #[arg(long, visible_aliases = ["img", "img-size"], value_parser = clap::value_parser!(u32).range(32..=8192))]
     pub(crate) imgsz: Option<u32>,
-    /// Detections need a score above this.
-    #[arg(long, visible_alias = "conf", default_value_t = 0.001, value_parser = unit)]
-    pub(crate) conf_thres: f64,
-    /// Overlap above which the weaker of two boxes goes.
-    #[arg(long, visible_alias = "iou", default_value_t = 0.6, value_parser = unit)]
-    pub(crate) iou_thres: f64,
-    /// COCO annotations, where they are not at annotations/instances_SPLIT.json.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) annotations: Option<PathBuf>,
-    /// Where to compute: cpu, flex (Burn's own back end for it), cuda:0, tch, tch:cuda:0.
-    #[arg(long, default_value = "cpu")]
-    pub(crate) device: String,
-    /// Threads that decode images [default: one per core, at most 8].
-    #[arg(long)]
-    pub(crate) workers: Option<usize>,
-    /// Read every label again instead of using the cache.
-    #[arg(long)]
-    pub(crate) no_cache: bool,
-    /// Never download weights.
-    #[arg(long)]
-    pub(crate) offline: bool,
-    /// Folder of the runs.
-    #[arg(long, default_value = "runs/sweep")]
-    pub(crate) project: PathBuf,
-    /// Name of this run; numbered when it exists: exp, exp2, …
-    #[arg(long, default_value = "exp", value_parser = run_name)]
-    pub(crate) name: String,
-    /// Write into an existing run.
-    #[arg(long)]
-    pub(crate) exist_ok: bool,
-    /// Go on with an interrupted run: its folder, or the newest below --project if none is named.
-    #[arg(long, num_args = 0..=1, default_missing_value = "", value_name = "RUN", value_parser = maybe_path)]
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) thresholds: ThresholdArgs,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) compute: ComputeArgs,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) run: RunArgs,
+    #[command(flatten)]
     #[serde(skip)]
-    pub(crate) resume: Option<PathBuf>,
+    pub(crate) resume: ResumeArgs,
     /// Print results.json, alone, on stdout.
     #[arg(long)]
     #[serde(skip)]

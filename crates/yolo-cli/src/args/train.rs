@@ -2,36 +2,36 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use serde::{Deserialize, Serialize};
+use yolo_train::optimizer::Rule;
 
-use super::{AmpArg, inner_fraction, maybe_path, run_name, unit};
+use super::named::{Named, named};
+use super::shared::{ComputeArgs, ResumeArgs, RunArgs, runs_in, training_workers};
+use super::{AmpArg, inner_fraction, maybe_path, unit};
 
 /// Which rule updates the weights.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]
-pub(crate) enum OptimizerArg {
-    /// Nesterov momentum.
-    #[value(name = "SGD", alias = "sgd")]
-    Sgd,
-    /// Adam with decoupled weight decay.
-    #[value(name = "AdamW", alias = "adamw")]
-    AdamW,
-}
+pub(crate) const RULES: [Named<Rule>; 2] = [
+    Named(Rule::Sgd, "SGD|sgd", "Nesterov momentum"),
+    Named(Rule::AdamW, "AdamW|adamw", "Adam with decoupled weight decay"),
+];
 
 #[derive(Clone, Debug, Args, Serialize, Deserialize)]
+#[command(mut_arg("workers", training_workers))]
+#[command(mut_arg("project", runs_in("runs/train")))]
 #[command(after_help = "\
 Examples:
   yolo-cli train --data mine.yaml --weights yolov5s.pt --epochs 100
   yolo-cli train --data mine.yaml --weights '' --cfg yolov5n --hyp scratch-low --epochs 300
   yolo-cli train --data mine.yaml --weights best.pt --slim 0.5    # then: prune --channels 0.5 --channel-criterion bn-scale
-  yolo-cli train --resume runs/train/exp3        # goes on where it was interrupted, to the same numbers
+  yolo-cli train --resume runs/train/exp3        # continues, to the same numbers
 
 Writes weights/best.safetensors, weights/last.safetensors and results.csv to runs/train/exp.")]
 pub(crate) struct TrainArgs {
     /// First weights: a checkpoint, the name of a released one, or '' for random weights (needs --cfg).
     #[arg(long, default_value = "yolov5s.pt", value_parser = maybe_path)]
     pub(crate) weights: PathBuf,
-    /// Model yaml or name of a stock one (yolov5n …), where it is not that of the weights.
+    /// Model yaml or name of a stock one (yolov5n …), if it is not that of the weights.
     #[arg(long)]
     pub(crate) cfg: Option<String>,
     /// Data set yaml, or a known name: coco, coco128, demo.
@@ -55,10 +55,9 @@ pub(crate) struct TrainArgs {
     /// Batches of images of like shape, without mosaics.
     #[arg(long)]
     pub(crate) rect: bool,
-    /// Go on with an interrupted run: its folder, or the newest below --project if none is named.
-    #[arg(long, num_args = 0..=1, default_missing_value = "", value_name = "RUN", value_parser = maybe_path)]
+    #[command(flatten)]
     #[serde(skip)]
-    pub(crate) resume: Option<PathBuf>,
+    pub(crate) resume: ResumeArgs,
     /// Validate the last epoch only.
     #[arg(long)]
     pub(crate) noval: bool,
@@ -66,8 +65,8 @@ pub(crate) struct TrainArgs {
     #[arg(long)]
     pub(crate) noautoanchor: bool,
     /// Which rule updates the weights.
-    #[arg(long, value_enum, default_value = "SGD")]
-    pub(crate) optimizer: OptimizerArg,
+    #[arg(long, default_value = "SGD", value_parser = named(&RULES))]
+    pub(crate) optimizer: Rule,
     /// The learning rate falls along a cosine, not a line.
     #[arg(long)]
     pub(crate) cos_lr: bool,
@@ -92,7 +91,7 @@ pub(crate) struct TrainArgs {
     /// Epochs without a better result after which the run ends; 0 for never.
     #[arg(long, default_value_t = 100)]
     pub(crate) patience: u32,
-    /// Keep a checkpoint every so many epochs; 0 for never.
+    /// Keep a checkpoint every this many epochs; 0 for never.
     #[arg(long, default_value_t = 0)]
     pub(crate) save_period: u32,
     /// Drive the scales of this fraction of all channels to zero while training, so that `prune --channels
@@ -108,29 +107,14 @@ pub(crate) struct TrainArgs {
     /// Keep decoded images in memory.
     #[arg(long)]
     pub(crate) cache: bool,
-    /// Where to compute: cpu, flex (Burn's own back end for it), cuda:0, tch, tch:cuda:0.
-    #[arg(long, default_value = "cpu")]
-    pub(crate) device: String,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) compute: ComputeArgs,
     /// Mixed precision: convolutions and activations in half, the rest in single. Alone, it means fp16.
     #[arg(long, value_enum, num_args = 0..=1, default_value = "auto", default_missing_value = "fp16")]
     #[serde(default)]
     pub(crate) amp: AmpArg,
-    /// Threads that decode and augment images [default: one per core, at most 8].
-    #[arg(long)]
-    pub(crate) workers: Option<usize>,
-    /// Read every label again instead of using the cache.
-    #[arg(long)]
-    pub(crate) no_cache: bool,
-    /// Never download weights.
-    #[arg(long)]
-    pub(crate) offline: bool,
-    /// Folder of the runs.
-    #[arg(long, default_value = "runs/train")]
-    pub(crate) project: PathBuf,
-    /// Name of this run; numbered when it exists: exp, exp2, …
-    #[arg(long, default_value = "exp", value_parser = run_name)]
-    pub(crate) name: String,
-    /// Write into an existing run.
-    #[arg(long)]
-    pub(crate) exist_ok: bool,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) run: RunArgs,
 }

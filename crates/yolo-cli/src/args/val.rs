@@ -3,8 +3,12 @@
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
+use yolo_prune::Method;
 
-use super::{MethodArg, run_name, unit};
+use super::named::named;
+use super::pruning::METHODS;
+use super::shared::{ComputeArgs, DatasetArgs, RunArgs, ThresholdArgs, runs_in, usual};
+use super::unit;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum TaskArg {
@@ -18,6 +22,8 @@ pub(crate) enum TaskArg {
 }
 
 #[derive(Debug, Args)]
+#[command(mut_arg("data", usual("coco128.yaml")))]
+#[command(mut_arg("project", runs_in("runs/val")))]
 #[command(after_help = "\
 Examples:
   yolo-cli val --weights yolov5n.pt --data coco.yaml --iou-thres 0.65
@@ -30,21 +36,16 @@ pub(crate) struct ValArgs {
     /// Checkpoint (.pt or .safetensors), or the name of a released one: yolov5n, yolov5s, … Several run as an ensemble.
     #[arg(long, num_args = 1.., default_value = "yolov5s.pt")]
     pub(crate) weights: Vec<PathBuf>,
-    /// Data set yaml, or a known name: coco, coco128, demo.
-    #[arg(long, default_value = "coco128.yaml")]
-    pub(crate) data: PathBuf,
+    #[command(flatten)]
+    pub(crate) dataset: DatasetArgs,
     /// Images per batch.
     #[arg(long, visible_alias = "batch", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub(crate) batch_size: u32,
     /// Long side of the images in pixels.
     #[arg(long, visible_aliases = ["img", "img-size"], default_value_t = 640, value_parser = clap::value_parser!(u32).range(32..=8192))]
     pub(crate) imgsz: u32,
-    /// Detections need a score above this.
-    #[arg(long, visible_alias = "conf", default_value_t = 0.001, value_parser = unit)]
-    pub(crate) conf_thres: f64,
-    /// Overlap above which the weaker of two boxes goes.
-    #[arg(long, visible_alias = "iou", default_value_t = 0.6, value_parser = unit)]
-    pub(crate) iou_thres: f64,
+    #[command(flatten)]
+    pub(crate) thresholds: ThresholdArgs,
     /// Detections per image at most.
     #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=30000))]
     pub(crate) max_det: u32,
@@ -54,12 +55,8 @@ pub(crate) struct ValArgs {
     /// Image sizes of --task study [default: 256 384 … 1536].
     #[arg(long, value_name = "PIXELS", num_args = 1.., value_delimiter = ',', value_parser = clap::value_parser!(u32).range(32..=8192))]
     pub(crate) study_sizes: Vec<u32>,
-    /// Where to compute: cpu, flex (Burn's own back end for it), cuda:0, tch, tch:cuda:0.
-    #[arg(long, default_value = "cpu")]
-    pub(crate) device: String,
-    /// Threads that decode images [default: one per core, at most 8].
-    #[arg(long)]
-    pub(crate) workers: Option<usize>,
+    #[command(flatten)]
+    pub(crate) compute: ComputeArgs,
     /// Treat all classes as one.
     #[arg(long)]
     pub(crate) single_cls: bool,
@@ -91,32 +88,16 @@ pub(crate) struct ValArgs {
     #[arg(long, value_name = "AMOUNT", value_parser = unit)]
     pub(crate) prune: Option<f64>,
     /// Which weights go.
-    #[arg(long, value_enum, requires = "prune")]
-    pub(crate) prune_method: Option<MethodArg>,
+    #[arg(long, requires = "prune", value_parser = named(&METHODS))]
+    pub(crate) prune_method: Option<Method>,
     /// Convolutions to leave alone, by name: model.24 (with all below it), '*.cv1'. Repeatable.
     #[arg(long, value_name = "PATTERN", requires = "prune")]
     pub(crate) exclude: Vec<String>,
     /// Images for methods that look at some; no labels are read.
     #[arg(long, value_name = "IMAGE_DIR", requires = "prune")]
     pub(crate) calibration: Option<PathBuf>,
-    /// COCO annotations, where they are not at annotations/instances_SPLIT.json.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) annotations: Option<PathBuf>,
-    /// Never download weights.
-    #[arg(long)]
-    pub(crate) offline: bool,
-    /// Read every label again instead of using the cache.
-    #[arg(long)]
-    pub(crate) no_cache: bool,
-    /// Folder of the runs.
-    #[arg(long, default_value = "runs/val")]
-    pub(crate) project: PathBuf,
-    /// Name of this run; numbered when it exists: exp, exp2, …
-    #[arg(long, default_value = "exp", value_parser = run_name)]
-    pub(crate) name: String,
-    /// Write into an existing run.
-    #[arg(long)]
-    pub(crate) exist_ok: bool,
+    #[command(flatten)]
+    pub(crate) run: RunArgs,
     /// Print results.json, alone, on stdout.
     #[arg(long)]
     pub(crate) json: bool,

@@ -8,37 +8,20 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Result, bail};
-use serde::Serialize;
+use yolo_report::format::bytes;
+use yolo_report::results::SCHEMA;
+use yolo_report::timings::{Timing, lines};
 use yolo_runtime::{Options, Selection, Team};
 
 use self::contender::Contender;
 use crate::args::{BackendArg, BenchArgs};
 use crate::console::{Output, progress_bar};
-use crate::format::bytes;
+use crate::image_size::fitting;
 use crate::interrupt;
 use crate::resolve::Weights;
-use crate::results::SCHEMA;
 
 /// Runs before the clock counts: caches fill, pages are mapped, clocks rise.
 const WARM_UP: usize = 3;
-
-/// Times of one network on one back end.
-#[derive(Debug, Serialize)]
-struct Figures {
-    weights: String,
-    backend: String,
-    batch_size: usize,
-    /// Median milliseconds per image.
-    ms_per_image: f64,
-    /// A tenth of the runs were faster.
-    ms_fast: f64,
-    /// A tenth of the runs were slower.
-    ms_slow: f64,
-    /// 10⁹ operations per second, those with zeros counted as well.
-    gflops_per_second: f64,
-    /// Median over that of the first line, per image.
-    ratio: f64,
-}
 
 /// Measures every network on every back end at every batch size.
 pub(crate) fn run(args: &BenchArgs) -> Result<()> {
@@ -64,10 +47,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
         let stride = weights.checkpoint.architecture.max_stride();
         if let Some(side) = image.iter().find(|side| !side.is_multiple_of(stride)) {
             let file = weights.path.display();
-            bail!(
-                "{file}: --imgsz {side} is not a multiple of its stride; {} is",
-                side.next_multiple_of(stride)
-            );
+            bail!("{file}: --imgsz {side} is not a multiple of its stride; {} is", fitting(*side, stride));
         }
         for &backend in &args.backends {
             for &batch in &args.batch_size {
@@ -117,7 +97,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
 }
 
 /// Times all contenders in turns.
-fn measure(contenders: &mut [Contender], repetitions: usize) -> Result<Vec<Figures>> {
+fn measure(contenders: &mut [Contender], repetitions: usize) -> Result<Vec<Timing>> {
     let mut times = vec![Vec::with_capacity(repetitions); contenders.len()];
     let bar = progress_bar("Timing", (WARM_UP + repetitions) as u64);
     for repetition in 0..WARM_UP + repetitions {
@@ -139,7 +119,7 @@ fn measure(contenders: &mut [Contender], repetitions: usize) -> Result<Vec<Figur
         times.sort_by(f64::total_cmp);
         let quantile = |q: f64| times[((times.len() - 1) as f64 * q).round() as usize];
         let median = quantile(0.5);
-        Figures {
+        Timing {
             weights: contender.name.clone(),
             backend: contender.backend.clone(),
             batch_size: contender.batch,
@@ -151,23 +131,6 @@ fn measure(contenders: &mut [Contender], repetitions: usize) -> Result<Vec<Figur
         }
     });
     Ok(figures.collect())
-}
-
-fn lines(figures: &[Figures]) -> Vec<String> {
-    let backend = figures.iter().map(|f| f.backend.chars().count()).max().unwrap_or(0).max("backend".len());
-    let width = figures.iter().map(|f| f.weights.chars().count()).max().unwrap_or(0).max("weights".len());
-    let mut lines = vec![format!(
-        "{:<width$}  {:<backend$}{:>7}{:>10}{:>18}{:>12}{:>8}",
-        "weights", "backend", "batch", "ms/image", "10 % to 90 %", "GFLOP/s", "ratio"
-    )];
-    lines.extend(figures.iter().map(|f| {
-        let spread = format!("{:.2} to {:.2}", f.ms_fast, f.ms_slow);
-        format!(
-            "{:<width$}  {:<backend$}{:>7}{:>10.2}{:>18}{:>12.1}{:>8.2}",
-            f.weights, f.backend, f.batch_size, f.ms_per_image, spread, f.gflops_per_second, f.ratio
-        )
-    }));
-    lines
 }
 
 fn memory_line(contender: &Contender) -> Option<String> {

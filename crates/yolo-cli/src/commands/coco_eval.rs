@@ -5,6 +5,7 @@ use yolo_eval::coco::{Detections, GroundTruth, Params, evaluate};
 
 use crate::args::CocoEvalArgs;
 use crate::console::Output;
+use crate::measure::{warn_missing_areas, warn_unknown_categories};
 use crate::resolve::check_exists;
 
 /// Evaluates a file of detections and prints the twelve figures.
@@ -23,25 +24,4 @@ pub(crate) fn run(args: &CocoEvalArgs) -> Result<()> {
         output.line(line)?;
     }
     output.json(&summary)
-}
-
-/// COCO's sizes are areas of outlines; say so where boxes have to stand in.
-pub(crate) fn warn_missing_areas(annotations: &GroundTruth) {
-    let count = annotations.missing_areas();
-    if count > 0 {
-        tracing::warn!(
-            "{}: {count} annotations have no area, so that of their box decides whether they are small, medium or large",
-            annotations.source().display()
-        );
-    }
-}
-
-/// Detections of categories that the annotations do not have count for nothing; say so.
-pub(crate) fn warn_unknown_categories(count: usize) {
-    if count > 0 {
-        tracing::warn!(
-            "{count} detections have a category that the annotations do not have and were left out; \
-             check that both files use the same category ids"
-        );
-    }
 }

@@ -1,22 +1,22 @@
 //! `detect`: YOLOv5's `detect.py`.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use yolo_data::image::{Decoded, RgbImage, decode_file};
+use yolo_detect::video::{Ffmpeg, Frames, Latest, Probe, Rate, Recorder, VideoError};
 use yolo_detect::{DetectOptions, Detected, Detector};
 use yolo_model::{FusedCheckpoint, NmsOptions};
+use yolo_report::detections::{ClassCounts, DetectedImage, Detections, Skipped, Totals};
+use yolo_report::network::summary_line;
 
-use super::info::summary_line;
 use crate::args::DetectArgs;
 use crate::console::{Output, counter, progress_bar};
-use crate::detect::account::{Account, Picture, Skipped, Totals, counts, tally};
-use crate::detect::ffmpeg::{Ffmpeg, Frames, Probe, Recorder};
-use crate::detect::live::Latest;
 use crate::detect::output::{Files, draw};
 use crate::detect::sources::{self, Input, Source};
 use crate::device::{Backend, DeviceName};
+use crate::figures::speed_figures;
+use crate::image_size::fitted;
 use crate::interrupt;
 use crate::presets::{DEMO, demo_data};
 use crate::resolve::{Weights, data_config};
@@ -40,9 +40,9 @@ pub(crate) fn run(args: &DetectArgs) -> Result<()> {
     let networks = Networks::load(&weights, args.offline, &output)?;
     let names = networks.class_names(args.data.as_deref())?;
     let detector = networks.detector(&backend)?;
-    let options = options(args, detector.max_stride() as u32, &names)?;
-    let run = RunDir::create(&args.project, &args.name, args.exist_ok)?;
-    let account = Account::new(networks.name(), source, options.image_size);
+    let options = options(args, detector.max_stride(), &names)?;
+    let run = RunDir::create(&args.run)?;
+    let account = Detections::new(networks.name(), source, options.image_size);
     let mut session = Session {
         args,
         output: &output,
@@ -106,7 +106,7 @@ impl Networks {
         for file in files {
             let weights = Weights::load(file, offline)?;
             let network = weights.checkpoint.into_fused()?;
-            output.line(summary_line(&network))?;
+            output.line(summary_line(&network.architecture))?;
             members.push((weights.path, network));
         }
         Ok(Self { members })
@@ -138,19 +138,14 @@ impl Networks {
     }
 }
 
-fn options(args: &DetectArgs, stride: u32, names: &[String]) -> Result<DetectOptions> {
-    let sides: Vec<u32> = args.imgsz.iter().map(|side| side.next_multiple_of(stride)).collect();
-    if sides != args.imgsz {
-        tracing::warn!("--imgsz {:?} is not a multiple of the stride {stride}: using {sides:?}", args.imgsz);
-    }
-    let height = sides.first().copied().unwrap_or(640);
-    let width = sides.get(1).copied().unwrap_or(height);
+fn options(args: &DetectArgs, stride: usize, names: &[String]) -> Result<DetectOptions> {
+    let height = args.imgsz.first().copied().unwrap_or(640);
+    let sides = [height, args.imgsz.get(1).copied().unwrap_or(height)];
+    let [height, width] = fitted(sides.map(|side| side as usize), stride).map(|side| side as u32);
     let nms = NmsOptions {
-        score_threshold: args.conf_thres as f32,
-        iou_threshold: args.iou_thres as f32,
         max_detections: args.max_det as usize,
         class_agnostic: args.agnostic_nms,
-        ..NmsOptions::detection()
+        ..args.thresholds.nms(NmsOptions::detection())
     };
     let classes = args.classes.iter().map(|class| class_index(class, names)).collect::<Result<_>>()?;
     let options = DetectOptions::new((height, width));
@@ -184,7 +179,7 @@ struct Session<'a> {
     names: &'a [String],
     run: &'a RunDir,
     files: Files<'a>,
-    account: Account,
+    account: Detections,
     totals: Totals,
     /// Whether there is one source: what is wrong with it is the error of the run.
     is_only: bool,
@@ -204,14 +199,14 @@ impl Session<'_> {
         for warning in warnings {
             tracing::warn!("{}: {warning}", path.display());
         }
-        let found = self.look(&path.display().to_string(), None, &image)?;
-        let mut classes = BTreeMap::new();
-        tally(&found.boxes, &mut classes);
+        let found = self.detect(&path.display().to_string(), None, &image)?;
+        let mut classes = ClassCounts::default();
+        classes.add(&found.boxes);
         let [_, _, height, width] = found.speed.shape;
         self.output.line(format!(
             "image {place} {}: {height}x{width} {}, {:.1}ms",
             path.display(),
-            counts(&classes, self.names),
+            classes.line(self.names),
             found.speed.inference
         ))?;
         let file = path.file_name().unwrap_or_default().to_string_lossy();
@@ -225,12 +220,15 @@ impl Session<'_> {
     }
 
     /// One image or frame, with its place in the account.
-    fn look(&mut self, source: &str, frame: Option<u64>, image: &RgbImage) -> Result<Detected> {
+    fn detect(&mut self, source: &str, frame: Option<u64>, image: &RgbImage) -> Result<Detected> {
         let found = self.detector.detect(image, self.options)?;
-        self.totals.add(&found.speed);
-        // A stream may go on for ever, so what nobody asked for is not kept.
+        let speed = speed_figures(&found.speed);
+        self.totals.add(&speed);
+        // A stream may never end, so what nobody asked for is not kept.
         if self.args.json {
-            self.account.results.push(Picture::new(source, frame, image, &found, self.names));
+            let size = (image.width, image.height);
+            let image = DetectedImage::new(source, frame, size, &found.boxes, &speed, self.names);
+            self.account.results.push(image);
         }
         Ok(found)
     }
@@ -240,7 +238,7 @@ impl Session<'_> {
         let (frames, probe) = match opened {
             Ok(opened) => opened,
             Err(error) => {
-                self.skip(input.name.clone(), format!("{}: {error:#}", input.name));
+                self.skip(input.name.clone(), format!("{}: {error}", input.name));
                 return Ok(());
             }
         };
@@ -252,7 +250,7 @@ impl Session<'_> {
         let path = self.run.path().join(format!("{stem}.mp4"));
         let rate = if input.is_live { probe.rate } else { probe.rate.every(self.args.vid_stride) };
         let mut recorder: Option<Recorder> = None;
-        let mut seen = Seen::default();
+        let mut totals = VideoTotals::default();
         for (number, frame) in numbered(frames, input.is_live) {
             if interrupt::requested() {
                 break;
@@ -261,16 +259,16 @@ impl Session<'_> {
             let mut image = match frame {
                 Ok(image) => image,
                 Err(error) => {
-                    self.cut_short(input, &seen, &error);
+                    self.cut_short(input, &totals, &error);
                     break;
                 }
             };
-            if number < seen.next {
+            if number < totals.next {
                 continue;
             }
-            seen.next = number + u64::from(self.args.vid_stride);
-            let found = self.look(&input.name, Some(number), &image)?;
-            seen.add(&found);
+            totals.next = number + u64::from(self.args.vid_stride);
+            let found = self.detect(&input.name, Some(number), &image)?;
+            totals.add(&found);
             let file = format!("{stem}_{number}");
             self.files.detections(&file, &file, &image, &found.boxes)?;
             if !self.args.nosave {
@@ -288,22 +286,30 @@ impl Session<'_> {
             recorder.finish()?;
             self.files.any = true;
         }
-        seen.line(place, input, self.names).map_or(Ok(()), |line| self.output.line(line))
+        totals.line(place, input, self.names).map_or(Ok(()), |line| self.output.line(line))
     }
 
-    fn open(&mut self, input: &Input) -> Result<(Frames, Probe)> {
+    fn open(&mut self, input: &Input) -> Result<(Frames, Probe), VideoError> {
         let ffmpeg = match &self.ffmpeg {
             Some(ffmpeg) => ffmpeg,
             None => self.ffmpeg.insert(Ffmpeg::find()?),
         };
-        let probe = ffmpeg.probe(input);
-        Ok((ffmpeg.frames(input)?, probe))
+        let usual = Probe { rate: Rate::USUAL, frames: None };
+        let probe = match input.is_live {
+            true => usual,
+            false => ffmpeg.probe(&input.args).unwrap_or_else(|_| {
+                let name = &input.name;
+                tracing::warn!("{name}: ffprobe is not in PATH, so 30 frames per second are assumed");
+                usual
+            }),
+        };
+        Ok((ffmpeg.frames(&input.args)?, probe))
     }
 
-    /// A video that ended with an error: left out if nothing was seen of it.
-    fn cut_short(&mut self, input: &Input, seen: &Seen, error: &anyhow::Error) {
-        let message = format!("{}: {error:#}", input.name);
-        if seen.frames == 0 {
+    /// A video that ended with an error: left out if no frame was processed.
+    fn cut_short(&mut self, input: &Input, totals: &VideoTotals, error: &VideoError) {
+        let message = format!("{}: {error}", input.name);
+        if totals.frames == 0 {
             self.skip(input.name.clone(), message);
         } else {
             tracing::warn!("{message}");
@@ -354,34 +360,34 @@ impl Session<'_> {
 }
 
 /// The frames of a video with their numbers from 1.
-fn numbered(frames: Frames, is_live: bool) -> Box<dyn Iterator<Item = (u64, Result<RgbImage>)>> {
+fn numbered(frames: Frames, is_live: bool) -> Box<dyn Iterator<Item = (u64, Result<RgbImage, VideoError>)>> {
     if is_live {
         let stop = frames.stopper();
-        return Box::new(Latest::of(frames, stop));
+        return Box::new(Latest::of(frames, stop, interrupt::requested));
     }
     Box::new((1..).zip(frames))
 }
 
-/// What was seen of a video.
+/// Sums over the frames of a video.
 #[derive(Default)]
-struct Seen {
+struct VideoTotals {
     frames: u64,
-    /// Number of the frame that is looked at next.
+    /// Number of the frame that is processed next.
     next: u64,
-    classes: BTreeMap<u32, u64>,
+    classes: ClassCounts,
     inference_ms: f64,
     shape: [usize; 4],
 }
 
-impl Seen {
+impl VideoTotals {
     fn add(&mut self, found: &Detected) {
         self.frames += 1;
         self.inference_ms += found.speed.inference;
         self.shape = found.speed.shape;
-        tally(&found.boxes, &mut self.classes);
+        self.classes.add(&found.boxes);
     }
 
-    /// A line for the video, if anything was seen of it.
+    /// A line for the video, if any frame was processed.
     fn line(&self, place: &str, input: &Input, names: &[String]) -> Option<String> {
         let [_, _, height, width] = self.shape;
         let mean = self.inference_ms / self.frames.max(1) as f64;
@@ -391,7 +397,7 @@ impl Seen {
                 "video {place} {}: {height}x{width}, {} frame{plural}, in all {}, {mean:.1}ms",
                 input.name,
                 self.frames,
-                counts(&self.classes, names)
+                self.classes.line(names)
             )
         })
     }

@@ -5,13 +5,14 @@ use std::path::{Path, PathBuf};
 use anyhow::Result;
 use serde::Serialize;
 use yolo_data::dataset::cache::default_cache_dir;
+use yolo_detect::video::Ffmpeg;
+use yolo_report::format::bytes;
+use yolo_report::results::SCHEMA;
 use yolo_runtime::Isa;
 
 use crate::args::DoctorArgs;
 use crate::console::Output;
 use crate::device::Gpus;
-use crate::format::bytes;
-use crate::results::SCHEMA;
 use crate::{machine_cache, version};
 
 /// Looks around and prints what is there.
@@ -186,7 +187,7 @@ fn size(folder: &Path) -> (usize, u64) {
 
 /// The first line of `ffmpeg -version`, up to the copyright.
 fn ffmpeg() -> Option<String> {
-    let output = crate::detect::ffmpeg::version().ok()?;
+    let output = Ffmpeg::version().ok()?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let line = text.lines().next().filter(|_| output.status.success())?;
     Some(line.split(" Copyright").next().unwrap_or(line).trim().to_owned())

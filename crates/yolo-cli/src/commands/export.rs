@@ -3,14 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
-use yolo_model::onnx::{Axes, Head, OnnxOptions, OnnxSummary};
+use yolo_model::onnx::{Axes, OnnxOptions, OnnxSummary, Outputs};
+use yolo_report::format::{bytes, thousands};
+use yolo_report::network::summary_line;
+use yolo_report::results::SCHEMA;
 
-use super::info::summary_line;
 use crate::args::{ExportArgs, ExportFormat};
 use crate::console::Output;
-use crate::format::{bytes, thousands};
+use crate::image_size::fitted;
 use crate::resolve::Weights;
-use crate::results::SCHEMA;
 
 /// Writes the file, and prints what is in it and how to run it.
 pub(crate) fn run(args: &ExportArgs) -> Result<()> {
@@ -22,7 +23,7 @@ pub(crate) fn run(args: &ExportArgs) -> Result<()> {
     let options = options(args, checkpoint.architecture.max_stride());
     let summary = checkpoint.export_onnx(&out, &options)?;
 
-    output.line(summary_line(&checkpoint))?;
+    output.line(summary_line(&checkpoint.architecture))?;
     output.line(format!(
         "Saved {} ({}): ONNX opset {}, {} nodes, {} parameters",
         out.display(),
@@ -68,19 +69,11 @@ fn options(args: &ExportArgs, stride: usize) -> OnnxOptions {
     } else {
         let height = args.imgsz.first().copied().unwrap_or(640);
         let width = args.imgsz.get(1).copied().unwrap_or(height);
-        let wanted = [height, width].map(|side| side as usize);
-        let size = wanted.map(|side| side.next_multiple_of(stride));
-        if size != wanted {
-            tracing::warn!(
-                "--imgsz {height} {width}: not multiples of the stride {stride}: using {} {}",
-                size[0],
-                size[1]
-            );
-        }
+        let size = fitted([height, width].map(|side| side as usize), stride);
         Axes::Fixed { batch: args.batch_size as usize, size }
     };
-    let head = if args.raw { Head::Raw } else { Head::Decoded };
-    OnnxOptions { axes, head, opset: args.opset }
+    let outputs = if args.raw { Outputs::Logits } else { Outputs::Decoded };
+    OnnxOptions { axes, outputs, opset: args.opset }
 }
 
 fn print_interface(
@@ -96,9 +89,9 @@ fn print_interface(
     for input in &summary.inputs {
         output.line(format!("Input:  {input}, RGB from 0 to 1{any_size}"))?;
     }
-    let meaning = match options.head {
-        Head::Decoded => "centre x, centre y, width, height in pixels, objectness, class scores",
-        Head::Raw => "logits",
+    let meaning = match options.outputs {
+        Outputs::Decoded => "centre x, centre y, width, height in pixels, objectness, class scores",
+        Outputs::Logits => "logits",
     };
     for value in &summary.outputs {
         output.line(format!("Output: {value}: {meaning}"))?;
@@ -112,9 +105,9 @@ fn print_use(output: &Output, out: &Path, options: &OnnxOptions) -> Result<()> {
         "Check:  python -c \"import sys, onnx; onnx.checker.check_model(sys.argv[1], full_check=True)\" {out}"
     ))?;
     // YOLOv5's detect.py reads boxes, and one image at a time.
-    let flags = match (options.head, options.axes) {
-        (Head::Decoded, Axes::Dynamic) => String::new(),
-        (Head::Decoded, Axes::Fixed { batch: 1, size: [height, width] }) => {
+    let flags = match (options.outputs, options.axes) {
+        (Outputs::Decoded, Axes::Dynamic) => String::new(),
+        (Outputs::Decoded, Axes::Fixed { batch: 1, size: [height, width] }) => {
             format!(" --imgsz {height} {width}")
         }
         _ => return Ok(()),

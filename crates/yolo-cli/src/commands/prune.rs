@@ -1,20 +1,19 @@
 //! `prune`: set the smallest weights to zero and write the result.
 
 use anyhow::{Context, Result, bail};
-use yolo_model::Checkpoint;
 use yolo_model::weights::FloatFormat;
-use yolo_prune::{Allocation, LatencyTable, PrunePlan, Sparsity, Structure, Unit, apply};
+use yolo_prune::{LatencyTable, PrunePlan, Sparsity, Unit, apply};
+use yolo_report::format::{bytes, thousands};
+use yolo_report::results::SCHEMA;
+use yolo_report::verdict::before_measuring;
 
 use crate::args::PruneArgs;
 use crate::channels;
 use crate::console::Output;
 use crate::device;
-use crate::format::{bytes, thousands};
+use crate::figures::{layers_json, model_figures, pruning_line};
 use crate::resolve::Weights;
-use crate::results::{ModelFigures, SCHEMA};
 use crate::selection::{self, Planned, plan_pruning};
-use crate::timing::Stopwatch;
-use crate::verdict::before_measuring;
 
 /// Prunes a checkpoint, prints what happened to each convolution, and writes it.
 pub(crate) fn run(args: &PruneArgs) -> Result<()> {
@@ -40,7 +39,7 @@ pub(crate) fn run(args: &PruneArgs) -> Result<()> {
     let mut options = selection::options(&args.selection, amount);
     let place = || weights.path.display().to_string();
     let images = selection::images(&args.selection, &options, &dense, args.imgsz as usize)?;
-    let stopwatch = stopwatch(args, options.unit == Unit::Milliseconds, &dense)?;
+    let stopwatch = args.stopwatch(options.unit == Unit::Milliseconds, &dense)?;
     let timed = selection::timed(&mut options, args.selection.at_most_ms, &dense, stopwatch)?;
     let device = device::parse(&args.device)?;
     let Planned { dense, plan } =
@@ -58,13 +57,13 @@ pub(crate) fn run(args: &PruneArgs) -> Result<()> {
         output.line(times.line())?;
     }
     let size = std::fs::metadata(&args.out)?.len();
-    for line in before_measuring(&dense, &ModelFigures::of(&*pruned.fuse()?, &args.out, size)?) {
+    for line in before_measuring(&dense, &model_figures(&*pruned.fuse()?, &args.out, size)?) {
         output.line(line)?;
     }
     output.line(format!("Saved {} ({})", args.out.display(), bytes(size)))?;
     let mut account = serde_json::json!({
         "schema": SCHEMA,
-        "model": ModelFigures::of(&pruned, &args.out, size)?,
+        "model": model_figures(&pruned, &args.out, size)?,
         "layers": layers_json(&sparsity),
         "skipped": plan.skipped.iter().map(|s| serde_json::json!({"tensor": s.tensor, "reason": s.reason})).collect::<Vec<_>>(),
     });
@@ -72,36 +71,6 @@ pub(crate) fn run(args: &PruneArgs) -> Result<()> {
         account["milliseconds"] = serde_json::json!(times);
     }
     output.json(&account)
-}
-
-/// What times networks on the images that the flags speak of, where a time is asked for.
-pub(super) fn stopwatch(args: &PruneArgs, is_asked: bool, network: &Checkpoint) -> Result<Option<Stopwatch>> {
-    if !is_asked {
-        if args.selection.threads.is_some() {
-            tracing::warn!("--threads has no effect: no milliseconds are asked for");
-        }
-        return Ok(None);
-    }
-    let size = (args.imgsz as usize).next_multiple_of(network.architecture.max_stride());
-    Stopwatch::new(args.selection.threads, size, args.no_cache).map(Some)
-}
-
-/// What was pruned, in one line; sparsity is over all parameters, as the reference counts it.
-pub(crate) fn pruning_line(plan: &PrunePlan, sparsity: &Sparsity) -> String {
-    let how = match (plan.structure, plan.allocation, plan.unit) {
-        (Structure::NofM { n, m }, _, _) => format!("by {n}:{m}"),
-        (_, _, Unit::Flops) => "of the convolutions' FLOPs".to_owned(),
-        (_, _, Unit::Milliseconds) => "of the network's milliseconds".to_owned(),
-        (_, Allocation::Layer, _) => "of each convolution".to_owned(),
-        _ => "of all convolutions together".to_owned(),
-    };
-    format!(
-        "Pruned {}% {how}: {} of {} weights are zero, {} global sparsity",
-        crate::format::general(plan.amount * 100.0, 6),
-        thousands(sparsity.conv_zeros),
-        thousands(sparsity.conv_weights),
-        crate::format::general(sparsity.sparsity(), 3),
-    )
 }
 
 fn print_layers(
@@ -140,18 +109,4 @@ fn print_layers(
 /// `out×in×height×width`.
 pub(crate) fn shape(shape: [usize; 4]) -> String {
     shape.map(|n| n.to_string()).join("×")
-}
-
-/// The convolutions with their zeros, for scripts.
-pub(crate) fn layers_json(sparsity: &Sparsity) -> Vec<serde_json::Value> {
-    let layer = |layer: &yolo_prune::LayerSparsity| {
-        serde_json::json!({
-            "name": layer.name,
-            "shape": layer.shape,
-            "weights": layer.weights,
-            "zeros": layer.zeros,
-            "sparsity": layer.fraction(),
-        })
-    };
-    sparsity.layers.iter().map(layer).collect()
 }

@@ -5,17 +5,19 @@ use yolo_model::Checkpoint;
 use yolo_model::weights::FloatFormat;
 use yolo_prune::channels::Criterion;
 use yolo_prune::{PruneError, reestimate_batch_norm};
+use yolo_report::format::bytes;
+use yolo_report::results::SCHEMA;
+use yolo_report::verdict::before_measuring;
 use yolo_train::recipe::ChannelsRecipe;
 
-use super::prune::stopwatch;
 use crate::args::PruneArgs;
 use crate::channels::{self, yaml, yaml_path};
 use crate::console::Output;
 use crate::device;
-use crate::format::bytes;
-use crate::results::{ModelFigures, SCHEMA};
+use crate::figures::model_figures;
+use crate::image_size::fitting;
+use crate::run_dir::remove;
 use crate::selection::{ImageSource, load_images};
-use crate::verdict::before_measuring;
 
 /// Removes channels of `dense`, prints what happened to each group, and writes the network.
 pub(crate) fn run(
@@ -29,33 +31,34 @@ pub(crate) fn run(
     let folder = args.selection.calibration.as_deref();
     let usual = if folder.is_some() { Criterion::Taylor } else { Criterion::L1 };
     let recipe = ChannelsRecipe {
-        criterion: args.channels.channel_criterion.map_or(usual, Into::into),
+        criterion: args.channels.channel_criterion.unwrap_or(usual),
         compensate: folder.is_some(),
         ..recipe.clone()
     };
-    let size = (args.imgsz as usize).next_multiple_of(dense.architecture.max_stride());
+    let size = fitting(args.imgsz as usize, dense.architecture.max_stride());
     let wanted = args.selection.calibration_images.map_or(0, |n| n as usize);
     let load = |folder| load_images(&ImageSource::Folder(folder), wanted, dense, size);
     let images = folder.map(load).transpose()?;
     let device = device::parse(&args.device)?;
     let exclude = &args.selection.exclude;
-    let stopwatch = stopwatch(args, recipe.asks_for_time(), dense)?;
+    let stopwatch = args.stopwatch(recipe.asks_for_time(), dense)?;
     let mut narrowed = channels::prune(dense, &recipe, exclude, images.as_ref(), &device, stopwatch.as_ref())
         .with_context(place)?;
     if let Some(images) = &images {
         // Compensation keeps means; the variances have changed as well.
         let device = device.clone().autodiff();
         let batches = images.tensors(&device).map(Ok::<_, PruneError>);
-        narrowed.pruned = reestimate_batch_norm(&narrowed.pruned, batches, &device).with_context(place)?;
+        let pruned = &mut narrowed.network.pruned;
+        *pruned = reestimate_batch_norm(pruned, batches, &device).with_context(place)?;
     }
     let times = narrowed.milliseconds(dense, stopwatch.as_ref())?;
-    let pruned = &narrowed.pruned;
+    let pruned = &narrowed.network.pruned;
     let format = if args.half { FloatFormat::F16 } else { FloatFormat::lossless_for(&pruned.weights) };
     let text = yaml(pruned)?;
     pruned.save(&args.out, format)?;
     if let Err(error) = yolo_files::write(&yaml_file, text) {
         // Not one without the other.
-        super::prune_finetune::remove(&args.out)?;
+        remove(&args.out)?;
         return Err(error).with_context(|| format!("{}: cannot be written", yaml_file.display()));
     }
 
@@ -66,7 +69,7 @@ pub(crate) fn run(
         output.line(times.line())?;
     }
     let file_bytes = std::fs::metadata(&args.out)?.len();
-    for line in before_measuring(dense, &ModelFigures::of(&*pruned.fuse()?, &args.out, file_bytes)?) {
+    for line in before_measuring(dense, &model_figures(&*pruned.fuse()?, &args.out, file_bytes)?) {
         output.line(line)?;
     }
     output.line(format!(
@@ -77,10 +80,15 @@ pub(crate) fn run(
     ))?;
     let mut account = serde_json::json!({
         "schema": SCHEMA,
-        "model": ModelFigures::of(pruned, &args.out, file_bytes)?,
+        "model": model_figures(pruned, &args.out, file_bytes)?,
         "architecture": yaml_file.display().to_string(),
-        "channels": { "recipe": recipe, "before": narrowed.before, "planned": narrowed.predicted, "after": narrowed.reached },
-        "groups": narrowed.groups_json(dense),
+        "channels": {
+            "recipe": recipe,
+            "before": narrowed.network.before,
+            "planned": narrowed.network.predicted,
+            "after": narrowed.network.reached,
+        },
+        "groups": narrowed.network.groups(dense),
     });
     if let Some(times) = times {
         account["milliseconds"] = serde_json::json!(times);

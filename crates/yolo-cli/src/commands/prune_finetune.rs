@@ -8,45 +8,43 @@ use anyhow::{Context, Result, bail};
 use yolo_data::dataset::{Dataset, Split};
 use yolo_model::weights::FloatFormat;
 use yolo_model::{Checkpoint, NmsOptions};
-use yolo_train::ValidationOptions;
+use yolo_report::comparison::{Account, Stage, lines, page, rows, verdict};
+use yolo_report::network::summary_line;
+use yolo_report::results::{Milliseconds, PruningSummary, SCHEMA};
+use yolo_report::verdict::Verdict;
 use yolo_train::finetune::{Finetuned, Finetuning, finetune};
 use yolo_train::recipe::Recipe;
 use yolo_train::train::{EpochRecord, RunFolder, TrainOptions, check};
+use yolo_train::{Validation, ValidationOptions};
 
 use self::pruning::{Pruned, Pruning};
-use super::info::summary_line;
-use super::train::fitted_image_size;
 use crate::args::{PruneFinetuneArgs, SelectionArgs};
 use crate::channels::yaml;
-use crate::comparison::{Account, Stage, lines, report, rows, verdict};
+use crate::clock::utc_minutes;
 use crate::console::Output;
 use crate::device::Backend;
-use crate::measure::{CocoWishes, Yardstick, check_classes, open_split};
+use crate::image_size::fitted_training;
+use crate::measure::{EvaluationSet, check_classes, open_split};
 use crate::resolve::{Weights, absolute, data_config};
-use crate::results::SCHEMA;
-use crate::run_dir::{FLAGS, RunDir, read_flags, resumed_run};
+use crate::run_dir::{FLAGS, RunDir, command_line, read_flags, remove, resumed_run};
+use crate::samples::samples;
 use crate::selection::refine;
-use crate::timing::{Milliseconds, Stopwatch};
+use crate::timing::Stopwatch;
 use crate::training_view::TrainingView;
-use crate::verdict::{Latency, Verdict};
-use crate::{channels, device, interrupt, presets, report as html, table};
+use crate::{channels, figures, interrupt, presets};
 
-/// Side of the drawn images, in pixels.
-pub(super) const DEMO_IMAGE_SIZE: usize = 256;
 /// The figures of a run, in its folder.
 const SUMMARY: &str = "summary.json";
 
 /// Runs all stages and compares them.
 pub(crate) fn run(args: &PruneFinetuneArgs) -> Result<()> {
     let output = Output::new(args.json);
-    let resumed = args.resume.as_deref().map(|run| resumed_run(run, &args.project)).transpose()?;
+    let resumed = args.resume.resume.as_deref().map(|run| resumed_run(run, &args.run.project)).transpose()?;
     let flags = match &resumed {
-        Some(run) => PruneFinetuneArgs {
-            device: args.device.clone(),
-            workers: args.workers,
-            json: args.json,
-            ..read_flags(run, "such a run")?
-        },
+        Some(run) => {
+            let saved: PruneFinetuneArgs = read_flags(run, "such a run")?;
+            PruneFinetuneArgs { compute: args.compute.resuming(saved.compute), json: args.json, ..saved }
+        }
         None => args.clone(),
     };
     if let Some(run) = &resumed
@@ -72,34 +70,32 @@ struct Job {
     /// What a time that was asked for became.
     times: Option<Milliseconds>,
     train: Dataset,
-    yardstick: Yardstick,
+    evaluation_set: EvaluationSet,
     run: RunDir,
     resumed: bool,
 }
 
 impl Job {
     fn new(args: &PruneFinetuneArgs, resumed: Option<&Path>, output: &Output) -> Result<Self> {
-        let backend = Backend::parse(&args.device, args.no_cache)?;
+        let backend = args.compute.backend()?;
         let recipe = recipe(args)?;
-        let mut weights = Weights::load(&args.weights, args.offline)?;
+        let mut weights = Weights::load(&args.weights, args.compute.offline)?;
         if weights.checkpoint.architecture.fused {
             bail!(
                 "{}: its batch normalisation is folded in, so it cannot be fine-tuned; use the weights from before",
                 weights.path.display()
             );
         }
-        output.line(summary_line(&*weights.checkpoint.fuse()?))?;
+        output.line(summary_line(&weights.checkpoint.fuse()?.architecture))?;
         backend.sharing().map_or(Ok(()), |sharing| output.line(sharing))?;
-        let config = data_config(&args.data)?;
-        let train = open_split(&config, Split::Train, args.no_cache)?;
-        let val = open_split(&config, Split::Val, args.no_cache)?;
-        check_classes(&weights.checkpoint, &weights.path, &val, &args.data, false)?;
-        let wishes =
-            CocoWishes { annotations: args.annotations.as_deref(), save_json: false, single_cls: false };
+        let config = data_config(&args.dataset.data)?;
+        let train = open_split(&config, Split::Train, args.compute.no_cache)?;
+        let val = open_split(&config, Split::Val, args.compute.no_cache)?;
+        check_classes(&weights.checkpoint, &weights.path, &val, &args.dataset.data, false)?;
         let options = train_options(args, &recipe, &weights.checkpoint)?;
         check(&weights.checkpoint.architecture, &train, &options)?;
-        // Masks of a run that goes on have to be those that it began with, by the times that it measured.
-        let is_anew = args.no_cache && resumed.is_none();
+        // Masks of a resumed run have to be those that it began with, by the times that it measured.
+        let is_anew = args.compute.no_cache && resumed.is_none();
         let stopwatch = recipe
             .prune
             .asks_for_time()
@@ -117,19 +113,15 @@ impl Job {
         weights.checkpoint = dense;
         let validation = ValidationOptions {
             batch_size: options.batch_size,
-            nms: NmsOptions {
-                score_threshold: args.conf_thres as f32,
-                iou_threshold: args.iou_thres as f32,
-                ..NmsOptions::validation()
-            },
+            nms: args.thresholds.nms(NmsOptions::validation()),
             workers: options.workers,
             ..ValidationOptions::new(options.image_size)
         };
         let run = match resumed {
             Some(folder) => RunDir::reopen(folder),
-            None => RunDir::create(&args.project, &args.name, args.exist_ok)?,
+            None => RunDir::create(&args.run)?,
         };
-        let yardstick = Yardstick::new(val, &wishes)?;
+        let evaluation_set = EvaluationSet::new(val, &args.dataset.coco_options())?;
         Ok(Self {
             args: args.clone(),
             recipe,
@@ -141,7 +133,7 @@ impl Job {
             pruning,
             times,
             train,
-            yardstick,
+            evaluation_set,
             run,
             resumed: resumed.is_some(),
         })
@@ -173,26 +165,27 @@ impl Job {
             dense,
             pruned,
             masks: &masks,
-            pruned_fitness: pruned_stage.fitness(),
+            pruned_fitness: pruned_stage.1.native.fitness(),
             recipe: &self.recipe,
             options: &self.options,
             validation: &self.validation,
             compile: &|checkpoint| self.backend.steady_detector(checkpoint),
             train: &self.train,
-            val: &self.yardstick.dataset,
+            val: &self.evaluation_set.dataset,
             device: &self.backend.device,
             other_devices: &self.backend.other_devices,
             folder: &folder,
         };
         let n_statistics = self.recipe.finetune.reestimate_images.min(self.train.items.len());
-        let n_val = self.yardstick.dataset.items.len();
-        let mut view = TrainingView::new(output, self.options.epochs, n_val)
+        let n_val = self.evaluation_set.dataset.items.len();
+        let loss_terms = self.weights.checkpoint.architecture.head().loss_terms();
+        let mut view = TrainingView::new(output, loss_terms, self.options.epochs, n_val)
             .of_finetuning(self.options.distillation.is_some(), n_statistics);
         let outcome = finetune(&finetuning, &mut view);
         drop(view);
         let place = self.run.path().display().to_string();
         let Some(finetuned) = outcome.with_context(|| place.clone())? else {
-            bail!("interrupted and saved; `yolo-cli prune-finetune --resume {place}` goes on");
+            bail!("interrupted and saved; `yolo-cli prune-finetune --resume {place}` continues it");
         };
         let file = self.run.path().join("weights/finetuned.safetensors");
         let file_bytes = save(&finetuned.checkpoint, &file)?;
@@ -202,13 +195,17 @@ impl Job {
             self.run.write("weights/finetuned.yaml", yaml(&finetuned.checkpoint)?.as_bytes())?;
         }
         let last = self.stage("finetuned", &finetuned.checkpoint, &file, file_bytes, output)?;
-        self.finish(&[baseline, pruned_stage, last], &finetuned, &folder, output)
+        let (stages, validations): (Vec<_>, Vec<_>) = [baseline, pruned_stage, last].into_iter().unzip();
+        self.finish(&stages, &validations, &finetuned, &folder, output)
     }
 
-    /// Ends the run between two stages after Ctrl-C; what they measured is measured again when it goes on.
+    /// Ends the run between two stages after Ctrl-C; what they measured is measured again when it is resumed.
     fn stop_if_asked(&self) -> Result<()> {
         if interrupt::requested() {
-            bail!("interrupted; `yolo-cli prune-finetune --resume {}` goes on", self.run.path().display());
+            bail!(
+                "interrupted; `yolo-cli prune-finetune --resume {}` continues it",
+                self.run.path().display()
+            );
         }
         Ok(())
     }
@@ -216,27 +213,30 @@ impl Job {
     /// Measures the network of a stage and prints its figures.
     fn stage(
         &self,
-        name: &'static str,
+        name: &str,
         checkpoint: &Checkpoint,
         file: &Path,
         file_bytes: u64,
         output: &Output,
-    ) -> Result<Stage> {
+    ) -> Result<(Stage, Validation)> {
         let network = checkpoint.fuse()?;
         let measurement = self
-            .yardstick
+            .evaluation_set
             .measure(&network, &self.backend, &self.validation)
             .with_context(|| file.display().to_string())?;
-        for line in table::class_table(&measurement.validation, &network.class_names, false) {
+        for line in figures::class_table(&measurement.validation, &network.class_names, false) {
             output.line(line)?;
         }
-        Stage::new(name, &network, file, file_bytes, self.validation.image_size, measurement)
+        let image_size = self.validation.image_size;
+        let stage = figures::stage(name, &network, (file, file_bytes), image_size, &measurement)?;
+        Ok((stage, measurement.validation))
     }
 
     /// Table, `summary.json`, `report.html`, and what to do next.
     fn finish(
         &self,
         stages: &[Stage],
+        validations: &[Validation],
         finetuned: &Finetuned,
         folder: &RunFolder,
         output: &Output,
@@ -246,35 +246,35 @@ impl Job {
         for line in lines(stages, &rows) {
             output.line(line)?;
         }
-        let latency = Some(Latency(&self.args.latency)).filter(|latency| !latency.0.is_empty());
-        let verdict = verdict(stages, &self.weights.checkpoint, latency);
+        let verdict = verdict(stages, &self.weights.checkpoint, &self.args.latency);
         output.line("")?;
         for line in verdict.iter().flat_map(Verdict::sentences) {
             output.line(line)?;
         }
         let history = &finetuned.state.progress.history;
-        let mut summary = serde_json::json!({
-            "schema": SCHEMA,
-            "stages": stages,
-            "verdict": verdict,
-            "recipe": self.recipe,
-            "kept": finetuned.choice.to_string(),
-            "epochs": history,
-        });
-        if let Some(times) = &self.times {
-            summary["milliseconds"] = serde_json::json!(times);
-        }
+        let summary = PruningSummary {
+            schema: SCHEMA,
+            stages: stages.iter().map(|stage| stage.figures.clone()).collect(),
+            verdict: verdict.clone(),
+            recipe: serde_json::to_value(&self.recipe)?,
+            kept: finetuned.choice.to_string(),
+            epochs: serde_json::to_value(history)?,
+            milliseconds: self.times.clone(),
+        };
         self.run.write(SUMMARY, serde_json::to_string_pretty(&summary)?.as_bytes())?;
         let account = self.account(finetuned, verdict);
-        let page = html::render(&report(account, stages, rows, history, &self.yardstick.dataset));
+        let conv_weights = stages.first().map_or(0, |stage| stage.figures.model.conv_weights);
+        let history = history.iter().map(|record| figures::epoch(record, conv_weights)).collect();
+        let samples = samples(&self.evaluation_set.dataset, validations);
+        let page = page(account, stages, rows, history, samples);
         let page = self.run.write("report.html", page.as_bytes())?;
-        // What a resumed run would go on from; nothing is left to be done.
+        // A resumed run would begin with it; nothing is left to be done.
         remove(&folder.state())?;
         output.line("")?;
         output
             .line(format!("Weights: {}", self.run.path().join("weights/finetuned.safetensors").display()))?;
         output.line(format!("Report:  {}", page.display()))?;
-        if self.args.data == Path::new(presets::DEMO) {
+        if self.args.dataset.data == Path::new(presets::DEMO) {
             output.line("Next:    yolo-cli prune-finetune --weights yolov5n --data coco128 --amount 0.5")?;
             output.line("         (cargo xtask fetch-coco128 downloads the images)")?;
         }
@@ -287,7 +287,7 @@ impl Job {
         notes.push(format!(
             "{} images to learn from, {} to measure on; the best epoch was chosen on the latter.",
             self.train.items.len(),
-            self.yardstick.dataset.items.len()
+            self.evaluation_set.dataset.items.len()
         ));
         if !self.pruning.is_smaller() && !self.backend.skips_zeros() {
             notes.push(
@@ -301,25 +301,16 @@ impl Job {
             subtitle: format!(
                 "{} on {}, {} px, {}",
                 self.weights.path.display(),
-                self.args.data.display(),
+                self.args.dataset.data.display(),
                 self.options.image_size,
-                self.args.device
+                self.args.compute.device
             ),
             command: command_line(),
+            created: utc_minutes(),
             verdict,
             notes,
         }
     }
-}
-
-/// The command as it was typed, with its program by name.
-pub(super) fn command_line() -> String {
-    let quoted = |arg: String| match arg.chars().all(|c| c.is_alphanumeric() || "-_./=:,".contains(c)) {
-        true if !arg.is_empty() => arg,
-        _ => format!("'{arg}'"),
-    };
-    let args = std::env::args_os().skip(1).map(|arg| quoted(arg.to_string_lossy().into_owned()));
-    std::iter::once("yolo-cli".to_owned()).chain(args).collect::<Vec<_>>().join(" ")
 }
 
 /// Writes a checkpoint in half precision where that loses nothing; the size of the file.
@@ -328,7 +319,7 @@ fn save(checkpoint: &Checkpoint, file: &Path) -> Result<u64> {
     Ok(std::fs::metadata(file).with_context(|| file.display().to_string())?.len())
 }
 
-/// Whether the run in `folder` came to its end: its figures are there, and nothing to go on from.
+/// Whether the run in `folder` came to its end: its figures are there, and no state to resume.
 fn is_done(folder: &Path) -> bool {
     folder.join(SUMMARY).is_file() && !folder.join(RunFolder::STATE).is_file()
 }
@@ -338,16 +329,6 @@ fn remove_leftovers(folder: &Path) -> Result<()> {
     [RunFolder::STATE, SUMMARY].iter().try_for_each(|name| remove(&folder.join(name)))
 }
 
-/// Removes a file that need not be there.
-pub(super) fn remove(file: &Path) -> Result<()> {
-    match std::fs::remove_file(file) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).with_context(|| file.display().to_string())
-        }
-        _ => Ok(()),
-    }
-}
-
 /// The flags with paths that mean the same from every folder.
 fn portable(args: &PruneFinetuneArgs) -> PruneFinetuneArgs {
     let text = |name: &Option<String>| {
@@ -355,8 +336,7 @@ fn portable(args: &PruneFinetuneArgs) -> PruneFinetuneArgs {
     };
     PruneFinetuneArgs {
         weights: absolute(&args.weights),
-        data: absolute(&args.data),
-        annotations: args.annotations.as_deref().map(absolute),
+        dataset: args.dataset.portable(),
         selection: SelectionArgs {
             calibration: args.selection.calibration.as_deref().map(absolute),
             ..args.selection.clone()
@@ -369,7 +349,7 @@ fn portable(args: &PruneFinetuneArgs) -> PruneFinetuneArgs {
 
 /// The recipe with the flags on top.
 fn recipe(args: &PruneFinetuneArgs) -> Result<Recipe> {
-    let is_demo = args.data == Path::new(presets::DEMO);
+    let is_demo = args.dataset.data == Path::new(presets::DEMO);
     let usual = match (is_demo, args.channels.is_asked()) {
         (true, true) => presets::DEMO_CHANNELS,
         (true, false) => presets::DEMO,
@@ -424,9 +404,8 @@ fn train_options(args: &PruneFinetuneArgs, recipe: &Recipe, checkpoint: &Checkpo
     let mut hyp = presets::hyperparameters(&finetune.hyp)?;
     hyp.lr0 = finetune.lr0.unwrap_or(hyp.lr0);
     hyp.warmup_epochs = finetune.warmup_epochs.unwrap_or(hyp.warmup_epochs);
-    let usual = if args.data == Path::new(presets::DEMO) { DEMO_IMAGE_SIZE } else { 640 };
-    let wanted = finetune.image_size.unwrap_or(usual);
-    let image_size = fitted_image_size(wanted, checkpoint.architecture.max_stride());
+    let wanted = finetune.image_size.unwrap_or(presets::usual_image_size(&args.dataset.data));
+    let image_size = fitted_training(wanted, checkpoint.architecture.max_stride());
     Ok(TrainOptions {
         hyp,
         nominal_batch_size: finetune.nominal_batch_size,
@@ -436,10 +415,10 @@ fn train_options(args: &PruneFinetuneArgs, recipe: &Recipe, checkpoint: &Checkpo
         freeze_batch_norm: finetune.freeze_batch_norm,
         patience: finetune.patience,
         seed: args.seed,
-        workers: device::loader_threads(args.workers),
+        workers: args.compute.loader_threads(),
         cache: finetune.cache,
         distillation: finetune.distillation,
-        amp: args.amp.format(&args.device),
+        amp: args.amp.format(&args.compute.device),
         ..TrainOptions::new(finetune.epochs, finetune.batch_size, image_size)
     })
 }

@@ -1,18 +1,22 @@
 //! `report`: runs of any time side by side, on one page.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
+use yolo_report::overview::{Page, SourceError, lines, read_all, render};
+use yolo_report::results::SCHEMA;
 
-use super::prune_finetune::command_line;
 use crate::args::ReportArgs;
+use crate::clock::utc_minutes;
 use crate::console::Output;
-use crate::format::utc_now;
-use crate::overview::{Page, lines, read_all, render};
-use crate::results::SCHEMA;
+use crate::nearby::suggestion;
+use crate::run_dir::command_line;
 
 /// Reads the results, prints a table, and writes the page.
 pub(crate) fn run(args: &ReportArgs) -> Result<()> {
     let output = Output::new(args.json);
-    let entries = read_all(&args.sources)?;
+    let entries = read_all(&args.sources).map_err(|error| match &error {
+        SourceError::NotFound(path) => anyhow!("{error}{}", suggestion(path)),
+        _ => error.into(),
+    })?;
     for line in lines(&entries) {
         output.line(line)?;
     }
@@ -20,7 +24,7 @@ pub(crate) fn run(args: &ReportArgs) -> Result<()> {
         entries: &entries,
         latency: &args.latency,
         command: command_line(),
-        created: utc_now(),
+        created: utc_minutes(),
     });
     yolo_files::write(&args.out, page).with_context(|| {
         format!("{}: cannot be written; choose another place with --out", args.out.display())

@@ -5,28 +5,28 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
-use clap::ValueEnum;
 use yolo_data::dataset::Split;
 use yolo_model::{Checkpoint, NmsOptions};
-use yolo_prune::{CalibrationImages, PruneOptions, apply};
+use yolo_prune::{CalibrationImages, Method, PruneOptions, apply};
+use yolo_report::network::summary_line;
+use yolo_report::published::Stock;
+use yolo_report::results::SCHEMA;
+use yolo_report::sweep::{
+    COLUMNS, DENSE, Point, SweepPage, SweepResults, cells, conclusion, from_csv, render, row, to_csv,
+};
 use yolo_train::ValidationOptions;
 
-use super::info::summary_line;
-use super::prune_finetune::{DEMO_IMAGE_SIZE, command_line, remove};
-use super::train::fitted_image_size;
-use crate::args::{MethodArg, SelectionArgs, SweepArgs};
+use crate::args::{METHODS, SelectionArgs, SweepArgs, name_of};
+use crate::clock::utc_minutes;
 use crate::console::{Output, progress_bar};
 use crate::device::Backend;
-use crate::format::utc_now;
-use crate::measure::{CocoWishes, Measurement, Yardstick, check_classes, open_split};
-use crate::report::{SweepPage, render_sweep};
+use crate::figures::model_figures;
+use crate::image_size::fitted_training;
+use crate::measure::{EvaluationSet, Measurement, check_classes, open_split};
 use crate::resolve::{Weights, absolute, data_config};
-use crate::results::{ModelFigures, SCHEMA};
-use crate::run_dir::{FLAGS, RunDir, read_flags, resumed_run_by};
+use crate::run_dir::{FLAGS, RunDir, command_line, read_flags, remove, resumed_run_by};
 use crate::selection::{self, ImageSource, Planned, plan_pruning};
-use crate::sweep::{COLUMNS, DENSE, Point, cells, conclusion, from_csv, row, to_csv};
-use crate::verdict::{Stock, stock_of};
-use crate::{device, interrupt, presets};
+use crate::{interrupt, presets};
 
 /// The points that are measured, in the run's folder.
 const POINTS: &str = "sweep.csv";
@@ -38,7 +38,7 @@ const REPORT: &str = "report.html";
 /// where a sweep prunes.
 fn prune_point(
     dense: &Checkpoint,
-    (method, amount): (MethodArg, f64),
+    (method, amount): (Method, f64),
     args: &SweepArgs,
     images: Option<&CalibrationImages>,
     device: &Device,
@@ -47,7 +47,7 @@ fn prune_point(
     Ok(apply(&dense, &plan)?)
 }
 
-fn options(args: &SweepArgs, method: MethodArg, amount: f64) -> PruneOptions {
+fn options(args: &SweepArgs, method: Method, amount: f64) -> PruneOptions {
     let flags = SelectionArgs {
         method: Some(method),
         exclude: args.exclude.clone(),
@@ -62,14 +62,13 @@ fn options(args: &SweepArgs, method: MethodArg, amount: f64) -> PruneOptions {
 /// Measures every point that is missing, and draws the curves.
 pub(crate) fn run(args: &SweepArgs) -> Result<()> {
     let output = Output::new(args.json);
-    let resumed = args.resume.as_deref().map(|run| interrupted_run(run, &args.project)).transpose()?;
+    let resumed =
+        args.resume.resume.as_deref().map(|run| interrupted_run(run, &args.run.project)).transpose()?;
     let flags = match &resumed {
-        Some(run) => SweepArgs {
-            device: args.device.clone(),
-            workers: args.workers,
-            json: args.json,
-            ..read_flags(run, "a sweep")?
-        },
+        Some(run) => {
+            let saved: SweepArgs = read_flags(run, "a sweep")?;
+            SweepArgs { compute: args.compute.resuming(saved.compute), json: args.json, ..saved }
+        }
         None => SweepArgs { command: command_line(), ..args.clone() },
     };
     if let Some(run) = &resumed
@@ -85,7 +84,7 @@ pub(crate) fn run(args: &SweepArgs) -> Result<()> {
 /// The run `run`, or the newest one below `project` that is not done.
 fn interrupted_run(run: &Path, project: &Path) -> Result<PathBuf> {
     resumed_run_by(run, project, |folder| {
-        // A path that is no file where the run is done.
+        // A path that does not exist if the run is done.
         if folder.join(RESULTS).is_file() { folder.join(RESULTS).join("done") } else { folder.join(FLAGS) }
     })
 }
@@ -98,7 +97,7 @@ struct Sweep {
     /// What methods look at that look at images.
     images: Option<CalibrationImages>,
     validation: ValidationOptions,
-    yardstick: Yardstick,
+    evaluation_set: EvaluationSet,
     run: RunDir,
     /// Points of an interrupted run.
     points: Vec<Point>,
@@ -106,11 +105,11 @@ struct Sweep {
 
 impl Sweep {
     fn new(args: SweepArgs, resumed: Option<&Path>, output: &Output) -> Result<Self> {
-        let backend = Backend::parse(&args.device, args.no_cache)?.alone();
-        let weights = Weights::load(&args.weights, args.offline)?;
+        let backend = args.compute.backend()?.alone();
+        let weights = Weights::load(&args.weights, args.compute.offline)?;
         // Patterns that match nothing are refused before anything is measured.
         if let Some((_, amount)) = plan_of(&args).first() {
-            prune_point(&weights.checkpoint, (MethodArg::Layer, *amount), &args, None, &backend.device)
+            prune_point(&weights.checkpoint, (Method::Layer, *amount), &args, None, &backend.device)
                 .with_context(|| weights.path.display().to_string())?;
         }
         let images = images(&args, &weights.checkpoint)?;
@@ -118,16 +117,14 @@ impl Sweep {
             Some(folder) => saved_points(&folder.join(POINTS))?,
             None => Vec::new(),
         };
-        output.line(summary_line(&*weights.checkpoint.fuse()?))?;
-        let dataset = open_split(&data_config(&args.data)?, Split::Val, args.no_cache)?;
-        check_classes(&weights.checkpoint, &weights.path, &dataset, &args.data, false)?;
-        let wishes =
-            CocoWishes { annotations: args.annotations.as_deref(), save_json: false, single_cls: false };
-        let yardstick = Yardstick::new(dataset, &wishes)?;
+        output.line(summary_line(&weights.checkpoint.fuse()?.architecture))?;
+        let dataset = open_split(&data_config(&args.dataset.data)?, Split::Val, args.compute.no_cache)?;
+        check_classes(&weights.checkpoint, &weights.path, &dataset, &args.dataset.data, false)?;
+        let evaluation_set = EvaluationSet::new(dataset, &args.dataset.coco_options())?;
         let validation = validation_options(&args, &weights.checkpoint);
         let run = match resumed {
             Some(folder) => RunDir::reopen(folder),
-            None => RunDir::create(&args.project, &args.name, args.exist_ok)?,
+            None => RunDir::create(&args.run)?,
         };
         if resumed.is_none() {
             for leftover in [POINTS, RESULTS, REPORT] {
@@ -135,17 +132,19 @@ impl Sweep {
             }
             run.write(FLAGS, serde_saphyr::to_string(&portable(&args))?.as_bytes())?;
         }
-        Ok(Self { args, backend, weights, images, validation, yardstick, run, points })
+        Ok(Self { args, backend, weights, images, validation, evaluation_set, run, points })
     }
 
     fn run(mut self, output: &Output) -> Result<()> {
-        let stock = stock_of(&self.weights.checkpoint.architecture);
-        let wanted: Vec<(String, f64, Option<MethodArg>)> = std::iter::once((DENSE.to_owned(), 0.0, None))
+        let stock = Stock::of(&self.weights.checkpoint.architecture);
+        let wanted: Vec<(String, f64, Option<Method>)> = std::iter::once((DENSE.to_owned(), 0.0, None))
             .chain(
-                plan_of(&self.args).into_iter().map(|(method, amount)| (name(method), amount, Some(method))),
+                plan_of(&self.args)
+                    .into_iter()
+                    .map(|(method, amount)| (name_of(&METHODS, &method).to_owned(), amount, Some(method))),
             )
             .collect();
-        let images = self.yardstick.dataset.items.len() as u64;
+        let images = self.evaluation_set.dataset.items.len() as u64;
         let bar = progress_bar("Sweeping", images * wanted.len() as u64);
         let mut points: Vec<Point> = Vec::with_capacity(wanted.len());
         bar.suspend(|| output.line(row(&COLUMNS)))?;
@@ -158,7 +157,7 @@ impl Sweep {
                     if interrupt::requested() {
                         bar.finish_and_clear();
                         let place = self.run.path().display();
-                        bail!("interrupted and saved; `yolo-cli sweep --resume {place}` goes on");
+                        bail!("interrupted and saved; `yolo-cli sweep --resume {place}` continues it");
                     }
                     let before = bar.position();
                     let progress = |done| bar.set_position(before + done as u64);
@@ -180,7 +179,7 @@ impl Sweep {
         &self,
         name: String,
         amount: f64,
-        method: Option<MethodArg>,
+        method: Option<Method>,
         progress: impl FnMut(usize),
     ) -> Result<Point> {
         let start = Instant::now();
@@ -195,14 +194,15 @@ impl Sweep {
                     .into_fused()?
             }
         };
+        let detector = self.backend.detector(network.borrowed())?;
         let Measurement { validation, coco, .. } = self
-            .yardstick
-            .measure_with(&network, &self.backend, &self.validation, progress)
+            .evaluation_set
+            .measure_quietly(&detector, &self.backend, &self.validation, progress, |_| {})
             .with_context(place)?;
         if method.is_none() {
-            self.yardstick.report_skipped(&validation);
+            self.evaluation_set.report_skipped(&validation);
         }
-        let figures = ModelFigures::of(&network, &self.weights.path, self.weights.file_bytes)?;
+        let figures = model_figures(&network, &self.weights.path, self.weights.file_bytes)?;
         let native = &validation.native;
         let point = Point {
             method: name,
@@ -214,7 +214,7 @@ impl Sweep {
             precision: native.precision,
             recall: native.recall,
             coco_ap: coco.map(|coco| coco.values()[0]).filter(|ap| *ap >= 0.0),
-            gflops_nonzero: figures.gflops_nonzero,
+            gflops_nonzero: figures.nonzero_gflops(),
             seconds: start.elapsed().as_secs_f64(),
         };
         Ok(point.rounded())
@@ -227,38 +227,32 @@ impl Sweep {
             output.line(line)?;
         }
         let name = self.weights.path.file_stem().unwrap_or_default().to_string_lossy();
-        let titles = COLUMNS.map(str::to_owned).to_vec();
-        let dense = self.points.first();
-        let rows = dense
-            .into_iter()
-            .flat_map(|dense| self.points.iter().map(|point| cells(point, dense, stock).to_vec()));
-        let page = render_sweep(&SweepPage {
+        let page = render(&SweepPage {
             title: format!("{name}: mAP and sparsity"),
             subtitle: format!(
                 "{} on {} images of {}, {} px, {}",
                 self.weights.path.display(),
-                self.yardstick.dataset.items.len(),
-                self.args.data.display(),
+                self.evaluation_set.dataset.items.len(),
+                self.args.dataset.data.display(),
                 self.validation.image_size,
-                self.args.device
+                self.args.compute.device
             ),
             points: &self.points,
             stock,
-            rows: std::iter::once(titles).chain(rows).collect(),
-            conclusion: lines.clone(),
+            conclusion: &lines,
             command: self.args.command.clone(),
-            created: utc_now(),
+            created: utc_minutes(),
         });
         let page = self.run.write(REPORT, page.as_bytes())?;
-        let results = serde_json::json!({
-            "schema": SCHEMA,
-            "weights": self.weights.path.display().to_string(),
-            "images": self.yardstick.dataset.items.len(),
-            "imgsz": self.validation.image_size,
-            "stock": stock.map(|stock| stock.name),
-            "points": self.points,
-            "conclusion": lines,
-        });
+        let results = SweepResults {
+            schema: SCHEMA,
+            weights: self.weights.path.display().to_string(),
+            images: self.evaluation_set.dataset.items.len(),
+            imgsz: self.validation.image_size,
+            stock: stock.map(|stock| stock.name.to_owned()),
+            points: self.points.clone(),
+            conclusion: lines,
+        };
         self.run.write(RESULTS, serde_json::to_string_pretty(&results)?.as_bytes())?;
         output.line(format!("Points: {}", self.run.path().join(POINTS).display()))?;
         output.line(format!("Report: {}", page.display()))?;
@@ -267,7 +261,7 @@ impl Sweep {
 }
 
 /// The points after the dense one: methods in the order in which they were named, amounts rising.
-fn plan_of(args: &SweepArgs) -> Vec<(MethodArg, f64)> {
+fn plan_of(args: &SweepArgs) -> Vec<(Method, f64)> {
     let mut methods = args.methods.clone();
     let mut seen = Vec::new();
     methods.retain(|method| {
@@ -276,11 +270,6 @@ fn plan_of(args: &SweepArgs) -> Vec<(MethodArg, f64)> {
         is_first
     });
     methods.iter().flat_map(|method| args.amounts.0.iter().map(|amount| (*method, *amount))).collect()
-}
-
-/// A method as it is typed.
-fn name(method: MethodArg) -> String {
-    method.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
 }
 
 /// The points that an interrupted run has measured; a run that was stopped early has none.
@@ -294,7 +283,7 @@ fn saved_points(file: &Path) -> Result<Vec<Point>> {
 
 /// The images of --calibration, where a method looks at some.
 fn images(args: &SweepArgs, checkpoint: &Checkpoint) -> Result<Option<CalibrationImages>> {
-    let looks = |method: &&MethodArg| options(args, **method, 0.0).needs_images();
+    let looks = |method: &&Method| options(args, **method, 0.0).needs_images();
     if let Some(folder) = args.calibration.as_deref().filter(|folder| !folder.is_dir()) {
         bail!("{}: no such folder of images; check --calibration", folder.display());
     }
@@ -305,7 +294,10 @@ fn images(args: &SweepArgs, checkpoint: &Checkpoint) -> Result<Option<Calibratio
             Ok(None)
         }
         (Some(method), None) => {
-            bail!("the method {} has to see images; give a folder of them with --calibration", name(*method))
+            bail!(
+                "the method {} has to see images; give a folder of them with --calibration",
+                name_of(&METHODS, method)
+            )
         }
         (Some(_), Some(folder)) => {
             let size = image_size(args, checkpoint);
@@ -315,20 +307,16 @@ fn images(args: &SweepArgs, checkpoint: &Checkpoint) -> Result<Option<Calibratio
 }
 
 fn image_size(args: &SweepArgs, checkpoint: &Checkpoint) -> usize {
-    let usual = if args.data == Path::new(presets::DEMO) { DEMO_IMAGE_SIZE } else { 640 };
+    let usual = presets::usual_image_size(&args.dataset.data);
     let wanted = args.imgsz.map_or(usual, |size| size as usize);
-    fitted_image_size(wanted, checkpoint.architecture.max_stride())
+    fitted_training(wanted, checkpoint.architecture.max_stride())
 }
 
 fn validation_options(args: &SweepArgs, checkpoint: &Checkpoint) -> ValidationOptions {
     ValidationOptions {
         batch_size: args.batch_size as usize,
-        nms: NmsOptions {
-            score_threshold: args.conf_thres as f32,
-            iou_threshold: args.iou_thres as f32,
-            ..NmsOptions::validation()
-        },
-        workers: device::loader_threads(args.workers),
+        nms: args.thresholds.nms(NmsOptions::validation()),
+        workers: args.compute.loader_threads(),
         ..ValidationOptions::new(image_size(args, checkpoint))
     }
 }
@@ -337,9 +325,8 @@ fn validation_options(args: &SweepArgs, checkpoint: &Checkpoint) -> ValidationOp
 fn portable(args: &SweepArgs) -> SweepArgs {
     SweepArgs {
         weights: absolute(&args.weights),
-        data: absolute(&args.data),
+        dataset: args.dataset.portable(),
         calibration: args.calibration.as_deref().map(absolute),
-        annotations: args.annotations.as_deref().map(absolute),
         ..args.clone()
     }
 }

@@ -8,23 +8,24 @@ use rand::rngs::StdRng;
 use yolo_data::anchors::{AnchorDecision, check_anchors, kmeans_anchors, label_sizes};
 use yolo_data::dataset::{Dataset, Split};
 use yolo_model::architecture::variant_yaml;
-use yolo_model::{Architecture, Checkpoint, NmsOptions};
+use yolo_model::{Architecture, Checkpoint, Head, NmsOptions};
+use yolo_report::network::summary_line;
 use yolo_train::ValidationOptions;
 use yolo_train::masks::Masks;
-use yolo_train::optimizer::Rule;
 use yolo_train::schedule::Decay;
 use yolo_train::slim::SlimOptions;
 use yolo_train::train::{EpochRecord, Outcome, RunFolder, Setup, TrainOptions, TrainState, check, train};
 
-use super::info::summary_line;
-use crate::args::{OptimizerArg, TrainArgs};
+use crate::args::TrainArgs;
 use crate::console::Output;
 use crate::device::Backend;
-use crate::measure::{CocoWishes, Yardstick, open_split};
+use crate::figures::class_table;
+use crate::image_size::{fitted_training, fitting_training};
+use crate::measure::{CocoOptions, EvaluationSet, open_split};
 use crate::resolve::{Weights, absolute, data_config};
 use crate::run_dir::{FLAGS, RunDir, read_flags, resumed_run};
 use crate::training_view::TrainingView;
-use crate::{device, interrupt, presets, table};
+use crate::{interrupt, presets};
 
 /// Steps of the search for anchors of another number.
 const ANCHOR_GENERATIONS: usize = 1000;
@@ -32,32 +33,31 @@ const ANCHOR_GENERATIONS: usize = 1000;
 /// Trains, and validates the best epoch at the end.
 pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     let output = Output::new(false);
-    let resumed = args.resume.as_deref().map(|run| resumed_run(run, &args.project)).transpose()?;
+    let resumed = args.resume.resume.as_deref().map(|run| resumed_run(run, &args.run.project)).transpose()?;
     let flags = match &resumed {
-        Some(run) => TrainArgs {
-            device: args.device.clone(),
-            workers: args.workers,
-            ..read_flags(run, "a training run")?
-        },
+        Some(run) => {
+            let saved: TrainArgs = read_flags(run, "a training run")?;
+            TrainArgs { compute: args.compute.resuming(saved.compute), ..saved }
+        }
         None => args.clone(),
     };
     let args = &flags;
-    let backend = Backend::parse(&args.device, args.no_cache)?;
+    let backend = args.compute.backend()?;
     let config = data_config(&args.data)?;
-    let train_set = open_split(&config, Split::Train, args.no_cache)?;
-    let val_set = open_split(&config, Split::Val, args.no_cache)?;
+    let train_set = open_split(&config, Split::Train, args.compute.no_cache)?;
+    let val_set = open_split(&config, Split::Val, args.compute.no_cache)?;
     let (run, state, options) = match &resumed {
         Some(run) => resume(args, run)?,
         None => start(args, &train_set, &output)?,
     };
     let job = Job { args, options, run, backend, train_set };
     let graceful = interrupt::graceful();
-    output.line(summary_line(&state.checkpoint))?;
+    output.line(summary_line(&state.checkpoint.architecture))?;
     job.backend.sharing().map_or(Ok(()), |sharing| output.line(sharing))?;
     job.fit(state, val_set, graceful, &output)
 }
 
-/// A run that is ready to begin or to go on.
+/// A run that is ready to begin or to continue.
 struct Job<'a> {
     args: &'a TrainArgs,
     options: TrainOptions,
@@ -76,11 +76,11 @@ fn start(
     let classes = if args.single_cls { vec!["item".to_owned()] } else { train_set.class_names.clone() };
     let mut checkpoint = first_weights(args, &classes, output)?;
     let n_anchors = hyp.anchors.round() as usize;
-    if n_anchors > 0 && n_anchors != checkpoint.architecture.detect().n_anchors() {
+    if n_anchors > 0 && n_anchors != checkpoint.architecture.head().rows_per_cell() {
         checkpoint = other_anchors(checkpoint, n_anchors, train_set, args, hyp.anchor_t)?;
     }
     let stride = checkpoint.architecture.max_stride();
-    let image_size = fitted_image_size(args.imgsz as usize, stride);
+    let image_size = fitted_training(args.imgsz as usize, stride);
     if !args.noautoanchor {
         checkpoint = fit_anchors(checkpoint, train_set, image_size, hyp.anchor_t, args.seed, output)?;
     }
@@ -90,29 +90,15 @@ fn start(
     check(&checkpoint.architecture, train_set, &options)?;
     let masks = Masks::of_zeros(&checkpoint)?;
     if !masks.is_empty() {
-        let n = crate::format::thousands(masks.pruned());
+        let n = yolo_report::format::thousands(masks.pruned());
         output.line(format!("{n} weights are pruned and stay zero"))?;
     }
     let state = TrainState::new(checkpoint, masks, options.rule)?;
-    let run = RunDir::create(&args.project, &args.name, args.exist_ok)?;
+    let run = RunDir::create(&args.run)?;
     let flags = TrainArgs { weights: absolute(&args.weights), data: absolute(&args.data), ..args.clone() };
     run.write(FLAGS, serde_saphyr::to_string(&flags)?.as_bytes())?;
     run.write("hyp.yaml", serde_saphyr::to_string(&options.hyp)?.as_bytes())?;
     Ok((run, state, options))
-}
-
-/// The image size that is nearest above `wanted` and fits the stride: two cells of the coarsest level at least.
-fn image_size(wanted: usize, stride: usize) -> usize {
-    wanted.next_multiple_of(stride).max(2 * stride)
-}
-
-/// [`image_size`], with a word about it where it is not what was asked for.
-pub(super) fn fitted_image_size(wanted: usize, stride: usize) -> usize {
-    let size = image_size(wanted, stride);
-    if size != wanted {
-        tracing::warn!("--imgsz {wanted} does not fit the stride {stride}: using {size}");
-    }
-    size
 }
 
 fn resume(args: &TrainArgs, folder: &Path) -> Result<(RunDir, TrainState, TrainOptions)> {
@@ -128,10 +114,10 @@ fn resume(args: &TrainArgs, folder: &Path) -> Result<(RunDir, TrainState, TrainO
     let hyp_file = folder.join("hyp.yaml");
     let hyp = presets::hyperparameters(&hyp_file.display().to_string())?;
     let stride = state.checkpoint.architecture.max_stride();
-    let image_size = image_size(args.imgsz as usize, stride);
+    let image_size = fitting_training(args.imgsz as usize, stride);
     let options = options(args, hyp, image_size);
     let at = &state.progress;
-    tracing::info!("going on at epoch {}, batch {}", at.epoch, at.batch_in_epoch);
+    tracing::info!("continuing at epoch {}, batch {}", at.epoch, at.batch_in_epoch);
     Ok((RunDir::reopen(folder), state, options))
 }
 
@@ -139,7 +125,7 @@ fn resume(args: &TrainArgs, folder: &Path) -> Result<(RunDir, TrainState, TrainO
 fn first_weights(args: &TrainArgs, classes: &[String], output: &Output) -> Result<Checkpoint> {
     let pretrained = match args.weights.as_os_str().is_empty() {
         true => None,
-        false => Some(Weights::load(&args.weights, args.offline)?),
+        false => Some(Weights::load(&args.weights, args.compute.offline)?),
     };
     let architecture = match (&args.cfg, &pretrained) {
         (Some(cfg), _) => model_yaml(cfg, classes.len())?,
@@ -187,7 +173,7 @@ fn other_anchors(
     anchor_t: f64,
 ) -> Result<Checkpoint> {
     let mut rng = StdRng::seed_from_u64(args.seed);
-    let levels = checkpoint.architecture.detect().strides.len();
+    let levels = checkpoint.architecture.head().strides().len();
     let sizes = label_sizes(&train_set.items, args.imgsz, None);
     let n = levels * n_anchors;
     let estimate = kmeans_anchors(&sizes, n, args.imgsz, anchor_t as f32, ANCHOR_GENERATIONS, &mut rng);
@@ -208,7 +194,7 @@ fn fit_anchors(
     seed: u64,
     output: &Output,
 ) -> Result<Checkpoint> {
-    let detect = checkpoint.architecture.detect();
+    let Head::AnchorBased(detect) = checkpoint.architecture.head();
     let items = &train_set.items;
     let decision =
         check_anchors(items, &detect.anchors, &detect.strides, image_size as u32, anchor_t as f32, seed)?;
@@ -242,10 +228,7 @@ fn options(args: &TrainArgs, hyp: yolo_train::hyper::Hyperparameters, image_size
     TrainOptions {
         hyp,
         nominal_batch_size: args.nominal_batch_size as usize,
-        rule: match args.optimizer {
-            OptimizerArg::Sgd => Rule::Sgd,
-            OptimizerArg::AdamW => Rule::AdamW,
-        },
+        rule: args.optimizer,
         decay: if args.cos_lr { Decay::Cosine } else { Decay::Linear },
         label_smoothing: args.label_smoothing,
         auto_balance: args.autobalance,
@@ -256,11 +239,11 @@ fn options(args: &TrainArgs, hyp: yolo_train::hyper::Hyperparameters, image_size
         image_weights: args.image_weights,
         patience: args.patience as usize,
         seed: args.seed,
-        workers: device::loader_threads(args.workers),
+        workers: args.compute.loader_threads(),
         cache: args.cache,
         save_period: args.save_period as usize,
         validate_every_epoch: !args.noval,
-        amp: args.amp.format(&args.device),
+        amp: args.amp.format(&args.compute.device),
         slim: args
             .slim
             .map(|fraction| SlimOptions { tolerance: args.slim_tolerance, ..SlimOptions::new(fraction) }),
@@ -299,13 +282,17 @@ impl Job<'_> {
             first_candidate: 0,
             folder: Some(&folder),
         };
-        let mut view = TrainingView::new(output, options.epochs, val_set.items.len())
+        let loss_terms = state.checkpoint.architecture.head().loss_terms();
+        let mut view = TrainingView::new(output, loss_terms, options.epochs, val_set.items.len())
             .of_slimming(options.slim.is_some());
         let outcome = train(&mut state, &setup, &mut view);
         drop((view, graceful));
         match outcome.with_context(|| run.path().display().to_string())? {
             Outcome::Stopped => {
-                bail!("interrupted and saved; `yolo-cli train --resume {}` goes on", run.path().display())
+                bail!(
+                    "interrupted and saved; `yolo-cli train --resume {}` continues it",
+                    run.path().display()
+                )
             }
             Outcome::EarlyStop => output.line(format!(
                 "No better result for {} epochs: stopping. --patience 0 turns that off",
@@ -351,11 +338,11 @@ fn show_best(
 ) -> Result<()> {
     let checkpoint = Checkpoint::load(best)?;
     let names = checkpoint.class_names.clone();
-    let wishes = CocoWishes { annotations: None, save_json: false, single_cls: options.single_class };
-    let yardstick = Yardstick::new(val_set, &wishes)?;
-    let measurement = yardstick.measure(&checkpoint.fuse()?, backend, options)?;
+    let coco = CocoOptions { single_cls: options.single_class, ..CocoOptions::default() };
+    let evaluation_set = EvaluationSet::new(val_set, &coco)?;
+    let measurement = evaluation_set.measure(&checkpoint.fuse()?, backend, options)?;
     output.line(format!("Best weights: {}", best.display()))?;
-    for line in table::class_table(&measurement.validation, &names, names.len() > 1) {
+    for line in class_table(&measurement.validation, &names, names.len() > 1) {
         output.line(line)?;
     }
     for line in measurement.coco.iter().flat_map(yolo_eval::coco::Summary::lines) {

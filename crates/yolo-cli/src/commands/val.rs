@@ -5,22 +5,25 @@ mod networks;
 mod study;
 
 use anyhow::{Context, Result};
-use serde::Serialize;
 use yolo_data::dataset::Split;
+use yolo_data::image::{Encoding, encode};
 use yolo_eval::coco::{Detection, ImageId, Summary};
 use yolo_model::NmsOptions;
+use yolo_report::json_layout::pretty;
+use yolo_report::plots::{self, Scene};
+use yolo_report::results::{Results, SCHEMA, SpeedRuns};
+use yolo_report::table;
 use yolo_train::{ValidatedBatch, Validation, ValidationOptions};
 
 use crate::args::{TaskArg, ValArgs};
+use crate::batch_sheets::BatchSheets;
 use crate::console::Output;
 use crate::device::{Backend, DeviceName};
-use crate::json_layout::pretty;
-use crate::measure::{CocoWishes, Measurement, Yardstick, open_split};
-use crate::plots::{BatchSheets, write_plots};
+use crate::figures;
+use crate::image_size::fitted;
+use crate::measure::{CocoOptions, EvaluationSet, Measurement, open_split};
 use crate::resolve::data_config;
-use crate::results::{Results, SCHEMA};
 use crate::run_dir::RunDir;
-use crate::{device, table};
 use networks::Networks;
 
 /// Most classes for which the table has a line each without `--verbose`.
@@ -28,7 +31,7 @@ const SHOWN_CLASSES: usize = 50;
 
 /// Validates checkpoints on a data set and writes `results.json`.
 pub(crate) fn run(args: &ValArgs) -> Result<()> {
-    let backend = Backend::parse(&args.device, args.no_cache)?.alone().with_half(args.half)?;
+    let backend = args.compute.backend()?.alone().with_half(args.half)?;
     warn_about_flags(args);
     let output = Output::new(args.json);
     let is_ensemble = !matches!(args.task, TaskArg::Speed | TaskArg::Study);
@@ -40,16 +43,13 @@ pub(crate) fn run(args: &ValArgs) -> Result<()> {
         TaskArg::Val | TaskArg::Speed | TaskArg::Study => Split::Val,
         TaskArg::Test => Split::Test,
     };
-    let dataset = open_split(&data_config(&args.data)?, split, args.no_cache)?;
+    let dataset = open_split(&data_config(&args.dataset.data)?, split, args.compute.no_cache)?;
     groups.iter().try_for_each(|networks| networks.check_classes(args, &dataset))?;
-    let wishes = CocoWishes {
-        annotations: args.annotations.as_deref(),
-        save_json: args.save_json,
-        single_cls: args.single_cls,
-    };
-    let yardstick = Yardstick::new(dataset, &wishes)?;
-    let run = RunDir::create(&args.project, &args.name, args.exist_ok)?;
-    let session = Session { args, backend, output, yardstick, run };
+    let coco = args.dataset.coco_options();
+    let coco = CocoOptions { save_json: args.save_json, single_cls: args.single_cls, ..coco };
+    let evaluation_set = EvaluationSet::new(dataset, &coco)?;
+    let run = RunDir::create(&args.run)?;
+    let session = Session { args, backend, output, evaluation_set, run };
     match (args.task, groups.as_slice()) {
         (TaskArg::Study, groups) => study::run(&session, groups),
         (_, [networks]) => session.validate(networks),
@@ -58,13 +58,13 @@ pub(crate) fn run(args: &ValArgs) -> Result<()> {
 }
 
 fn warn_about_flags(args: &ValArgs) {
-    if args.conf_thres > 0.001 && args.task != TaskArg::Speed {
+    if args.thresholds.conf_thres > 0.001 && args.task != TaskArg::Speed {
         tracing::warn!(
             "--conf-thres {} is above 0.001, so low scores are missing from the metrics",
-            args.conf_thres
+            args.thresholds.conf_thres
         );
     }
-    if args.half && DeviceName::parse(&args.device) == Ok(DeviceName::Cpu) {
+    if args.half && DeviceName::parse(&args.compute.device) == Ok(DeviceName::Cpu) {
         tracing::warn!("--half has no effect on --device cpu: computing in f32");
     }
     if args.save_hybrid {
@@ -83,7 +83,7 @@ struct Session<'a> {
     args: &'a ValArgs,
     backend: Backend,
     output: Output,
-    yardstick: Yardstick,
+    evaluation_set: EvaluationSet,
     run: RunDir,
 }
 
@@ -95,20 +95,13 @@ struct Measured {
     figures: Results,
 }
 
-/// The figures of networks that were measured one after the other.
-#[derive(Serialize)]
-struct Runs {
-    schema: u32,
-    runs: Vec<Results>,
-}
-
 impl Session<'_> {
     /// Measures one network, or several as one, and writes all that was asked for.
     fn validate(&self, networks: &Networks) -> Result<()> {
         let args = self.args;
         let names = networks.class_names(args);
         let has_plots = !args.no_plots && args.task != TaskArg::Speed;
-        let mut sheets = BatchSheets::new(&self.yardstick.dataset, &names, args.single_cls);
+        let mut sheets = BatchSheets::new(&self.evaluation_set.dataset, &names, args.single_cls);
         let mut drawn = Ok(());
         let watch = |seen: &ValidatedBatch| {
             if has_plots && drawn.is_ok() {
@@ -120,10 +113,12 @@ impl Session<'_> {
         drawn?;
         if has_plots {
             sheets.write(&self.run)?;
-            write_plots(&self.run, &validation, &names)?;
+            for (name, scene) in plots::validation(&validation.native, &validation.confusion, &names) {
+                write_plot(&self.run, name, &scene)?;
+            }
         }
         if args.save_txt || args.save_hybrid {
-            files::save_txt(&self.run, &self.yardstick.dataset, &validation, args.save_conf)?;
+            files::save_txt(&self.run, &self.evaluation_set.dataset, &validation, args.save_conf)?;
         }
         if args.save_json || (is_coco_yaml(args) && !detections.is_empty()) {
             files::save_json(&self.run, &networks.stem(), &detections)?;
@@ -144,7 +139,7 @@ impl Session<'_> {
             let options = options(self.args, networks.max_stride(), self.args.imgsz);
             runs.push(self.measure(networks, &options, |_| {})?.figures);
         }
-        let runs = Runs { schema: SCHEMA, runs };
+        let runs = SpeedRuns { schema: SCHEMA, runs };
         self.run.write("results.json", pretty(&runs)?.as_bytes())?;
         self.output.line(format!("Results saved to {}", self.run.path().display()))?;
         self.output.json(&runs)
@@ -160,39 +155,44 @@ impl Session<'_> {
         let args = self.args;
         let detector = networks.detector(&self.backend)?;
         let Measurement { validation, results: detections, coco, .. } = self
-            .yardstick
+            .evaluation_set
             .measure_detector(&detector, &self.backend, options, watch)
             .with_context(|| networks.name())?;
         let names = networks.class_names(args);
         let every_class = args.verbose || names.len() < SHOWN_CLASSES;
-        for line in table::class_table(&validation, &names, every_class && names.len() > 1) {
+        for line in figures::class_table(&validation, &names, every_class && names.len() > 1) {
             self.output.line(line)?;
         }
-        self.output.line(table::speed_line(&validation.speed))?;
+        self.output.line(table::speed_line(&figures::speed_figures(&validation.speed)))?;
         for line in coco.iter().flat_map(Summary::lines) {
             self.output.line(line)?;
         }
         let model = networks.figures()?;
-        let figures = Results::new(model, &validation, &names, options.image_size, coco)
+        let figures = figures::results(model, &validation, &names, options.image_size, coco)
             .with_confusion(&validation.confusion, &names);
         Ok(Measured { validation, detections, figures })
     }
 }
 
+/// Writes `name.svg` and `name.png`.
+fn write_plot(run: &RunDir, name: &str, scene: &Scene) -> Result<()> {
+    run.write(&format!("{name}.svg"), scene.svg().as_bytes())?;
+    run.write(&format!("{name}.png"), &encode(&scene.image(), Encoding::Png)?)?;
+    Ok(())
+}
+
 /// Whether YOLOv5 would write the detections in COCO's format without being asked.
 fn is_coco_yaml(args: &ValArgs) -> bool {
-    let name = args.data.to_string_lossy();
+    let name = args.dataset.data.to_string_lossy();
     !args.single_cls && args.task != TaskArg::Speed && (name.ends_with("coco.yaml") || name == "coco")
 }
 
 /// How to validate at `asked` pixels a network of this largest stride.
 fn options(args: &ValArgs, stride: usize, asked: u32) -> ValidationOptions {
-    let image_size = (asked as usize).next_multiple_of(stride);
-    if image_size != asked as usize {
-        tracing::warn!("--imgsz {asked} is not a multiple of the stride {stride}: using {image_size}");
-    }
+    let [image_size] = fitted([asked as usize], stride);
     let speed = args.task == TaskArg::Speed;
-    let (conf, iou) = if speed { (0.25, 0.45) } else { (args.conf_thres, args.iou_thres) };
+    let (conf, iou) =
+        if speed { (0.25, 0.45) } else { (args.thresholds.conf_thres, args.thresholds.iou_thres) };
     ValidationOptions {
         batch_size: args.batch_size as usize,
         rect: !speed,
@@ -203,7 +203,7 @@ fn options(args: &ValArgs, stride: usize, asked: u32) -> ValidationOptions {
             multi_label: true,
             class_agnostic: args.single_cls,
         },
-        workers: device::loader_threads(args.workers),
+        workers: args.compute.loader_threads(),
         single_class: args.single_cls,
         augment: args.augment,
         hybrid: args.save_hybrid,

@@ -5,12 +5,13 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use yolo_data::image::{Encoding, JPEG_QUALITY, RgbImage, encode};
-use yolo_draw::{BoxAnnotation, Style, annotate};
+use yolo_draw::{BoxAnnotation, Style, annotate, cut_out};
+use yolo_eval::Xyxy;
 use yolo_eval::metrics::ScoredBox;
-use yolo_eval::{Cxcywh, Xyxy};
+use yolo_report::detections::{CSV_TITLES, csv_line, label_lines};
+use yolo_report::format::class_name;
 
-use crate::args::{DetectArgs, SaveFormatArg};
-use crate::format::{class_name, general};
+use crate::args::DetectArgs;
 use crate::run_dir::RunDir;
 
 /// Lines of boxes are at least this many pixels wide.
@@ -32,7 +33,7 @@ pub(crate) struct Files<'a> {
 
 impl<'a> Files<'a> {
     pub(crate) fn new(args: &'a DetectArgs, run: &'a RunDir, names: &'a [String]) -> Self {
-        let table = "Image Name,Prediction,Confidence\n".to_owned();
+        let table = CSV_TITLES.to_owned();
         let (taken, crops) = (Stems::default(), Stems::default());
         Self { args, run, names, taken, crops, table, labels: 0, any: false }
     }
@@ -59,15 +60,15 @@ impl<'a> Files<'a> {
             return Ok(());
         }
         if self.args.save_txt {
-            let text = label_lines(found, image, self.args.save_format, self.args.save_conf);
+            let size = (image.width, image.height);
+            let text = label_lines(found.iter().rev(), size, self.args.save_format, self.args.save_conf);
             self.write(&format!("labels/{stem}.txt"), text.as_bytes())?;
             self.labels += 1;
         }
         for detection in found.iter().rev() {
             let name = class_name(self.names, detection.class);
             if self.args.save_csv {
-                let confidence = detection.score;
-                self.table += &format!("{},{},{confidence:.2}\n", quoted(file), quoted(name));
+                self.table += &csv_line(file, name, detection.score);
             }
             if self.args.save_crop {
                 self.crop(stem, name, image, detection.bbox)?;
@@ -141,40 +142,6 @@ impl Stems {
     }
 }
 
-/// A line per detection, the surest last: class, the box as fractions of the image, and the score where asked.
-fn label_lines(found: &[ScoredBox], image: &RgbImage, format: SaveFormatArg, with_score: bool) -> String {
-    let (width, height) = (image.width as f32, image.height as f32);
-    let line = |d: &ScoredBox| {
-        let Xyxy { x1, y1, x2, y2 } = d.bbox;
-        let mut numbers = vec![d.class as f32];
-        match format {
-            SaveFormatArg::Xywh => {
-                let b = Cxcywh::from(d.bbox);
-                numbers.extend([b.cx / width, b.cy / height, b.w / width, b.h / height]);
-            }
-            SaveFormatArg::Xyxy => numbers.extend([x1 / width, y1 / height, x2 / width, y2 / height]),
-        }
-        numbers.extend(with_score.then_some(d.score));
-        let numbers: Vec<String> = numbers.iter().map(|number| general(f64::from(*number), 6)).collect();
-        format!("{}\n", numbers.join(" "))
-    };
-    found.iter().rev().map(line).collect()
-}
-
-/// The box with a margin of 1 % and 5 pixels on each side; none if it is empty.
-fn cut_out(image: &RgbImage, bbox: Xyxy) -> Option<RgbImage> {
-    let b = Cxcywh::from(bbox);
-    let wider = Cxcywh { w: b.w * 1.02 + 10.0, h: b.h * 1.02 + 10.0, ..b };
-    let Xyxy { x1, y1, x2, y2 } = Xyxy::from(wider).clip(image.width as f32, image.height as f32);
-    let [left, top, right, bottom] = [x1, y1, x2, y2].map(|edge| edge as usize);
-    if right <= left || bottom <= top {
-        return None;
-    }
-    let rows = image.pixels.chunks_exact(image.width as usize * 3).take(bottom).skip(top);
-    let pixels = rows.flat_map(|row| &row[left * 3..right * 3]).copied().collect();
-    Some(RgbImage { width: (right - left) as u32, height: (bottom - top) as u32, pixels })
-}
-
 /// The name of a class as that of a folder: nothing in it leads elsewhere.
 fn folder_name(name: &str) -> String {
     let letter = |c: char| if c.is_control() || "/\\:*?\"<>|".contains(c) { '_' } else { c };
@@ -182,45 +149,9 @@ fn folder_name(name: &str) -> String {
     if name.trim_matches(['.', ' ']).is_empty() { "_".to_owned() } else { name }
 }
 
-/// A field of a table of comma-separated values.
-fn quoted(field: &str) -> String {
-    if field.contains([',', '"', '\n', '\r']) {
-        return format!("\"{}\"", field.replace('"', "\"\""));
-    }
-    field.to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn labels_are_fractions_of_the_image_and_the_surest_comes_last() {
-        let image = RgbImage::filled(200, 100, [0; 3]);
-        let found = [
-            ScoredBox { bbox: Xyxy::new(20.0, 10.0, 60.0, 30.0), score: 0.9, class: 2 },
-            ScoredBox { bbox: Xyxy::new(0.0, 0.0, 200.0, 100.0), score: 0.5, class: 0 },
-        ];
-        let text = label_lines(&found, &image, SaveFormatArg::Xywh, false);
-        assert_eq!(text, "0 0.5 0.5 1 1\n2 0.2 0.2 0.2 0.2\n");
-        let text = label_lines(&found, &image, SaveFormatArg::Xyxy, true);
-        assert_eq!(text, "0 0 0 1 1 0.5\n2 0.1 0.1 0.3 0.3 0.9\n");
-    }
-
-    #[test]
-    fn crops_have_a_margin_and_end_at_the_image() {
-        let mut image = RgbImage::filled(200, 100, [0; 3]);
-        // One white pixel, in the corner of the box.
-        let at = (20 * 200 + 100) * 3;
-        image.pixels[at..at + 3].fill(255);
-        let cut = cut_out(&image, Xyxy::new(100.0, 20.0, 200.0, 70.0));
-        // 50 high: 51 + 10 around 45; 100 wide: 102 + 10 around 150, of which the image has 56 + 50.
-        let size = cut.as_ref().map(|cut| (cut.width, cut.height));
-        assert_eq!(size, Some((106, 61)));
-        let white = cut.and_then(|cut| cut.pixels.chunks_exact(3).position(|pixel| pixel == [255; 3]));
-        assert_eq!(white, Some(6 * 106 + 6));
-        assert_eq!(cut_out(&image, Xyxy::new(400.0, 0.0, 500.0, 50.0)), None);
-    }
 
     #[test]
     fn names_are_used_once() {
@@ -235,11 +166,5 @@ mod tests {
         assert_eq!(folder_name("traffic light"), "traffic light");
         assert_eq!(folder_name("../up"), ".._up");
         assert_eq!(folder_name(".."), "_");
-    }
-
-    #[test]
-    fn fields_with_commas_are_quoted() {
-        assert_eq!(quoted("a.jpg"), "a.jpg");
-        assert_eq!(quoted("a, \"b\".jpg"), "\"a, \"\"b\"\".jpg\"");
     }
 }

@@ -29,7 +29,7 @@ pub(crate) struct Input {
     pub(crate) stem: String,
     /// ffmpeg's arguments that open it, up to and with `-i`.
     pub(crate) args: Vec<OsString>,
-    /// Whether it goes on while we compute: then only the latest picture counts.
+    /// Whether it continues while we compute; only the latest picture counts then.
     pub(crate) is_live: bool,
 }
 
@@ -82,7 +82,7 @@ fn stream(url: &str, scheme: &str, rest: &str) -> Result<Source> {
     let path = rest.split(['?', '#']).next().unwrap_or_default();
     let file = Path::new(path);
     if !["http", "https", "rtmp", "rtmps", "rtp", "rtsp", "rtsps", "tcp", "udp"].contains(&scheme) {
-        bail!("{url}: {scheme}:// is no stream that can be read; use rtsp, rtmp, http, tcp or udp");
+        bail!("{url}: {scheme}:// is not a stream that can be read; use rtsp, rtmp, http, tcp or udp");
     }
     if has_extension(file, &IMAGE_EXTENSIONS) {
         bail!("{url}: images are read from files; download it first");
@@ -166,7 +166,7 @@ fn classified(path: &Path) -> Option<Source> {
     if !has_extension(path, &VIDEO_EXTENSIONS) {
         return None;
     }
-    // With the scheme, a name with a colon in it is no stream and one with a dash no flag.
+    // With the scheme, a name with a colon in it is not a stream and one with a dash is not a flag.
     let mut file = OsString::from("file:");
     file.push(path);
     Some(Source::Video(Input {

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use serde::Serialize;
 use yolo_eval::Cxcywh;
 
 use super::Place;
 use crate::dataset::coco_classes::{COCO80_NAMES, COCO80_TO_91};
+use crate::dataset::coco_file::{Annotation, Category, CocoFile, Image, Info};
 use crate::dataset::{Dataset, Item, Label, image_id};
 use crate::{DataError, Result};
 
@@ -32,48 +32,6 @@ impl CategoryIds {
     }
 }
 
-#[derive(Serialize)]
-struct File<'a> {
-    info: Info,
-    images: Vec<Image<'a>>,
-    annotations: Vec<Annotation>,
-    categories: Vec<Category<'a>>,
-}
-
-#[derive(Serialize)]
-struct Info {
-    description: String,
-}
-
-#[derive(Serialize)]
-struct Image<'a> {
-    id: i64,
-    file_name: &'a str,
-    width: u32,
-    height: u32,
-}
-
-#[derive(Serialize)]
-struct Annotation {
-    id: usize,
-    image_id: i64,
-    category_id: usize,
-    /// Left, top, width and height in pixels.
-    bbox: [f64; 4],
-    /// Area of the outline, or of the box if there is no outline; in square pixels.
-    area: f64,
-    iscrowd: u8,
-    /// The outline in pixels, x and y alternating.
-    segmentation: Vec<Vec<f64>>,
-}
-
-#[derive(Serialize)]
-struct Category<'a> {
-    id: usize,
-    name: &'a str,
-    supercategory: &'static str,
-}
-
 /// Writes the images `places` of `dataset` with their objects.
 pub(super) fn write(dataset: &Dataset, places: &[Place], ids: CategoryIds, path: &Path) -> Result<()> {
     let category_ids = ids.of(&dataset.class_names);
@@ -88,14 +46,14 @@ pub(super) fn write(dataset: &Dataset, places: &[Place], ids: CategoryIds, path:
     }
     let images = places.iter().zip(&image_ids).map(|(place, &id)| {
         let Item { width, height, .. } = dataset.items[place.item];
-        Image { id, file_name: &place.name, width, height }
+        Image { id, file_name: place.name.clone(), width, height }
     });
     let names = dataset.class_names.iter().zip(&category_ids);
-    let file = File {
+    let file = CocoFile {
         info: Info { description: format!("Converted by yolo-prune from {}", dataset.source) },
         images: images.collect(),
         annotations,
-        categories: names.map(|(name, &id)| Category { id, name, supercategory: "none" }).collect(),
+        categories: names.map(|(name, &id)| Category { id, name, supercategory: Some("none") }).collect(),
     };
     let text = serde_json::to_vec(&file).map_err(|e| DataError::io(path, e.into()))?;
     super::write(path, text)
@@ -111,16 +69,17 @@ fn image_ids(places: &[Place]) -> Vec<i64> {
     numbers.filter(is_distinct).unwrap_or_else(|| (1..).take(places.len()).collect())
 }
 
-fn annotation(id: usize, image_id: i64, category_id: usize, item: &Item, label: &Label) -> Annotation {
+fn annotation(id: usize, image_id: i64, category_id: usize, item: &Item, label: &Label) -> Annotation<f64> {
     let (width, height) = (f64::from(item.width), f64::from(item.height));
     let Cxcywh { cx, cy, w, h } = label.bbox_norm;
     let [cx, cy, w, h] = [cx, cy, w, h].map(f64::from);
     let bbox = [(cx - w / 2.0) * width, (cy - h / 2.0) * height, w * width, h * height].map(to_hundredths);
     let outline: Vec<[f64; 2]> =
         label.polygon_norm.iter().map(|&[x, y]| [f64::from(x) * width, f64::from(y) * height]).collect();
+    // The area of the outline, or of the box if there is no outline.
     let area = if outline.is_empty() { bbox[2] * bbox[3] } else { area(&outline) };
     let flat: Vec<f64> = outline.into_iter().flatten().map(to_hundredths).collect();
-    let segmentation = if flat.is_empty() { vec![] } else { vec![flat] };
+    let segmentation = Some(if flat.is_empty() { vec![] } else { vec![flat] });
     Annotation { id, image_id, category_id, bbox, area: to_hundredths(area), iscrowd: 0, segmentation }
 }
 

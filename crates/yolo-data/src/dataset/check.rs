@@ -250,7 +250,7 @@ mod tests {
         let reasons: Vec<&str> = all.iter().map(|finding| finding.reason.as_str()).collect();
         assert!(reasons[0].contains("1 of 2 images are left out"), "{reasons:?}");
         assert!(reasons[1].starts_with("train: 1 class without objects") && reasons[1].ends_with("dog"));
-        assert!(reasons[2].starts_with("val: 1 class that train has no object of: dog"), "{reasons:?}");
+        assert!(reasons[2].starts_with("val: 1 class without objects in train: dog"), "{reasons:?}");
         assert_eq!(reasons.len(), 3);
     }
 
@@ -271,7 +271,7 @@ mod tests {
         let val = dataset(&[(&b, &[0]), (&c, &[1])], 0);
         assert_eq!(shared_images(&train, &val), [(0, 1)]);
         let all = found(&train, &val);
-        assert!(all.len() == 1 && all[0].reason.contains("1 of 2 images are in train as well"), "{all:?}");
+        assert!(all.len() == 1 && all[0].reason.contains("1 of 2 images are also in train"), "{all:?}");
         assert!(found(&train, &train)[0].reason.contains("the same images as train"));
     }
 }

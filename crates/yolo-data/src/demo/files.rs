@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::scene::Object;
 use super::{DemoOptions, Record, class_names};
 use crate::dataset::Split;
+use crate::dataset::coco_file::{Annotation, Category, CocoFile, Image, Info};
 use crate::image::{RgbImage, encode_jpeg};
 use crate::{DataError, Result};
 
@@ -84,44 +85,6 @@ pub(super) fn label_text(objects: &[Object], image_size: u32) -> String {
     text
 }
 
-#[derive(Serialize)]
-struct CocoFile {
-    info: CocoInfo,
-    images: Vec<CocoImage>,
-    annotations: Vec<CocoAnnotation>,
-    categories: Vec<CocoCategory>,
-}
-
-#[derive(Serialize)]
-struct CocoInfo {
-    description: &'static str,
-}
-
-#[derive(Serialize)]
-struct CocoImage {
-    id: u32,
-    file_name: String,
-    width: u32,
-    height: u32,
-}
-
-#[derive(Serialize)]
-struct CocoAnnotation {
-    id: u32,
-    image_id: u32,
-    category_id: u32,
-    /// Left, top, width, height in pixels.
-    bbox: [u32; 4],
-    area: u32,
-    iscrowd: u8,
-}
-
-#[derive(Serialize)]
-struct CocoCategory {
-    id: u32,
-    name: &'static str,
-}
-
 /// Writes the COCO file of a split; `scenes` are the objects of its images. Category ids are the class plus one,
 /// as in COCO, and areas are the visible pixels.
 pub(super) fn write_annotations(
@@ -131,29 +94,31 @@ pub(super) fn write_annotations(
     scenes: &[Vec<Object>],
 ) -> Result<()> {
     let size = options.image_size;
-    let image = |index| CocoImage {
-        id: options.number(split, index),
+    let image = |index| Image {
+        id: options.number(split, index).into(),
         file_name: image_name(options, split, index),
         width: size,
         height: size,
     };
-    let annotation = |(id, (index, object)): (u32, (u32, &Object))| CocoAnnotation {
+    let annotation = |(id, (index, object)): (usize, (u32, &Object))| Annotation {
         id,
-        image_id: options.number(split, index),
-        category_id: object.class + 1,
+        image_id: options.number(split, index).into(),
+        category_id: object.class as usize + 1,
         bbox: {
             let [left, top, right, bottom] = object.edges;
             [left, top, right - left, bottom - top]
         },
         area: object.area,
         iscrowd: 0,
+        segmentation: None,
     };
+    let category = |(id, name)| Category { id, name, supercategory: None };
     let objects = (0u32..).zip(scenes).flat_map(|(index, objects)| objects.iter().map(move |o| (index, o)));
     let file = CocoFile {
-        info: CocoInfo { description: "Shapes drawn by yolo_data::demo" },
+        info: Info { description: "Shapes drawn by yolo_data::demo".to_owned() },
         images: (0..options.count(split)).map(image).collect(),
-        annotations: (1u32..).zip(objects).map(annotation).collect(),
-        categories: (1u32..).zip(class_names()).map(|(id, name)| CocoCategory { id, name }).collect(),
+        annotations: (1..).zip(objects).map(annotation).collect(),
+        categories: (1..).zip(class_names()).map(category).collect(),
     };
     write_json(folder.join(annotation_path(split)), &file)
 }

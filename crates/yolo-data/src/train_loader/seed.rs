@@ -1,5 +1,8 @@
 //! Seeds derived from the run's seed, so that nothing must be saved to resume.
 
+use rand_xoshiro::SplitMix64;
+use rand_xoshiro::rand_core::{RngCore, SeedableRng};
+
 /// Distinguish the two uses of a seed.
 const SAMPLE: u64 = 1;
 const ORDER: u64 = 2;
@@ -16,10 +19,7 @@ pub(super) fn of_order(seed: u64, epoch: usize) -> u64 {
 
 /// One step of SplitMix64 (Steele, Lea and Flood, 2014): a bijection in which every bit depends on all.
 fn mix(value: u64) -> u64 {
-    let z = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    z ^ (z >> 31)
+    SplitMix64::seed_from_u64(value).next_u64()
 }
 
 #[cfg(test)]

@@ -84,10 +84,13 @@ fn boxes_come_back_to_where_they_were() {
     for pass in Pass::AUGMENTED {
         let scale = pass.scale as f32;
         let moved_x = if pass.mirrored { width - x } else { x };
-        let values = vec![moved_x * scale, y * scale, w * scale, h * scale, 0.9, 0.8];
-        let mut predictions = Predictions { n_outputs: 6, values };
+        let moved = Cxcywh { cx: moved_x * scale, cy: y * scale, w: w * scale, h: h * scale };
+        let mut predictions = Predictions::new(1);
+        predictions.push(moved, [0.9]);
         pass.undo(&mut predictions, width as usize);
-        for (found, expected) in predictions.values.iter().zip([x, y, w, h, 0.9, 0.8]) {
+        let (bbox, scores) = predictions.rows().next().unwrap();
+        assert_eq!(scores, [0.9]);
+        for (found, expected) in [bbox.cx, bbox.cy, bbox.w, bbox.h].into_iter().zip([x, y, w, h]) {
             assert!((found - expected).abs() < 1e-3, "{pass:?}: {found} {expected}");
         }
     }

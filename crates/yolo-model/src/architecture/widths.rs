@@ -1,6 +1,7 @@
 //! Channels and sizes of layers, and the same network with other widths.
 
 use super::{Architecture, ConvRef, ConvSpec};
+use crate::layout::Widths;
 
 impl Architecture {
     /// Output channels of every layer (0 for the head).
@@ -32,13 +33,23 @@ impl Architecture {
         self.layers.iter().enumerate().map(size).collect()
     }
 
+    /// The same network with other numbers of channels in the convolutions that `widths` names.
+    #[must_use]
+    pub fn resized(&self, widths: &Widths) -> Self {
+        self.clone().with_convs(|conv, spec| {
+            if let Some(&[in_channels, out_channels]) = widths.get(&conv.name) {
+                (spec.in_channels, spec.out_channels) = (in_channels, out_channels);
+            }
+        })
+    }
+
     /// The same network whose convolutions have been changed by `change`, which sees each with its place.
     #[must_use]
     pub fn with_convs(mut self, mut change: impl FnMut(&ConvRef, &mut ConvSpec)) -> Self {
         for (index, layer) in self.layers.iter_mut().enumerate() {
-            let is_head = layer.block.head().is_some();
+            let is_bare = layer.block.head().is_some();
             layer.block.visit_convs(&mut |path, spec| {
-                change(&ConvRef::of_layer(index, path, spec, is_head), spec);
+                change(&ConvRef::of_layer(index, path, spec, is_bare), spec);
             });
         }
         self

@@ -106,7 +106,7 @@ impl Architecture {
             return config.build(num_classes);
         }
         let mut explicit: Self = serde_saphyr::from_str(text).map_err(yaml_error)?;
-        if let (Some(n), Some(head)) = (num_classes, explicit.detect_mut()) {
+        if let (Some(n), Some(head)) = (num_classes, explicit.head_mut()) {
             head.num_classes = n;
         }
         explicit.validate()?;
@@ -219,7 +219,7 @@ impl Architecture {
         let program = self.try_program()?;
         let sizes = program.sizes([STRIDE_PROBE; 2]);
         let last = self.layers.len().saturating_sub(1);
-        if self.detect_mut().is_none() {
+        if self.head_mut().is_none() {
             return Err(architecture_error("the last layer must be Detect"));
         }
         let strides: Vec<usize> = self
@@ -227,7 +227,7 @@ impl Architecture {
             .into_iter()
             .map(|source| STRIDE_PROBE / source.map_or(STRIDE_PROBE, |s| sizes[program.layers[s]][0]).max(1))
             .collect();
-        if let Some(detect) = self.detect_mut() {
+        if let Some(detect) = self.head_mut() {
             let mean_area = |level: &Vec<[f32; 2]>| {
                 level.iter().map(|[w, h]| f64::from(w * h)).sum::<f64>() / level.len().max(1) as f64
             };

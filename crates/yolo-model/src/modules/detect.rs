@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::{Block, Module, ModuleKind, Stored};
 use crate::architecture::{Activation, ConvSpec, MAX_CHANNELS};
 use crate::error::Result;
+use crate::heads::Head;
 use crate::program::{Lowering, ValueId};
 
 pub(super) static KIND: ModuleKind = ModuleKind {
@@ -54,7 +55,7 @@ impl DetectSpec {
 
     /// Values per anchor: box (4), objectness, one per class.
     pub fn n_outputs(&self) -> usize {
-        5 + self.num_classes
+        Self::OBJECTNESS + 1 + self.num_classes
     }
 
     /// The convolution of one level.
@@ -68,10 +69,11 @@ impl DetectSpec {
 
     /// Takes the number of classes from the rows of a level's weight; the error says what is wrong.
     pub(crate) fn fit_classes(&mut self, rows: usize, n_anchors: usize) -> std::result::Result<(), String> {
-        if n_anchors == 0 || !rows.is_multiple_of(n_anchors) || rows / n_anchors <= 5 {
+        let before_classes = Self::OBJECTNESS + 1;
+        if n_anchors == 0 || !rows.is_multiple_of(n_anchors) || rows / n_anchors <= before_classes {
             return Err(format!("has {rows} rows, which is not {n_anchors} anchors × (5 + classes)"));
         }
-        self.num_classes = rows / n_anchors - 5;
+        self.num_classes = rows / n_anchors - before_classes;
         Ok(())
     }
 
@@ -137,8 +139,8 @@ impl Module for DetectSpec {
         vec![("anchors", vec![self.anchors.len(), self.n_anchors(), 2])]
     }
 
-    fn head(&self) -> Option<&DetectSpec> {
-        Some(self)
+    fn head(&self) -> Option<Head<'_>> {
+        Some(Head::AnchorBased(self))
     }
 
     fn head_mut(&mut self) -> Option<&mut DetectSpec> {

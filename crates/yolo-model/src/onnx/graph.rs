@@ -15,11 +15,11 @@ const FLOAT: i64 = 1;
 const INT64: i64 = 7;
 
 /// A value of the graph, by name.
-pub(super) type Value = String;
+pub(crate) type Value = String;
 
 /// An attribute of a node.
 #[derive(Clone, Debug)]
-pub(super) enum Attribute {
+pub(crate) enum Attribute {
     Int(i64),
     Float(f32),
     Text(&'static str),
@@ -28,39 +28,39 @@ pub(super) enum Attribute {
 
 /// A stored tensor; weights are borrowed from the checkpoint.
 #[derive(Clone, Debug)]
-pub(super) struct Tensor<'a> {
+pub(crate) struct Tensor<'a> {
     name: String,
     shape: Vec<usize>,
-    pub(super) elements: Elements<'a>,
+    pub(crate) elements: Elements<'a>,
 }
 
 /// The elements of a stored tensor in row-major order.
 #[derive(Clone, Debug)]
-pub(super) enum Elements<'a> {
+pub(crate) enum Elements<'a> {
     F32(Cow<'a, [f32]>),
     I64(Vec<i64>),
 }
 
 /// The graph.
 #[derive(Clone, Debug)]
-pub(super) struct Graph<'a> {
+pub(crate) struct Graph<'a> {
     pub(super) nodes: Vec<Message>,
-    pub(super) tensors: Vec<Tensor<'a>>,
-    pub(super) input: OnnxValue,
-    pub(super) outputs: Vec<OnnxValue>,
+    pub(crate) tensors: Vec<Tensor<'a>>,
+    pub(crate) input: OnnxValue,
+    pub(crate) outputs: Vec<OnnxValue>,
     /// The names that are taken.
     names: HashSet<String>,
 }
 
 impl<'a> Graph<'a> {
     /// With its input and nothing else.
-    pub(super) fn new(input: OnnxValue) -> Self {
+    pub(crate) fn new(input: OnnxValue) -> Self {
         let names = HashSet::from([input.name.clone()]);
         Self { nodes: Vec::new(), tensors: Vec::new(), input, outputs: Vec::new(), names }
     }
 
     /// Appends a node with one output, and gives that.
-    pub(super) fn node(
+    pub(crate) fn node(
         &mut self,
         name: &str,
         operator: &'static str,
@@ -73,7 +73,7 @@ impl<'a> Graph<'a> {
     }
 
     /// Appends a `Split` along `axis` into parts of these sizes.
-    pub(super) fn split<const PARTS: usize>(
+    pub(crate) fn split<const PARTS: usize>(
         &mut self,
         name: &str,
         input: &str,
@@ -102,22 +102,22 @@ impl<'a> Graph<'a> {
     }
 
     /// Stores weights under their own name.
-    pub(super) fn weights(&mut self, name: String, shape: &[usize], values: &'a [f32]) -> Value {
+    pub(crate) fn weights(&mut self, name: String, shape: &[usize], values: &'a [f32]) -> Value {
         self.store(name, shape.to_vec(), Elements::F32(Cow::Borrowed(values)))
     }
 
     /// Stores single-precision constants.
-    pub(super) fn floats(&mut self, name: &str, shape: &[usize], values: Vec<f32>) -> Value {
+    pub(crate) fn floats(&mut self, name: &str, shape: &[usize], values: Vec<f32>) -> Value {
         self.store(name.to_owned(), shape.to_vec(), Elements::F32(Cow::Owned(values)))
     }
 
     /// Stores a vector of integers.
-    pub(super) fn integers(&mut self, name: &str, values: &[i64]) -> Value {
+    pub(crate) fn integers(&mut self, name: &str, values: &[i64]) -> Value {
         self.store(name.to_owned(), vec![values.len()], Elements::I64(values.to_vec()))
     }
 
     /// Stores an integer.
-    pub(super) fn integer(&mut self, name: &str, value: i64) -> Value {
+    pub(crate) fn integer(&mut self, name: &str, value: i64) -> Value {
         self.store(name.to_owned(), Vec::new(), Elements::I64(vec![value]))
     }
 
@@ -167,7 +167,7 @@ impl Tensor<'_> {
 
 impl Elements<'_> {
     /// Bytes of the data.
-    pub(super) fn bytes(&self) -> u64 {
+    pub(crate) fn bytes(&self) -> u64 {
         match self {
             Self::F32(values) => 4 * values.len() as u64,
             Self::I64(values) => 8 * values.len() as u64,

@@ -50,7 +50,7 @@ fn conv_block<'a>(
         ("pads", ints(&[vertical, horizontal, vertical, horizontal])),
         ("strides", ints(&spec.stride)),
     ];
-    let name = if conv.is_head { conv.name.clone() } else { format!("{}.conv", conv.name) };
+    let name = if conv.is_bare { conv.name.clone() } else { format!("{}.conv", conv.name) };
     let output = graph.node(&name, "Conv", &[input, &weight, &bias], &attributes);
     Ok(activation(graph, &format!("{}.act", conv.name), output, spec.activation))
 }

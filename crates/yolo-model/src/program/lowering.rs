@@ -1,15 +1,18 @@
-//! Builds a program layer by layer, and checks on the way that every number fits.
+//! Builds a program, and checks on the way that every number fits.
 
 use super::{Operation, OperationKind, Program, ValueId, architecture_error};
 use crate::architecture::{ConvRef, ConvSpec, Layer, MAX_KERNEL, resolve};
 use crate::error::{ModelError, Result};
 
-/// A program in the making. A module appends its operations through it.
+/// A program in the making: layer by layer ([`Lowering::layer`]), whose modules append their operations, or operation
+/// by operation.
+///
+/// The convolutions of a layer are called `model.{layer}.{path}`; outside of layers, a path is the whole name.
 #[derive(Debug)]
 pub struct Lowering {
     program: Program,
-    /// Name of the module that is being lowered.
-    module: &'static str,
+    /// Name of the module that is being lowered; none outside of layers.
+    module: Option<&'static str>,
     /// Path of the part that is being lowered: empty, or with a dot at its end.
     part: String,
 }
@@ -23,7 +26,7 @@ impl Lowering {
             channels: vec![in_channels],
             layers: Vec::new(),
         };
-        Self { program, module: "", part: String::new() }
+        Self { program, module: None, part: String::new() }
     }
 
     /// Appends a layer.
@@ -31,7 +34,7 @@ impl Lowering {
     /// # Errors
     /// An input that is not an earlier layer, or widths that disagree.
     pub fn layer(&mut self, layer: &Layer) -> Result<()> {
-        self.module = layer.block.name();
+        self.module = Some(layer.block.name());
         let inputs = self.sources(&layer.from)?;
         if inputs.is_empty() {
             return Err(self.error("", "has no input"));
@@ -41,6 +44,7 @@ impl Lowering {
         }
         let output = layer.block.lower(self, &inputs)?;
         self.program.layers.push(output);
+        self.module = None;
         Ok(())
     }
 
@@ -53,7 +57,12 @@ impl Lowering {
         let value = |&from: &i64| match resolve(index, from) {
             None if index == 0 && from == -1 => Ok(0),
             Some(source) if source < index => Ok(self.program.layers[source]),
-            _ => Err(self.error("", &format!("reads from {from}, which is not an earlier layer"))),
+            _ => {
+                let module = self.module.map(|module| format!(" ({module})")).unwrap_or_default();
+                Err(architecture_error(format!(
+                    "layer {index}{module}: reads from {from}, which is not an earlier layer"
+                )))
+            }
         };
         from.iter().map(value).collect()
     }
@@ -74,22 +83,31 @@ impl Lowering {
     }
 
     /// Appends a convolution with its batch normalisation and activation. `path` is its place in the module (`m.0.cv1`),
-    /// empty where the module is one convolution.
+    /// empty if the module is one convolution; outside of layers, it is the convolution's name.
     ///
     /// # Errors
-    /// Numbers out of range, or an input of other channels than `spec` says.
+    /// Numbers out of range, an input of other channels than `spec` says, or outside of layers a name that is empty or
+    /// taken.
     pub fn conv(&mut self, path: &str, spec: &ConvSpec, input: ValueId) -> Result<ValueId> {
         self.check_conv(path, spec, input)?;
         Ok(self.push_conv(path, spec, false, input))
     }
 
-    /// Appends a bare convolution with bias whose output the network returns.
+    /// Appends a bare convolution: one with a bias and without batch normalisation.
+    ///
+    /// # Errors
+    /// As [`Lowering::conv`].
+    pub fn bare_conv(&mut self, path: &str, spec: &ConvSpec, input: ValueId) -> Result<ValueId> {
+        self.check_conv(path, spec, input)?;
+        Ok(self.push_conv(path, spec, true, input))
+    }
+
+    /// Appends a bare convolution whose output the network returns.
     ///
     /// # Errors
     /// As [`Lowering::conv`].
     pub fn output_conv(&mut self, path: &str, spec: &ConvSpec, input: ValueId) -> Result<ValueId> {
-        self.check_conv(path, spec, input)?;
-        let output = self.push_conv(path, spec, true, input);
+        let output = self.bare_conv(path, spec, input)?;
         self.output(output);
         Ok(output)
     }
@@ -152,20 +170,33 @@ impl Lowering {
         Ok(self.push(OperationKind::Upsample { scale }, vec![input], self.channels(input)))
     }
 
-    /// An error about the module, or about its part at `path`.
+    /// An error about the module, or about its part at `path`; outside of layers, about the operation of that name.
     pub fn error(&self, path: &str, reason: &str) -> ModelError {
         let path = format!("{}{path}", self.part);
+        let path = path.trim_end_matches('.');
+        let place = match self.module {
+            Some(module) => format!("layer {} ({module})", self.program.layers.len()),
+            None => format!("operation {}", self.program.operations.len()),
+        };
         let space = if path.is_empty() { "" } else { " " };
-        let index = self.program.layers.len();
-        architecture_error(format!(
-            "layer {index} ({}){space}{}: {reason}",
-            self.module,
-            path.trim_end_matches('.')
-        ))
+        architecture_error(format!("{place}{space}{path}: {reason}"))
     }
 
     fn check_conv(&self, path: &str, conv: &ConvSpec, input: ValueId) -> Result<()> {
-        conv.check(self.channels(input)).map_err(|reason| self.error(path, &reason))
+        conv.check(self.channels(input)).map_err(|reason| self.error(path, &reason))?;
+        let name = self.name(path);
+        if self.module.is_none() && name.is_empty() {
+            return Err(self.error(path, "a convolution outside of layers needs a name"));
+        }
+        if self.module.is_none() && self.program.convs().any(|(_, conv)| conv.name == name) {
+            return Err(self.error(path, "there is a convolution of this name already"));
+        }
+        Ok(())
+    }
+
+    /// The path of a convolution with those of the parts that it is in.
+    fn name(&self, path: &str) -> String {
+        format!("{}{path}", self.part)
     }
 
     fn push(&mut self, kind: OperationKind, inputs: Vec<ValueId>, channels: usize) -> ValueId {
@@ -175,9 +206,12 @@ impl Lowering {
         self.program.operations.len()
     }
 
-    fn push_conv(&mut self, path: &str, spec: &ConvSpec, is_head: bool, input: ValueId) -> ValueId {
-        let conv =
-            ConvRef::of_layer(self.program.layers.len(), &format!("{}{path}", self.part), spec, is_head);
+    fn push_conv(&mut self, path: &str, spec: &ConvSpec, is_bare: bool, input: ValueId) -> ValueId {
+        let name = self.name(path);
+        let conv = match self.module {
+            Some(_) => ConvRef::of_layer(self.program.layers.len(), &name, spec, is_bare),
+            None => ConvRef { name, layer: 0, spec: spec.clone(), is_bare },
+        };
         self.push(OperationKind::Conv(conv), vec![input], spec.out_channels)
     }
 }

@@ -26,7 +26,7 @@ fn operations_hold_every_convolution_once_and_agree_with_the_layers() {
             }
         }
         let sizes = program.sizes([640, 640]);
-        let strides = &architecture.detect().strides;
+        let strides = architecture.head().strides();
         assert_eq!(program.outputs.len(), strides.len());
         for (&output, &stride) in program.outputs.iter().zip(strides) {
             assert_eq!(sizes[output], [640 / stride; 2], "{name}");

@@ -1,7 +1,7 @@
 //! All ten sizes: tensors, shapes, parameters, GFLOPs, layers.
 
-use yolo_model::Architecture;
 use yolo_model::architecture::VARIANTS;
+use yolo_model::{Architecture, Head};
 
 use crate::json;
 
@@ -30,9 +30,10 @@ fn tensors_and_counts_of_all_sizes() {
         assert_eq!(rounded(fused.gflops), rounded(reference["fused_gflops_640"].as_f64().unwrap()), "{name}");
 
         let strides: Vec<usize> = serde_json::from_value(reference["stride"].clone()).unwrap();
-        assert_eq!(architecture.detect().strides, strides, "{name}");
+        let Head::AnchorBased(detect) = architecture.head();
+        assert_eq!(detect.strides, strides, "{name}");
         let anchors: Vec<[f32; 2]> = serde_json::from_value(reference["anchors"].clone()).unwrap();
-        assert_eq!(architecture.detect().anchors.concat(), anchors, "{name}");
+        assert_eq!(detect.anchors.concat(), anchors, "{name}");
     }
 }
 
@@ -77,7 +78,7 @@ fn parameters_per_layer() {
 #[test]
 fn the_number_of_classes_only_changes_the_head() {
     let one = Architecture::variant("yolov5s", Some(1)).unwrap();
-    assert_eq!(one.detect().conv(0).out_channels, 18);
+    assert_eq!(one.head().n_channels(), 18);
     // Specification §1.1: 3 · (251 + 5) = 768 is not scaled.
     let odd = Architecture::variant("yolov5n6", Some(251)).unwrap();
     assert_eq!(odd.out_channels()[7], 768);
@@ -113,7 +114,7 @@ head:
   - [[-1, 3], 1, Detect, [nc, anchors]]
 ";
     let architecture = Architecture::from_yaml(yaml, None).unwrap();
-    let detect = architecture.detect();
+    let Head::AnchorBased(detect) = architecture.head();
     assert_eq!((detect.in_channels.clone(), detect.strides.clone()), (vec![36, 24], vec![2, 4]));
     // Finer levels get the smaller anchors, whatever the order in the file.
     assert_eq!(detect.anchors[0], [[8.0, 10.0], [12.0, 14.0]]);

@@ -5,10 +5,10 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Backend, backend_extension};
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Bytes, DType, Shape};
+use yolo_simd::Unit;
 
 use super::activation::{silu_backward, silu_forward};
 use super::conv::{self, ConvShape, Planes};
-use super::lanes::Level;
 use super::norm::{self, Affine, Statistics};
 
 /// What a training step spends its time on. Tensors of images are `[N, C, H, W]`, all are `f32`.
@@ -106,7 +106,7 @@ impl TrainingOps for Flex {
         let (weight, dy) = (Dense::new(weight), Images::new(dy));
         let dims = dims(&x);
         let shape = conv_shape(dims, &weight, &options);
-        tensor(conv::input_gradient(Level::best(), &shape, dy.planes(), weight.numbers()), dims)
+        tensor(conv::input_gradient(Unit::best(), &shape, dy.planes(), weight.numbers()), dims)
     }
 
     fn conv_weight_gradient(
@@ -117,7 +117,7 @@ impl TrainingOps for Flex {
     ) -> FlexTensor {
         let (x, weight, dy) = (Images::new(x), Dense::new(weight), Images::new(dy));
         let shape = conv_shape(x.dims, &weight, &options);
-        let gradient = conv::weight_gradient(Level::best(), &shape, x.planes(), dy.planes());
+        let gradient = conv::weight_gradient(Unit::best(), &shape, x.planes(), dy.planes());
         tensor(gradient, weight.0.layout().shape().clone())
     }
 
@@ -129,12 +129,12 @@ impl TrainingOps for Flex {
 
     fn fast_silu(x: FlexTensor) -> FlexTensor {
         let x = Dense::new(x);
-        tensor(silu_forward(Level::best(), x.numbers()), x.0.layout().shape().clone())
+        tensor(silu_forward(Unit::best(), x.numbers()), x.0.layout().shape().clone())
     }
 
     fn fast_silu_gradient(x: FlexTensor, dy: FlexTensor) -> FlexTensor {
         let (x, dy) = (Dense::new(x), Dense::new(dy));
-        tensor(silu_backward(Level::best(), x.numbers(), dy.numbers()), x.0.layout().shape().clone())
+        tensor(silu_backward(Unit::best(), x.numbers(), dy.numbers()), x.0.layout().shape().clone())
     }
 
     fn norm_train(
@@ -147,7 +147,7 @@ impl TrainingOps for Flex {
         let (x, gamma, beta) = (Images::new(x), Dense::new(gamma), Dense::new(beta));
         let [batch, channels, ..] = x.dims;
         let affine = Affine { gamma: gamma.numbers(), beta: beta.numbers(), epsilon, silu };
-        let (y, statistics) = norm::batch_norm_train(Level::best(), x.planes(), [batch, channels], affine);
+        let (y, statistics) = norm::batch_norm_train(Unit::best(), x.planes(), [batch, channels], affine);
         let Statistics { mean, var } = statistics;
         (tensor(y, x.dims), tensor(mean, [channels]), tensor(var, [channels]))
     }
@@ -172,15 +172,15 @@ impl TrainingOps for Flex {
         let dense = dy.layout().contiguous_offsets() == Some((0, x.dims.iter().product()));
         let owned = if dense { dy.try_storage_mut::<f32>() } else { None };
         if let Some(dy_numbers) = owned.filter(|numbers| numbers.len() == x.dims.iter().product::<usize>()) {
-            let level = Level::best();
+            let unit = Unit::best();
             let gradients =
-                norm::batch_norm_backward_in_place(level, planes, dy_numbers, dims, affine, &statistics);
+                norm::batch_norm_backward_in_place(unit, planes, dy_numbers, dims, affine, &statistics);
             let [gamma, beta] = gradients.map(|g| tensor(g, [channels]));
             return (dy, gamma, beta);
         }
         let dy = Images::new(dy);
         let gradients =
-            norm::batch_norm_backward(Level::best(), planes, dy.planes(), dims, affine, &statistics);
+            norm::batch_norm_backward(Unit::best(), planes, dy.planes(), dims, affine, &statistics);
         let [gamma, beta] = [gradients.gamma, gradients.beta].map(|g| tensor(g, [channels]));
         (tensor(gradients.x, x.dims), gamma, beta)
     }
@@ -198,7 +198,7 @@ impl TrainingOps for Flex {
         let statistics = statistics(mean, var);
         let [batch, channels, ..] = x.dims;
         let affine = Affine { gamma: gamma.numbers(), beta: beta.numbers(), epsilon, silu };
-        let y = norm::batch_norm_infer(Level::best(), x.planes(), [batch, channels], affine, &statistics);
+        let y = norm::batch_norm_infer(Unit::best(), x.planes(), [batch, channels], affine, &statistics);
         tensor(y, x.dims)
     }
 }
@@ -213,7 +213,7 @@ fn conv_forward(
     let (x, weight, bias) = (Images::new(x), Dense::new(weight), bias.map(Dense::new));
     let shape = conv_shape(x.dims, &weight, options);
     let bias = bias.as_ref().map(Dense::numbers);
-    let y = conv::forward(Level::best(), &shape, x.planes(), weight.numbers(), bias, silu);
+    let y = conv::forward(Unit::best(), &shape, x.planes(), weight.numbers(), bias, silu);
     let [height, width] = shape.out_size();
     tensor(y, [shape.batch, shape.out_channels, height, width])
 }

@@ -8,11 +8,11 @@
 mod tests;
 
 use rayon::prelude::*;
+use yolo_simd::{Kernel, Simd, Unit};
 
 use super::activation::{silu, silu_gradient};
 use super::buffer::{Output, Target};
 use super::conv::Planes;
-use super::lanes::{Kernel, Lanes, Level};
 
 /// Independent sums per plane; more would not hide more latency.
 const SUMS: usize = 4;
@@ -43,27 +43,27 @@ pub(crate) struct NormGradients {
 /// `z = γ · (x − mean) / √(var + ε) + β`, then SiLU if asked, with mean and biased variance over images and
 /// pixels: `x` `[N, C, H, W]`, `channels` its `C`.
 pub(crate) fn batch_norm_train(
-    level: Level,
+    unit: Unit,
     x: Planes<'_>,
     [batch, channels]: [usize; 2],
     affine: Affine<'_>,
 ) -> (Vec<f32>, Statistics) {
-    apply(level, x, [batch, channels], affine, None)
+    apply(unit, x, [batch, channels], affine, None)
 }
 
 /// As [`batch_norm_train`] with given mean and variance.
 pub(crate) fn batch_norm_infer(
-    level: Level,
+    unit: Unit,
     x: Planes<'_>,
     dims: [usize; 2],
     affine: Affine<'_>,
     statistics: &Statistics,
 ) -> Vec<f32> {
-    apply(level, x, dims, affine, Some(statistics)).0
+    apply(unit, x, dims, affine, Some(statistics)).0
 }
 
 fn apply(
-    level: Level,
+    unit: Unit,
     x: Planes<'_>,
     [batch, channels]: [usize; 2],
     affine: Affine<'_>,
@@ -77,7 +77,7 @@ fn apply(
     let channel = |channel: usize| {
         let fixed = given.map(|given| [given.mean[channel], given.var[channel]]);
         let planes = Channel { x, batch, channels, channel };
-        level.run(Forward { planes, affine, fixed, target })
+        unit.run(Forward { planes, affine, fixed, target })
     };
     let statistics: Vec<[f32; 2]> = (0..channels).into_par_iter().map(channel).collect();
     // SAFETY: the channels cover the output.
@@ -89,7 +89,7 @@ fn apply(
 /// The gradients of [`batch_norm_train`] given `dy`. With `x̂ = (x − mean) / σ`, `M` the number of values of a
 /// channel and `dz = dy · act′(z)`: `dβ = Σ dz`, `dγ = Σ dz · x̂`, `dx = γ / σ · (dz − dβ / M − x̂ · dγ / M)`.
 pub(crate) fn batch_norm_backward(
-    level: Level,
+    unit: Unit,
     x: Planes<'_>,
     dy: Planes<'_>,
     [batch, channels]: [usize; 2],
@@ -100,7 +100,7 @@ pub(crate) fn batch_norm_backward(
     let len = batch * channels * height * width;
     let mut output = Output::new(len);
     let target = output.target();
-    let [gamma, beta] = backward(level, x, Some(dy), [batch, channels], affine, statistics, target);
+    let [gamma, beta] = backward(unit, x, Some(dy), [batch, channels], affine, statistics, target);
     // SAFETY: the channels cover the output.
     NormGradients { x: unsafe { output.finish(len) }, gamma, beta }
 }
@@ -108,19 +108,19 @@ pub(crate) fn batch_norm_backward(
 /// As [`batch_norm_backward`] where `dy` is dense and becomes the gradient of `x`, which spares the memory another
 /// tensor. Returns the gradients of `γ` and `β`.
 pub(crate) fn batch_norm_backward_in_place(
-    level: Level,
+    unit: Unit,
     x: Planes<'_>,
     dy: &mut [f32],
     dims: [usize; 2],
     affine: Affine<'_>,
     statistics: &Statistics,
 ) -> [Vec<f32>; 2] {
-    backward(level, x, None, dims, affine, statistics, Target::over(dy))
+    backward(unit, x, None, dims, affine, statistics, Target::over(dy))
 }
 
 /// Writes the gradient of `x` to `target`, where `dy` lies already if it is not given.
 fn backward(
-    level: Level,
+    unit: Unit,
     x: Planes<'_>,
     dy: Option<Planes<'_>>,
     [batch, channels]: [usize; 2],
@@ -132,7 +132,7 @@ fn backward(
     let channel = |channel: usize| {
         let planes = Channel { x, batch, channels, channel };
         let statistics = [statistics.mean[channel], statistics.var[channel]];
-        level.run(Backward { planes, dy, affine, statistics, target })
+        unit.run(Backward { planes, dy, affine, statistics, target })
     };
     let sums: Vec<[f32; 2]> = (0..channels).into_par_iter().map(channel).collect();
     [1, 0].map(|i| sums.iter().map(|s| s[i]).collect())
@@ -170,28 +170,28 @@ impl Kernel for Forward<'_> {
     type Output = [f32; 2];
 
     #[inline(always)]
-    fn run<L: Lanes>(self, lanes: L) -> [f32; 2] {
+    fn run<S: Simd>(self, s: S) -> [f32; 2] {
         let Self { planes, affine, fixed, target } = self;
         let [mean, var] = match fixed {
             Some(statistics) => statistics,
-            None => moments(lanes, planes),
+            None => moments(s, planes),
         };
         let channel = planes.channel;
         let scale = f64::from(affine.gamma[channel]) / (f64::from(var) + affine.epsilon).sqrt();
-        let (scale, mean_v) = (lanes.splat(scale as f32), lanes.splat(mean));
-        let shift = lanes.splat(affine.beta[channel]);
+        let (scale, mean_v) = (s.splat(scale as f32), s.splat(mean));
+        let shift = s.splat(affine.beta[channel]);
         for image in 0..planes.batch {
             let x = planes.plane(image);
             // SAFETY: no other task has this channel.
             let to = unsafe { target.at(planes.start(image, x.len()), x.len()) };
-            for start in (0..x.len()).step_by(L::N) {
-                let n = L::N.min(x.len() - start);
+            for start in (0..x.len()).step_by(S::LANES) {
+                let n = S::LANES.min(x.len() - start);
                 // SAFETY: `n` numbers from `start` on lie inside both planes.
                 unsafe {
-                    let x = lanes.load_first(x.as_ptr().add(start), n);
-                    let z = lanes.fma(lanes.sub(x, mean_v), scale, shift);
-                    let y = if affine.silu { silu(lanes, z) } else { z };
-                    lanes.store_first(to.add(start), y, n);
+                    let x = s.load_first(x.as_ptr().add(start), n);
+                    let z = s.mul_add(s.sub(x, mean_v), scale, shift);
+                    let y = if affine.silu { silu(s, z) } else { z };
+                    s.store_first(to.add(start), y, n);
                 }
             }
         }
@@ -201,38 +201,38 @@ impl Kernel for Forward<'_> {
 
 /// Mean and biased variance.
 #[inline(always)]
-fn moments<L: Lanes>(lanes: L, planes: Channel<'_>) -> [f32; 2] {
+fn moments<S: Simd>(s: S, planes: Channel<'_>) -> [f32; 2] {
     let (mut sum, mut count) = (0.0, 0);
     for image in 0..planes.batch {
         let x = planes.plane(image);
-        sum += deviations::<L, false>(lanes, x, 0.0);
+        sum += deviations::<S, false>(s, x, 0.0);
         count += x.len();
     }
     let mean = (sum / count as f64) as f32;
     let mut squares = 0.0;
     for image in 0..planes.batch {
-        squares += deviations::<L, true>(lanes, planes.plane(image), mean);
+        squares += deviations::<S, true>(s, planes.plane(image), mean);
     }
     [mean, (squares / count as f64) as f32]
 }
 
 /// The sum of the deviations from `mean`, or of their squares.
 #[inline(always)]
-fn deviations<L: Lanes, const SQUARED: bool>(lanes: L, x: &[f32], mean: f32) -> f64 {
-    let mean = lanes.splat(mean);
-    let mut sums = [lanes.splat(0.0); SUMS];
-    let step = SUMS * L::N;
+fn deviations<S: Simd, const SQUARED: bool>(s: S, x: &[f32], mean: f32) -> f64 {
+    let mean = s.splat(mean);
+    let mut sums = [s.splat(0.0); SUMS];
+    let step = SUMS * S::LANES;
     let whole = x.len() / step * step;
     for start in (0..whole).step_by(step) {
         for (i, sum) in sums.iter_mut().enumerate() {
             // SAFETY: `whole` is at most the length.
-            let d = lanes.sub(unsafe { lanes.load(x.as_ptr().add(start + i * L::N)) }, mean);
-            *sum = if SQUARED { lanes.fma(d, d, *sum) } else { lanes.add(*sum, d) };
+            let d = s.sub(unsafe { s.load(x.as_ptr().add(start + i * S::LANES)) }, mean);
+            *sum = if SQUARED { s.mul_add(d, d, *sum) } else { s.add(*sum, d) };
         }
     }
     let [a, b, c, d] = sums;
-    let mut total = f64::from(lanes.sum(lanes.add(lanes.add(a, b), lanes.add(c, d))));
-    let mean = lanes.sum(mean) / L::N as f32;
+    let mut total = f64::from(s.sum(s.add(s.add(a, b), s.add(c, d))));
+    let mean = s.sum(mean) / S::LANES as f32;
     for x in &x[whole..] {
         let d = f64::from(x - mean);
         total += if SQUARED { d * d } else { d };
@@ -253,13 +253,13 @@ impl Kernel for Backward<'_> {
     type Output = [f32; 2];
 
     #[inline(always)]
-    fn run<L: Lanes>(self, lanes: L) -> [f32; 2] {
+    fn run<S: Simd>(self, s: S) -> [f32; 2] {
         let Self { planes, dy, affine, statistics: [mean, var], target } = self;
         let channel = planes.channel;
         let inverse = 1.0 / (f64::from(var) + affine.epsilon).sqrt();
         let scale = (f64::from(affine.gamma[channel]) * inverse) as f32;
         let shift = affine.beta[channel];
-        let (mean_v, scale_v) = (lanes.splat(mean), lanes.splat(scale));
+        let (mean_v, scale_v) = (s.splat(mean), s.splat(scale));
         let (mut d_beta, mut d_centred, mut count) = (0.0, 0.0, 0);
         for image in 0..planes.batch {
             let x = planes.plane(image);
@@ -270,7 +270,7 @@ impl Kernel for Backward<'_> {
                 None => to.cast_const(),
             };
             // SAFETY: a plane of `dy` is as large as one of `x`, and so is the place at `to`.
-            let sums = unsafe { first_pass(lanes, x, dy, to, [mean, scale, shift], affine.silu) };
+            let sums = unsafe { first_pass(s, x, dy, to, [mean, scale, shift], affine.silu) };
             let [beta, centred] = sums;
             d_beta += beta;
             d_centred += centred;
@@ -278,20 +278,20 @@ impl Kernel for Backward<'_> {
         }
         let d_gamma = d_centred * inverse;
         // dx = scale · (dz − a − (x − mean) · b)
-        let a = lanes.splat((d_beta / count as f64) as f32);
-        let b = lanes.splat((-d_gamma * inverse / count as f64) as f32);
+        let a = s.splat((d_beta / count as f64) as f32);
+        let b = s.splat((-d_gamma * inverse / count as f64) as f32);
         for image in 0..planes.batch {
             let x = planes.plane(image);
             // SAFETY: as above, and the first pass wrote the plane.
             let to = unsafe { target.at(planes.start(image, x.len()), x.len()) };
-            for start in (0..x.len()).step_by(L::N) {
-                let n = L::N.min(x.len() - start);
+            for start in (0..x.len()).step_by(S::LANES) {
+                let n = S::LANES.min(x.len() - start);
                 // SAFETY: `n` numbers from `start` on lie inside both planes.
                 unsafe {
-                    let x = lanes.load_first(x.as_ptr().add(start), n);
-                    let dz = lanes.load_first(to.add(start), n);
-                    let dx = lanes.fma(lanes.sub(x, mean_v), b, lanes.sub(dz, a));
-                    lanes.store_first(to.add(start), lanes.mul(dx, scale_v), n);
+                    let x = s.load_first(x.as_ptr().add(start), n);
+                    let dz = s.load_first(to.add(start), n);
+                    let dx = s.mul_add(s.sub(x, mean_v), b, s.sub(dz, a));
+                    s.store_first(to.add(start), s.mul(dx, scale_v), n);
                 }
             }
         }
@@ -304,8 +304,8 @@ impl Kernel for Backward<'_> {
 /// # Safety
 /// `dy` and `to` have as many numbers as `x`; they may be the same.
 #[inline(always)]
-unsafe fn first_pass<L: Lanes>(
-    lanes: L,
+unsafe fn first_pass<S: Simd>(
+    s: S,
     x: &[f32],
     dy: *const f32,
     to: *mut f32,
@@ -313,23 +313,23 @@ unsafe fn first_pass<L: Lanes>(
     silu: bool,
 ) -> [f64; 2] {
     let [mean, scale, shift] = constants;
-    let (mean, scale, shift) = (lanes.splat(mean), lanes.splat(scale), lanes.splat(shift));
-    let mut sums = [[lanes.splat(0.0); 2]; 2];
-    for (i, start) in (0..x.len()).step_by(L::N).enumerate() {
-        let n = L::N.min(x.len() - start);
+    let (mean, scale, shift) = (s.splat(mean), s.splat(scale), s.splat(shift));
+    let mut sums = [[s.splat(0.0); 2]; 2];
+    for (i, start) in (0..x.len()).step_by(S::LANES).enumerate() {
+        let n = S::LANES.min(x.len() - start);
         // SAFETY: `n` numbers from `start` on lie inside all three planes. Lanes past `n` hold x = 0, dy = 0
         // and so add nothing.
         unsafe {
-            let d = lanes.sub(lanes.load_first(x.as_ptr().add(start), n), mean);
-            let dy = lanes.load_first(dy.add(start), n);
-            let dz = if silu { silu_gradient(lanes, lanes.fma(d, scale, shift), dy) } else { dy };
-            lanes.store_first(to.add(start), dz, n);
+            let d = s.sub(s.load_first(x.as_ptr().add(start), n), mean);
+            let dy = s.load_first(dy.add(start), n);
+            let dz = if silu { silu_gradient(s, s.mul_add(d, scale, shift), dy) } else { dy };
+            s.store_first(to.add(start), dz, n);
             let [beta, centred] = &mut sums[i % 2];
-            *beta = lanes.add(*beta, dz);
-            *centred = lanes.fma(dz, d, *centred);
+            *beta = s.add(*beta, dz);
+            *centred = s.mul_add(dz, d, *centred);
         }
     }
     let [[b0, c0], [b1, c1]] = sums;
-    let (beta, centred) = (lanes.sum(lanes.add(b0, b1)), lanes.sum(lanes.add(c0, c1)));
+    let (beta, centred) = (s.sum(s.add(b0, b1)), s.sum(s.add(c0, c1)));
     [f64::from(beta), f64::from(centred)]
 }

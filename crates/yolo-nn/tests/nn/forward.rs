@@ -3,7 +3,7 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::SeedableRng;
 use yolo_model::weights::read_safetensors;
-use yolo_model::{Architecture, Checkpoint, NmsOptions, Predictions, RawMap, decode, nms};
+use yolo_model::{Architecture, Checkpoint, NmsOptions, Predictions, RawMap, Xyxy, nms};
 use yolo_nn::Yolo;
 
 use crate::{json, shared};
@@ -13,8 +13,8 @@ const BOX_TOLERANCE: f32 = 2e-3;
 /// Scores may differ by this.
 const SCORE_TOLERANCE: f32 = 1e-4;
 
-/// Decoded rows per image with an objectness above a threshold.
-fn predict(model: &Yolo, images: Tensor<4>, min_objectness: f32) -> Vec<Predictions> {
+/// Decoded rows per image.
+fn predict(model: &Yolo, images: Tensor<4>, score_threshold: f32) -> Vec<Predictions> {
     let maps: Vec<([usize; 4], Vec<f32>)> = model
         .forward(images)
         .into_iter()
@@ -32,7 +32,7 @@ fn predict(model: &Yolo, images: Tensor<4>, min_objectness: f32) -> Vec<Predicti
                 }
             })
             .collect();
-        decode(&raw, model.architecture().detect(), min_objectness)
+        model.architecture().head().decode(&raw, score_threshold)
     };
     (0..maps[0].0[0]).map(image).collect()
 }
@@ -79,10 +79,14 @@ fn compare_rows(predictions: &[Predictions], tensors: &yolo_model::weights::Stat
     assert_eq!(images, predictions.len());
     let (values, indices) = (rows.f32s().unwrap(), indices.i64s().unwrap());
     for (k, expected) in values.chunks_exact(length).enumerate() {
-        let ours = predictions[k / count].rows().nth(indices[k] as usize).unwrap();
-        for (output, (value, golden)) in ours.iter().zip(expected).enumerate() {
-            let tolerance = if output < 4 { BOX_TOLERANCE } else { SCORE_TOLERANCE };
-            assert!((value - golden).abs() <= tolerance, "row {k}, output {output}: {value} {golden}");
+        let (bbox, scores) = predictions[k / count].rows().nth(indices[k] as usize).unwrap();
+        for (value, golden) in [bbox.cx, bbox.cy, bbox.w, bbox.h].iter().zip(expected) {
+            assert!((value - golden).abs() <= BOX_TOLERANCE, "row {k}: {value} {golden}");
+        }
+        let (objectness, classes) = (expected[4], &expected[5..]);
+        assert_eq!(scores.len(), classes.len());
+        for (value, golden) in scores.iter().zip(classes.iter().map(|score| score * objectness)) {
+            assert!((value - golden).abs() <= SCORE_TOLERANCE, "row {k}: {value} {golden}");
         }
     }
 }
@@ -95,7 +99,9 @@ fn compare_detections(predictions: &[Predictions], reference: &serde_json::Value
         for golden in expected {
             // Almost equal scores may change places, so look the box up instead of comparing in order.
             let close = |d: &&yolo_model::Detection| {
-                let boxes = d.xyxy.iter().zip(golden).all(|(v, g)| (v - g).abs() <= BOX_TOLERANCE);
+                let Xyxy { x1, y1, x2, y2 } = d.bbox;
+                let edges = [x1, y1, x2, y2];
+                let boxes = edges.iter().zip(golden).all(|(v, g)| (v - g).abs() <= BOX_TOLERANCE);
                 boxes && (d.score - golden[4]).abs() <= SCORE_TOLERANCE && d.class == golden[5] as usize
             };
             assert!(detections.iter().any(|d| close(&d)), "{golden:?}");

@@ -33,7 +33,7 @@ fn json(path: &str) -> Option<serde_json::Value> {
 fn lively(architecture: Architecture) -> Checkpoint {
     let mut rng = StdRng::seed_from_u64(5);
     let mut checkpoint = Checkpoint::random(architecture, &mut rng).unwrap();
-    for conv in checkpoint.architecture.convs().iter().filter(|conv| !conv.is_head) {
+    for conv in checkpoint.architecture.convs().iter().filter(|conv| !conv.is_bare) {
         for (what, range) in [
             ("weight", 1.0..2.0),
             ("bias", -0.5..0.5),

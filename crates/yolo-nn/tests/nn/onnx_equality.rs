@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use yolo_model::architecture::Architecture;
 use yolo_model::modules::{C3Spec, SppfSpec};
-use yolo_model::onnx::{Axes, Head, OnnxOptions};
+use yolo_model::onnx::{Axes, OnnxOptions, Outputs};
 use yolo_model::weights::read_safetensors;
 use yolo_model::{Checkpoint, ModelError};
 
@@ -12,13 +12,13 @@ use super::onnxruntime::{Array, assert_equal, noise, python};
 use super::{lively, yolov5n};
 
 /// Exports, and compares on images of these sizes.
-fn check(checkpoint: &Checkpoint, axes: Axes, head: Head, opset: u32, images: &[Array]) {
+fn check(checkpoint: &Checkpoint, axes: Axes, outputs: Outputs, opset: u32, images: &[Array]) {
     let Some(python) = python() else { return };
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.onnx");
-    checkpoint.export_onnx(&path, &OnnxOptions { axes, head, opset }).unwrap();
+    checkpoint.export_onnx(&path, &OnnxOptions { axes, outputs, opset }).unwrap();
     for images in images {
-        assert_equal(python, &path, checkpoint, head, images);
+        assert_equal(python, &path, checkpoint, outputs, images);
     }
 }
 
@@ -38,28 +38,28 @@ fn shared(path: &str) -> Option<PathBuf> {
 
 #[test]
 fn dense() {
-    check(&yolov5n(80), fixed(1, [640, 640]), Head::Decoded, 13, &[noise([1, 3, 640, 640])]);
+    check(&yolov5n(80), fixed(1, [640, 640]), Outputs::Decoded, 13, &[noise([1, 3, 640, 640])]);
 }
 
 #[test]
 fn every_opset() {
     let checkpoint = yolov5n(3);
     for opset in 13..=17 {
-        check(&checkpoint, fixed(1, [64, 96]), Head::Decoded, opset, &[noise([1, 3, 64, 96])]);
-        check(&checkpoint, Axes::Dynamic, Head::Decoded, opset, &[noise([2, 3, 64, 96])]);
+        check(&checkpoint, fixed(1, [64, 96]), Outputs::Decoded, opset, &[noise([1, 3, 64, 96])]);
+        check(&checkpoint, Axes::Dynamic, Outputs::Decoded, opset, &[noise([2, 3, 64, 96])]);
     }
 }
 
 #[test]
 fn raw_maps_of_images_that_are_not_square() {
-    check(&yolov5n(80), fixed(2, [640, 480]), Head::Raw, 13, &[noise([2, 3, 640, 480])]);
+    check(&yolov5n(80), fixed(2, [640, 480]), Outputs::Logits, 13, &[noise([2, 3, 640, 480])]);
 }
 
 #[test]
 fn any_batch_and_any_size() {
     let images = || [[1, 3, 640, 480], [3, 3, 64, 96], [1, 3, 32, 32]].map(noise);
-    for head in [Head::Decoded, Head::Raw] {
-        check(&yolov5n(3), Axes::Dynamic, head, 13, &images());
+    for outputs in [Outputs::Decoded, Outputs::Logits] {
+        check(&yolov5n(3), Axes::Dynamic, outputs, 13, &images());
     }
 }
 
@@ -77,7 +77,7 @@ fn released_weights_on_the_references_input() {
     let images = Array { shape: input.shape.clone(), values };
     let [batch, _, height, width] = images.shape[..] else { panic!("{:?}", images.shape) };
     let checkpoint = Checkpoint::load(&weights).unwrap();
-    check(&checkpoint, fixed(batch, [height, width]), Head::Decoded, 13, &[images]);
+    check(&checkpoint, fixed(batch, [height, width]), Outputs::Decoded, 13, &[images]);
 }
 
 /// Widths that no multiple divides, as channel pruning leaves them: other ones inside each block, and other ones
@@ -105,8 +105,8 @@ fn uneven() -> Result<Architecture, ModelError> {
 #[test]
 fn uneven_widths() {
     let checkpoint = lively(uneven().unwrap());
-    check(&checkpoint, fixed(1, [128, 160]), Head::Decoded, 13, &[noise([1, 3, 128, 160])]);
-    check(&checkpoint, Axes::Dynamic, Head::Raw, 13, &[noise([2, 3, 128, 160])]);
+    check(&checkpoint, fixed(1, [128, 160]), Outputs::Decoded, 13, &[noise([1, 3, 128, 160])]);
+    check(&checkpoint, Axes::Dynamic, Outputs::Logits, 13, &[noise([2, 3, 128, 160])]);
 }
 
 /// Groups, dilation, an even kernel, a convolution without activation, two levels, two anchors, one class.
@@ -139,8 +139,8 @@ fn other_activations_and_convolutions() {
     for activation in ["nn.ReLU()", "nn.LeakyReLU(0.1)", "nn.Identity()", "nn.SiLU()"] {
         let yaml = OTHER.replace("ACTIVATION", activation);
         let checkpoint = lively(Architecture::from_yaml(&yaml, None).unwrap());
-        check(&checkpoint, fixed(1, [96, 64]), Head::Decoded, 13, &[noise([1, 3, 96, 64])]);
-        check(&checkpoint, Axes::Dynamic, Head::Raw, 17, &[noise([2, 3, 64, 96])]);
+        check(&checkpoint, fixed(1, [96, 64]), Outputs::Decoded, 13, &[noise([1, 3, 96, 64])]);
+        check(&checkpoint, Axes::Dynamic, Outputs::Logits, 17, &[noise([2, 3, 64, 96])]);
     }
 }
 
@@ -150,5 +150,5 @@ fn names_are_text_to_python() {
     checkpoint.class_names = ["it's \"quoted\"", "back\\slash\\", "犬 \u{1f415}\u{2028}", "\r\n\t\0', 4: '"]
         .map(str::to_owned)
         .to_vec();
-    check(&checkpoint, fixed(1, [32, 32]), Head::Decoded, 13, &[noise([1, 3, 32, 32])]);
+    check(&checkpoint, fixed(1, [32, 32]), Outputs::Decoded, 13, &[noise([1, 3, 32, 32])]);
 }

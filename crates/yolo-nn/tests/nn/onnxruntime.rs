@@ -8,8 +8,8 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 use burn::tensor::{Device, Tensor, TensorData};
-use yolo_model::onnx::Head;
-use yolo_model::{Checkpoint, RawMap, decode};
+use yolo_model::onnx::Outputs;
+use yolo_model::{Checkpoint, Head, RawMap};
 use yolo_nn::Yolo;
 
 /// Largest difference from ours, relative to the value where that is above 1: of a box at 600 pixels 0.06.
@@ -84,13 +84,21 @@ pub(crate) fn noise(shape: [usize; 4]) -> Array {
 }
 
 /// Asserts that onnxruntime computes with the file `model` what our network does, and reads its metadata.
-pub(crate) fn assert_equal(python: &str, model: &Path, checkpoint: &Checkpoint, head: Head, images: &Array) {
+pub(crate) fn assert_equal(
+    python: &str,
+    model: &Path,
+    checkpoint: &Checkpoint,
+    outputs: Outputs,
+    images: &Array,
+) {
     let outcome = run(python, model, images);
     assert_eq!(outcome.names, checkpoint.class_names);
     assert_eq!(outcome.stride, checkpoint.architecture.max_stride());
-    let expected = ours(checkpoint, head, images);
+    let expected = ours(checkpoint, outputs, images);
     assert_eq!(outcome.outputs.len(), expected.len());
     for (index, ((name, found), expected)) in outcome.outputs.iter().zip(&expected).enumerate() {
+        let folded = (outputs == Outputs::Decoded).then(|| folded(found));
+        let found = folded.as_ref().unwrap_or(found);
         assert_eq!((name, &found.shape), (&format!("output{index}"), &expected.shape));
         assert_close(name, &found.values, &expected.values);
     }
@@ -108,15 +116,16 @@ fn assert_close(name: &str, found: &[f32], expected: &[f32]) {
     eprintln!("{name}[{index}]: largest difference {worst:.1e}, {found} for {expected}");
 }
 
-/// What our network returns, in the layout of the ONNX file.
-fn ours(checkpoint: &Checkpoint, head: Head, images: &Array) -> Vec<Array> {
+/// What our network returns, in the layout of the ONNX file; decoded rows as [`folded`] has them.
+fn ours(checkpoint: &Checkpoint, outputs: Outputs, images: &Array) -> Vec<Array> {
     let device = Device::flex();
     let model = Yolo::from_checkpoint(&checkpoint.fuse().unwrap(), &device).unwrap();
     let data = TensorData::new(images.values.clone(), images.shape.clone());
     let maps = model.forward(Tensor::<4>::from_data(data, &device));
-    let detect = checkpoint.architecture.detect();
+    let head = checkpoint.architecture.head();
+    let Head::AnchorBased(detect) = head;
     let (anchors, n_outputs) = (detect.n_anchors(), detect.n_outputs());
-    if head == Head::Raw {
+    if outputs == Outputs::Logits {
         let map = |map: Tensor<4>| {
             let [batch, _, rows, columns] = map.dims();
             let map = map.reshape([batch, anchors, n_outputs, rows, columns]).permute([0, 1, 3, 4, 2]);
@@ -134,8 +143,23 @@ fn ours(checkpoint: &Checkpoint, head: Head, images: &Array) -> Vec<Array> {
             let logits = &logits[image * length..(image + 1) * length];
             raw.push(RawMap { logits, height: *height, width: *width });
         }
-        decode(&raw, detect, -1.0).values
+        let predictions = head.decode(&raw, -1.0);
+        predictions
+            .rows()
+            .flat_map(|(b, scores)| [&[b.cx, b.cy, b.w, b.h], scores].concat())
+            .collect::<Vec<_>>()
     };
     let values: Vec<f32> = (0..batch).flat_map(rows).collect();
-    vec![Array { shape: vec![batch, values.len() / batch / n_outputs, n_outputs], values }]
+    vec![Array { shape: vec![batch, values.len() / batch / (n_outputs - 1), n_outputs - 1], values }]
+}
+
+/// Rows of box, objectness and scores as rows of box and scores times objectness.
+fn folded(rows: &Array) -> Array {
+    let [batch, n_rows, n_outputs] = rows.shape[..] else { panic!("{:?}", rows.shape) };
+    let fold = |row: &[f32]| -> Vec<f32> {
+        let scores = row[5..].iter().map(|score| score * row[4]);
+        row[..4].iter().copied().chain(scores).collect()
+    };
+    let values = rows.values.chunks_exact(n_outputs).flat_map(fold).collect();
+    Array { shape: vec![batch, n_rows, n_outputs - 1], values }
 }

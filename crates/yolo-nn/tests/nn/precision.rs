@@ -15,7 +15,7 @@ const BF16: f64 = 8e-2;
 fn checkpoint() -> Checkpoint {
     let architecture = Architecture::from_yaml(variant_yaml("yolov5n").unwrap(), Some(3)).unwrap();
     let mut checkpoint = Checkpoint::random(architecture, &mut rand::rngs::StdRng::seed_from_u64(4)).unwrap();
-    for conv in checkpoint.architecture.convs().iter().filter(|conv| !conv.is_head) {
+    for conv in checkpoint.architecture.convs().iter().filter(|conv| !conv.is_bare) {
         checkpoint.weights.get_mut(&conv.bn("weight")).unwrap().f32s_mut().unwrap().fill(2.5);
     }
     checkpoint

@@ -80,7 +80,8 @@ fn gradients(convs: &[&Conv], gradients: &Gradients) -> Vec<Vec<f32>> {
 fn c3_of_layer_4(device: &Device) -> Network {
     let architecture = Architecture::variant("yolov5n", Some(3)).unwrap();
     let mut lowering = Lowering::new(64);
-    let output = architecture.layers[4].block.lower(&mut lowering, &[0]).unwrap();
+    let block = &architecture.layers[4].block;
+    let output = lowering.within("model.0", |lowering| block.lower(lowering, &[0])).unwrap();
     lowering.output(output);
     let program: Program = lowering.finish();
     let checkpoint = Checkpoint::random(architecture, &mut rand::rngs::StdRng::seed_from_u64(4)).unwrap();
@@ -145,7 +146,7 @@ fn identity_block(device: &Device) -> Conv {
         weights.insert(format!("model.0.bn.{name}"), HostTensor::from_f32s(vec![1], vec![value]));
     }
     let mut lowering = Lowering::new(1);
-    lowering.conv("", &ConvSpec::new(1, 1, 1, 1), 0).unwrap();
+    lowering.conv("model.0", &ConvSpec::new(1, 1, 1, 1), 0).unwrap();
     let program = lowering.finish();
     Conv::load(program.convs().next().unwrap().1, false, &weights, device).unwrap()
 }

@@ -7,7 +7,7 @@ use crate::error::{PruneError, Result};
 /// A batch of images of one size.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ImageBatch {
-    /// `[n, 3, height, width]` values from 0 to 255, planes in the order R, G, B.
+    /// `[n, channels, height, width]` values from 0 to 255; for a detector three planes in the order R, G, B.
     pub pixels: Vec<u8>,
     /// Number of images.
     pub n: usize,
@@ -32,7 +32,9 @@ impl CalibrationImages {
         let batches: Vec<ImageBatch> = batches.into_iter().filter(|batch| batch.n > 0).collect();
         for batch in &batches {
             let ImageBatch { n, height, width, .. } = *batch;
-            if batch.pixels.len() != n * 3 * height * width {
+            let is_whole =
+                batch.channels() > 0 && batch.pixels.len() == n * batch.channels() * height * width;
+            if !is_whole {
                 let reason = format!("{} bytes are not {n} images of {height}×{width}", batch.pixels.len());
                 return Err(PruneError::Calibration { reason });
             }
@@ -41,6 +43,21 @@ impl CalibrationImages {
             return Err(PruneError::Calibration { reason: "there are no images".to_owned() });
         }
         Ok(Self { batches })
+    }
+
+    /// Checks that the images have as many channels as the network reads.
+    ///
+    /// # Errors
+    /// [`PruneError::Calibration`] with both numbers.
+    pub(crate) fn check_channels(&self, expected: usize) -> Result<()> {
+        match self.batches.iter().find(|batch| batch.channels() != expected) {
+            None => Ok(()),
+            Some(batch) => {
+                let channels = batch.channels();
+                let reason = format!("the images have {channels} channels but the network reads {expected}");
+                Err(PruneError::Calibration { reason })
+            }
+        }
     }
 
     /// Number of images.
@@ -53,7 +70,7 @@ impl CalibrationImages {
         self.batches.is_empty()
     }
 
-    /// The batches as tensors `[n, 3, height, width]` in `[0, 1]` on `device`.
+    /// The batches as tensors `[n, channels, height, width]` in `[0, 1]` on `device`.
     pub fn tensors(&self, device: &Device) -> impl Iterator<Item = Tensor<4>> {
         self.batches.iter().map(move |batch| batch.tensor(device))
     }
@@ -65,9 +82,14 @@ impl CalibrationImages {
 }
 
 impl ImageBatch {
-    /// `[n, 3, height, width]` in `[0, 1]`, on `device`.
+    /// Channels of an image.
+    fn channels(&self) -> usize {
+        self.pixels.len() / (self.n * self.height * self.width).max(1)
+    }
+
+    /// `[n, channels, height, width]` in `[0, 1]`, on `device`.
     pub(crate) fn tensor(&self, device: &Device) -> Tensor<4> {
         let values: Vec<f32> = self.pixels.iter().map(|&pixel| f32::from(pixel) / 255.0).collect();
-        Tensor::from_data(TensorData::new(values, [self.n, 3, self.height, self.width]), device)
+        Tensor::from_data(TensorData::new(values, [self.n, self.channels(), self.height, self.width]), device)
     }
 }

@@ -2,13 +2,15 @@
 //! visitor chose for the convolutions before.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use yolo_model::Checkpoint;
-use yolo_model::architecture::{Architecture, ConvRef};
+use yolo_model::Layout;
+use yolo_model::architecture::ConvRef;
 use yolo_model::program::OperationKind;
+use yolo_model::weights::StateDict;
 use yolo_nn::{apply, fused_conv, interpret};
 
 use super::CalibrationImages;
 use crate::error::Result;
+use crate::fused::Fused;
 
 /// A convolution with what it sees.
 pub(crate) struct ConvVisit<'a> {
@@ -47,9 +49,9 @@ impl Value {
 /// dropped batch by batch, so that memory holds the widest cut through the network, twice.
 ///
 /// # Errors
-/// Those of `visit`, and a tensor that is missing.
+/// Those of `visit`; images of other channels; a tensor that is missing.
 pub(crate) fn walk(
-    fused: &Checkpoint,
+    fused: &Fused,
     images: &CalibrationImages,
     device: &Device,
     visit: impl FnMut(&ConvVisit) -> Result<Option<ConvValues>>,
@@ -61,23 +63,23 @@ pub(crate) fn walk(
 /// `[n, C, H, W]`.
 ///
 /// # Errors
-/// Those of `visit` and `observe`, and a tensor that is missing.
+/// Those of `visit` and `observe`; images of other channels; a tensor that is missing.
 pub(crate) fn walk_observed(
-    fused: &Checkpoint,
+    fused: &Fused,
     images: &CalibrationImages,
     device: &Device,
     mut visit: impl FnMut(&ConvVisit) -> Result<Option<ConvValues>>,
     mut observe: impl FnMut(&ConvRef, &[Tensor<4>]) -> Result<()>,
 ) -> Result<()> {
-    let program = fused.architecture.program();
+    images.check_channels(fused.program.channels[0])?;
     let dense = images.batches().iter().map(|batch| batch.tensor(device)).collect();
     let input = Value { dense, pruned: None };
-    interpret(&program, &[], input, |_, operation, mut inputs| match &operation.kind {
+    interpret(&fused.program, &[], input, |_, operation, mut inputs| match &operation.kind {
         OperationKind::Conv(conv) => {
             let input = inputs.remove(0);
             let seen = ConvVisit { conv, dense: &input.dense, pruned: input.pruned.as_deref() };
             let chosen = visit(&seen)?;
-            let output = convolve(conv, input, fused, chosen.as_ref(), device)?;
+            let output = convolve(conv, input, &fused.weights, chosen.as_ref(), device)?;
             observe(conv, &output.dense)?;
             Ok(output)
         }
@@ -88,8 +90,8 @@ pub(crate) fn walk_observed(
 
 /// Bytes that calibration holds of an image of `[height, width]` at the widest cut through the network, for both
 /// streams.
-pub fn bytes_per_image(architecture: &Architecture, size: [usize; 2]) -> usize {
-    let program = architecture.program();
+pub fn bytes_per_image(layout: &dyn Layout, size: [usize; 2]) -> usize {
+    let program = layout.program();
     let mut readers: Vec<usize> = program.readers().iter().map(Vec::len).collect();
     let sizes = program.sizes(size);
     let floats = |value: usize| program.channels[value] * sizes[value][0] * sizes[value][1];
@@ -113,14 +115,12 @@ pub fn bytes_per_image(architecture: &Architecture, size: [usize; 2]) -> usize {
 fn convolve(
     conv: &ConvRef,
     input: Value,
-    fused: &Checkpoint,
+    fused: &StateDict,
     chosen: Option<&ConvValues>,
     device: &Device,
 ) -> Result<Value> {
-    let dense = ConvValues {
-        weight: fused.weights.f32s(&conv.weight())?.to_vec(),
-        bias: fused.weights.f32s(&conv.bias())?.to_vec(),
-    };
+    let dense =
+        ConvValues { weight: fused.f32s(&conv.weight())?.to_vec(), bias: fused.f32s(&conv.bias())?.to_vec() };
     let is_changed = input.pruned.is_some() || chosen.is_some();
     let pruned = is_changed.then(|| {
         let seen = input.pruned.clone().unwrap_or_else(|| input.dense.clone());

@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use yolo_model::Checkpoint;
 use yolo_model::architecture::ConvRef;
-use yolo_model::program::{Operation, OperationKind, Program};
+use yolo_model::program::{OperationKind, Program};
+use yolo_model::{Model, Prunable};
 
 use super::coupling::{ConvInput, Coupling};
 use super::plan::ChannelPlan;
@@ -24,8 +24,7 @@ pub struct ChannelMeans {
 /// comes after it.
 ///
 /// A reader loses `δ[o] = Σ_c E[a_c] · Σ_taps W[o, c]`, the mean of what the removed channels `c` contribute.
-/// It is added to the bias of a fused convolution or of one of the head, and taken off the running mean of a
-/// batch normalisation. The mean of the reader's output then stays, except that near the border of a padded
+/// It is added to the bias of a fused or bare convolution, and taken off the running mean of a batch normalisation. The mean of the reader's output then stays, except that near the border of a padded
 /// convolution fewer taps reach the map: there `δ` is too much, for a 3×3 kernel by a third along edges.
 ///
 /// Training moves the running mean to where it belongs anyway; the compensation is for a network that runs, or is
@@ -33,9 +32,24 @@ pub struct ChannelMeans {
 ///
 /// # Errors
 /// A plan that was made for another network, means that are missing, not finite or of another length.
-pub fn compensate(checkpoint: &Checkpoint, plan: &ChannelPlan, means: &ChannelMeans) -> Result<Checkpoint> {
-    checkpoint.check_tensors()?;
-    let coupling = Coupling::of(&checkpoint.architecture);
+pub fn compensate<M: Prunable>(model: &M, plan: &ChannelPlan, means: &ChannelMeans) -> Result<M> {
+    let mut compensated = model.clone();
+    for Lost { conv, of_outputs } in lost(model, plan, means)? {
+        move_into(&mut compensated, &conv, &of_outputs)?;
+    }
+    Ok(compensated)
+}
+
+/// What a convolution's outputs lose on average.
+struct Lost {
+    conv: ConvRef,
+    of_outputs: Vec<f64>,
+}
+
+/// What every convolution that reads removed channels loses.
+fn lost(model: &dyn Model, plan: &ChannelPlan, means: &ChannelMeans) -> Result<Vec<Lost>> {
+    model.check_tensors()?;
+    let coupling = Coupling::of(model.layout());
     let stays: Vec<Vec<bool>> = plan
         .kept(&coupling)?
         .iter()
@@ -46,23 +60,18 @@ pub fn compensate(checkpoint: &Checkpoint, plan: &ChannelPlan, means: &ChannelMe
             stays
         })
         .collect();
-    let program = checkpoint.architecture.program();
+    let program = model.layout().program();
     let values = means.of_values(&program)?;
-    let mut compensated = checkpoint.clone();
-    for (input, operation) in coupling.inputs.iter().zip(convolutions(&program)) {
+    let mut all = Vec::new();
+    for (input, (index, conv)) in coupling.inputs.iter().zip(program.convs()) {
         let gone = removed_columns(input, &stays);
         if gone.is_empty() {
             continue;
         }
-        let of_input = means.of_input(&input.conv, &values[operation.inputs[0]])?;
-        let lost = lost(checkpoint, &input.conv, &gone, of_input)?;
-        move_into(&mut compensated, &input.conv, &lost)?;
+        let of_input = means.of_input(conv, &values[program.operations[index].inputs[0]])?;
+        all.push(Lost { conv: conv.clone(), of_outputs: lost_of(model, conv, &gone, of_input)? });
     }
-    Ok(compensated)
-}
-
-fn convolutions(program: &Program) -> impl Iterator<Item = &Operation> {
-    program.operations.iter().filter(|operation| matches!(operation.kind, OperationKind::Conv(_)))
+    Ok(all)
 }
 
 /// Input channels of a convolution that go.
@@ -77,7 +86,7 @@ fn removed_columns(input: &ConvInput, stays: &[Vec<bool>]) -> Vec<usize> {
 }
 
 /// `δ` of every output channel.
-fn lost(checkpoint: &Checkpoint, conv: &ConvRef, gone: &[usize], means: &[f64]) -> Result<Vec<f64>> {
+fn lost_of(model: &dyn Model, conv: &ConvRef, gone: &[usize], means: &[f64]) -> Result<Vec<f64>> {
     let [_, inputs, height, width] = conv.spec.weight_shape();
     let taps = height * width;
     if let Some(channel) = gone.iter().find(|&&channel| !means[channel].is_finite()) {
@@ -86,7 +95,7 @@ fn lost(checkpoint: &Checkpoint, conv: &ConvRef, gone: &[usize], means: &[f64]) 
         );
         return Err(means_error(conv, reason));
     }
-    let rows = checkpoint.weights.f32s(&conv.weight())?.chunks_exact((inputs * taps).max(1));
+    let rows = model.weights().f32s(&conv.weight())?.chunks_exact((inputs * taps).max(1));
     let row_loss = |row: &[f32]| -> f64 {
         let of_channel = |&channel: &usize| {
             let kernel = &row[channel * taps..(channel + 1) * taps];
@@ -98,11 +107,11 @@ fn lost(checkpoint: &Checkpoint, conv: &ConvRef, gone: &[usize], means: &[f64]) 
 }
 
 /// Adds `lost` to what follows the products of `conv`.
-fn move_into(checkpoint: &mut Checkpoint, conv: &ConvRef, lost: &[f64]) -> Result<()> {
-    let has_bias = conv.is_head || checkpoint.architecture.fused;
+fn move_into(model: &mut impl Prunable, conv: &ConvRef, lost: &[f64]) -> Result<()> {
+    let has_bias = conv.has_bias(model.layout().is_fused());
     let (name, sign) = if has_bias { (conv.bias(), 1.0) } else { (conv.bn("running_mean"), -1.0) };
-    checkpoint.weights.require(&name)?;
-    if let Some(tensor) = checkpoint.weights.get_mut(&name) {
+    model.weights().require(&name)?;
+    if let Some(tensor) = model.weights_mut().get_mut(&name) {
         for (value, lost) in tensor.f32s_mut()?.iter_mut().zip(lost) {
             *value = (f64::from(*value) + sign * lost) as f32;
         }

@@ -1,6 +1,6 @@
 //! Coupling: which output channels of which convolutions go together, and who reads them.
 
-use yolo_model::Architecture;
+use yolo_model::Layout;
 use yolo_model::architecture::ConvRef;
 use yolo_model::program::{OperationKind, Program};
 
@@ -52,8 +52,8 @@ pub struct InputSlice {
 /// All couplings of a network.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Coupling {
-    /// The groups, in the order of their first producers. Every convolution except those of the head produces
-    /// for exactly one.
+    /// The groups, in the order of their first producers. Every convolution produces for exactly one, except those
+    /// whose outputs the network returns and nothing else reads.
     pub groups: Vec<ChannelGroup>,
     /// The input of every convolution, in the order of execution.
     pub inputs: Vec<ConvInput>,
@@ -63,12 +63,14 @@ impl Coupling {
     /// The couplings of a network.
     ///
     /// Concatenation shifts channels; addition joins its operands' groups; enlargement and max-pool pass
-    /// channels through. The image's channels, and whatever a convolution with groups reads or makes, stay.
-    pub fn of(architecture: &Architecture) -> Self {
-        Tracing::new(architecture.in_channels).run(&architecture.program())
+    /// channels through. The channels of the image and of the network's outputs stay, and whatever a convolution with
+    /// groups reads or makes.
+    pub fn of(layout: &dyn Layout) -> Self {
+        let program = layout.program();
+        Tracing::new(program.channels[0]).run(&program)
     }
 
-    /// Index of the group for which the convolution called `name` produces; `None` for one of the head.
+    /// Index of the group for which the convolution called `name` produces; `None` for one that only makes an output.
     pub fn produced_by(&self, name: &str) -> Option<usize> {
         self.groups.iter().position(|group| group.producers.iter().any(|conv| conv.name == name))
     }
@@ -108,14 +110,17 @@ impl Tracing {
 
     fn run(mut self, program: &Program) -> Coupling {
         let mut reads: Vec<(ConvRef, Vec<Piece>)> = Vec::new();
-        for operation in &program.operations {
+        let readers = program.readers();
+        for (index, operation) in program.operations.iter().enumerate() {
             let inputs: Vec<Vec<Piece>> =
                 operation.inputs.iter().map(|&input| self.values[input].clone()).collect();
             let value = match &operation.kind {
                 OperationKind::Conv(conv) => {
                     let input = inputs.concat();
                     reads.push((conv.clone(), input.clone()));
-                    self.convolve(conv, &input)
+                    let fixed = self.fix_grouped(conv, &input);
+                    let is_only_returned = readers[index + 1].is_empty() && program.is_output(index + 1);
+                    if is_only_returned { Vec::new() } else { self.produce(conv, fixed) }
                 }
                 OperationKind::Add => self.add(&inputs),
                 OperationKind::Concat => inputs.concat(),
@@ -123,19 +128,26 @@ impl Tracing {
             };
             self.values.push(value);
         }
+        for &output in &program.outputs {
+            for piece in self.values[output].clone() {
+                self.fix(piece.source, "the network returns them");
+            }
+        }
         self.finish(reads)
     }
 
-    fn convolve(&mut self, conv: &ConvRef, input: &[Piece]) -> Vec<Piece> {
-        if conv.is_head {
-            return Vec::new();
+    /// Why a convolution with groups keeps what it reads and makes; nothing for one without.
+    fn fix_grouped(&mut self, conv: &ConvRef, input: &[Piece]) -> Option<String> {
+        if conv.spec.groups == 1 {
+            return None;
         }
-        let mut fixed = None;
-        if conv.spec.groups != 1 {
-            let reason = format!("{} is a convolution with {} groups", conv.name, conv.spec.groups);
-            input.iter().for_each(|piece| self.fix(piece.source, &reason));
-            fixed = Some(reason);
-        }
+        let reason = format!("{} is a convolution with {} groups", conv.name, conv.spec.groups);
+        input.iter().for_each(|piece| self.fix(piece.source, &reason));
+        Some(reason)
+    }
+
+    /// The output of a convolution.
+    fn produce(&mut self, conv: &ConvRef, fixed: Option<String>) -> Vec<Piece> {
         let source = self.sources.len();
         self.sources.push(Source { joined: source, conv: Some(conv.clone()), fixed });
         vec![Piece { source, channels: conv.spec.out_channels }]
@@ -148,7 +160,7 @@ impl Tracing {
             if widths(first) == widths(other) {
                 first.iter().zip(other).for_each(|(a, b)| self.join(a.source, b.source));
             } else {
-                // Parts of groups would go together. No YOLOv5 does this.
+                // Parts of groups would go together.
                 let reason = "it is added to channels of several groups";
                 first.iter().chain(other).for_each(|piece| self.fix(piece.source, reason));
             }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use burn::tensor::Tensor;
 use rayon::prelude::*;
-use yolo_model::Checkpoint;
+use yolo_model::Model;
 use yolo_model::program::{OperationKind, Program};
 use yolo_nn::host_values;
 
@@ -13,6 +13,7 @@ use super::compensate::ChannelMeans;
 use super::scores::{ChannelScores, TaylorOf};
 use crate::calibration::{Calibration, walk_observed};
 use crate::error::Result;
+use crate::fused::Fused;
 use crate::gradient::{Labels, gradients};
 
 /// Statistics of a network on images.
@@ -26,16 +27,16 @@ pub struct ChannelStatistics {
 }
 
 impl ChannelStatistics {
-    /// Measures `checkpoint`, fused or not, on the images of `calibration`; every pixel of every map counts the same.
+    /// Measures `model`, fused or not, on the images of `calibration`; every pixel of every map counts the same.
     ///
     /// # Errors
-    /// A checkpoint whose tensors are not those of its architecture; a device that does not return its results.
-    pub fn measure(checkpoint: &Checkpoint, calibration: &mut Calibration) -> Result<Self> {
-        checkpoint.check_tensors()?;
-        let fused = checkpoint.fuse()?;
-        let pooled = behind_pools(&fused.architecture.program());
+    /// A model whose tensors are not those of its layout; a device that does not return its results.
+    pub fn measure(model: &dyn Model, calibration: &mut Calibration) -> Result<Self> {
+        model.check_tensors()?;
+        let fused = Fused::of(model)?;
+        let pooled = behind_pools(&fused.program);
         let (images, device) = (calibration.images, calibration.device);
-        calibration.start("Measuring channels", fused.architecture.convs().len());
+        calibration.start("Measuring channels", fused.program.convs().count());
         let (mut inputs, mut outputs) = (HashMap::new(), HashMap::new());
         let mut magnitudes = HashMap::new();
         walk_observed(
@@ -108,17 +109,17 @@ fn means(batches: &[Tensor<4>]) -> Result<(Vec<f64>, Vec<f64>)> {
 /// normalisation keeps to its running statistics.
 ///
 /// # Errors
-/// Gradients that are not finite; a checkpoint whose tensors are not those of its architecture; a device that does
-/// not return its results.
-pub fn taylor_scores(checkpoint: &Checkpoint, calibration: &mut Calibration) -> Result<ChannelScores> {
-    let of = if checkpoint.architecture.fused { TaylorOf::Weights } else { TaylorOf::BatchNorm };
+/// Gradients that are not finite; a model whose tensors are not those of its layout; a device that does not return its
+/// results.
+pub fn taylor_scores(model: &dyn Model, calibration: &mut Calibration) -> Result<ChannelScores> {
+    let of = if model.layout().is_fused() { TaylorOf::Weights } else { TaylorOf::BatchNorm };
     let (images, device) = (calibration.images, calibration.device);
     let n_batches = images.batches().len();
     calibration.start("Gradients", n_batches);
     let batch: RefCell<HashMap<String, Vec<f32>>> = RefCell::default();
     let mut scored: Vec<Result<ChannelScores>> = Vec::new();
     gradients(
-        checkpoint,
+        model,
         images,
         device,
         Labels::Drawn,
@@ -127,7 +128,7 @@ pub fn taylor_scores(checkpoint: &Checkpoint, calibration: &mut Calibration) -> 
             Ok(())
         },
         || {
-            scored.push(ChannelScores::taylor(checkpoint, &batch.take(), of));
+            scored.push(ChannelScores::taylor(model, &batch.take(), of));
             calibration.step();
         },
     )?;

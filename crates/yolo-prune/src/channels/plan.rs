@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
-use yolo_model::Architecture;
+use yolo_model::{Layout, Widths};
 
 use super::coupling::{ChannelGroup, Coupling};
-use super::narrow::narrowed;
+use super::narrow::conv_widths;
+use super::scope::Scope;
 use super::scores::Criterion;
-use super::select::Scope;
 use super::target::{Size, Target};
 use crate::error::{PruneError, Result};
 
@@ -106,13 +106,13 @@ pub struct SkippedGroup {
 
 impl ChannelPlan {
     /// A plan that changes nothing but lists every group of the network, to be edited.
-    pub fn identity(architecture: &Architecture) -> Self {
+    pub fn identity(layout: &dyn Layout) -> Self {
         let keep_all = |group: ChannelGroup| KeptChannels {
             group: group.name,
             width: group.channels,
             kept: (0..group.channels).collect(),
         };
-        Self { choice: None, groups: Coupling::of(architecture).groups.into_iter().map(keep_all).collect() }
+        Self { choice: None, groups: Coupling::of(layout).groups.into_iter().map(keep_all).collect() }
     }
 
     /// Number of channels that go, counted once per group.
@@ -120,24 +120,32 @@ impl ChannelPlan {
         self.groups.iter().map(|group| group.width - group.kept.len().min(group.width)).sum()
     }
 
-    /// The network that the plan makes of `architecture`.
+    /// The network that the plan makes of `layout`.
     ///
     /// # Errors
     /// A plan that was made for another network, or would leave a group without channels.
-    pub fn architecture(&self, architecture: &Architecture) -> Result<Architecture> {
-        let coupling = Coupling::of(architecture);
-        let widths: Vec<usize> = self.kept(&coupling)?.iter().map(Vec::len).collect();
-        let narrow = narrowed(architecture, &coupling, &widths);
+    pub fn layout(&self, layout: &dyn Layout) -> Result<Box<dyn Layout>> {
+        let narrow = layout.with_widths(&self.widths(layout)?);
         narrow.validate()?;
         Ok(narrow)
     }
 
-    /// The exact size of the network that the plan makes of `architecture`.
+    /// The exact size of the network that the plan makes of `layout`.
     ///
     /// # Errors
-    /// As [`ChannelPlan::architecture`].
-    pub fn predict(&self, architecture: &Architecture) -> Result<Size> {
-        Ok(Size::of(&self.architecture(architecture)?, None))
+    /// As [`ChannelPlan::layout`].
+    pub fn predict(&self, layout: &dyn Layout) -> Result<Size> {
+        Ok(Size::of(&*self.layout(layout)?, None))
+    }
+
+    /// Input and output channels of every convolution in the network that the plan makes of `layout`.
+    ///
+    /// # Errors
+    /// As [`ChannelPlan::layout`].
+    pub fn widths(&self, layout: &dyn Layout) -> Result<Widths> {
+        let coupling = Coupling::of(layout);
+        let widths: Vec<usize> = self.kept(&coupling)?.iter().map(Vec::len).collect();
+        Ok(conv_widths(&coupling, &widths))
     }
 
     /// The plan that does what this one and then `next` do. Of both choices the later one stays, with the size
@@ -193,8 +201,8 @@ impl ChannelPlan {
     /// far.
     pub(super) fn record(
         &self,
-        before: &Architecture,
-        after: &Architecture,
+        before: &dyn Layout,
+        after: &dyn Layout,
         previous: Option<&serde_json::Value>,
     ) -> serde_json::Value {
         let (before, after) = (Size::of(before, None), Size::of(after, None));

@@ -1,9 +1,9 @@
-//! Removal of channels: checkpoint and plan in, smaller checkpoint out.
+//! Removal of channels: model and plan in, smaller model out.
 
 use std::collections::HashMap;
 
-use yolo_model::Checkpoint;
 use yolo_model::weights::{HostTensor, StateDict, Values};
+use yolo_model::{Model, Prunable, Widths};
 
 use super::coupling::{ConvInput, Coupling};
 use super::plan::ChannelPlan;
@@ -17,16 +17,28 @@ use crate::error::Result;
 /// unless [`super::compensate()`] moved its mean before.
 ///
 /// # Errors
-/// A plan that was made for another network or leaves a group without channels; a checkpoint whose tensors are
-/// not those of its architecture.
-pub fn remove(checkpoint: &Checkpoint, plan: &ChannelPlan) -> Result<Checkpoint> {
-    checkpoint.check_tensors()?;
-    let coupling = Coupling::of(&checkpoint.architecture);
+/// A plan that was made for another network or leaves a group without channels; a model whose tensors are not those of
+/// its layout.
+pub fn remove<M: Prunable>(model: &M, plan: &ChannelPlan) -> Result<M> {
+    let (weights, widths) = narrowed(model, plan)?;
+    let mut smaller = model.with_widths(&widths, weights);
+    smaller.layout().validate()?;
+    smaller.check_tensors()?;
+    if plan.removed() > 0 {
+        let record = plan.record(model.layout(), smaller.layout(), model.pruning());
+        smaller.set_pruning(Some(record));
+    }
+    Ok(smaller)
+}
+
+/// The tensors that stay, and the widths that they have.
+fn narrowed(model: &dyn Model, plan: &ChannelPlan) -> Result<(StateDict, Widths)> {
+    model.check_tensors()?;
+    let coupling = Coupling::of(model.layout());
     let kept = plan.kept(&coupling)?;
-    let architecture = plan.architecture(&checkpoint.architecture)?;
     let picks = picks(&coupling, &kept);
     let mut weights = StateDict::new();
-    for (name, tensor) in checkpoint.weights.iter() {
+    for (name, tensor) in model.weights().iter() {
         let tensor = match picks.get(name) {
             Some(Pick::Rows(rows)) => pick(tensor, rows, None),
             Some(Pick::RowsAndColumns(rows, columns)) => pick(tensor, rows, Some(columns)),
@@ -34,14 +46,7 @@ pub fn remove(checkpoint: &Checkpoint, plan: &ChannelPlan) -> Result<Checkpoint>
         };
         weights.insert(name, tensor);
     }
-    let previous = checkpoint.pruning.as_ref();
-    let pruning = match plan.removed() {
-        0 => previous.cloned(),
-        _ => Some(plan.record(&checkpoint.architecture, &architecture, previous)),
-    };
-    let smaller = Checkpoint { architecture, weights, class_names: checkpoint.class_names.clone(), pruning };
-    smaller.check_tensors()?;
-    Ok(smaller)
+    Ok((weights, plan.widths(model.layout())?))
 }
 
 /// What is taken of a tensor.

@@ -1,6 +1,6 @@
 //! Pruning in rounds: a little at a time, with scores of the network as it is then.
 
-use yolo_model::{Architecture, Checkpoint};
+use yolo_model::{Layout, Prunable};
 
 use super::coupling::Coupling;
 use super::plan::ChannelPlan;
@@ -10,12 +10,12 @@ use super::target::{Latency, Target, target as target_error};
 use crate::error::{PruneError, Result};
 
 /// The targets of `n_rounds` rounds. Each leaves the same fraction of what the one before left, and the last is
-/// `target` for `architecture`.
+/// `target` for `layout`.
 ///
 /// # Errors
 /// No rounds at all, or a target that makes no sense.
 pub fn round_targets(
-    architecture: &Architecture,
+    layout: &dyn Layout,
     target: Target,
     n_rounds: usize,
     latency: Option<Latency>,
@@ -24,7 +24,7 @@ pub fn round_targets(
         return Err(target_error("pruning takes at least one round, not 0"));
     }
     let of = target.quantity();
-    let before = of.of(architecture, latency)?;
+    let before = of.of(layout, latency)?;
     let limit = target.limit(before)?.min(before);
     let left = |round: usize| match round {
         // The last one exactly.
@@ -42,29 +42,29 @@ pub fn round_targets(
 ///
 /// # Errors
 /// Those of [`round_targets`] and [`select`], and the caller's own.
-pub fn in_rounds<E: From<PruneError>>(
-    checkpoint: &Checkpoint,
+pub fn in_rounds<M: Prunable, E: From<PruneError>>(
+    model: &M,
     options: &ChannelOptions,
     n_rounds: usize,
     latency: Option<Latency>,
-    mut scores: impl FnMut(&Checkpoint) -> std::result::Result<ChannelScores, E>,
-    mut step: impl FnMut(&Checkpoint, &ChannelPlan) -> std::result::Result<Checkpoint, E>,
-) -> std::result::Result<(Checkpoint, Vec<ChannelPlan>), E> {
+    mut scores: impl FnMut(&M) -> std::result::Result<ChannelScores, E>,
+    mut step: impl FnMut(&M, &ChannelPlan) -> std::result::Result<M, E>,
+) -> std::result::Result<(M, Vec<ChannelPlan>), E> {
     let mut options = options.clone();
-    for group in Coupling::of(&checkpoint.architecture).groups {
+    for group in Coupling::of(model.layout()).groups {
         let least = options.least_of(&group.name, group.channels);
         options.least.insert(group.name, least);
     }
-    let targets = round_targets(&checkpoint.architecture, options.target, n_rounds, latency)?;
+    let targets = round_targets(model.layout(), options.target, n_rounds, latency)?;
     // The limits above are by number from here on.
     let (mut options, mut current, mut plans) =
         (ChannelOptions { max_fraction: 1.0, ..options }, None, Vec::new());
     for target in targets {
-        let network = current.as_ref().unwrap_or(checkpoint);
+        let network = current.as_ref().unwrap_or(model);
         options.target = target;
-        let plan = select(&network.architecture, &scores(network)?, &options, latency)?;
+        let plan = select(network.layout(), &scores(network)?, &options, latency)?;
         current = Some(step(network, &plan)?);
         plans.push(plan);
     }
-    Ok((current.unwrap_or_else(|| checkpoint.clone()), plans))
+    Ok((current.unwrap_or_else(|| model.clone()), plans))
 }

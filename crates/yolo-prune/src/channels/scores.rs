@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
-use yolo_model::Checkpoint;
 use yolo_model::architecture::ConvRef;
 use yolo_model::weights::StateDict;
+use yolo_model::{Model, fused_weights};
 
 use super::coupling::{ChannelGroup, Coupling};
 use crate::error::{PruneError, Result};
@@ -50,15 +50,15 @@ impl ChannelScores {
     ///
     /// # Errors
     /// A fused network, which has no batch normalisation; a value that is not finite.
-    pub fn bn_scale(checkpoint: &Checkpoint) -> Result<Self> {
-        if checkpoint.architecture.fused {
+    pub fn bn_scale(model: &dyn Model) -> Result<Self> {
+        if model.layout().is_fused() {
             return Err(scores_error(
                 "batch normalisation",
                 "the network is fused, so its scale is gone; score the checkpoint before fusing",
             ));
         }
-        let weights = &checkpoint.weights;
-        Self::of_groups(Criterion::BnScale, checkpoint, |group| {
+        let weights = model.weights();
+        Self::of_groups(Criterion::BnScale, model, |group| {
             mean_over_producers(group, |conv| {
                 Ok(weights.f32s(&conv.bn("weight"))?.iter().map(|g| f64::from(g.abs())).collect())
             })
@@ -70,8 +70,8 @@ impl ChannelScores {
     ///
     /// # Errors
     /// A tensor that is missing, a value that is not finite.
-    pub fn l1(checkpoint: &Checkpoint, with_consumers: bool) -> Result<Self> {
-        Self::norm(Criterion::L1, checkpoint, with_consumers, |w| f64::from(w.abs()), |sum| sum)
+    pub fn l1(model: &dyn Model, with_consumers: bool) -> Result<Self> {
+        Self::norm(Criterion::L1, model, with_consumers, |w| f64::from(w.abs()), |sum| sum)
     }
 
     /// Root of the sum of the squared weights that make a channel, over all producers, with the scale of batch
@@ -79,20 +79,19 @@ impl ChannelScores {
     ///
     /// # Errors
     /// A tensor that is missing, a value that is not finite.
-    pub fn l2(checkpoint: &Checkpoint, with_consumers: bool) -> Result<Self> {
-        Self::norm(Criterion::L2, checkpoint, with_consumers, |w| f64::from(w).powi(2), f64::sqrt)
+    pub fn l2(model: &dyn Model, with_consumers: bool) -> Result<Self> {
+        Self::norm(Criterion::L2, model, with_consumers, |w| f64::from(w).powi(2), f64::sqrt)
     }
 
     fn norm(
         criterion: Criterion,
-        checkpoint: &Checkpoint,
+        model: &dyn Model,
         with_consumers: bool,
         term: impl Fn(f32) -> f64,
         finish: impl Fn(f64) -> f64,
     ) -> Result<Self> {
-        let fused = checkpoint.fuse()?;
-        let weights = &fused.weights;
-        Self::of_groups(criterion, checkpoint, |group| {
+        let weights = fused_weights(model)?;
+        Self::of_groups(criterion, model, |group| {
             let mut sums = vec![0.0; group.channels];
             for conv in &group.producers {
                 let tensor = weights.f32s(&conv.weight())?;
@@ -126,20 +125,16 @@ impl ChannelScores {
     /// # Errors
     /// [`TaylorOf::BatchNorm`] of a fused network; a gradient that is missing, has another length or is not
     /// finite.
-    pub fn taylor(
-        checkpoint: &Checkpoint,
-        gradients: &HashMap<String, Vec<f32>>,
-        of: TaylorOf,
-    ) -> Result<Self> {
-        let fused = checkpoint.architecture.fused;
+    pub fn taylor(model: &dyn Model, gradients: &HashMap<String, Vec<f32>>, of: TaylorOf) -> Result<Self> {
+        let fused = model.layout().is_fused();
         if fused && of == TaylorOf::BatchNorm {
             return Err(scores_error(
                 "batch normalisation",
                 "the network is fused, so it has no scale and shift; score its weights",
             ));
         }
-        let sums = |name: String, sums: &mut [f64]| add_products(&checkpoint.weights, gradients, &name, sums);
-        Self::of_groups(Criterion::Taylor, checkpoint, |group| {
+        let sums = |name: String, sums: &mut [f64]| add_products(model.weights(), gradients, &name, sums);
+        Self::of_groups(Criterion::Taylor, model, |group| {
             let mut change = vec![0.0; group.channels];
             for conv in &group.producers {
                 match of {
@@ -164,8 +159,8 @@ impl ChannelScores {
     ///
     /// # Errors
     /// Statistics that are missing, have another length, are negative or not finite.
-    pub fn activation(checkpoint: &Checkpoint, statistics: &HashMap<String, Vec<f64>>) -> Result<Self> {
-        Self::of_groups(Criterion::Activation, checkpoint, |group| {
+    pub fn activation(model: &dyn Model, statistics: &HashMap<String, Vec<f64>>) -> Result<Self> {
+        Self::of_groups(Criterion::Activation, model, |group| {
             mean_over_producers(group, |conv| {
                 let found = statistics.get(&conv.name).ok_or_else(|| {
                     scores_error(&conv.name, "no statistics of its output were measured; measure all of them")
@@ -189,12 +184,12 @@ impl ChannelScores {
 
     fn of_groups(
         criterion: Criterion,
-        checkpoint: &Checkpoint,
+        model: &dyn Model,
         score: impl Fn(&ChannelGroup) -> Result<Vec<f64>>,
     ) -> Result<Self> {
-        checkpoint.check_tensors()?;
+        model.check_tensors()?;
         let mut groups = BTreeMap::new();
-        for group in Coupling::of(&checkpoint.architecture).groups {
+        for group in Coupling::of(model.layout()).groups {
             let scores = score(&group)?;
             if let Some(bad) = scores.iter().find(|score| !(score.is_finite() && **score >= 0.0)) {
                 let reason = format!("a channel has the score {bad}; scores are finite and not negative");

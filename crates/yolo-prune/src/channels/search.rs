@@ -1,6 +1,6 @@
 //! The search for the widths that meet a budget.
 
-use super::select::Scope;
+use super::scope::Scope;
 use crate::error::Result;
 
 /// A group whose width may change.
@@ -90,7 +90,7 @@ impl Candidate {
 pub(super) fn search(
     candidates: &[Candidate],
     budget: f64,
-    cost: &mut impl FnMut(&[usize]) -> Result<f64>,
+    cost: &mut dyn FnMut(&[usize]) -> Result<f64>,
 ) -> Result<Found> {
     let mut thresholds: Vec<f64> = candidates.iter().flat_map(|c| c.values.iter().copied()).collect();
     thresholds.push(f64::NEG_INFINITY);
@@ -117,7 +117,7 @@ fn refill(
     candidates: &[Candidate],
     kept: &mut [usize],
     budget: f64,
-    cost: &mut impl FnMut(&[usize]) -> Result<f64>,
+    cost: &mut dyn FnMut(&[usize]) -> Result<f64>,
 ) -> Result<()> {
     let mut open: Vec<usize> = (0..candidates.len()).filter(|&i| kept[i] < candidates[i].width()).collect();
     loop {

@@ -2,27 +2,17 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
-use yolo_model::Architecture;
+use yolo_model::Layout;
 
 use super::coupling::{ChannelGroup, Coupling};
 use super::narrow::narrowed;
 use super::plan::{Adjusted, Adjustment, ChannelPlan, Choice, KeptChannels, SkippedGroup};
+use super::scope::Scope;
 use super::scores::ChannelScores;
 use super::search::{Candidate, search};
 use super::target::{Latency, Size, Target, target};
 use crate::error::{PruneError, Result};
 use crate::exclude::Pattern;
-
-/// How channels compete with each other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Scope {
-    /// Within their group: every group loses the same fraction.
-    Group,
-    /// All of them. Scores of different groups should be comparable, see [`ChannelScores::normalised`].
-    Global,
-}
 
 /// What to remove.
 #[derive(Clone, Debug, PartialEq)]
@@ -74,16 +64,16 @@ impl ChannelOptions {
 /// A target, fraction or rounding that makes no sense, a target that cannot be met, a pattern that matches
 /// nothing, nothing left to prune, scores of another network.
 pub fn select(
-    architecture: &Architecture,
+    layout: &dyn Layout,
     scores: &ChannelScores,
     options: &ChannelOptions,
     latency: Option<Latency>,
 ) -> Result<ChannelPlan> {
-    check_options(architecture, options)?;
-    let coupling = Coupling::of(architecture);
+    check_options(layout, options)?;
+    let coupling = Coupling::of(layout);
     let quantity = options.target.quantity();
     let mut widths = coupling.widths();
-    let budget = options.target.limit(quantity.of(architecture, latency)?)?;
+    let budget = options.target.limit(quantity.of(layout, latency)?)?;
     let (candidates, skipped) = candidates(&coupling, scores, options)?;
     if candidates.is_empty() {
         return Err(match options.exclude.is_empty() {
@@ -95,7 +85,7 @@ pub fn select(
         for (candidate, &kept) in candidates.iter().zip(kept) {
             widths[candidate.group] = kept;
         }
-        quantity.of(&narrowed(architecture, &coupling, &widths), latency)
+        quantity.of(&*narrowed(layout, &coupling, &widths), latency)
     };
     let least = cost(&candidates.iter().map(Candidate::least).collect::<Vec<_>>())?;
     if least > budget {
@@ -130,15 +120,15 @@ pub fn select(
         scope: options.scope,
         target: options.target,
         round_to: options.round_to,
-        before: Size::of(architecture, latency),
-        after: Size::of(&plan.architecture(architecture)?, latency),
+        before: Size::of(layout, latency),
+        after: Size::of(&*plan.layout(layout)?, latency),
         adjusted,
         skipped,
     });
     Ok(plan)
 }
 
-fn check_options(architecture: &Architecture, options: &ChannelOptions) -> Result<()> {
+fn check_options(layout: &dyn Layout, options: &ChannelOptions) -> Result<()> {
     if options.round_to == 0 {
         return Err(target("widths cannot be rounded to multiples of 0; 1 rounds nothing"));
     }
@@ -149,12 +139,12 @@ fn check_options(architecture: &Architecture, options: &ChannelOptions) -> Resul
         );
         return Err(target(reason));
     }
-    check_patterns(architecture, &options.exclude)
+    check_patterns(layout, &options.exclude)
 }
 
 /// Checks that every pattern matches some convolution.
-pub(super) fn check_patterns(architecture: &Architecture, patterns: &[Pattern]) -> Result<()> {
-    let convs = architecture.convs();
+pub(super) fn check_patterns(layout: &dyn Layout, patterns: &[Pattern]) -> Result<()> {
+    let convs = layout.convs();
     match patterns.iter().find(|pattern| !convs.iter().any(|conv| pattern.matches(&conv.name))) {
         Some(pattern) => {
             let example = convs.first().map(|c| c.name.clone()).unwrap_or_default();

@@ -7,8 +7,7 @@
 use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
-use yolo_model::Checkpoint;
-use yolo_nn::NamedValues;
+use yolo_model::Model;
 
 use super::coupling::Coupling;
 use super::scores::scores_error;
@@ -54,8 +53,8 @@ impl Slimming {
     /// # Errors
     /// A fused network, a fraction that makes no sense, a pattern that matches nothing, nothing left to slim, scales
     /// that are all zero.
-    pub fn new(checkpoint: &Checkpoint, max_fraction: f64, exclude: &[Pattern]) -> Result<Self> {
-        if checkpoint.architecture.fused {
+    pub fn new(model: &dyn Model, max_fraction: f64, exclude: &[Pattern]) -> Result<Self> {
+        if model.layout().is_fused() {
             return Err(target(
                 "a fused network has no scales to slim; start from the checkpoint before fusing",
             ));
@@ -65,15 +64,15 @@ impl Slimming {
                 "the largest fraction of a group must be between 0 and 1, not {max_fraction}; 0.9 leaves a tenth"
             )));
         }
-        check_patterns(&checkpoint.architecture, exclude)?;
+        check_patterns(model.layout(), exclude)?;
         let mut groups = Vec::new();
-        for group in Coupling::of(&checkpoint.architecture).groups {
+        for group in Coupling::of(model.layout()).groups {
             let excluded = |pattern: &Pattern| group.producers.iter().any(|conv| pattern.matches(&conv.name));
             if group.fixed.is_some() || exclude.iter().any(excluded) {
                 continue;
             }
             let scale = |tensor: String| -> Result<Scale> {
-                let start = mean_magnitude(checkpoint.weights.f32s(&tensor)?);
+                let start = mean_magnitude(model.weights().f32s(&tensor)?);
                 match start.is_finite() && start > 0.0 {
                     true => Ok(Scale { tensor, start }),
                     false => Err(scores_error(&tensor, format!("the mean of its magnitudes is {start}"))),
@@ -97,13 +96,17 @@ impl Slimming {
         self.groups.iter().flat_map(|group| &group.scales).map(|scale| scale.tensor.as_str())
     }
 
-    /// The gradient to add to every scale: `strength · s · sign(γ)`, where `s` is the convolution's mean scale at
+    /// The gradient to add to every scale, by the name of its tensor: `strength · s · sign(γ)`, where `s` is the convolution's mean scale at
     /// the start, so that every convolution loses the same fraction of its scale per step. The spared channels
     /// of a group get none.
     ///
     /// # Errors
     /// Scales that are missing or of another length.
-    pub fn gradients(&self, scales: &HashMap<String, Vec<f32>>, strength: f64) -> Result<Vec<NamedValues>> {
+    pub fn gradients(
+        &self,
+        scales: &HashMap<String, Vec<f32>>,
+        strength: f64,
+    ) -> Result<Vec<(String, Vec<f32>)>> {
         let mut gradients = Vec::new();
         for group in &self.groups {
             let relative = group.relative(scales)?;

@@ -1,22 +1,22 @@
 //! How small the network is to become, and how large a network is.
 
 use serde::{Deserialize, Serialize};
-use yolo_model::Architecture;
+use yolo_model::Layout;
 
 use crate::error::{PruneError, Result};
 
 /// Milliseconds of a network, from a table of measurements. Fewer channels must not take longer.
-pub type Latency<'a> = &'a dyn Fn(&Architecture) -> f64;
+pub type Latency<'a> = &'a dyn Fn(&dyn Layout) -> f64;
 
 /// What is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Quantity {
-    /// Output channels of all convolutions except the head's.
+    /// Output channels of all convolutions except those whose outputs the network returns.
     Channels,
-    /// Parameters, as [`Architecture::summary`] counts them.
+    /// Parameters, as [`Layout::n_parameters`] counts them.
     Parameters,
-    /// Billions of operations for a 640×640 image, as [`Architecture::summary`] counts them.
+    /// Billions of operations for one image, as [`Layout::gflops`] counts them.
     #[serde(alias = "flops")]
     Gflops,
     /// Milliseconds, by a [`Latency`].
@@ -60,20 +60,20 @@ pub struct Size {
 
 impl Size {
     /// The size of a network.
-    pub fn of(architecture: &Architecture, latency: Option<Latency>) -> Self {
-        let summary = architecture.summary();
+    pub fn of(layout: &dyn Layout, latency: Option<Latency>) -> Self {
         Self {
-            channels: channels(architecture),
-            parameters: summary.parameters,
-            gflops: summary.gflops,
-            milliseconds: latency.map(|latency| latency(architecture)),
+            channels: channels(layout),
+            parameters: layout.n_parameters(),
+            gflops: layout.gflops(),
+            milliseconds: latency.map(|latency| latency(layout)),
         }
     }
 }
 
-fn channels(architecture: &Architecture) -> usize {
-    let convs = architecture.convs().into_iter().filter(|conv| !conv.is_head);
-    convs.map(|conv| conv.spec.out_channels).sum()
+fn channels(layout: &dyn Layout) -> usize {
+    let program = layout.program();
+    let inner = program.convs().filter(|(index, _)| !program.is_output(index + 1));
+    inner.map(|(_, conv)| conv.spec.out_channels).sum()
 }
 
 impl Quantity {
@@ -91,16 +91,16 @@ impl Quantity {
     ///
     /// # Errors
     /// Milliseconds without a table, or a table that gives something that is not a number.
-    pub(super) fn of(self, architecture: &Architecture, latency: Option<Latency>) -> Result<f64> {
+    pub(super) fn of(self, layout: &dyn Layout, latency: Option<Latency>) -> Result<f64> {
         match (self, latency) {
-            (Self::Channels, _) => Ok(channels(architecture) as f64),
-            (Self::Parameters, _) => Ok(architecture.summary().parameters as f64),
-            (Self::Gflops, _) => Ok(architecture.summary().gflops),
+            (Self::Channels, _) => Ok(channels(layout) as f64),
+            (Self::Parameters, _) => Ok(layout.n_parameters() as f64),
+            (Self::Gflops, _) => Ok(layout.gflops()),
             (Self::Milliseconds, None) => {
                 Err(target("milliseconds need a table of measured latencies; none was given"))
             }
             (Self::Milliseconds, Some(latency)) => {
-                let milliseconds = latency(architecture);
+                let milliseconds = latency(layout);
                 if milliseconds.is_finite() && milliseconds >= 0.0 {
                     return Ok(milliseconds);
                 }

@@ -5,6 +5,9 @@
 //! Yu, "Channel Permutations for N:M Sparsity", NeurIPS 2021). The search is theirs in spirit: swaps of two
 //! channels of different groups, best first, until no swap gains.
 
+use rand_xoshiro::SplitMix64;
+use rand_xoshiro::rand_core::{RngCore, SeedableRng};
+
 use super::error::PatternError;
 use super::selection::{Scores, check_shapes};
 use super::structure::{Structure, kept_of};
@@ -120,9 +123,9 @@ fn sampled_rows(consumers: &[Scores<'_>], channels: usize) -> Vec<usize> {
     if all <= most {
         return (0..all).collect();
     }
-    let mut random = Random(1);
+    let mut random = SplitMix64::seed_from_u64(1);
     let stretch = |i: usize| i * all / most;
-    (0..most).map(|i| stretch(i) + random.below(stretch(i + 1) - stretch(i))).collect()
+    (0..most).map(|i| stretch(i) + below(&mut random, stretch(i + 1) - stretch(i))).collect()
 }
 
 /// The scores of `rows`, channel by channel.
@@ -147,9 +150,9 @@ fn gather(consumers: &[Scores<'_>], channels: usize, rows: &[usize]) -> Vec<f32>
 fn shuffled(channels: usize, start: u64) -> Vec<usize> {
     let mut order: Vec<usize> = (0..channels).collect();
     if start > 0 {
-        let mut random = Random(start);
+        let mut random = SplitMix64::seed_from_u64(start);
         for last in (1..channels).rev() {
-            order.swap(last, random.below(last + 1));
+            order.swap(last, below(&mut random, last + 1));
         }
     }
     order
@@ -165,17 +168,9 @@ fn ascending(mut order: Vec<usize>, m: usize) -> Vec<usize> {
     groups.into_iter().chain([last]).flatten().copied().collect()
 }
 
-/// SplitMix64: a search must not depend on anything but its input.
-struct Random(u64);
-
-impl Random {
-    fn below(&mut self, bound: usize) -> usize {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((z ^ (z >> 31)) % bound as u64) as usize
-    }
+/// A number below `bound`. The generator starts from a constant: a search must not depend on anything but its input.
+fn below(random: &mut SplitMix64, bound: usize) -> usize {
+    (random.next_u64() % bound as u64) as usize
 }
 
 /// An order, and what every group would keep with any channel in any of its places.
@@ -310,8 +305,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn random_scores(len: usize, seed: u64) -> Vec<f32> {
-        let mut random = Random(seed);
-        (0..len).map(|_| random.below(1_000_000) as f32 / 1e6).collect()
+        let mut random = SplitMix64::seed_from_u64(seed);
+        (0..len).map(|_| below(&mut random, 1_000_000) as f32 / 1e6).collect()
     }
 
     /// Every order that differs in its groups.

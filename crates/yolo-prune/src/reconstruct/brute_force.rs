@@ -2,18 +2,22 @@
 #![allow(clippy::unwrap_used)]
 
 use proptest::prelude::*;
+use rand_xoshiro::SplitMix64;
+use rand_xoshiro::rand_core::{RngCore, SeedableRng};
 
 use super::*;
 
-/// A small generator of reproducible numbers (splitmix64).
-pub(crate) struct Rng(pub(crate) u64);
+/// Reproducible normal numbers.
+pub(crate) struct Normals(SplitMix64);
 
-impl Rng {
+impl Normals {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(SplitMix64::seed_from_u64(seed))
+    }
+
+    /// Above 0 and below 1.
     fn uniform(&mut self) -> f64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (((z ^ (z >> 31)) >> 11) as f64 + 0.5) / (1u64 << 53) as f64
+        ((self.0.next_u64() >> 11) as f64 + 0.5) / (1u64 << 53) as f64
     }
 
     /// A normal number (Box & Muller).
@@ -28,7 +32,7 @@ pub(crate) fn gram(inputs: usize, samples: usize, seed: u64) -> Gram {
 }
 
 fn moments(inputs: usize, samples: usize, seed: u64) -> Vec<f64> {
-    let mut rng = Rng(seed);
+    let mut rng = Normals::new(seed);
     let mix: Vec<f64> = (0..inputs * 3).map(|_| rng.normal()).collect();
     let mut sums = vec![0.0; inputs * inputs];
     for _ in 0..samples {
@@ -46,7 +50,7 @@ fn moments(inputs: usize, samples: usize, seed: u64) -> Vec<f64> {
 }
 
 fn layer(rows: usize, inputs: usize, seed: u64) -> Vec<f32> {
-    let mut rng = Rng(seed ^ 0x5eed);
+    let mut rng = Normals::new(seed ^ 0x5eed);
     (0..rows * inputs).map(|_| (rng.normal() * (0.5 * rng.normal()).exp()) as f32).collect()
 }
 

@@ -167,18 +167,19 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-    use crate::reconstruct::brute_force::{Rng, gram};
+    use crate::reconstruct::brute_force::{Normals, gram};
 
     #[test]
     fn the_error_is_the_change_of_the_outputs() {
-        let mut rng = Rng(3);
+        let mut rng = Normals::new(3);
         let (rows, inputs, samples) = (TASK_ROWS + 2, 5, 7);
         let x: Vec<f64> = (0..samples * inputs).map(|_| rng.normal()).collect();
         let mut sums = vec![0.0; inputs * inputs];
         for (r, c) in (0..inputs * inputs).map(|i| (i / inputs, i % inputs)) {
             sums[r * inputs + c] = x.chunks(inputs).map(|x| x[r] * x[c]).sum();
         }
-        let layer = |rng: &mut Rng| -> Vec<f32> { (0..rows * inputs).map(|_| rng.normal() as f32).collect() };
+        let layer =
+            |rng: &mut Normals| -> Vec<f32> { (0..rows * inputs).map(|_| rng.normal() as f32).collect() };
         let (w, w0) = (layer(&mut rng), layer(&mut rng));
         let output = |w: &[f32], x: &[f64]| w.iter().zip(x).map(|(w, x)| f64::from(*w) * x).sum::<f64>();
         let error = Gram::new(inputs, sums).unwrap().error(&w, &w0).unwrap();

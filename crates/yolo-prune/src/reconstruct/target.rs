@@ -63,12 +63,12 @@ fn keep_dead_weights(gram: &Gram, dense: &[f64], right: &mut [f64]) {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
-    use crate::reconstruct::brute_force::Rng;
+    use crate::reconstruct::brute_force::Normals;
 
     /// Against ordinary least squares on samples, undamped: the residual is orthogonal to the inputs.
     #[test]
     fn the_residual_is_orthogonal_to_the_inputs() {
-        let mut rng = Rng(9);
+        let mut rng = Normals::new(9);
         let (inputs, samples, rows) = (4, 40, 3);
         let seen: Vec<f64> = (0..samples * inputs).map(|_| rng.normal()).collect();
         let dense_seen: Vec<f64> = seen.iter().map(|x| x + 0.3 * rng.normal()).collect();

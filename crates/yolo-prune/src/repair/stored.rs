@@ -1,6 +1,6 @@
 //! From the weights of a fused convolution back to those that a checkpoint stores.
 
-use yolo_model::Checkpoint;
+use yolo_model::Model;
 use yolo_model::architecture::{BATCH_NORM_EPSILON, ConvRef};
 
 use crate::calibration::ConvValues;
@@ -11,29 +11,29 @@ use crate::plan::TensorUpdate;
 /// Largest magnitude of a stored weight: that of f16, in which checkpoints are written.
 const LARGEST: f32 = 65504.0;
 
-/// The stored tensors that make `conv` compute with `values` once it is fused.
+/// The stored tensors of `model` that make `conv` compute with `values` once it is fused.
 ///
 /// With `s = γ / √(var + ε)`, a fused weight is `s · w` and a fused bias `β − s · mean`. So `w = W / s`, and the
 /// difference of the biases goes to `β`; `γ` and the statistics stay. A channel whose `s` is too small to divide by
-/// keeps its stored weights where `mask` keeps them. In a fused checkpoint and in the head, the
-/// values are stored as they are.
+/// keeps its stored weights where `mask` keeps them. Those of a fused or bare convolution are
+/// stored as they are.
 pub(crate) fn stored_tensors(
-    checkpoint: &Checkpoint,
+    model: &dyn Model,
     conv: &ConvRef,
     values: &ConvValues,
     mask: &Mask,
 ) -> Result<Vec<TensorUpdate>> {
     let update = |name: String, values: Vec<f32>| TensorUpdate { tensor: name, values };
-    if conv.is_head || checkpoint.architecture.fused {
+    if conv.has_bias(model.layout().is_fused()) {
         return Ok(vec![
             update(conv.weight(), values.weight.clone()),
             update(conv.bias(), values.bias.clone()),
         ]);
     }
-    let vector = |what: &str| checkpoint.weights.f32s(&conv.bn(what));
+    let vector = |what: &str| model.weights().f32s(&conv.bn(what));
     let (gamma, beta, mean, var) =
         (vector("weight")?, vector("bias")?, vector("running_mean")?, vector("running_var")?);
-    let stored = checkpoint.weights.f32s(&conv.weight())?;
+    let stored = model.weights().f32s(&conv.weight())?;
     let per_channel = (stored.len() / gamma.len().max(1)).max(1);
     let mut weight = Vec::with_capacity(stored.len());
     let mut shifted = Vec::with_capacity(beta.len());

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use yolo_model::Checkpoint;
 
 use crate::calibration::walk;
+use crate::fused::Fused;
 use crate::networks::{Map, channel_means, convolve, device, raw_batches, tiny};
 use crate::{
     Calibration, CalibrationImages, ImageBatch, Method, PruneOptions, Repair, apply, plan, plan_calibrated,
@@ -15,7 +16,7 @@ use crate::{
 fn means(checkpoint: &Checkpoint, images: &CalibrationImages) -> HashMap<String, Vec<f64>> {
     let fused = checkpoint.fuse().unwrap();
     let mut means = HashMap::new();
-    walk(&fused, images, &device(), |visit| {
+    walk(&Fused::of(&fused).unwrap(), images, &device(), |visit| {
         let weight = fused.weights.f32s(&visit.conv.weight())?;
         let bias = fused.weights.f32s(&visit.conv.bias())?;
         let outputs = |batch| convolve(&Map::of(batch), &visit.conv.spec, weight, bias);

@@ -1,7 +1,7 @@
 //! Borders: what a tile of the image sees beyond its edge are its neighbours' pixels, or zero outside the image.
 
-use super::simd::Simd;
 use super::span::Span;
+use yolo_simd::Simd;
 
 /// Writes `plane[to] = lanes of plane[from]` for each copy.
 pub(crate) struct Border<'a> {

@@ -1,36 +1,38 @@
 //! From the head's logits to boxes.
 
-use super::math::sigmoid;
-use super::simd::Simd;
-use super::span::Span;
+use yolo_model::Channel;
 
-/// One row of cells of one anchor.
+use super::math::sigmoid;
+use super::span::Span;
+use yolo_simd::Simd;
+
+/// One line of cells of one group of channels.
 pub(crate) struct Decode<'a> {
-    /// First pixel vector of this row of the tile, in the plane of the anchor's first channel.
+    /// First pixel vector of this line of the tile, in the plane of the group's first channel.
     pub(crate) logits: Span,
     /// Numbers from one plane to the next.
     pub(crate) plane: usize,
-    /// Numbers per box: 5 + classes.
+    /// The meaning of the group's channels.
+    pub(crate) channels: &'a [Channel],
+    /// Numbers per row of predictions: 4 + classes.
     pub(crate) width: usize,
-    /// Cells in this row of the tile.
+    /// Cells in this line of the tile.
     pub(crate) cells: usize,
-    /// For every lane, the number of its row's first cell in `boxes`, and the cell's place in the grid.
+    /// For every lane, the number of its line's first cell in `rows`, and the cell's place in the grid.
     pub(crate) lanes: &'a [LaneRow],
     /// Pixels per cell.
     pub(crate) stride: f32,
-    /// Width and height of the anchor in pixels.
-    pub(crate) anchor: [f32; 2],
-    /// The boxes of this image.
-    pub(crate) boxes: Span,
+    /// The rows of predictions of this image.
+    pub(crate) rows: Span,
     /// Room for `width` vectors.
     pub(crate) scratch: Span,
 }
 
-/// Where a lane's part of a row of cells lies.
+/// Where a lane's part of a line of cells lies.
 #[derive(Clone, Copy)]
 pub(crate) struct LaneRow {
-    /// Number of the box of its first cell.
-    pub(crate) first_box: usize,
+    /// Number of the row of predictions of its first cell.
+    pub(crate) first_row: usize,
     /// Its first cell.
     pub(crate) x: f32,
     /// Its row in the grid.
@@ -39,11 +41,11 @@ pub(crate) struct LaneRow {
     pub(crate) cells: usize,
 }
 
-/// Decodes the row.
+/// Decodes the line.
 ///
 /// # Safety
 /// The processor has the instructions; there are `LANES` lanes; everything lies inside its span; nobody else
-/// uses these boxes and the scratch.
+/// uses these rows and the scratch.
 #[inline(always)]
 pub(crate) unsafe fn decode<S: Simd>(s: S, d: &Decode<'_>) {
     let mut corners = [[0.0; 16]; 2];
@@ -54,28 +56,35 @@ pub(crate) unsafe fn decode<S: Simd>(s: S, d: &Decode<'_>) {
         }
         // SAFETY: by the contract of this function; a vector has at most 16 lanes.
         unsafe {
-            for channel in 0..d.width {
-                let logit = d.logits.load(s, channel * d.plane + cell * S::LANES);
+            let (mut objectness, mut output) = (s.splat(1.0), 0);
+            for (index, channel) in d.channels.iter().enumerate() {
+                let logit = d.logits.load(s, index * d.plane + cell * S::LANES);
                 // Every plane is another page, which the processor does not foresee.
-                d.logits.prefetch(channel * d.plane + (cell + 2) * S::LANES);
-                let mut v = sigmoid(s, logit);
-                if channel < 2 {
-                    let corner = s.load(corners[channel].as_ptr());
-                    let offset = s.add(s.mul_add(v, s.splat(2.0), s.splat(-0.5)), corner);
-                    v = s.mul(offset, s.splat(d.stride));
-                } else if channel < 4 {
-                    let double = s.add(v, v);
-                    v = s.mul(s.mul(double, double), s.splat(d.anchor[channel - 2]));
-                }
-                d.scratch.store(s, channel * S::LANES, v);
+                d.logits.prefetch(index * d.plane + (cell + 2) * S::LANES);
+                let score = sigmoid(s, logit);
+                let v = match *channel {
+                    Channel::Class => s.mul(score, objectness),
+                    Channel::CentreX => centre(s, score, s.load(corners[0].as_ptr()), d.stride),
+                    Channel::CentreY => centre(s, score, s.load(corners[1].as_ptr()), d.stride),
+                    Channel::Width(side) | Channel::Height(side) => {
+                        let double = s.add(score, score);
+                        s.mul(s.mul(double, double), s.splat(side))
+                    }
+                    Channel::Objectness => {
+                        objectness = score;
+                        continue;
+                    }
+                };
+                d.scratch.store(s, output * S::LANES, v);
+                output += 1;
             }
             if d.width >= S::LANES && d.lanes.iter().all(|row| cell < row.cells) {
-                write_boxes(s, d, cell);
+                write_rows(s, d, cell);
                 continue;
             }
             for (lane, row) in d.lanes.iter().enumerate() {
                 if cell < row.cells {
-                    let to = d.boxes.part((row.first_box + cell) * d.width, d.width);
+                    let to = d.rows.part((row.first_row + cell) * d.width, d.width);
                     for channel in 0..d.width {
                         to.set(channel, d.scratch.get(channel * S::LANES + lane));
                     }
@@ -85,12 +94,18 @@ pub(crate) unsafe fn decode<S: Simd>(s: S, d: &Decode<'_>) {
     }
 }
 
-/// Writes the box of every lane from the scratch, as many numbers of each at a time as there are lanes.
+/// `(2σ − ½ + cell) · stride`.
 #[inline(always)]
-unsafe fn write_boxes<S: Simd>(s: S, d: &Decode<'_>, cell: usize) {
+fn centre<S: Simd>(s: S, score: S::V, cell: S::V, stride: f32) -> S::V {
+    s.mul(s.add(s.mul_add(score, s.splat(2.0), s.splat(-0.5)), cell), s.splat(stride))
+}
+
+/// Writes the row of every lane from the scratch, as many numbers of each at a time as there are lanes.
+#[inline(always)]
+unsafe fn write_rows<S: Simd>(s: S, d: &Decode<'_>, cell: usize) {
     let mut channel = 0;
     while channel < d.width {
-        // The last block begins where it ends with the box.
+        // The last block begins where it ends with the row.
         channel = channel.min(d.width - S::LANES);
         let mut rows = [s.splat(0.0); 16];
         // SAFETY: by the contract of `decode`.
@@ -100,10 +115,10 @@ unsafe fn write_boxes<S: Simd>(s: S, d: &Decode<'_>, cell: usize) {
             }
             s.transpose(&mut rows);
             for (lane, row) in d.lanes.iter().enumerate() {
-                let at = (row.first_box + cell) * d.width + channel;
-                d.boxes.store(s, at, rows[lane]);
+                let at = (row.first_row + cell) * d.width + channel;
+                d.rows.store(s, at, rows[lane]);
                 // Stores that wait for their lines hold up loads from the same place of other pages.
-                d.boxes.prefetch_to_write(at + 2 * d.width);
+                d.rows.prefetch_to_write(at + 2 * d.width);
             }
         }
         channel += S::LANES;

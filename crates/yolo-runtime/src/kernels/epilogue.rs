@@ -1,8 +1,8 @@
 //! What happens to finished sums: activation, residual, the way home.
 
 use super::math::{Activate, silu};
-use super::simd::Simd;
 use super::span::Span;
+use yolo_simd::Simd;
 
 /// Sums on their way to the output.
 pub(crate) struct Epilogue<'a> {

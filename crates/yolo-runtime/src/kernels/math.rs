@@ -1,7 +1,7 @@
 //! The functions behind convolutions.
 
-use super::simd::Simd;
 use crate::network::Activation;
+use yolo_simd::Simd;
 
 /// How a kernel ends its sums.
 #[derive(Clone, Copy, Debug, PartialEq)]

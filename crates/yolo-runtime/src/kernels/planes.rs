@@ -1,7 +1,7 @@
 //! Plane by plane: enlarging, copying, adding, and the way between rows of pixels and lane-tiled planes.
 
-use super::simd::Simd;
 use super::span::Span;
+use yolo_simd::Simd;
 
 /// A plane's tile: where its pixels lie.
 #[derive(Clone, Copy)]

@@ -1,7 +1,7 @@
 //! Maximum over square windows, stride 1.
 
-use super::simd::Simd;
 use super::span::Span;
+use yolo_simd::Simd;
 
 /// One channel of a max-pool.
 pub(crate) struct Pool<'a> {

@@ -1,6 +1,6 @@
 //! The pointer that kernels read and write through.
 
-use super::simd::Simd;
+use yolo_simd::Simd;
 
 /// A stretch of numbers that several threads work on at once, each on separate elements.
 ///

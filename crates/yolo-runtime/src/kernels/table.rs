@@ -8,7 +8,8 @@ use super::planes::Plane;
 use super::pool::Pool;
 use super::tile::{BatchKernel, TileKernel, ZipKernel};
 use super::winograd;
-use crate::isa::Isa;
+use crate::error::{Result, RuntimeError};
+use yolo_simd::Isa;
 
 /// The kernels of one vector unit. Each is unsafe for the reasons of the function that it enters.
 pub(crate) struct Kernels {
@@ -77,11 +78,12 @@ impl std::fmt::Debug for Kernels {
 
 /// Makes the entry points of `$unit`: functions that switch its instructions on and contain the generic code.
 macro_rules! entry_points {
-    ($module:ident, $unit:path, $many:literal, $(#[$feature:meta])?) => {
+    ($module:ident, $unit:path, $(#[$feature:meta])?) => {
         pub(super) mod $module {
-            use super::super::{Span, border, decode, epilogue, planes, pool, simd::Simd, tile, winograd};
+            use super::super::{Span, border, decode, epilogue, planes, pool, tile, winograd};
             use super::{Kernels, WinogradKernels};
             use $unit as Unit;
+            use yolo_simd::Simd;
 
             $(#[$feature])?
             unsafe fn full<const NC: usize, const NP: usize>(tile: &tile::Tile<'_>) {
@@ -173,7 +175,7 @@ macro_rules! entry_points {
 
             pub(in super::super) static KERNELS: Kernels = Kernels {
                 lanes: Unit::LANES,
-                many_registers: $many,
+                many_registers: Unit::MANY_REGISTERS,
                 full_4: &[full::<4, 1>, full::<4, 2>, full::<4, 3>, full::<4, 4>, full::<4, 5>, full::<4, 6>],
                 full_6: &[full::<6, 1>, full::<6, 2>, full::<6, 3>, full::<6, 4>],
                 full_8: &[full::<8, 1>, full::<8, 2>, full::<8, 3>],
@@ -230,42 +232,38 @@ macro_rules! entry_points {
 #[cfg(target_arch = "x86_64")]
 entry_points!(
     with_avx512,
-    super::super::avx512::Avx512,
-    true,
+    yolo_simd::Avx512,
     #[target_feature(enable = "avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")]
 );
 #[cfg(target_arch = "x86_64")]
-entry_points!(with_avx2, super::super::avx2::Avx2, false, #[target_feature(enable = "avx2,fma")]);
+entry_points!(with_avx2, yolo_simd::Avx2, #[target_feature(enable = "avx2,fma")]);
 #[cfg(target_arch = "aarch64")]
-entry_points!(with_neon, super::super::neon::Neon, true, #[target_feature(enable = "neon")]);
-entry_points!(with_portable, super::super::portable::Portable, false,);
+entry_points!(with_neon, yolo_simd::Neon, #[target_feature(enable = "neon")]);
+entry_points!(with_portable, yolo_simd::Portable,);
 
 impl Kernels {
     /// The kernels for `isa`; `None` where the processor lacks it.
     pub(crate) fn of(isa: Isa) -> Option<&'static Self> {
+        if !isa.is_available() {
+            return None;
+        }
         match isa {
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 if has_avx512() => Some(&with_avx512::KERNELS),
+            Isa::Avx512 => Some(&with_avx512::KERNELS),
             #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 if has_avx2() => Some(&with_avx2::KERNELS),
+            Isa::Avx2 => Some(&with_avx2::KERNELS),
             #[cfg(target_arch = "aarch64")]
-            Isa::Neon if std::arch::is_aarch64_feature_detected!("neon") => Some(&with_neon::KERNELS),
+            Isa::Neon => Some(&with_neon::KERNELS),
             Isa::Portable => Some(&with_portable::KERNELS),
             _ => None,
         }
     }
-}
 
-#[cfg(target_arch = "x86_64")]
-fn has_avx2() -> bool {
-    is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma")
-}
-
-#[cfg(target_arch = "x86_64")]
-fn has_avx512() -> bool {
-    has_avx2()
-        && is_x86_feature_detected!("avx512f")
-        && is_x86_feature_detected!("avx512vl")
-        && is_x86_feature_detected!("avx512bw")
-        && is_x86_feature_detected!("avx512dq")
+    /// The kernels for `isa`.
+    ///
+    /// # Errors
+    /// [`RuntimeError::IsaUnavailable`] where the processor lacks it.
+    pub(crate) fn require(isa: Isa) -> Result<&'static Self> {
+        Self::of(isa).ok_or(RuntimeError::IsaUnavailable(isa.name()))
+    }
 }

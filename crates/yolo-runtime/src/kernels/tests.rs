@@ -1,7 +1,7 @@
 //! Functions on single vectors against f64.
 
 use super::{Kernels, Span};
-use crate::isa::Isa;
+use yolo_simd::Isa;
 
 #[test]
 fn silu_is_within_a_millionth_on_every_unit() {

@@ -5,8 +5,8 @@
 //! tile's pixels. A dense layer has one list with all taps; in a sparse one each group of channels has lists of
 //! its own, one for every set of channels that share a tap, so that no zero is ever multiplied.
 
-use super::simd::Simd;
 use super::span::Span;
+use yolo_simd::Simd;
 
 /// What a tile kernel works on.
 pub(crate) struct Tile<'a> {

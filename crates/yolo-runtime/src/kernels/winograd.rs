@@ -6,8 +6,8 @@
 
 use super::epilogue::Residual;
 use super::math::{Activate, silu};
-use super::simd::Simd;
 use super::span::Span;
+use yolo_simd::Simd;
 
 /// The largest `IN`.
 pub(crate) const MOST: usize = 6;

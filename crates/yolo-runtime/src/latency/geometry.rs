@@ -1,15 +1,14 @@
 //! The convolutions of a network as they run.
 
-use yolo_model::Architecture;
 use yolo_model::architecture::ConvRef;
+use yolo_model::program::Program;
 
 use super::ConvGeometry;
 
-/// The geometry of every convolution of `architecture` for an image of `[height, width]`, in order of execution, with
+/// The geometry of every convolution of `program` for an image of `[height, width]`, in order of execution, with
 /// its name. Pointwise convolutions that read the same value run as one, whose name has a `+`, as in a plan. Groups
 /// run as one convolution with zeros between them; dilation is not told.
-pub fn geometries(architecture: &Architecture, image: [usize; 2]) -> Vec<(String, ConvGeometry)> {
-    let program = architecture.program();
+pub fn geometries(program: &Program, image: [usize; 2]) -> Vec<(String, ConvGeometry)> {
     let sizes = program.sizes(image);
     let mut found: Vec<(String, ConvGeometry)> = Vec::new();
     // What may still get a twin: the value that is read, the convolution, and its place above.

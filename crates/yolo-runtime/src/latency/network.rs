@@ -3,10 +3,11 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use super::{Noise, strew};
+use super::strew;
 use crate::choice::Family;
 use crate::error::Result;
 use crate::network::{Network, Op};
+use crate::noise::Noise;
 use crate::plan::{Options, Plan, Selection};
 
 /// Runs of a plan, at least and at most, and the seconds that they should take.
@@ -145,7 +146,7 @@ fn more(runs: usize, start: Instant) -> bool {
 
 fn buffers(plan: &Plan) -> (Vec<f32>, Vec<f32>) {
     let mut noise = Noise::new();
-    ((0..plan.input_len()).map(|_| noise.next() as f32).collect(), vec![0.0; plan.output_len()])
+    ((0..plan.input_len()).map(|_| noise.unit() as f32).collect(), vec![0.0; plan.output_len()])
 }
 
 /// The network with other weights.

@@ -188,16 +188,15 @@ impl<'a> Lowering<'a> {
                     self.steps.push(Step::Map(MapStep { place, outlet, batch }));
                 }
             }
-            Output::Detections { classes, levels } => {
-                let width = 5 + classes;
+            Output::Detections(levels) => {
                 let image = network.output_len(&self.shapes()) / batch;
                 for level in levels {
                     let place = self.place(level.value);
-                    let boxes = level.anchors.len() * place.layout.size[0] * place.layout.size[1];
+                    let channels = level.channels.clone();
+                    let rows = channels.groups.len() * place.layout.size[0] * place.layout.size[1];
                     let outlet = Outlet { offset, image };
-                    offset += boxes * width;
-                    let level = level.clone();
-                    self.steps.push(Step::Decode(DecodeStep { place, level, width, outlet, batch }));
+                    offset += rows * channels.row_width();
+                    self.steps.push(Step::Decode(DecodeStep { place, channels, outlet, batch }));
                 }
             }
         }

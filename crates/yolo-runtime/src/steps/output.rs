@@ -1,9 +1,10 @@
 //! The way in and out: images to planes, planes to maps or boxes.
 
+use yolo_model::LevelChannels;
+
 use super::{Context, Place};
 use crate::kernels::Span;
 use crate::kernels::decode::{Decode, LaneRow};
-use crate::network::Level;
 
 /// Brings images into planes, without their borders.
 #[derive(Debug)]
@@ -127,57 +128,55 @@ impl MapStep {
 #[derive(Debug)]
 pub(crate) struct DecodeStep {
     pub(crate) place: Place,
-    pub(crate) level: Level,
-    /// Numbers per box.
-    pub(crate) width: usize,
-    /// Of the level's first box; images are far apart.
+    pub(crate) channels: LevelChannels,
+    /// Of the level's first row; images are far apart.
     pub(crate) outlet: Outlet,
     pub(crate) batch: usize,
 }
 
 impl DecodeStep {
     pub(crate) fn chunks(&self) -> usize {
-        self.batch * self.level.anchors.len() * self.place.layout.tile[0]
+        self.batch * self.channels.groups.len() * self.place.layout.tile[0]
     }
 
     pub(crate) fn scratch(&self, lanes: usize) -> usize {
-        self.width * lanes
+        self.channels.row_width() * lanes
     }
 
     pub(crate) unsafe fn run(&self, context: &Context, chunk: usize) {
         let layout = &self.place.layout;
-        let anchors = self.level.anchors.len();
+        let (groups, row_width) = (self.channels.groups.len(), self.channels.row_width());
         let (rest, y) = (chunk / layout.tile[0], chunk % layout.tile[0]);
-        let (image, anchor) = (rest / anchors, rest % anchors);
+        let (image, group) = (rest / groups, rest % groups);
+        let channels = self.channels.groups[group].as_slice();
         let [height, width] = layout.size;
-        let mut lanes = [LaneRow { first_box: 0, x: 0.0, y: 0.0, cells: 0 }; 16];
+        let mut lanes = [LaneRow { first_row: 0, x: 0.0, y: 0.0, cells: 0 }; 16];
         let lanes = &mut lanes[..layout.lanes];
         for (lane, row) in lanes.iter_mut().enumerate() {
             let [corner_y, grid_x] = layout.corner(lane);
             let grid_y = corner_y + y;
             let is_inside = grid_y < height && grid_x < width;
             *row = LaneRow {
-                first_box: (anchor * height + grid_y) * width + grid_x,
+                first_row: (group * height + grid_y) * width + grid_x,
                 x: grid_x as f32,
                 y: grid_y as f32,
                 cells: if is_inside { (width - grid_x).min(layout.tile[1]) } else { 0 },
             };
         }
-        let boxes = anchors * height * width;
-        // SAFETY: the place lies in the arena, the boxes in the output; this thread alone has these cells.
+        let rows = groups * height * width;
+        // SAFETY: the place lies in the arena, the rows in the output; this thread alone has these cells.
         unsafe {
             let planes = self.place.span(context.arena, image);
-            let boxes =
-                context.output.part(self.outlet.offset + image * self.outlet.image, boxes * self.width);
+            let rows = context.output.part(self.outlet.offset + image * self.outlet.image, rows * row_width);
             (context.kernels.decode)(&Decode {
-                logits: planes.from(anchor * self.width * layout.plane() + layout.at(y as isize, 0)),
+                logits: planes.from(group * channels.len() * layout.plane() + layout.at(y as isize, 0)),
                 plane: layout.plane(),
-                width: self.width,
+                channels,
+                width: row_width,
                 cells: layout.tile[1],
                 lanes,
-                stride: self.level.stride,
-                anchor: self.level.anchors[anchor],
-                boxes,
+                stride: self.channels.stride,
+                rows,
                 scratch: context.scratch,
             });
         }

@@ -167,7 +167,7 @@ fn last_convolutions(architecture: &Architecture) -> HashMap<String, usize> {
     let program = architecture.program();
     let layer_of = |(index, conv): (usize, &ConvRef)| {
         let layer = program.layers.iter().position(|&value| value == index + 1)?;
-        (!conv.is_head).then(|| (conv.name.clone(), layer))
+        (!conv.is_bare).then(|| (conv.name.clone(), layer))
     };
     program.convs().filter_map(layer_of).collect()
 }
@@ -221,7 +221,7 @@ fn a_compiled_network_takes_any_valid_shape_and_rejects_others() {
     assert!(network.run(&[], 0, [64, 64]).is_err());
 }
 
-/// YOLOv5's arithmetic for boxes, as [`yolo_model::decode`] has it.
+/// YOLOv5's arithmetic for boxes, as [`yolo_model::Head::decode`] has it.
 #[test]
 fn decoded_rows_are_those_of_the_decoder() {
     let checkpoint = variant("yolov5n");
@@ -231,12 +231,12 @@ fn decoded_rows_are_those_of_the_decoder() {
     let mut rows = vec![0.0; plan.output_len()];
     plan.run(&images(batch, size), &mut rows).unwrap();
     let (_, logits) = expected(&checkpoint, batch, size);
-    let detect = checkpoint.architecture.detect();
+    let head = checkpoint.architecture.head();
     let per_image = rows.len() / batch;
     for image in 0..batch {
         let maps: Vec<yolo_model::RawMap> = logits
             .iter()
-            .zip(&detect.strides)
+            .zip(head.strides())
             .map(|(logits, stride)| {
                 let length = logits.len() / batch;
                 yolo_model::RawMap {
@@ -246,7 +246,9 @@ fn decoded_rows_are_those_of_the_decoder() {
                 }
             })
             .collect();
-        let expected = yolo_model::decode(&maps, detect, -1.0);
-        assert!(difference(&rows[image * per_image..(image + 1) * per_image], &expected.values) < 1e-5);
+        let expected = head.decode(&maps, -1.0);
+        let expected: Vec<f32> =
+            expected.rows().flat_map(|(b, scores)| [&[b.cx, b.cy, b.w, b.h], scores].concat()).collect();
+        assert!(difference(&rows[image * per_image..(image + 1) * per_image], &expected) < 1e-5);
     }
 }

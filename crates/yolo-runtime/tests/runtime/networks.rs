@@ -1,8 +1,11 @@
 //! Whole networks against a slow executor in f64.
 
-use crate::reference::{Random, Zeros, assert_close, conv, naive};
 use std::sync::Arc;
+
+use yolo_model::LevelChannels;
 use yolo_runtime::{Conv, Isa, Level, Network, Op, Options, Output, Plan, RuntimeError, ValueId};
+
+use crate::reference::{Random, Zeros, anchor_channels, assert_close, conv, naive};
 
 /// Operations in the making.
 struct Builder {
@@ -78,10 +81,12 @@ fn detector(batch: usize, size: [usize; 2], width: usize, zeros: Zeros, boxes: b
         value
     };
     let values = [head(fine, 2 * w), head(coarse, 4 * w)];
-    let level =
-        |(value, stride): (ValueId, f32)| Level { value, stride, anchors: vec![[10.0, 13.0], [33.0, 23.0]] };
+    let level = |(value, stride): (ValueId, f32)| {
+        let channels = anchor_channels(stride, &[[10.0, 13.0], [33.0, 23.0]], 13);
+        Level { value, channels }
+    };
     let output = if boxes {
-        Output::Detections { classes: 13, levels: values.into_iter().zip([4.0, 8.0]).map(level).collect() }
+        Output::Detections(values.into_iter().zip([4.0, 8.0]).map(level).collect())
     } else {
         Output::Maps(values.to_vec())
     };
@@ -247,10 +252,12 @@ fn wrong_networks_and_buffers_are_errors() {
         fails(|network| network.ops.push(Op::MaxPool { input: 0, size: 4 })),
         fails(|network| network.output = Output::Maps(vec![100])),
         fails(|network| {
-            network.output = Output::Detections {
-                classes: 4,
-                levels: vec![Level { value: 1, stride: 8.0, anchors: vec![[1.0, 1.0]] }],
-            }
+            let channels = LevelChannels { stride: 8.0, groups: Vec::new() };
+            network.output = Output::Detections(vec![Level { value: 1, channels }])
+        }),
+        fails(|network| {
+            let channels = anchor_channels(8.0, &[[1.0, 1.0]], 4);
+            network.output = Output::Detections(vec![Level { value: 1, channels }])
         }),
     ] {
         assert!(!matches!(error, RuntimeError::Length { .. }), "{error}");

@@ -1,21 +1,21 @@
 //! A slow executor in f64, and random networks' parts.
 
+use rand_xoshiro::SplitMix64;
+use rand_xoshiro::rand_core::{RngCore, SeedableRng};
+use yolo_model::{Channel, LevelChannels};
 use yolo_runtime::{Activation, Conv, Network, Op, Output};
 
 /// Numbers from a seed.
-pub(crate) struct Random(u64);
+pub(crate) struct Random(SplitMix64);
 
 impl Random {
     pub(crate) fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1)
+        Self(SplitMix64::seed_from_u64(seed))
     }
 
     /// In 0..1.
     pub(crate) fn unit(&mut self) -> f32 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        (self.0 >> 40) as f32 / (1 << 24) as f32
+        (self.0.next_u64() >> 40) as f32 / (1 << 24) as f32
     }
 
     pub(crate) fn numbers(&mut self, n: usize) -> Vec<f32> {
@@ -168,6 +168,16 @@ fn naive_op(op: &Op, values: &[Map], shapes: &[[usize; 3]], shape: [usize; 3]) -
     }
 }
 
+/// The channels of a level with a box, an objectness and `classes` scores per anchor.
+pub(crate) fn anchor_channels(stride: f32, anchors: &[[f32; 2]], classes: usize) -> LevelChannels {
+    let group = |&[width, height]: &[f32; 2]| {
+        let bbox = [Channel::CentreX, Channel::CentreY, Channel::Width(width), Channel::Height(height)];
+        let classes = vec![Channel::Class; classes];
+        bbox.into_iter().chain([Channel::Objectness]).chain(classes).collect()
+    };
+    LevelChannels { stride, groups: anchors.iter().map(group).collect() }
+}
+
 /// What the network makes of `input`, in the order of a plan's output.
 pub(crate) fn naive(network: &Network, input: &[f32]) -> Vec<f64> {
     let shapes = network.shapes().unwrap();
@@ -187,27 +197,34 @@ pub(crate) fn naive(network: &Network, input: &[f32]) -> Vec<f64> {
         Output::Maps(values) => {
             values.iter().flat_map(|&value| runs.iter().flat_map(move |run| run[value].clone())).collect()
         }
-        Output::Detections { classes, levels } => {
+        Output::Detections(levels) => {
             let mut output = Vec::new();
             for run in &runs {
                 for level in levels {
                     let [_, height, width] = shapes[level.value];
-                    let n = 5 + classes;
-                    for (anchor, sides) in level.anchors.iter().enumerate() {
-                        for y in 0..height {
-                            for x in 0..width {
-                                for o in 0..n {
-                                    let logit = run[level.value][((anchor * n + o) * height + y) * width + x];
-                                    let s = 1.0 / (1.0 + (-logit).exp());
-                                    output.push(match o {
-                                        0 => (2.0 * s - 0.5 + x as f64) * f64::from(level.stride),
-                                        1 => (2.0 * s - 0.5 + y as f64) * f64::from(level.stride),
-                                        2 | 3 => (2.0 * s) * (2.0 * s) * f64::from(sides[o - 2]),
-                                        _ => s,
-                                    });
-                                }
+                    let mut first_plane = 0;
+                    for group in &level.channels.groups {
+                        for (y, x) in (0..height).flat_map(|y| (0..width).map(move |x| (y, x))) {
+                            let mut objectness = 1.0;
+                            for (o, channel) in group.iter().enumerate() {
+                                let logit = run[level.value][((first_plane + o) * height + y) * width + x];
+                                let s = 1.0 / (1.0 + (-logit).exp());
+                                let stride = f64::from(level.channels.stride);
+                                output.push(match *channel {
+                                    Channel::CentreX => (2.0 * s - 0.5 + x as f64) * stride,
+                                    Channel::CentreY => (2.0 * s - 0.5 + y as f64) * stride,
+                                    Channel::Width(side) | Channel::Height(side) => {
+                                        (2.0 * s) * (2.0 * s) * f64::from(side)
+                                    }
+                                    Channel::Class => s * objectness,
+                                    Channel::Objectness => {
+                                        objectness = s;
+                                        continue;
+                                    }
+                                });
                             }
                         }
+                        first_plane += group.len();
                     }
                 }
             }

@@ -109,7 +109,7 @@ fn geometries_are_those_of_the_plan() {
     for (name, image) in [("yolov5n", [64, 96]), ("yolov5n6", [64, 128])] {
         let architecture = Architecture::variant(name, Some(3)).unwrap();
         let checkpoint = Checkpoint::random(architecture, &mut StdRng::seed_from_u64(4)).unwrap();
-        let found = geometries(&checkpoint.architecture, image);
+        let found = geometries(&checkpoint.architecture.program(), image);
         let plan =
             Plan::new(Network::of(&checkpoint.fuse().unwrap(), 1, image).unwrap(), &Options::default())
                 .unwrap();

@@ -1,9 +1,9 @@
-//! Which cells of which level answer for which object.
+//! Which cells of which level predict which object.
 
 use yolo_data::train_loader::Target;
 use yolo_model::modules::DetectSpec;
 
-/// How far from a cell's corner an object's centre may lie and still be a neighbour's as well.
+/// Largest distance of an object's centre from a cell's edge at which the neighbouring cell predicts it too.
 const NEIGHBOUR: f32 = 0.5;
 
 /// The matches of one level: row `i` of every list belongs to match `i`. One object has up to three cells per
@@ -48,13 +48,13 @@ struct Candidate {
     size: [f32; 2],
 }
 
-/// Whether a match with its centre there, in cells, takes a neighbouring cell as well.
+/// Returns whether a match with this centre, in cells, is also assigned to a neighbouring cell.
 type TakesCentre<'a> = &'a dyn Fn([f32; 2]) -> bool;
 
 /// Assigns `targets` to cells of level `level`, whose map has `grid` = `[height, width]` cells (§9.1).
 ///
-/// An anchor takes an object if neither side differs by a factor of `threshold` or more. The cell of the
-/// centre answers, and with it the two nearest neighbours; cells outside are moved to the border.
+/// An anchor takes an object if neither side differs by a factor of `threshold` or more. The cell of the centre
+/// predicts the object, and so do its two nearest neighbours; cells outside are moved to the border.
 pub fn assign(
     targets: &[Target],
     detect: &DetectSpec,

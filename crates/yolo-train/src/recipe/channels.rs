@@ -6,28 +6,28 @@ use yolo_prune::channels::{ChannelOptions, Criterion, Quantity, Scope, Target};
 
 use super::check_milliseconds;
 
-/// Which channels go. What is left is a smaller dense network.
+/// Which channels are removed. The result is a smaller dense network.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ChannelsRecipe {
-    /// Fraction of `of` that goes, 0 up to 1.
+    /// Fraction of `of` to remove, 0 up to 1.
     pub amount: f64,
     /// What it is a fraction of: flops, parameters, channels or milliseconds.
     pub of: Quantity,
     /// Milliseconds per image that the network may take, in place of `amount` and `of`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub at_most_ms: Option<f64>,
-    /// What makes a channel worth keeping.
+    /// The criterion that ranks channels.
     pub criterion: Criterion,
     /// Whether channels of the whole network compete, or every group loses the same fraction.
     pub scope: Scope,
     /// Widths become multiples of this.
     pub round_to: usize,
-    /// Fraction of a group that may go at most.
+    /// Largest fraction of a group that may be removed.
     pub max_fraction: f64,
-    /// Rounds; channels are scored anew in each.
+    /// Number of rounds; channels are scored again in each.
     pub rounds: usize,
-    /// Whether the means of what goes are measured on images and moved into what reads it.
+    /// Whether the means of removed channels are measured on images and added to the biases of their readers.
     pub compensate: bool,
 }
 
@@ -59,7 +59,7 @@ impl ChannelsRecipe {
         }
     }
 
-    /// How small the network is to become.
+    /// The size that the network should have.
     pub fn target(&self) -> Target {
         match self.at_most_ms {
             Some(limit) => Target::AtMost { of: Quantity::Milliseconds, limit },
@@ -67,25 +67,25 @@ impl ChannelsRecipe {
         }
     }
 
-    /// Whether it takes measured milliseconds to say how much goes.
+    /// Whether measured milliseconds are needed to decide how much to remove.
     pub fn asks_for_time(&self) -> bool {
         self.target().quantity() == Quantity::Milliseconds
     }
 
-    /// Whether images have to be looked at to score the channels.
+    /// Whether images are needed to score the channels.
     pub fn scores_need_images(&self) -> bool {
         matches!(self.criterion, Criterion::Taylor | Criterion::Activation)
     }
 
-    /// Whether images are looked at.
+    /// Whether images are needed at all.
     pub fn needs_images(&self) -> bool {
         self.compensate || self.scores_need_images()
     }
 
-    /// Checks that the parts make sense.
+    /// Checks that the parts are valid.
     ///
     /// # Errors
-    /// What does not, in one sentence.
+    /// What is not valid, in one sentence.
     pub fn check(&self) -> std::result::Result<(), String> {
         if !(0.0..1.0).contains(&self.amount) {
             return Err(format!(

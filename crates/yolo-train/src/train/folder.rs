@@ -1,5 +1,5 @@
 //! The files of a run: `weights/last.safetensors`, `weights/best.safetensors`, `weights/state.safetensors` and
-//! `results.csv`. Each appears whole or not at all, and whatever moment a run is killed at, they fit together.
+//! `results.csv`. Each appears whole or not at all, and they are consistent at whatever moment a run is killed.
 
 use std::path::{Path, PathBuf};
 
@@ -18,20 +18,20 @@ pub struct RunFolder {
 }
 
 impl RunFolder {
-    /// Where the state lies below the folder.
+    /// Path of the state within the folder.
     pub const STATE: &str = "weights/state.safetensors";
 
-    /// The folder `root`, with room for weights.
+    /// The folder `root`, created with a folder for weights.
     ///
     /// # Errors
-    /// A folder that cannot be made.
+    /// A folder that cannot be created.
     pub fn create(root: &Path) -> Result<Self> {
         let weights = root.join("weights");
         std::fs::create_dir_all(&weights).map_err(|e| yolo_data::DataError::io(&weights, e))?;
         Ok(Self::open(root))
     }
 
-    /// The folder `root` of a run that was there before.
+    /// The existing folder `root` of an earlier run.
     pub fn open(root: &Path) -> Self {
         Self { root: root.to_owned() }
     }
@@ -46,7 +46,7 @@ impl RunFolder {
         self.root.join("weights/best.safetensors")
     }
 
-    /// What a killed run goes on from; gone once the run is done.
+    /// The state from which a killed run is resumed; deleted when the run is done.
     pub fn state(&self) -> PathBuf {
         self.root.join(Self::STATE)
     }
@@ -72,7 +72,7 @@ impl RunFolder {
             averaged.save(&file, FloatFormat::F16)?;
         }
         averaged.save(&self.last(), FloatFormat::F16)?;
-        let table = results_csv(&state.progress.history);
+        let table = results_csv(&state.progress.history, state.checkpoint.architecture.head().loss_terms());
         yolo_files::write(self.results(), table).map_err(|e| yolo_data::DataError::io(self.results(), e))?;
         state.save(&self.state())
     }

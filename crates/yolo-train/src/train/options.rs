@@ -9,8 +9,8 @@ use crate::optimizer::Rule;
 use crate::schedule::Decay;
 use crate::slim::SlimOptions;
 
-/// How to train. Together with the data set, the first weights and the device it decides every number of a run,
-/// but for `workers` and `cache`, which only decide how fast they come.
+/// How to train. Together with the data set, the first weights and the device it determines every number of a run,
+/// except for `workers` and `cache`, which only affect speed.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TrainOptions {
@@ -38,25 +38,25 @@ pub struct TrainOptions {
     pub freeze: Vec<usize>,
     /// Whether batch normalisation keeps to its running statistics.
     pub freeze_batch_norm: bool,
-    /// Batches of images of like shape, without mosaics.
+    /// Whether batches have images of similar shape, without mosaics.
     pub rect: bool,
     /// All classes count as one.
     pub single_class: bool,
-    /// Whether images with classes that are found badly come more often.
+    /// Whether images with poorly detected classes are drawn more often.
     pub image_weights: bool,
     /// Epochs without a better result after which the run ends; 0 for never.
     pub patience: usize,
-    /// Decides shuffling and augmentation.
+    /// Seed of shuffling and augmentation.
     pub seed: u64,
     /// Threads that decode and augment images.
     pub workers: usize,
     /// Whether decoded images are kept in memory, if there is enough.
     pub cache: bool,
-    /// A checkpoint is kept every so many epochs; 0 for never.
+    /// A checkpoint is kept every this many epochs; 0 for never.
     pub save_period: usize,
     /// Whether every epoch is validated, or only the last.
     pub validate_every_epoch: bool,
-    /// What the dense network teaches; needs a teacher.
+    /// Distillation from the dense network; needs a teacher.
     pub distillation: Option<DistillationOptions>,
     /// Scales of batch normalisation that are driven to zero.
     pub slim: Option<SlimOptions>,
@@ -67,7 +67,7 @@ pub struct TrainOptions {
 }
 
 impl TrainOptions {
-    /// What `train.py` does by default, for `epochs` epochs.
+    /// The defaults of `train.py`, for `epochs` epochs.
     pub fn new(epochs: usize, batch_size: usize, image_size: usize) -> Self {
         Self {
             epochs,

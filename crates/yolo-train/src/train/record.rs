@@ -1,11 +1,13 @@
-//! What one epoch was like, and the table of all epochs that YOLOv5 calls `results.csv`.
+//! The figures of an epoch, and the table of all epochs that YOLOv5 calls `results.csv`.
 
 use std::fmt::Write;
 
 use serde::{Deserialize, Serialize};
 use yolo_prune::channels::SlimProgress;
 
-use crate::loss::LossItems;
+use yolo_model::LossTerm;
+
+use crate::loss::LossTerms;
 
 /// The figures of one epoch.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -13,7 +15,7 @@ pub struct EpochRecord {
     /// Counted from 0.
     pub epoch: usize,
     /// Mean losses over the training batches.
-    pub train: LossItems,
+    pub train: LossTerms,
     /// Mean distillation loss per image; 0 without a teacher.
     pub distillation: f64,
     /// Figures of the averaged weights, unless the epoch was not validated.
@@ -22,13 +24,13 @@ pub struct EpochRecord {
     pub lr: [f64; 3],
     /// Weights that a mask holds at zero.
     pub pruned: usize,
-    /// How near to zero the scales are that are driven there.
+    /// Progress of the scales that are driven to zero.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slim: Option<SlimProgress>,
 }
 
 /// The figures of a validation within a run.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct EpochValidation {
     /// Precision.
     pub precision: f64,
@@ -39,60 +41,47 @@ pub struct EpochValidation {
     /// mAP over IoU 0.5 to 0.95.
     pub map: f64,
     /// Mean losses over the validation batches.
-    pub loss: LossItems,
+    pub loss: LossTerms,
 }
 
 impl EpochValidation {
-    /// What checkpoints are chosen by: `0.1·mAP50 + 0.9·mAP`.
+    /// The figure by which checkpoints are chosen: `0.1·mAP50 + 0.9·mAP`.
     pub fn fitness(&self) -> f64 {
         yolo_eval::metrics::fitness(self.map50, self.map)
     }
 }
 
-/// Column titles of `results.csv`.
-const COLUMNS: [&str; 14] = [
-    "epoch",
-    "train/box_loss",
-    "train/obj_loss",
-    "train/cls_loss",
-    "metrics/precision",
-    "metrics/recall",
-    "metrics/mAP_0.5",
-    "metrics/mAP_0.5:0.95",
-    "val/box_loss",
-    "val/obj_loss",
-    "val/cls_loss",
-    "x/lr0",
-    "x/lr1",
-    "x/lr2",
-];
+/// Column titles of `results.csv`, for a loss of these terms.
+fn columns(terms: &[LossTerm]) -> Vec<String> {
+    let losses = |set: &str| -> Vec<String> {
+        terms.iter().map(|term| format!("{set}/{}_loss", term.short_name())).collect()
+    };
+    let names = |names: &[&str]| -> Vec<String> { names.iter().map(|&name| name.to_owned()).collect() };
+    let metrics = names(&["metrics/precision", "metrics/recall", "metrics/mAP_0.5", "metrics/mAP_0.5:0.95"]);
+    let rates = names(&["x/lr0", "x/lr1", "x/lr2"]);
+    [names(&["epoch"]), losses("train"), metrics, losses("val"), rates].concat()
+}
 
-/// `results.csv` in YOLOv5's layout: right-aligned columns of width 20, five significant digits. Figures of
-/// epochs without validation are 0, as there.
-pub fn results_csv(history: &[EpochRecord]) -> String {
-    let titles: Vec<String> = COLUMNS.iter().map(|title| format!("{title:>20}")).collect();
+/// `results.csv` in YOLOv5's layout, for a loss of these terms: right-aligned columns of width 20, five significant
+/// digits. Figures of epochs without validation are 0, as there.
+pub fn results_csv(history: &[EpochRecord], terms: &[LossTerm]) -> String {
+    let titles: Vec<String> = columns(terms).iter().map(|title| format!("{title:>20}")).collect();
     let mut csv = titles.join(",") + "\n";
     for record in history {
-        let v = record.validation;
-        let figure = |value: fn(&EpochValidation) -> f64| v.as_ref().map_or(0.0, value);
+        let v = record.validation.as_ref();
+        let losses = |losses: Option<&LossTerms>| -> Vec<f64> {
+            terms.iter().map(|&term| losses.and_then(|losses| losses.get(term)).unwrap_or(0.0)).collect()
+        };
+        let metrics = v.map_or([0.0; 4], |v| [v.precision, v.recall, v.map50, v.map]);
         let values = [
-            record.epoch as f64,
-            record.train.bbox,
-            record.train.objectness,
-            record.train.class,
-            figure(|v| v.precision),
-            figure(|v| v.recall),
-            figure(|v| v.map50),
-            figure(|v| v.map),
-            figure(|v| v.loss.bbox),
-            figure(|v| v.loss.objectness),
-            figure(|v| v.loss.class),
-            record.lr[0],
-            record.lr[1],
-            record.lr[2],
+            vec![record.epoch as f64],
+            losses(Some(&record.train)),
+            metrics.to_vec(),
+            losses(v.map(|v| &v.loss)),
+            record.lr.to_vec(),
         ];
-        let cells: Vec<String> = values.iter().map(|value| format!("{:>20}", significant(*value))).collect();
-        let _ = writeln!(csv, "{}", cells.join(","));
+        let cells = values.iter().flatten().map(|value| format!("{:>20}", significant(*value)));
+        let _ = writeln!(csv, "{}", cells.collect::<Vec<_>>().join(","));
     }
     csv
 }
@@ -140,16 +129,17 @@ mod tests {
 
     #[test]
     fn the_table_has_a_row_per_epoch() {
+        let terms = [LossTerm::Box, LossTerm::Objectness, LossTerm::Class];
         let record = EpochRecord {
             epoch: 3,
-            train: LossItems { bbox: 0.05, objectness: 0.04, class: 0.03 },
+            train: terms.into_iter().zip([0.05, 0.04, 0.03]).collect(),
             distillation: 0.0,
             validation: None,
             lr: [0.01, 0.01, 0.01],
             pruned: 0,
             slim: None,
         };
-        let csv = results_csv(&[record]);
+        let csv = results_csv(&[record], &terms);
         let lines: Vec<&str> = csv.lines().collect();
         assert_eq!(lines.len(), 2);
         assert!(lines[0].starts_with("               epoch,      train/box_loss,"));

@@ -1,8 +1,8 @@
 //! One batch on all devices of a run: each takes a part of its images, and the gradients are added.
 //!
-//! The weights, the optimiser, the masks and the average live on the host, once. So the devices need not know of each
-//! other: a part of the batch goes to each, its gradients come back as they do from a single device, and their sum is
-//! the gradient of the batch. A device without images, at the end of an epoch, has nothing to do and nobody waits for it.
+//! The weights, the optimiser, the masks and the average are on the host, once. So devices do not communicate with each
+//! other: each gets a part of the batch and returns its gradients as a single device does, and their sum is the gradient
+//! of the batch. At the end of an epoch, a device without images is idle and is not waited for.
 
 use std::ops::Range;
 
@@ -30,12 +30,12 @@ struct Replica {
     teacher: Option<Teacher>,
 }
 
-/// What is done with a batch.
+/// One batch, and how to process it.
 pub(super) struct Work<'a> {
     pub(super) checkpoint: &'a Checkpoint,
     pub(super) batch: &'a TrainBatch,
     pub(super) loss: &'a DetectionLoss,
-    /// Factor on the loss before the way back; the gradients keep it.
+    /// Factor on the loss before the backward pass; gradients have it too.
     pub(super) loss_scale: f64,
     pub(super) options: &'a TrainOptions,
     /// Sides of images are multiples of it.
@@ -70,17 +70,17 @@ impl Replicas {
         Ok(Self { first: replica(first)?, others: others.collect::<Result<_>>()? })
     }
 
-    /// Says that the weights on the host have changed.
+    /// To be called when the weights on the host have changed.
     pub(super) fn outdated(&mut self) {
         self.first.student.outdated();
         self.others.iter_mut().for_each(|(replica, _)| replica.student.outdated());
     }
 
-    /// Forward and back with every image of a batch that is not empty. Losses are means over the images, whatever the
+    /// Forward and backward pass with every image of a batch that is not empty. Losses are means over the images, whatever the
     /// device they were on; gradients come device by device; running statistics are those of the first device.
     ///
     /// # Errors
-    /// Of the first device that has one.
+    /// The error of the first device that has one.
     pub(super) fn run(&mut self, work: &Work) -> Result<BatchResult> {
         let shards = shards(work.batch.item_indices.len(), 1 + self.others.len());
         let (own, others) = (shards[0].clone(), &shards[1..]);
@@ -93,7 +93,7 @@ impl Replicas {
                 })
                 .collect();
             let own = self.first.run(work, own);
-            // A panic of the tensor library goes on here as it would on one device.
+            // A panic of the tensor library continues here as it would on one device.
             let join = |other: std::thread::ScopedJoinHandle<'_, _>| {
                 other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
             };
@@ -104,7 +104,7 @@ impl Replicas {
 }
 
 impl Replica {
-    /// Forward and back with the images `shard` of the batch.
+    /// Forward and backward pass with the images `shard` of the batch.
     fn run(&mut self, work: &Work, shard: Range<usize>) -> Result<BatchResult> {
         let targets: Vec<Target> = work
             .batch
@@ -130,15 +130,13 @@ fn shards(n_images: usize, n_devices: usize) -> Vec<Range<usize>> {
     (0..n_devices).map(|device| start(device)..start(device + 1)).collect()
 }
 
-/// What the parts of a batch gave together.
+/// The results of the parts of a batch as one.
 fn merged(mut parts: Vec<BatchResult>) -> BatchResult {
     let mut sum = parts.remove(0);
     for part in parts {
         let share = part.n_images as f64 / (sum.n_images + part.n_images) as f64;
         let join = |mean: &mut f64, other: f64| *mean += (other - *mean) * share;
-        join(&mut sum.items.bbox, part.items.bbox);
-        join(&mut sum.items.objectness, part.items.objectness);
-        join(&mut sum.items.class, part.items.class);
+        sum.terms.move_towards(&part.terms, share);
         join(&mut sum.distillation, part.distillation);
         sum.level_objectness
             .iter_mut()

@@ -1,4 +1,4 @@
-//! Everything that a run needs to go on after it was killed, and its file.
+//! Everything that is needed to resume a run after it was killed, and its file.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -10,7 +10,7 @@ use yolo_prune::{LayerMask, Mask};
 
 use crate::ema::Ema;
 use crate::error::{Result, TrainError};
-use crate::loss::LossItems;
+use crate::loss::LossTerms;
 use crate::masks::Masks;
 use crate::optimizer::{Optimizer, PerParameter, Rule};
 use crate::precision::LossScaler;
@@ -31,18 +31,18 @@ pub struct TrainState {
     pub ema: Ema,
     /// The optimiser's memory.
     pub optimizer: Optimizer,
-    /// Sums of gradients that have not made a step yet.
+    /// Sums of gradients since the last step.
     pub pending: PerParameter,
     /// Weights that stay zero.
     pub masks: Masks,
-    /// How far the run is.
+    /// The progress of the run.
     pub progress: Progress,
 }
 
-/// How far a run is.
+/// The progress of a run.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Progress {
-    /// The epoch that is under way.
+    /// The current epoch.
     pub epoch: usize,
     /// Batches of this epoch that are done.
     pub batch_in_epoch: usize,
@@ -53,12 +53,12 @@ pub struct Progress {
     /// Batches of this epoch that have a loss; the others had no image that could be read.
     pub losses: usize,
     /// Mean losses over the batches of this epoch.
-    pub mean_loss: LossItems,
+    pub mean_loss: LossTerms,
     /// Mean distillation loss over the batches of this epoch.
     pub mean_distillation: f64,
     /// Weights of the levels in the loss; empty before the first batch.
     pub balance: Vec<f64>,
-    /// Whether the weights that the run began with had their batch statistics measured anew.
+    /// Whether the first weights of the run have re-estimated batch statistics.
     pub start_reestimated: bool,
     /// The best result so far.
     pub best: Option<Best>,
@@ -79,13 +79,13 @@ pub struct Progress {
 /// A best result.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Best {
-    /// Its epoch; none for the weights that the run began with.
+    /// Its epoch; `None` for the first weights of the run.
     pub epoch: Option<usize>,
     /// `0.1·mAP50 + 0.9·mAP`.
     pub fitness: f64,
 }
 
-/// What the file's metadata hold.
+/// The content of the file's metadata.
 #[derive(Serialize, Deserialize)]
 struct Header {
     schema: u32,
@@ -118,13 +118,15 @@ impl TrainState {
     /// A mask that does not fit the checkpoint.
     pub fn new(mut checkpoint: Checkpoint, masks: Masks, rule: Rule) -> Result<Self> {
         masks.remove_from(&mut checkpoint.weights)?;
+        let mean_loss = LossTerms::zero(checkpoint.architecture.head());
+        let progress = Progress { mean_loss, ..Progress::default() };
         Ok(Self {
             ema: Ema::new(&checkpoint.weights),
             checkpoint,
             optimizer: Optimizer::new(rule, 0.0),
             pending: PerParameter::new(),
             masks,
-            progress: Progress::default(),
+            progress,
         })
     }
 
@@ -198,7 +200,7 @@ impl TrainState {
         }
     }
 
-    /// Reads what [`TrainState::save`] wrote.
+    /// Reads a file written by [`TrainState::save`].
     ///
     /// # Errors
     /// A file that is not such a state, or whose masks do not hold.

@@ -12,11 +12,11 @@ use yolo_nn::{HalfFormat, NamedValues, Yolo, host_values};
 
 use crate::distill::{Observed, Teacher};
 use crate::error::{Result, TrainError};
-use crate::loss::LossItems;
+use crate::loss::LossTerms;
 use crate::train::options::TrainOptions;
 use crate::train::replicas::Work;
 
-/// The network that is trained, on its device. It is made anew when the weights on the host have changed.
+/// The network that is trained, on its device. It is rebuilt when the weights on the host have changed.
 pub(super) struct Student {
     model: Option<Yolo>,
     device: Device,
@@ -25,16 +25,16 @@ pub(super) struct Student {
     amp: Option<HalfFormat>,
 }
 
-/// What a batch gave, or the part of it that one device had.
+/// The results of a batch, or of the part of it on one device.
 pub(super) struct BatchResult {
     pub(super) n_images: usize,
     /// Longer side of the images in pixels.
     pub(super) image_size: usize,
-    pub(super) items: LossItems,
+    pub(super) terms: LossTerms,
     pub(super) level_objectness: Vec<f64>,
     /// Distillation loss per image.
     pub(super) distillation: f64,
-    /// Of the scaled loss. The same name comes once for every device, and what belongs to it is to be added.
+    /// Of the scaled loss. The same name occurs once per device; the gradients of a name are to be added.
     pub(super) gradients: Vec<NamedValues>,
     /// Running statistics after the batch.
     pub(super) statistics: Vec<NamedValues>,
@@ -51,7 +51,7 @@ impl Student {
         }
     }
 
-    /// Says that the weights on the host have changed.
+    /// To be called when the weights on the host have changed.
     pub(super) fn outdated(&mut self) {
         self.model = None;
     }
@@ -68,7 +68,7 @@ impl Student {
         Ok(self.model.insert(model))
     }
 
-    /// Where it is, without its record of operations.
+    /// Its device, without the record of operations.
     pub(super) fn device(&self) -> Device {
         self.device.clone().inner()
     }
@@ -94,14 +94,14 @@ impl Student {
             total = total + taught;
         }
         drop(observed);
-        if !loss.items.is_finite() || !distillation.is_finite() {
+        if !loss.terms.is_finite() || !distillation.is_finite() {
             return Err(TrainError::LossNotFinite);
         }
         let gradients = model.gradients(&total.mul_scalar(work.loss_scale).backward())?;
         Ok(BatchResult {
             n_images,
             image_size: height.max(width),
-            items: loss.items,
+            terms: loss.terms,
             level_objectness: loss.level_objectness,
             distillation,
             gradients,
@@ -110,7 +110,7 @@ impl Student {
     }
 }
 
-/// Some images of a batch on `device`, at a random size where that is asked for (§10.6).
+/// Some images of a batch on `device`, at a random size if that is asked for (§10.6).
 pub(super) fn pixels(work: &Work, shard: Range<usize>, device: &Device) -> Tensor<4> {
     let Work { batch, options, stride, batch_number, .. } = *work;
     let n = shard.len();
@@ -120,7 +120,7 @@ pub(super) fn pixels(work: &Work, shard: Range<usize>, device: &Device) -> Tenso
     if !options.multi_scale {
         return input;
     }
-    // A number of its own for every batch: what is drawn does not depend on where a run was resumed.
+    // A separate seed for every batch: what is drawn does not depend on where a run was resumed.
     let seed = options.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ batch_number as u64;
     let mut rng = StdRng::seed_from_u64(seed);
     let size =

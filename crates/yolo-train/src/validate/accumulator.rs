@@ -10,7 +10,7 @@ use yolo_eval::metrics::{ConfusionMatrix, NativeMetrics, ScoredBox};
 use super::pipeline::{DetectedBatch, Times};
 use super::{ImageDetections, SkippedImage, Validation, ValidationOptions, labels};
 use crate::error::{Result, TrainError};
-use crate::loss::LossItems;
+use crate::loss::LossTerms;
 
 /// What the batches so far add up to.
 pub(super) struct Accumulator<'a> {
@@ -24,7 +24,7 @@ pub(super) struct Accumulator<'a> {
     instances: usize,
     times: Times,
     /// Batches with a loss, and their mean.
-    losses: (usize, LossItems),
+    losses: (usize, LossTerms),
 }
 
 impl<'a> Accumulator<'a> {
@@ -40,7 +40,7 @@ impl<'a> Accumulator<'a> {
             warnings: Vec::new(),
             instances: 0,
             times: Times::default(),
-            losses: (0, LossItems::default()),
+            losses: (0, LossTerms::default()),
         }
     }
 
@@ -56,9 +56,10 @@ impl<'a> Accumulator<'a> {
             batch.skipped.iter().map(|s| SkippedImage { item_idx: s.item_idx, error: s.error.clone() });
         self.skipped.extend(skipped);
         self.warnings.extend_from_slice(&batch.warnings);
-        if let Some(items) = found.loss {
-            let (n, mean) = self.losses;
-            self.losses = (n + 1, mean.running_mean(n, items));
+        if let Some(terms) = found.loss {
+            let (n, mean) = &mut self.losses;
+            *mean = mean.running_mean(*n, &terms);
+            *n += 1;
         }
         self.times.preprocess += found.times.preprocess;
         self.times.inference += found.times.inference;

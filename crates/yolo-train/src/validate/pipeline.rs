@@ -14,7 +14,7 @@ use yolo_model::{Predictions, nms};
 
 use super::{ValidationLoss, ValidationOptions, add_labels, scored, targets};
 use crate::error::{Result, TrainError};
-use crate::loss::LossItems;
+use crate::loss::LossTerms;
 
 /// The steps, with what they need.
 pub(super) struct Pipeline<'a> {
@@ -36,7 +36,7 @@ pub(super) struct DetectedBatch {
 pub(super) struct Found {
     /// Detections of every image, in pixels of the network's input.
     pub(super) boxes: Vec<Vec<ScoredBox>>,
-    pub(super) loss: Option<LossItems>,
+    pub(super) loss: Option<LossTerms>,
     pub(super) times: Times,
 }
 
@@ -189,7 +189,7 @@ impl Pipeline<'_> {
         let mut loss = None;
         if let (Some(ValidationLoss { loss: function, device }), Some(logits)) = (&options.loss, logits) {
             let maps = level_tensors(logits, device);
-            loss = Some(function.forward(&maps, &targets(batch, dataset, options))?.items);
+            loss = Some(function.forward(&maps, &targets(batch, dataset, options))?.terms);
         }
         Ok(Found { boxes, loss, times })
     }

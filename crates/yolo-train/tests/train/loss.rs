@@ -4,13 +4,23 @@ use burn::tensor::{Device, Tensor, TensorData};
 use yolo_data::train_loader::Target;
 use yolo_eval::Cxcywh;
 use yolo_eval::boxes;
-use yolo_model::Architecture;
 use yolo_model::modules::DetectSpec;
+use yolo_model::{Architecture, Head, LossTerm};
 use yolo_train::hyper::Hyperparameters;
-use yolo_train::loss::{BceOptions, DetectionLoss, LossOptions, assign, bce_with_logits, ciou};
+use yolo_train::loss::{BceOptions, DetectionLoss, Loss, LossOptions, assign, bce_with_logits, ciou};
+
+fn term(loss: &Loss, term: LossTerm) -> f64 {
+    loss.terms.get(term).unwrap()
+}
+
+fn detect_of(num_classes: usize) -> DetectSpec {
+    let architecture = Architecture::variant("yolov5n", Some(num_classes)).unwrap();
+    let Head::AnchorBased(detect) = architecture.head();
+    detect.clone()
+}
 
 fn detect() -> DetectSpec {
-    Architecture::variant("yolov5n", Some(80)).unwrap().detect().clone()
+    detect_of(80)
 }
 
 fn targets() -> Vec<Target> {
@@ -29,7 +39,7 @@ fn options() -> LossOptions {
         box_gain: hyp.box_gain,
         objectness_gain: hyp.obj,
         class_gain: hyp.cls,
-        ..hyp.loss_options(&detect(), 640, 0.0, false)
+        ..hyp.loss_options(Head::AnchorBased(&detect()), 640, 0.0, false)
     }
 }
 
@@ -77,35 +87,35 @@ fn matches_are_cells_of_the_grid_that_hold_their_object() {
 
 #[test]
 fn the_loss_equals_the_golden_vectors() {
-    let loss = DetectionLoss::new(&detect(), options());
+    let loss = DetectionLoss::new(Head::AnchorBased(&detect()), options());
     let zero = loss.forward(&maps(|_| 0.0), &targets()).unwrap();
-    assert_close(zero.items.bbox, 0.113_307_30);
-    assert_close(zero.items.objectness, 3.742_994_55);
-    assert_close(zero.items.class, 1.039_721_01);
+    assert_close(term(&zero, LossTerm::Box), 0.113_307_30);
+    assert_close(term(&zero, LossTerm::Objectness), 3.742_994_55);
+    assert_close(term(&zero, LossTerm::Class), 1.039_721_01);
     assert_close(zero.total.into_scalar::<f32>().into(), 9.792_045_59);
     let wave = loss.forward(&maps(|k| (0.37f32 * k as f32).sin()), &targets()).unwrap();
-    assert_close(wave.items.bbox, 0.129_903_60);
-    assert_close(wave.items.objectness, 4.332_005_98);
-    assert_close(wave.items.class, 1.102_148_53);
+    assert_close(term(&wave, LossTerm::Box), 0.129_903_60);
+    assert_close(term(&wave, LossTerm::Objectness), 4.332_005_98);
+    assert_close(term(&wave, LossTerm::Class), 1.102_148_53);
     assert_close(wave.total.into_scalar::<f32>().into(), 11.128_116_61);
 }
 
 #[test]
 fn images_without_objects_only_have_objectness() {
-    let loss = DetectionLoss::new(&detect(), options());
+    let loss = DetectionLoss::new(Head::AnchorBased(&detect()), options());
     let empty = loss.forward(&maps(|_| 0.0), &[]).unwrap();
-    assert_eq!((empty.items.bbox, empty.items.class), (0.0, 0.0));
-    assert_close(empty.items.objectness, 5.4 * std::f64::consts::LN_2);
+    assert_eq!((term(&empty, LossTerm::Box), term(&empty, LossTerm::Class)), (0.0, 0.0));
+    assert_close(term(&empty, LossTerm::Objectness), 5.4 * std::f64::consts::LN_2);
 }
 
 #[test]
 fn one_class_has_no_class_term() {
-    let detect = Architecture::variant("yolov5n", Some(1)).unwrap().detect().clone();
-    let loss = DetectionLoss::new(&detect, options());
+    let detect = detect_of(1);
+    let loss = DetectionLoss::new(Head::AnchorBased(&detect), options());
     let map = |side| Tensor::<4>::zeros([1, 18, side, side], &Device::flex());
     let target = Target { image: 0, class: 0, ..targets()[0] };
-    let items = loss.forward(&[map(8), map(4), map(2)], &[target]).unwrap().items;
-    assert!(items.class == 0.0 && items.bbox > 0.0);
+    let loss = loss.forward(&[map(8), map(4), map(2)], &[target]).unwrap();
+    assert!(term(&loss, LossTerm::Class) == 0.0 && term(&loss, LossTerm::Box) > 0.0);
 }
 
 #[test]
@@ -164,21 +174,25 @@ fn cross_entropy_options_follow_their_formulas() {
 
 #[test]
 fn smoothing_and_balance_change_what_they_should() {
-    let plain = DetectionLoss::new(&detect(), options()).forward(&maps(|_| 1.0), &targets()).unwrap();
+    let plain = DetectionLoss::new(Head::AnchorBased(&detect()), options())
+        .forward(&maps(|_| 1.0), &targets())
+        .unwrap();
     let smooth = LossOptions { label_smoothing: 0.2, ..options() };
-    let smooth = DetectionLoss::new(&detect(), smooth).forward(&maps(|_| 1.0), &targets()).unwrap();
+    let smooth =
+        DetectionLoss::new(Head::AnchorBased(&detect()), smooth).forward(&maps(|_| 1.0), &targets()).unwrap();
     // All logits are 1 and one of 80 classes is right: the mean changes by (79·ε/2·(−1) + ε/2)/80 per level.
     let change = 0.5 * 3.0 * (79.0 * -0.1 + 0.1) / 80.0;
-    assert!((smooth.items.class - plain.items.class - change).abs() < 1e-5);
-    assert_eq!(smooth.items.bbox, plain.items.bbox);
+    assert!((term(&smooth, LossTerm::Class) - term(&plain, LossTerm::Class) - change).abs() < 1e-5);
+    assert_eq!(term(&smooth, LossTerm::Box), term(&plain, LossTerm::Box));
 
-    let mut balanced = DetectionLoss::new(&detect(), LossOptions { auto_balance: true, ..options() });
+    let mut balanced =
+        DetectionLoss::new(Head::AnchorBased(&detect()), LossOptions { auto_balance: true, ..options() });
     balanced.rebalance(&[0.5, 0.25, 0.125]);
     let raw = [4.0 * 0.9999 + 0.0002, 0.9999 + 0.0004, 0.4 * 0.9999 + 0.0008];
     for (got, raw_value) in balanced.balance().iter().zip(raw) {
         assert_close(*got, raw_value / raw[1]);
     }
-    let mut fixed = DetectionLoss::new(&detect(), options());
+    let mut fixed = DetectionLoss::new(Head::AnchorBased(&detect()), options());
     fixed.rebalance(&[0.5, 0.25, 0.125]);
     assert_eq!(fixed.balance(), [4.0, 1.0, 0.4]);
 }

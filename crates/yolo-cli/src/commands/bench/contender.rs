@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use burn::tensor::{Device, Tensor, TensorData};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use yolo_model::{Predictions, RawMap, decode};
+use yolo_model::{Predictions, RawMap};
 use yolo_nn::{Yolo, host_values};
 use yolo_runtime::{Network, Options, Plan};
 
@@ -114,8 +114,8 @@ fn decode_all(model: &Yolo, maps: Vec<Tensor<4>>) -> Result<Vec<Predictions>> {
     let n = maps.first().map_or(0, |(dims, _)| dims[0]);
     let image = |image: usize| {
         let levels: Vec<RawMap> = maps.iter().map(|map| raw_map(map, image)).collect();
-        // Below any objectness: rows are all kept, as a compiled network gives them.
-        decode(&levels, model.architecture().detect(), -1.0)
+        // All rows are kept, as a compiled network returns them.
+        model.architecture().head().decode(&levels, -1.0)
     };
     Ok((0..n).map(image).collect())
 }

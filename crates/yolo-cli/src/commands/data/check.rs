@@ -7,14 +7,14 @@ use serde_json::{Value, json};
 use yolo_data::convert::splits_of;
 use yolo_data::dataset::check::{Finding, Level, findings};
 use yolo_data::dataset::{Dataset, Problem, Split, Statistics};
+use yolo_report::results::SCHEMA;
 
 use super::check_lines::{self, Part};
 use super::mosaic;
-use crate::args::{DataCheckArgs, SplitArg};
+use crate::args::DataCheckArgs;
 use crate::console::Output;
 use crate::measure::scan_split;
 use crate::resolve::data_config;
-use crate::results::SCHEMA;
 
 /// Problems that are shown one by one without `--verbose`.
 const SHOWN_PROBLEMS: usize = 10;
@@ -72,12 +72,7 @@ pub(crate) fn run(args: &DataCheckArgs) -> Result<()> {
 
 /// The splits that were asked for, or those that there are.
 fn wanted(args: &DataCheckArgs, all: Vec<Split>) -> Vec<Split> {
-    let asked = args.split.iter().map(|split| match split {
-        SplitArg::Train => Split::Train,
-        SplitArg::Val => Split::Val,
-        SplitArg::Test => Split::Test,
-    });
-    if args.split.is_empty() { all } else { asked.collect() }
+    if args.split.is_empty() { all } else { args.split.clone() }
 }
 
 /// The problems of all splits with their files and lines, images that were left out first.

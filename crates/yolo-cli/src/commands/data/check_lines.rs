@@ -2,11 +2,11 @@
 
 use yolo_data::dataset::statistics::{Spread, TINY_SIDE};
 use yolo_data::dataset::{Dataset, Split, Statistics};
+use yolo_report::format::thousands;
 
 use crate::console::width;
-use crate::format::thousands;
 
-/// Classes that have a line of their own without `--verbose`.
+/// Classes that have a line each without `--verbose`.
 const SHOWN_CLASSES: usize = 20;
 /// Columns of the longest class name that is shown whole.
 const NAME_COLUMNS: usize = 24;
@@ -144,7 +144,7 @@ fn padded(text: &str, width: usize) -> String {
     format!("{text}{}", " ".repeat(width.saturating_sub(columns(text))))
 }
 
-/// The text in so many columns, with a mark where some is missing.
+/// The text in this many columns, with a mark if some is missing.
 fn cut(text: &str, width: usize) -> String {
     if columns(text) <= width {
         return text.to_owned();

@@ -3,17 +3,15 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, bail};
-use yolo_data::convert::{
-    CategoryIds, ConvertOptions, Layout, Placement, config_of_json, convert, is_coco, splits_of,
-};
+use yolo_data::convert::{ConvertOptions, Layout, Placement, config_of_json, convert, is_coco, splits_of};
 use yolo_data::dataset::{Dataset, DatasetConfig, Split};
+use yolo_report::results::SCHEMA;
 
-use crate::args::{CategoryIdsArg, DataConvertArgs, LayoutArg, PlacementArg};
+use crate::args::DataConvertArgs;
 use crate::console::{Output, progress_bar};
 use crate::interrupt;
 use crate::measure::open_split;
 use crate::resolve::data_config;
-use crate::results::SCHEMA;
 
 /// Opens the source and writes it in the other layout.
 pub(crate) fn run(args: &DataConvertArgs) -> Result<()> {
@@ -23,8 +21,7 @@ pub(crate) fn run(args: &DataConvertArgs) -> Result<()> {
     }
     let config = source(args)?;
     let layout = match args.to {
-        Some(LayoutArg::Yolo) => Layout::Yolo,
-        Some(LayoutArg::Coco) => Layout::Coco,
+        Some(layout) => layout,
         None if is_coco(&config) => Layout::Yolo,
         None => Layout::Coco,
     };
@@ -32,19 +29,7 @@ pub(crate) fn run(args: &DataConvertArgs) -> Result<()> {
         |split| -> Result<(Split, Dataset)> { Ok((split, open_split(&config, split, args.no_cache)?)) };
     let opened = splits_of(&config).into_iter().map(open).collect::<Result<Vec<_>>>()?;
     let splits: Vec<(Split, &Dataset)> = opened.iter().map(|(split, dataset)| (*split, dataset)).collect();
-    let options = ConvertOptions {
-        layout,
-        placement: match args.images {
-            PlacementArg::Link => Placement::Link,
-            PlacementArg::Copy => Placement::Copy,
-            PlacementArg::Leave => Placement::Leave,
-        },
-        category_ids: match args.category_ids {
-            CategoryIdsArg::Auto => CategoryIds::Auto,
-            CategoryIdsArg::FromOne => CategoryIds::FromOne,
-            CategoryIdsArg::FromZero => CategoryIds::FromZero,
-        },
-    };
+    let options = ConvertOptions { layout, placement: args.images, category_ids: args.category_ids };
     let bar = progress_bar("Converting", splits.iter().map(|(_, dataset)| dataset.items.len() as u64).sum());
     let graceful = interrupt::graceful();
     let outcome = convert(&splits, &args.out, options, &mut |done| {

@@ -8,17 +8,18 @@ use yolo_data::dataset::Dataset;
 use yolo_model::Checkpoint;
 use yolo_prune::channels::Size;
 use yolo_prune::{CalibrationImages, PrunePlan, Sparsity, Unit, apply};
+use yolo_report::format::{general, thousands};
+use yolo_report::results::Milliseconds;
 use yolo_train::finetune::Finetuned;
 use yolo_train::masks::Masks;
 use yolo_train::recipe::{ChannelsRecipe, Recipe};
 
-use super::super::prune::pruning_line;
 use crate::args::PruneFinetuneArgs;
 use crate::channels::{self, Narrowed};
-use crate::format::{general, thousands};
+use crate::figures::pruning_line;
 use crate::resolve::Weights;
 use crate::selection::{ImageSource, Planned, load_images, plan_pruning, timed};
-use crate::timing::{Milliseconds, Stopwatch};
+use crate::timing::Stopwatch;
 
 /// What was pruned.
 pub(super) enum Pruning {
@@ -65,7 +66,7 @@ pub(super) fn prune(
         let narrowed = channels::prune(dense, channels, &prune.exclude, images.as_ref(), device, stopwatch);
         let narrowed = narrowed.with_context(place)?;
         let times = narrowed.milliseconds(dense, stopwatch)?;
-        let (dense, pruned) = (dense.clone(), narrowed.pruned.clone());
+        let (dense, pruned) = (dense.clone(), narrowed.network.pruned.clone());
         let pruning = Pruning::Channels(Box::new(narrowed), channels.clone());
         return Ok(Pruned { dense, pruned, pruning, times });
     }
@@ -116,7 +117,7 @@ impl Pruning {
     pub(super) fn proof(&self, pruned: &Checkpoint, finetuned: &Finetuned, file: &Path) -> Result<String> {
         match self {
             Self::Weights(_) => zeros_line(pruned, finetuned, file),
-            Self::Channels(narrowed, _) => size_line(&narrowed.reached, file),
+            Self::Channels(narrowed, _) => size_line(&narrowed.network.reached, file),
         }
     }
 

@@ -6,9 +6,9 @@ use std::path::Path;
 use anyhow::Result;
 use yolo_data::dataset::Dataset;
 use yolo_eval::coco::{Detection, ImageId, write_results};
+use yolo_report::detections::{BoxFormat, label_lines};
 use yolo_train::Validation;
 
-use crate::labels_txt;
 use crate::run_dir::RunDir;
 
 /// The detections in COCO's format, named after the weights.
@@ -30,7 +30,8 @@ pub(super) fn save_txt(
     for image in &validation.detections {
         let item = &dataset.items[image.item_idx];
         let stem = item.image.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let text = labels_txt::lines(&image.detections, item, with_score);
+        let text =
+            label_lines(image.detections.iter(), (item.width, item.height), BoxFormat::Cxcywh, with_score);
         run.write(&format!("labels/{stem}.txt"), text.as_bytes())?;
         if let Some(other) = written.insert(stem.clone(), &item.image) {
             tracing::warn!(

@@ -8,17 +8,17 @@ use yolo_data::dataset::Dataset;
 use yolo_detect::Detector;
 use yolo_model::FusedCheckpoint;
 use yolo_prune::{Sparsity, apply};
+use yolo_report::network::summary_line;
+use yolo_report::results::ModelFigures;
+use yolo_report::verdict::before_measuring;
 
 use crate::args::{SelectionArgs, ValArgs};
-use crate::commands::info::summary_line;
-use crate::commands::prune::pruning_line;
 use crate::console::Output;
 use crate::device::Backend;
+use crate::figures::{model_figures, pruning_line};
 use crate::measure::check_classes;
 use crate::resolve::Weights;
-use crate::results::ModelFigures;
 use crate::selection::{self, Planned, plan_pruning};
-use crate::verdict::before_measuring;
 
 /// One network, or an ensemble.
 pub(super) struct Networks {
@@ -44,7 +44,7 @@ impl Networks {
     ) -> Result<Self> {
         let mut members = Vec::new();
         for file in files {
-            let weights = Weights::load(file, args.offline)?;
+            let weights = Weights::load(file, args.compute.offline)?;
             let network = network(args, &weights, &backend.device, output)?;
             members.push(Member { weights, network });
         }
@@ -80,7 +80,7 @@ impl Networks {
                 &member.weights.checkpoint,
                 &member.weights.path,
                 dataset,
-                &args.data,
+                &args.dataset.data,
                 args.single_cls,
             )
         };
@@ -121,9 +121,8 @@ impl Networks {
 
     /// Sizes and zeros, added up.
     pub(super) fn figures(&self) -> Result<ModelFigures> {
-        let of = |member: &Member| {
-            ModelFigures::of(&member.network, &member.weights.path, member.weights.file_bytes)
-        };
+        let of =
+            |member: &Member| model_figures(&member.network, &member.weights.path, member.weights.file_bytes);
         self.others.iter().try_fold(of(&self.first)?, |sum, other| Ok(sum.with(&of(other)?)))
     }
 
@@ -144,7 +143,7 @@ fn network(
     output: &Output,
 ) -> Result<FusedCheckpoint<'static>> {
     let fused = weights.checkpoint.fuse()?;
-    output.line(summary_line(&fused))?;
+    output.line(summary_line(&fused.architecture))?;
     let Some(amount) = args.prune else { return Ok(fused.into_owned()) };
     let flags = SelectionArgs {
         method: args.prune_method,

@@ -3,44 +3,18 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
-use serde::Serialize;
-use yolo_train::Validation;
+use yolo_report::format::general;
+use yolo_report::json_layout::pretty;
+use yolo_report::plots::{StudyLine, study};
+use yolo_report::results::{SCHEMA, Study, StudyNetwork, StudyPoint, Times};
 
-use super::{Networks, Session, options};
-use crate::format::general;
-use crate::json_layout::pretty;
+use super::{Networks, Session, options, write_plot};
+use crate::figures::study_point;
 use crate::measure::Measurement;
-use crate::plots::{self, StudyLine};
-use crate::results::{SCHEMA, Times};
 
 /// Sizes in pixels where none are asked for: from 256 to 1536.
 const SIZES: std::ops::RangeInclusive<u32> = 256..=1536;
 const STEP: usize = 128;
-
-/// `results.json` of a study.
-#[derive(Serialize)]
-struct Study {
-    schema: u32,
-    study: Vec<Line>,
-}
-
-/// A network at every size.
-#[derive(Serialize)]
-struct Line {
-    weights: String,
-    points: Vec<Point>,
-}
-
-/// A network at one size.
-#[derive(Serialize)]
-struct Point {
-    imgsz: usize,
-    precision: f64,
-    recall: f64,
-    map50: f64,
-    map: f64,
-    speed_ms: Times,
-}
 
 /// Measures `groups`, each on its own, and writes what YOLOv5 does, but for the archive of the text files.
 pub(super) fn run(session: &Session, groups: &[Networks]) -> Result<()> {
@@ -59,10 +33,10 @@ pub(super) fn run(session: &Session, groups: &[Networks]) -> Result<()> {
             session.output.line(row(&networks.stem(), &point))?;
             points.push(point);
         }
-        lines.push(Line { weights: networks.name(), points });
+        lines.push(StudyNetwork { weights: networks.name(), points });
     }
     let names = unique(groups.iter().map(Networks::stem));
-    let data = args.data.file_stem().unwrap_or_default().to_string_lossy();
+    let data = args.dataset.data.file_stem().unwrap_or_default().to_string_lossy();
     for (name, line) in names.iter().zip(&lines) {
         let text: String = line.points.iter().map(text_row).collect();
         session.run.write(&format!("study_{data}_{name}.txt"), text.as_bytes())?;
@@ -72,46 +46,36 @@ pub(super) fn run(session: &Session, groups: &[Networks]) -> Result<()> {
             name: name.clone(),
             points: line.points.iter().map(|p| (p.imgsz, p.speed_ms.inference, p.map)).collect(),
         });
-        let is_coco = session.yardstick.dataset.class_names.len() == 80 && data.starts_with("coco");
-        plots::write(&session.run, "study", &plots::study(&drawn.collect::<Vec<_>>(), is_coco))?;
+        let is_coco = session.evaluation_set.dataset.class_names.len() == 80 && data.starts_with("coco");
+        write_plot(&session.run, "study", &study(&drawn.collect::<Vec<_>>(), is_coco))?;
     }
-    let study = Study { schema: SCHEMA, study: lines };
-    session.run.write("results.json", pretty(&study)?.as_bytes())?;
+    let results = Study { schema: SCHEMA, study: lines };
+    session.run.write("results.json", pretty(&results)?.as_bytes())?;
     session.output.line(format!("Results saved to {}", session.run.path().display()))?;
-    session.output.json(&study)
+    session.output.json(&results)
 }
 
-fn measure(session: &Session, networks: &Networks, size: u32) -> Result<Point> {
+fn measure(session: &Session, networks: &Networks, size: u32) -> Result<StudyPoint> {
     let options = options(session.args, networks.max_stride(), size);
     // Compiled anew, so that the kernels are those that are fastest at this size.
     let detector = networks.detector(&session.backend)?;
     let Measurement { validation, coco, .. } = session
-        .yardstick
+        .evaluation_set
         .measure_detector(&detector, &session.backend, &options, |_| {})
         .with_context(|| networks.name())?;
-    let Validation { native, speed, .. } = &validation;
-    // As YOLOv5's, whose figures are COCO's where it evaluates with COCO's metric.
     let coco = coco.filter(|_| session.args.save_json || super::is_coco_yaml(session.args));
-    let (map50, map) = coco.map_or((native.map50, native.map), |coco| (coco.ap50, coco.ap));
-    Ok(Point {
-        imgsz: options.image_size,
-        precision: native.precision,
-        recall: native.recall,
-        map50,
-        map,
-        speed_ms: Times::from(speed),
-    })
+    Ok(study_point(&validation, options.image_size, coco))
 }
 
 /// A line of the table.
-fn row(name: &str, point: &Point) -> String {
+fn row(name: &str, point: &StudyPoint) -> String {
     let figures = [point.precision, point.recall, point.map50, point.map, point.speed_ms.inference];
     let start = format!("{name:>22}{:>11}", point.imgsz);
     figures.iter().fold(start, |line, figure| format!("{line}{:>11}", general(*figure, 3)))
 }
 
 /// A line of YOLOv5's file: P, R, mAP50, mAP50-95, three losses, which are not measured here as there, and three times.
-fn text_row(point: &Point) -> String {
+fn text_row(point: &StudyPoint) -> String {
     let Times { preprocess, inference, nms } = point.speed_ms;
     let quality = [point.precision, point.recall, point.map50, point.map];
     let numbers = quality.into_iter().chain([0.0; 3]).chain([preprocess, inference, nms]);
@@ -138,7 +102,7 @@ mod tests {
     fn lines_are_those_of_numpys_savetxt() {
         let speed_ms = Times { preprocess: 0.5, inference: 12.345_6, nms: 1.0 };
         let point =
-            Point { imgsz: 640, precision: 0.512_345, recall: 0.4, map50: 0.5, map: 0.327_49, speed_ms };
+            StudyPoint { imgsz: 640, precision: 0.512_345, recall: 0.4, map50: 0.5, map: 0.327_49, speed_ms };
         let expected = "    0.5123        0.4        0.5     0.3275          0          0          0        0.5      12.35          1\n";
         assert_eq!(text_row(&point), expected);
     }

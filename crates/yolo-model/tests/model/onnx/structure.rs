@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use yolo_model::architecture::{Architecture, ConvSpec};
-use yolo_model::onnx::{Axes, Head, OnnxError, OnnxOptions, OnnxSummary};
+use yolo_model::onnx::{Axes, OnnxError, OnnxOptions, OnnxSummary, Outputs};
 use yolo_model::program::OperationKind;
 use yolo_model::weights::StateDict;
 use yolo_model::{Checkpoint, ModelError};
@@ -14,8 +14,8 @@ use super::yolov5n;
 
 const SQUARE: Axes = Axes::Fixed { batch: 1, size: [640, 640] };
 
-fn options(axes: Axes, head: Head) -> OnnxOptions {
-    OnnxOptions { axes, head, opset: 13 }
+fn options(axes: Axes, outputs: Outputs) -> OnnxOptions {
+    OnnxOptions { axes, outputs, opset: 13 }
 }
 
 fn export(checkpoint: &Checkpoint, options: &OnnxOptions) -> (Model, OnnxSummary) {
@@ -32,23 +32,23 @@ fn input_and_outputs_have_yolov5s_names_and_shapes() {
     let checkpoint = yolov5n(80);
     let batch = Axes::Fixed { batch: 2, size: [640, 480] };
     let cases = [
-        (SQUARE, Head::Decoded, "images [1, 3, 640, 640]", vec!["output0 [1, 25200, 85]"]),
-        (batch, Head::Decoded, "images [2, 3, 640, 480]", vec!["output0 [2, 18900, 85]"]),
+        (SQUARE, Outputs::Decoded, "images [1, 3, 640, 640]", vec!["output0 [1, 25200, 85]"]),
+        (batch, Outputs::Decoded, "images [2, 3, 640, 480]", vec!["output0 [2, 18900, 85]"]),
         (
             batch,
-            Head::Raw,
+            Outputs::Logits,
             "images [2, 3, 640, 480]",
             vec!["output0 [2, 3, 80, 60, 85]", "output1 [2, 3, 40, 30, 85]", "output2 [2, 3, 20, 15, 85]"],
         ),
         (
             Axes::Dynamic,
-            Head::Decoded,
+            Outputs::Decoded,
             "images [batch, 3, height, width]",
             vec!["output0 [batch, anchors, 85]"],
         ),
         (
             Axes::Dynamic,
-            Head::Raw,
+            Outputs::Logits,
             "images [batch, 3, height, width]",
             vec![
                 "output0 [batch, 3, height/8, width/8, 85]",
@@ -57,8 +57,8 @@ fn input_and_outputs_have_yolov5s_names_and_shapes() {
             ],
         ),
     ];
-    for (axes, head, input, outputs) in cases {
-        let (model, summary) = export(&checkpoint, &options(axes, head));
+    for (axes, kind, input, outputs) in cases {
+        let (model, summary) = export(&checkpoint, &options(axes, kind));
         assert_eq!(model.inputs, [input]);
         assert_eq!(model.outputs, outputs);
         let shown: Vec<String> = summary.outputs.iter().map(ToString::to_string).collect();
@@ -70,7 +70,7 @@ fn input_and_outputs_have_yolov5s_names_and_shapes() {
 #[test]
 fn weights_are_the_fused_ones_bit_for_bit() {
     let checkpoint = yolov5n(80);
-    let (model, summary) = export(&checkpoint, &options(SQUARE, Head::Decoded));
+    let (model, summary) = export(&checkpoint, &options(SQUARE, Outputs::Decoded));
     let fused = checkpoint.fuse().unwrap();
     assert_eq!(summary.parameters, fused.architecture.summary().parameters);
     let anchors = fused.architecture.anchors_name();
@@ -88,14 +88,14 @@ fn weights_are_the_fused_ones_bit_for_bit() {
     // stride and the factor 2, the anchors and their factor 2.
     assert_eq!(model.tensors.len(), 120 + 2 + 3 * 11);
     // A file that was exported from the fused network is the same.
-    let (from_fused, _) = export(&fused, &options(SQUARE, Head::Decoded));
+    let (from_fused, _) = export(&fused, &options(SQUARE, Outputs::Decoded));
     assert!(from_fused.tensors.iter().all(|(name, tensor)| tensor.data == model.tensors[name].data));
 }
 
 #[test]
 fn nodes_are_the_operations_in_order() {
     let checkpoint = yolov5n(80);
-    let (model, _) = export(&checkpoint, &options(SQUARE, Head::Raw));
+    let (model, _) = export(&checkpoint, &options(SQUARE, Outputs::Logits));
     let program = checkpoint.architecture.program();
     let count = |wanted: fn(&OperationKind) -> bool| {
         program.operations.iter().filter(|operation| wanted(&operation.kind)).count()
@@ -107,9 +107,9 @@ fn nodes_are_the_operations_in_order() {
     assert_eq!(model.count("Concat"), count(|kind| *kind == OperationKind::Concat));
     assert_eq!((model.count("Reshape"), model.count("Transpose")), (3, 3));
     // Every value comes from somewhere before it is read, and once.
-    let (axes, heads) = ([SQUARE, Axes::Dynamic], [Head::Raw, Head::Decoded]);
-    for (axes, head) in axes.into_iter().flat_map(|axes| heads.map(|head| (axes, head))) {
-        let (model, _) = export(&checkpoint, &options(axes, head));
+    let (axes, kinds) = ([SQUARE, Axes::Dynamic], [Outputs::Logits, Outputs::Decoded]);
+    for (axes, outputs) in axes.into_iter().flat_map(|axes| kinds.map(|kind| (axes, kind))) {
+        let (model, _) = export(&checkpoint, &options(axes, outputs));
         let mut known: HashSet<&str> = model.tensors.keys().map(String::as_str).collect();
         assert!(known.insert("images") && known.insert(""));
         for node in &model.nodes {
@@ -128,7 +128,7 @@ fn attributes_of_a_convolution_are_those_of_its_spec() {
     let stem = architecture.layers[0].block.get_mut::<ConvSpec>().unwrap();
     // Different along both axes, so that swapped ones show.
     *stem = ConvSpec { kernel: [6, 3], padding: [2, 1], dilation: [1, 2], stride: [2, 2], ..stem.clone() };
-    let (model, _) = export(&super::lively(architecture), &options(Axes::Dynamic, Head::Raw));
+    let (model, _) = export(&super::lively(architecture), &options(Axes::Dynamic, Outputs::Logits));
     let ints = &model.node("model.0.conv").ints;
     assert_eq!(ints["kernel_shape"], [6, 3]);
     assert_eq!(ints["pads"], [2, 1, 2, 1]);
@@ -141,7 +141,7 @@ fn metadata_is_what_yolov5s_loaders_read() {
     let mut checkpoint = yolov5n(3);
     checkpoint.class_names = ["person", "it's", "a\\b\n"].map(str::to_owned).to_vec();
     for (opset, ir_version) in [(13, 7), (14, 7), (15, 8), (17, 8)] {
-        let (model, _) = export(&checkpoint, &OnnxOptions { opset, ..options(SQUARE, Head::Decoded) });
+        let (model, _) = export(&checkpoint, &OnnxOptions { opset, ..options(SQUARE, Outputs::Decoded) });
         assert_eq!((model.opset, model.ir_version), (i64::from(opset), ir_version));
         assert_eq!(model.producer, "yolo-prune");
         assert_eq!(model.metadata["stride"], "32");
@@ -154,7 +154,7 @@ fn the_same_checkpoint_gives_the_same_bytes() {
     let folder = tempfile::tempdir().unwrap();
     let [first, second] = ["a.onnx", "b.onnx"].map(|name| folder.path().join(name));
     for path in [&first, &second] {
-        yolov5n(3).export_onnx(path, &options(Axes::Dynamic, Head::Decoded)).unwrap();
+        yolov5n(3).export_onnx(path, &options(Axes::Dynamic, Outputs::Decoded)).unwrap();
     }
     assert!(std::fs::read(first).unwrap() == std::fs::read(second).unwrap());
 }
@@ -164,7 +164,7 @@ fn bad_options_are_refused_before_anything_is_written() {
     let checkpoint = yolov5n(3);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.onnx");
-    let fixed = |batch, size| options(Axes::Fixed { batch, size }, Head::Decoded);
+    let fixed = |batch, size| options(Axes::Fixed { batch, size }, Outputs::Decoded);
     let cases = [
         (OnnxOptions { opset: 12, ..fixed(1, [640, 640]) }, "opset 12"),
         (OnnxOptions { opset: 18, ..fixed(1, [640, 640]) }, "opset 18"),
@@ -203,7 +203,7 @@ head:
     let architecture = Architecture::from_yaml(yaml, None).unwrap();
     let class_names = vec!["thing".to_owned()];
     let checkpoint = Checkpoint { architecture, weights: StateDict::new(), class_names, pruning: None };
-    let error = checkpoint.export_onnx(Path::new("never.onnx"), &options(Axes::Dynamic, Head::Raw));
+    let error = checkpoint.export_onnx(Path::new("never.onnx"), &options(Axes::Dynamic, Outputs::Logits));
     let Err(OnnxError::TooLarge { bytes, limit: 2_147_483_647 }) = error else { panic!("{error:?}") };
     // Two 3×3 convolutions and a 1×1 one, with their biases.
     let parameters = 9 * 3 * 32768 + 32768 + 9 * 32768_u64.pow(2) + 32768 + 6 * 32768 + 6;
@@ -215,7 +215,7 @@ fn a_failed_export_leaves_the_old_file_and_nothing_else() {
     let folder = tempfile::tempdir().unwrap();
     let taken = folder.path().join("model.onnx");
     std::fs::create_dir(&taken).unwrap();
-    let options = options(SQUARE, Head::Decoded);
+    let options = options(SQUARE, Outputs::Decoded);
     for path in [taken, folder.path().join("gone/model.onnx")] {
         let error = yolov5n(3).export_onnx(&path, &options).unwrap_err();
         assert!(matches!(error, OnnxError::Write { .. }), "{error}");

@@ -8,9 +8,9 @@
 use std::ops::Range;
 
 use rayon::prelude::*;
+use yolo_simd::Unit;
 
 use super::super::buffer::{Output, Target};
-use super::super::lanes::Level;
 use super::forward::{Band, split};
 use super::grid::{Axis, CopyPlane, Phases, with_scratch};
 use super::rows::{Rows, Sink, pack};
@@ -23,15 +23,15 @@ const GRID_BUDGET: usize = 80 * 1024;
 ///
 /// # Panics
 /// If a length does not fit `shape`.
-pub(crate) fn input_gradient(level: Level, shape: &ConvShape, dy: Planes<'_>, weight: &[f32]) -> Vec<f32> {
+pub(crate) fn input_gradient(unit: Unit, shape: &ConvShape, dy: Planes<'_>, weight: &[f32]) -> Vec<f32> {
     assert_eq!(weight.len(), shape.out_channels * shape.depth());
     assert_eq!(dy.size(), shape.out_size());
     let axes = [0, 1].map(|i| InputAxis::new(shape, i));
     let phases: Vec<Vec<PhaseWeights>> =
-        (0..shape.groups).map(|group| phases(level, shape, &axes, weight, group)).collect();
+        (0..shape.groups).map(|group| phases(unit, shape, &axes, weight, group)).collect();
     let len = shape.batch * shape.in_channels * shape.in_pixels();
     let mut output = Output::new(len);
-    let layer = Layer { level, shape, axes: &axes, dy, phases: &phases, target: output.target() };
+    let layer = Layer { unit, shape, axes: &axes, dy, phases: &phases, target: output.target() };
     let bands = layer.bands();
     (0..shape.batch * shape.groups * bands.len()).into_par_iter().for_each(|task| {
         let (task, band) = (task / bands.len(), bands[task % bands.len()].clone());
@@ -93,7 +93,7 @@ struct PhaseWeights {
 }
 
 fn phases(
-    level: Level,
+    unit: Unit,
     shape: &ConvShape,
     [vertical, horizontal]: &[InputAxis; 2],
     weight: &[f32],
@@ -111,7 +111,7 @@ fn phases(
                     horizontal.taps(px).map(move |(kx, mx)| (ky * shape.kernel[1] + kx, [my, mx]))
                 })
                 .collect();
-            let packed = pack(level, shape.group_in(), shape.group_out() * taps.len(), |c| {
+            let packed = pack(unit, shape.group_in(), shape.group_out() * taps.len(), |c| {
                 let kernels = weight.chunks_exact(depth).map(move |weight| &weight[c * area..][..area]);
                 kernels.take(shape.group_out()).flat_map(|kernel| taps.iter().map(|(tap, _)| kernel[*tap]))
             });
@@ -122,7 +122,7 @@ fn phases(
 }
 
 struct Layer<'a> {
-    level: Level,
+    unit: Unit,
     shape: &'a ConvShape,
     axes: &'a [InputAxis; 2],
     dy: Planes<'a>,
@@ -170,7 +170,7 @@ impl Layer<'_> {
                 columns: 0..band.len(),
             };
             let weights = &self.phases[group][0].packed;
-            return self.level.run(self.rows(planes, &offsets, weights, band.len(), sink));
+            return self.unit.run(self.rows(planes, &offsets, weights, band.len(), sink));
         }
         let reach = [vertical.phases.reach, horizontal.phases.reach];
         let units = vertical.units.start + band.start..vertical.units.start + band.end;
@@ -184,7 +184,7 @@ impl Layer<'_> {
             let grid = scratch.grid.take(shape.group_out() * rows * pitch);
             let sources = planes.chunks_exact(shape.out_pixels());
             for (plane, grid) in sources.zip(grid.chunks_exact_mut(rows * pitch)) {
-                self.level.run(CopyPlane { plane, size: shape.out_size(), axes, columns: pitch, grid });
+                self.unit.run(CopyPlane { plane, size: shape.out_size(), axes, columns: pitch, grid });
             }
             let positions = (band.len() - 1) * pitch + horizontal.units.len();
             for PhaseWeights { phase: [py, px], packed, taps } in &self.phases[group] {
@@ -204,7 +204,7 @@ impl Layer<'_> {
                     rows: vertical.valid(&units, *py),
                     columns: horizontal.valid(&horizontal.units, *px),
                 };
-                self.level.run(self.rows(grid, &offsets, packed, positions, sink));
+                self.unit.run(self.rows(grid, &offsets, packed, positions, sink));
             }
         });
     }

@@ -1,8 +1,8 @@
 //! The gradients of the weights and of the bias.
 
 use rayon::prelude::*;
+use yolo_simd::Unit;
 
-use super::super::lanes::Level;
 use super::forward::{Band, GridPlan, split};
 use super::grid::with_scratch;
 use super::outer::{OUT_MULTIPLE, Outer, Transpose};
@@ -21,11 +21,11 @@ const BAND_BUDGET: usize = 48 * 1024;
 ///
 /// # Panics
 /// If a size does not fit `shape`.
-pub(crate) fn weight_gradient(level: Level, shape: &ConvShape, x: Planes<'_>, dy: Planes<'_>) -> Vec<f32> {
+pub(crate) fn weight_gradient(unit: Unit, shape: &ConvShape, x: Planes<'_>, dy: Planes<'_>) -> Vec<f32> {
     assert_eq!((x.size(), dy.size()), (shape.in_size, shape.out_size()));
     let plan = GridPlan::new(shape);
     let cut = Cut::new(shape, &plan);
-    let layer = Layer { level, shape, plan: &plan, x, dy };
+    let layer = Layer { unit, shape, plan: &plan, x, dy };
     let tasks = shape.groups * cut.chunks.len() * cut.parts.len();
     let parts: Vec<Vec<f32>> = (0..tasks)
         .into_par_iter()
@@ -42,7 +42,7 @@ pub(crate) fn weight_gradient(level: Level, shape: &ConvShape, x: Planes<'_>, dy
         let rows = &mut gradient[first * depth..][..chunk.len() * depth];
         let planes = &add_parts(parts);
         let (stride, channels, pixels) = (padded(chunk.len()), depth, chunk.len());
-        level.run(Transpose { planes, stride, channels, pixels, outs: depth, into: rows });
+        unit.run(Transpose { planes, stride, channels, pixels, outs: depth, into: rows });
     }
     gradient
 }
@@ -98,7 +98,7 @@ fn weight_bands(shape: &ConvShape, plan: &GridPlan) -> Vec<Band> {
 }
 
 struct Layer<'a> {
-    level: Level,
+    unit: Unit,
     shape: &'a ConvShape,
     plan: &'a GridPlan,
     x: Planes<'a>,
@@ -127,16 +127,16 @@ impl Layer<'_> {
         with_scratch(|scratch| {
             let transposed = scratch.transposed.take(pixels * outs);
             let (dy, channels) = (&dy[band.start * width..], chunk.len());
-            self.level.run(Transpose { planes: dy, stride, channels, pixels, outs, into: transposed });
+            self.unit.run(Transpose { planes: dy, stride, channels, pixels, outs, into: transposed });
             if shape.is_pointwise() {
                 let offsets: Vec<usize> = (0..shape.group_in()).map(|c| c * stride + band.start).collect();
                 let (grid, offsets, rows, width) = (planes, &offsets, 1, pixels);
-                self.level.run(Outer { grid, offsets, pitch: 0, rows, width, transposed, outs, sums });
+                self.unit.run(Outer { grid, offsets, pitch: 0, rows, width, transposed, outs, sums });
             } else {
-                let grid = plan.fill(self.level, shape, planes, band, &mut scratch.grid);
+                let grid = plan.fill(self.unit, shape, planes, band, &mut scratch.grid);
                 let offsets = &plan.offsets(shape, band.len());
                 let (pitch, rows) = (plan.pitch, band.len());
-                self.level.run(Outer { grid, offsets, pitch, rows, width, transposed, outs, sums });
+                self.unit.run(Outer { grid, offsets, pitch, rows, width, transposed, outs, sums });
             }
         });
     }

@@ -4,14 +4,14 @@
 use std::ops::Range;
 
 use rayon::prelude::*;
+use yolo_simd::Unit;
 
 use super::super::buffer::{Output, Target};
-use super::super::lanes::Level;
 use super::grid::{Axis, Buffer, CopyPlane, Phases, with_scratch};
 use super::rows::{Rows, Sink, pack};
 use super::shape::{ConvShape, Planes};
 
-/// Numbers of a band's grid; with the weights beside it, it stays in a level-two cache.
+/// Numbers of a band's grid; with the weights beside it, it stays in a unit-two cache.
 const GRID_BUDGET: usize = 80 * 1024;
 
 /// `y[n][o] = bias[o] + Σ x[n][c] ⋆ w[o][c]`, then SiLU if asked: `[N, C, H, W]`, `[O, C / groups, kh, kw]`
@@ -20,7 +20,7 @@ const GRID_BUDGET: usize = 80 * 1024;
 /// # Panics
 /// If a length does not fit `shape`.
 pub(crate) fn forward(
-    level: Level,
+    unit: Unit,
     shape: &ConvShape,
     x: Planes<'_>,
     weight: &[f32],
@@ -33,13 +33,13 @@ pub(crate) fn forward(
     let packed: Vec<Vec<f32>> = (0..shape.groups)
         .map(|group| {
             let weight = &weight[group * shape.group_out() * depth..];
-            pack(level, shape.group_out(), depth, |o| weight[o * depth..][..depth].iter().copied())
+            pack(unit, shape.group_out(), depth, |o| weight[o * depth..][..depth].iter().copied())
         })
         .collect();
     let len = shape.batch * shape.out_channels * shape.out_pixels();
     let mut output = Output::new(len);
     let taps = GridPlan::new(shape);
-    let layer = Layer { level, shape, plan: &taps, x, bias, silu, packed: &packed, target: output.target() };
+    let layer = Layer { unit, shape, plan: &taps, x, bias, silu, packed: &packed, target: output.target() };
     let bands = bands(shape, &taps);
     let tasks = shape.batch * shape.groups * bands.len();
     (0..tasks).into_par_iter().for_each(|task| {
@@ -101,7 +101,7 @@ impl GridPlan {
     /// The grid for output rows `band`, from the planes of a group.
     pub(super) fn fill<'b>(
         &self,
-        level: Level,
+        unit: Unit,
         shape: &ConvShape,
         planes: &[f32],
         band: &Band,
@@ -119,7 +119,7 @@ impl GridPlan {
                 Axis { first: first as isize - shape.padding[0] as isize, step: shape.stride[0] },
                 Axis { first: *px as isize - shape.padding[1] as isize, step: shape.stride[1] },
             ];
-            level.run(CopyPlane { plane, size: shape.in_size, axes, columns: self.pitch, grid });
+            unit.run(CopyPlane { plane, size: shape.in_size, axes, columns: self.pitch, grid });
         }
         grid
     }
@@ -141,7 +141,7 @@ impl GridPlan {
 }
 
 struct Layer<'a> {
-    level: Level,
+    unit: Unit,
     shape: &'a ConvShape,
     plan: &'a GridPlan,
     x: Planes<'a>,
@@ -171,15 +171,15 @@ impl Layer<'_> {
             let count = band.len();
             let offsets: Vec<usize> = (0..shape.group_in()).map(|c| c * pixels + band.start).collect();
             let sink = sink(band.start, 0, count, 1, count);
-            return self.level.run(self.rows(group, planes, &offsets, count, sink));
+            return self.unit.run(self.rows(group, planes, &offsets, count, sink));
         }
         let width = shape.out_size()[1];
         let offsets = plan.offsets(shape, band.len());
         let positions = (band.len() - 1) * plan.pitch + width;
         with_scratch(|scratch| {
-            let grid = plan.fill(self.level, shape, planes, &band, &mut scratch.grid);
+            let grid = plan.fill(self.unit, shape, planes, &band, &mut scratch.grid);
             let sink = sink(band.start * width, width, plan.pitch, band.len(), width);
-            self.level.run(self.rows(group, grid, &offsets, positions, sink));
+            self.unit.run(self.rows(group, grid, &offsets, positions, sink));
         });
     }
 

@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 
-use super::super::lanes::{Kernel, Lanes};
+use yolo_simd::{Kernel, Simd};
 
 /// Which pixels of the source a plane of the grid holds along one axis: `first + i · step`, zero outside.
 #[derive(Clone, Copy, Debug)]
@@ -51,24 +51,24 @@ impl Kernel for CopyPlane<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<L: Lanes>(self, lanes: L) {
+    fn run<S: Simd>(self, s: S) {
         let Self { plane, size: [height, width], axes: [vertical, horizontal], columns, grid } = self;
         let [zeros, pixels] = inside(horizontal, width, columns);
         let first = (horizontal.first + (zeros * horizontal.step) as isize).max(0) as usize;
         for (row, to) in grid.chunks_exact_mut(columns).enumerate() {
             let y = vertical.first + (row * vertical.step) as isize;
             if y < 0 || y >= height as isize || pixels == 0 {
-                clear(lanes, to);
+                clear(s, to);
                 continue;
             }
             let line = &plane[y as usize * width..][first..width];
             let (before, rest) = to.split_at_mut(zeros);
             let (inner, behind) = rest.split_at_mut(pixels);
-            clear(lanes, before);
-            clear(lanes, behind);
+            clear(s, before);
+            clear(s, behind);
             match horizontal.step {
-                1 => copy(lanes, line, inner),
-                2 => copy_every_second(lanes, line, inner),
+                1 => copy(s, line, inner),
+                2 => copy_every_second(s, line, inner),
                 step => {
                     for (to, from) in inner.iter_mut().zip(line.iter().step_by(step)) {
                         *to = *from;
@@ -82,32 +82,32 @@ impl Kernel for CopyPlane<'_> {
 // Lines are short, so these stay in registers instead of calling memset and memcpy.
 
 #[inline(always)]
-fn clear<L: Lanes>(lanes: L, to: &mut [f32]) {
-    for part in to.chunks_mut(L::N) {
+fn clear<S: Simd>(s: S, to: &mut [f32]) {
+    for part in to.chunks_mut(S::LANES) {
         // SAFETY: writes as many numbers as the part has.
-        unsafe { lanes.store_first(part.as_mut_ptr(), lanes.splat(0.0), part.len()) }
+        unsafe { s.store_first(part.as_mut_ptr(), s.splat(0.0), part.len()) }
     }
 }
 
 #[inline(always)]
-fn copy<L: Lanes>(lanes: L, from: &[f32], to: &mut [f32]) {
-    for (from, to) in from[..to.len()].chunks(L::N).zip(to.chunks_mut(L::N)) {
+fn copy<S: Simd>(s: S, from: &[f32], to: &mut [f32]) {
+    for (from, to) in from[..to.len()].chunks(S::LANES).zip(to.chunks_mut(S::LANES)) {
         // SAFETY: both parts have the same length.
-        unsafe { lanes.store_first(to.as_mut_ptr(), lanes.load_first(from.as_ptr(), from.len()), from.len()) }
+        unsafe { s.store_first(to.as_mut_ptr(), s.load_first(from.as_ptr(), from.len()), from.len()) }
     }
 }
 
 /// Numbers 0, 2, 4, … of `from`.
 #[inline(always)]
-fn copy_every_second<L: Lanes>(lanes: L, from: &[f32], to: &mut [f32]) {
+fn copy_every_second<S: Simd>(s: S, from: &[f32], to: &mut [f32]) {
     let from = &from[..2 * to.len() - 1];
-    for (from, to) in from.chunks(2 * L::N).zip(to.chunks_mut(L::N)) {
-        let (low, high) = from.split_at(from.len().min(L::N));
+    for (from, to) in from.chunks(2 * S::LANES).zip(to.chunks_mut(S::LANES)) {
+        let (low, high) = from.split_at(from.len().min(S::LANES));
         // SAFETY: reads as many numbers as the parts have, and writes as many.
         unsafe {
-            let low = lanes.load_first(low.as_ptr(), low.len());
-            let high = lanes.load_first(high.as_ptr(), high.len());
-            lanes.store_first(to.as_mut_ptr(), lanes.every_second(low, high), to.len());
+            let low = s.load_first(low.as_ptr(), low.len());
+            let high = s.load_first(high.as_ptr(), high.len());
+            s.store_first(to.as_mut_ptr(), s.every_second(low, high), to.len());
         }
     }
 }

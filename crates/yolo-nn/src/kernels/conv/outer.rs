@@ -1,7 +1,7 @@
 //! `sums[k][o] += Σ_q grid[offset[k] + q] · dy[q][o]`.
 #![allow(unsafe_code, reason = "the inner loop reads through pointers")]
 
-use super::super::lanes::{Kernel, Lanes};
+use yolo_simd::{Kernel, Simd};
 
 /// Output channels are padded with zeros to whole multiples of this.
 pub(super) const OUT_MULTIPLE: usize = 16;
@@ -29,7 +29,7 @@ impl Kernel for Outer<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<L: Lanes>(mut self, lanes: L) {
+    fn run<S: Simd>(mut self, s: S) {
         let Some(furthest) = self.offsets.iter().max() else { return };
         if self.rows == 0 || self.width == 0 {
             return;
@@ -40,12 +40,12 @@ impl Kernel for Outer<'_> {
         assert!(self.outs.is_multiple_of(OUT_MULTIPLE));
         let mut out = 0;
         while out < self.outs {
-            if L::MANY_REGISTERS && out + 2 * L::N <= self.outs {
-                self.column::<L, 2>(lanes, out);
-                out += 2 * L::N;
+            if S::MANY_REGISTERS && out + 2 * S::LANES <= self.outs {
+                self.column::<S, 2>(s, out);
+                out += 2 * S::LANES;
             } else {
-                self.column::<L, 1>(lanes, out);
-                out += L::N;
+                self.column::<S, 1>(s, out);
+                out += S::LANES;
             }
         }
     }
@@ -53,7 +53,7 @@ impl Kernel for Outer<'_> {
 
 impl Outer<'_> {
     #[inline(always)]
-    fn column<L: Lanes, const VECTORS: usize>(&mut self, lanes: L, out: usize) {
+    fn column<S: Simd, const VECTORS: usize>(&mut self, s: S, out: usize) {
         let mut k = 0;
         while k < self.offsets.len() {
             // SAFETY: `run` checked the furthest offset and all lengths; `k + N` offsets are there, and `out`
@@ -61,15 +61,15 @@ impl Outer<'_> {
             unsafe {
                 match self.offsets.len() - k {
                     DEPTH.. => {
-                        self.block::<L, VECTORS, DEPTH>(lanes, out, k);
+                        self.block::<S, VECTORS, DEPTH>(s, out, k);
                         k += DEPTH;
                     }
                     4.. => {
-                        self.block::<L, VECTORS, 4>(lanes, out, k);
+                        self.block::<S, VECTORS, 4>(s, out, k);
                         k += 4;
                     }
                     _ => {
-                        self.block::<L, VECTORS, 1>(lanes, out, k);
+                        self.block::<S, VECTORS, 1>(s, out, k);
                         k += 1;
                     }
                 }
@@ -80,19 +80,14 @@ impl Outer<'_> {
     /// # Safety
     /// The lengths were checked, `k + N` is at most the number of offsets and the vectors end before `outs`.
     #[inline(always)]
-    unsafe fn block<L: Lanes, const VECTORS: usize, const N: usize>(
-        &mut self,
-        lanes: L,
-        out: usize,
-        k: usize,
-    ) {
+    unsafe fn block<S: Simd, const VECTORS: usize, const N: usize>(&mut self, s: S, out: usize, k: usize) {
         // SAFETY: see above; every pointer stays on the slice it comes from.
         unsafe {
             let sums = self.sums.as_mut_ptr().add(k * self.outs + out);
-            let mut acc = [[lanes.splat(0.0); VECTORS]; N];
+            let mut acc = [[s.splat(0.0); VECTORS]; N];
             for (i, acc) in acc.iter_mut().enumerate() {
                 for (v, acc) in acc.iter_mut().enumerate() {
-                    *acc = lanes.load(sums.add(i * self.outs + v * L::N));
+                    *acc = s.load(sums.add(i * self.outs + v * S::LANES));
                 }
             }
             let mut grid = [self.grid.as_ptr(); N];
@@ -102,14 +97,14 @@ impl Outer<'_> {
             let mut dy = self.transposed.as_ptr().add(out);
             for _ in 0..self.rows {
                 for x in 0..self.width {
-                    let mut d = [lanes.splat(0.0); VECTORS];
+                    let mut d = [s.splat(0.0); VECTORS];
                     for (v, d) in d.iter_mut().enumerate() {
-                        *d = lanes.load(dy.add(v * L::N));
+                        *d = s.load(dy.add(v * S::LANES));
                     }
                     for (i, acc) in acc.iter_mut().enumerate() {
-                        let x = lanes.splat(*grid[i].add(x));
+                        let x = s.splat(*grid[i].add(x));
                         for v in 0..VECTORS {
-                            acc[v] = lanes.fma(x, d[v], acc[v]);
+                            acc[v] = s.mul_add(x, d[v], acc[v]);
                         }
                     }
                     dy = dy.wrapping_add(self.outs);
@@ -120,7 +115,7 @@ impl Outer<'_> {
             }
             for (i, acc) in acc.iter().enumerate() {
                 for (v, acc) in acc.iter().enumerate() {
-                    lanes.store(sums.add(i * self.outs + v * L::N), *acc);
+                    s.store(sums.add(i * self.outs + v * S::LANES), *acc);
                 }
             }
         }
@@ -141,7 +136,7 @@ impl Kernel for Transpose<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<L: Lanes>(self, lanes: L) {
+    fn run<S: Simd>(self, s: S) {
         let Self { planes, stride, channels, pixels, outs, into } = self;
         assert!(
             channels <= outs
@@ -154,13 +149,13 @@ impl Kernel for Transpose<'_> {
                 pixel[channels..].fill(0.0);
             }
         }
-        let (full_channels, full_pixels) = (channels / L::N * L::N, pixels / L::N * L::N);
-        for pixel in (0..full_pixels).step_by(L::N) {
-            for channel in (0..full_channels).step_by(L::N) {
+        let (full_channels, full_pixels) = (channels / S::LANES * S::LANES, pixels / S::LANES * S::LANES);
+        for pixel in (0..full_pixels).step_by(S::LANES) {
+            for channel in (0..full_channels).step_by(S::LANES) {
                 // SAFETY: the block ends at or before the last channel and pixel on both sides.
                 unsafe {
                     let from = planes.as_ptr().add(channel * stride + pixel);
-                    lanes.transpose(from, stride, into.as_mut_ptr().add(pixel * outs + channel), outs);
+                    s.transpose_block(from, stride, into.as_mut_ptr().add(pixel * outs + channel), outs);
                 }
             }
         }

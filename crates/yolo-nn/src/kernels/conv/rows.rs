@@ -3,9 +3,10 @@
 
 use std::ops::Range;
 
+use yolo_simd::{Kernel, Simd, Unit};
+
 use super::super::activation::silu;
 use super::super::buffer::Target;
-use super::super::lanes::{Kernel, Lanes, Level};
 
 /// Vectors in a row of a tile; with [`panel_height`] rows all sums stay in registers.
 const VECTORS: usize = 3;
@@ -15,27 +16,27 @@ const COLUMNS: usize = VECTORS * 16;
 const CACHED_WEIGHTS: usize = 64 * 1024;
 
 /// Output channels that are computed at once.
-pub(super) fn panel_height(level: Level) -> usize {
+pub(super) fn panel_height(unit: Unit) -> usize {
     struct Height;
     impl Kernel for Height {
         type Output = usize;
         #[inline(always)]
-        fn run<L: Lanes>(self, _: L) -> usize {
-            if L::MANY_REGISTERS { 8 } else { 4 }
+        fn run<S: Simd>(self, _: S) -> usize {
+            if S::MANY_REGISTERS { 8 } else { 4 }
         }
     }
-    level.run(Height)
+    unit.run(Height)
 }
 
 /// Weights `[channels, depth]`, of which `weights(channel)` gives a row, as panels `[depth, height]`; rows past the
 /// last channel are zeros.
 pub(super) fn pack<W: Iterator<Item = f32>>(
-    level: Level,
+    unit: Unit,
     channels: usize,
     depth: usize,
     weights: impl Fn(usize) -> W,
 ) -> Vec<f32> {
-    let height = panel_height(level);
+    let height = panel_height(unit);
     let mut packed = vec![0.0; channels.div_ceil(height) * depth * height];
     for channel in 0..channels {
         let column = &mut packed[channel / height * depth * height..][..depth * height];
@@ -79,13 +80,13 @@ impl Kernel for Rows<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<L: Lanes>(self, lanes: L) {
+    fn run<S: Simd>(self, s: S) {
         let furthest = self.offsets.iter().copied().max().unwrap_or(0);
         assert!(self.offsets.is_empty() || furthest + self.positions <= self.grid.len());
-        if L::MANY_REGISTERS {
-            self.sweep::<L, 8>(lanes);
+        if S::MANY_REGISTERS {
+            self.sweep::<S, 8>(s);
         } else {
-            self.sweep::<L, 4>(lanes);
+            self.sweep::<S, 4>(s);
         }
     }
 }
@@ -93,32 +94,32 @@ impl Kernel for Rows<'_> {
 impl Rows<'_> {
     /// All tiles; the operand that fits the cache is the inner loop.
     #[inline(always)]
-    fn sweep<L: Lanes, const HEIGHT: usize>(&self, lanes: L) {
+    fn sweep<S: Simd, const HEIGHT: usize>(&self, s: S) {
         let panels = self.channels.div_ceil(HEIGHT);
         assert!(self.weights.len() >= panels * self.offsets.len() * HEIGHT);
-        let tiles = self.positions.div_ceil(VECTORS * L::N);
+        let tiles = self.positions.div_ceil(VECTORS * S::LANES);
         // Made once: clearing it for every tile would show.
         let sums = &mut [[0.0; COLUMNS]; 8];
         if self.weights.len() <= CACHED_WEIGHTS || self.weights.len() < self.grid.len() {
             for tile in 0..tiles {
                 for panel in 0..panels {
-                    self.tile::<L, HEIGHT>(lanes, panel, tile, sums);
+                    self.tile::<S, HEIGHT>(s, panel, tile, sums);
                 }
             }
         } else {
             for panel in 0..panels {
                 for tile in 0..tiles {
-                    self.tile::<L, HEIGHT>(lanes, panel, tile, sums);
+                    self.tile::<S, HEIGHT>(s, panel, tile, sums);
                 }
             }
         }
     }
 
     #[inline(always)]
-    fn tile<L: Lanes, const HEIGHT: usize>(&self, lanes: L, panel: usize, tile: usize, sums: &mut Tile) {
+    fn tile<S: Simd, const HEIGHT: usize>(&self, s: S, panel: usize, tile: usize, sums: &mut Tile) {
         let depth = self.offsets.len();
-        let start = tile * VECTORS * L::N;
-        let columns = (self.positions - start).min(VECTORS * L::N);
+        let start = tile * VECTORS * S::LANES;
+        let columns = (self.positions - start).min(VECTORS * S::LANES);
         let first = panel * HEIGHT;
         let channels = HEIGHT.min(self.channels - first);
         let mut bias = [0.0; HEIGHT];
@@ -130,24 +131,24 @@ impl Rows<'_> {
             grid: self.grid.as_ptr(),
             start,
             offsets: self.offsets,
-            last: columns - (columns - 1) / L::N * L::N,
+            last: columns - (columns - 1) / S::LANES * S::LANES,
         };
         // SAFETY: `run` asserted that every offset leaves room for all positions, and `start + columns` are
         // not more; `sweep` asserted that the panel is there.
         unsafe {
-            match (columns.div_ceil(L::N), operands.last == L::N) {
-                (1, true) => multiply::<L, HEIGHT, 1, false>(lanes, operands, &bias, sums),
-                (1, false) => multiply::<L, HEIGHT, 1, true>(lanes, operands, &bias, sums),
-                (2, true) => multiply::<L, HEIGHT, 2, false>(lanes, operands, &bias, sums),
-                (2, false) => multiply::<L, HEIGHT, 2, true>(lanes, operands, &bias, sums),
-                (_, true) => multiply::<L, HEIGHT, 3, false>(lanes, operands, &bias, sums),
-                (_, false) => multiply::<L, HEIGHT, 3, true>(lanes, operands, &bias, sums),
+            match (columns.div_ceil(S::LANES), operands.last == S::LANES) {
+                (1, true) => multiply::<S, HEIGHT, 1, false>(s, operands, &bias, sums),
+                (1, false) => multiply::<S, HEIGHT, 1, true>(s, operands, &bias, sums),
+                (2, true) => multiply::<S, HEIGHT, 2, false>(s, operands, &bias, sums),
+                (2, false) => multiply::<S, HEIGHT, 2, true>(s, operands, &bias, sums),
+                (_, true) => multiply::<S, HEIGHT, 3, false>(s, operands, &bias, sums),
+                (_, false) => multiply::<S, HEIGHT, 3, true>(s, operands, &bias, sums),
             }
         }
         if self.silu {
-            activate(lanes, sums, channels);
+            activate(s, sums, channels);
         }
-        self.sink.write(lanes, sums, first, channels, start..start + columns);
+        self.sink.write(s, sums, first, channels, start..start + columns);
     }
 }
 
@@ -163,33 +164,33 @@ struct Operands<'a> {
 /// # Safety
 /// `weights` has `HEIGHT` numbers per offset; the grid has the tile's columns from `start` plus every offset on.
 #[inline(always)]
-unsafe fn multiply<L: Lanes, const HEIGHT: usize, const N: usize, const MASKED: bool>(
-    lanes: L,
+unsafe fn multiply<S: Simd, const HEIGHT: usize, const N: usize, const MASKED: bool>(
+    s: S,
     operands: Operands<'_>,
     bias: &[f32; HEIGHT],
     sums: &mut Tile,
 ) {
-    let mut acc = [[lanes.splat(0.0); N]; HEIGHT];
+    let mut acc = [[s.splat(0.0); N]; HEIGHT];
     for (acc, bias) in acc.iter_mut().zip(bias) {
-        *acc = [lanes.splat(*bias); N];
+        *acc = [s.splat(*bias); N];
     }
     let mut weights = operands.weights;
     for offset in operands.offsets {
         // SAFETY: the caller's contract; the last vector reads only the lanes that count.
         unsafe {
             let grid = operands.grid.add(offset + operands.start);
-            let mut x = [lanes.splat(0.0); N];
+            let mut x = [s.splat(0.0); N];
             for (v, x) in x.iter_mut().enumerate() {
                 *x = if MASKED && v == N - 1 {
-                    lanes.load_first(grid.add(v * L::N), operands.last)
+                    s.load_first(grid.add(v * S::LANES), operands.last)
                 } else {
-                    lanes.load(grid.add(v * L::N))
+                    s.load(grid.add(v * S::LANES))
                 };
             }
             for (o, acc) in acc.iter_mut().enumerate() {
-                let w = lanes.splat(*weights.add(o));
+                let w = s.splat(*weights.add(o));
                 for v in 0..N {
-                    acc[v] = lanes.fma(w, x[v], acc[v]);
+                    acc[v] = s.mul_add(w, x[v], acc[v]);
                 }
             }
             weights = weights.add(HEIGHT);
@@ -198,19 +199,19 @@ unsafe fn multiply<L: Lanes, const HEIGHT: usize, const N: usize, const MASKED: 
     for (row, acc) in sums.iter_mut().zip(&acc) {
         for (v, acc) in acc.iter().enumerate() {
             // SAFETY: a row has room for three vectors of sixteen.
-            unsafe { lanes.store(row.as_mut_ptr().add(v * L::N), *acc) }
+            unsafe { s.store(row.as_mut_ptr().add(v * S::LANES), *acc) }
         }
     }
 }
 
 #[inline(always)]
-fn activate<L: Lanes>(lanes: L, sums: &mut Tile, channels: usize) {
+fn activate<S: Simd>(s: S, sums: &mut Tile, channels: usize) {
     for row in &mut sums[..channels] {
         for v in 0..VECTORS {
             // SAFETY: a row has room for three vectors of sixteen.
             unsafe {
-                let at = row.as_mut_ptr().add(v * L::N);
-                lanes.store(at, silu(lanes, lanes.load(at)));
+                let at = row.as_mut_ptr().add(v * S::LANES);
+                s.store(at, silu(s, s.load(at)));
             }
         }
     }
@@ -219,7 +220,7 @@ fn activate<L: Lanes>(lanes: L, sums: &mut Tile, channels: usize) {
 impl Sink<'_> {
     /// Writes the sums of `channels` channels from `first` on, at `positions`.
     #[inline(always)]
-    fn write<L: Lanes>(&self, lanes: L, sums: &Tile, first: usize, channels: usize, positions: Range<usize>) {
+    fn write<S: Simd>(&self, s: S, sums: &Tile, first: usize, channels: usize, positions: Range<usize>) {
         let mut row = positions.start / self.pitch;
         let mut row_start = row * self.pitch;
         while row_start < positions.end {
@@ -230,7 +231,7 @@ impl Sink<'_> {
                 let place = self.base + (row * self.row_stride + column * self.column_stride) as isize;
                 for (c, row) in sums[..channels].iter().enumerate() {
                     let place = place as usize + (first + c) * self.channel_stride;
-                    self.write_run(lanes, &row[start - positions.start..end - positions.start], place);
+                    self.write_run(s, &row[start - positions.start..end - positions.start], place);
                 }
             }
             row += 1;
@@ -239,14 +240,14 @@ impl Sink<'_> {
     }
 
     #[inline(always)]
-    fn write_run<L: Lanes>(&self, lanes: L, run: &[f32], place: usize) {
+    fn write_run<S: Simd>(&self, s: S, run: &[f32], place: usize) {
         // SAFETY: bands, phases and channels own disjoint places, see the callers; `at` checks the bounds.
         unsafe {
             let to = self.target.at(place, (run.len() - 1) * self.column_stride + 1);
             if self.column_stride == 1 {
-                for start in (0..run.len()).step_by(L::N) {
-                    let n = L::N.min(run.len() - start);
-                    lanes.store_first(to.add(start), lanes.load_first(run.as_ptr().add(start), n), n);
+                for start in (0..run.len()).step_by(S::LANES) {
+                    let n = S::LANES.min(run.len() - start);
+                    s.store_first(to.add(start), s.load_first(run.as_ptr().add(start), n), n);
                 }
             } else {
                 for (i, x) in run.iter().enumerate() {

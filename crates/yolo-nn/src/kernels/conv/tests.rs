@@ -1,8 +1,8 @@
 //! Every kernel at every vector width against plain loops in `f64`.
 
 use proptest::prelude::*;
+use yolo_simd::Unit;
 
-use super::super::lanes::Level;
 use super::{ConvShape, Planes, bias_gradient, forward, input_gradient, weight_gradient};
 
 /// Largest error over the largest value: sums of up to a few thousand products in `f32`.
@@ -86,19 +86,19 @@ impl Problem {
     }
 
     /// Output, gradient of the input, gradient of the weight.
-    fn results(&self, level: Level) -> [Vec<f32>; 3] {
+    fn results(&self, unit: Unit) -> [Vec<f32>; 3] {
         [
-            forward(level, &self.shape, self.x(), &self.weight, Some(&self.bias), false),
-            input_gradient(level, &self.shape, self.dy(), &self.weight),
-            weight_gradient(level, &self.shape, self.x(), self.dy()),
+            forward(unit, &self.shape, self.x(), &self.weight, Some(&self.bias), false),
+            input_gradient(unit, &self.shape, self.dy(), &self.weight),
+            weight_gradient(unit, &self.shape, self.x(), self.dy()),
         ]
     }
 
     fn check(&self) {
         let Answer { y, dx, dw, db } = self.reference();
-        for &level in Level::all() {
-            for (ours, golden) in self.results(level).iter().zip([&y, &dx, &dw]) {
-                assert_close(ours, golden, &format!("{level:?} {:?}", self.shape));
+        for unit in Unit::all() {
+            for (ours, golden) in self.results(unit).iter().zip([&y, &dx, &dw]) {
+                assert_close(ours, golden, &format!("{unit:?} {:?}", self.shape));
             }
         }
         let dims = [self.shape.batch, self.shape.out_channels];
@@ -184,7 +184,7 @@ fn results_depend_on_neither_threads_nor_scheduling() {
     for problem in problems.map(|shape| Problem::new(shape, 1)) {
         let bits = |threads: usize| {
             let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
-            pool.install(|| problem.results(Level::best()))
+            pool.install(|| problem.results(Unit::best()))
                 .map(|v| v.into_iter().map(f32::to_bits).collect::<Vec<_>>())
         };
         let once = bits(1);
@@ -204,14 +204,14 @@ fn a_slice_of_channels_is_read_in_place() {
         to[7..7 + image].copy_from_slice(from);
     }
     let view = Planes::new(&wide[7..], image + 50, [3, 4, 6, 9]);
-    let level = Level::best();
+    let unit = Unit::best();
     assert_eq!(
-        forward(level, &problem.shape, view, &problem.weight, None, false),
-        forward(level, &problem.shape, problem.x(), &problem.weight, None, false)
+        forward(unit, &problem.shape, view, &problem.weight, None, false),
+        forward(unit, &problem.shape, problem.x(), &problem.weight, None, false)
     );
     assert_eq!(
-        weight_gradient(level, &problem.shape, view, problem.dy()),
-        weight_gradient(level, &problem.shape, problem.x(), problem.dy())
+        weight_gradient(unit, &problem.shape, view, problem.dy()),
+        weight_gradient(unit, &problem.shape, problem.x(), problem.dy())
     );
 }
 
@@ -220,8 +220,8 @@ fn a_slice_of_channels_is_read_in_place() {
 fn the_activation_follows_bias_and_sums() {
     let problem = Problem::new(shape([2, 5, 19, 1], [7, 9], [3, 3], [1, 1], [1, 1], [1, 1]), 8);
     let golden: Vec<f64> = problem.reference().y.iter().map(|y| y / (1.0 + (-y).exp())).collect();
-    for &level in Level::all() {
-        let ours = forward(level, &problem.shape, problem.x(), &problem.weight, Some(&problem.bias), true);
-        assert_close(&ours, &golden, &format!("{level:?}"));
+    for unit in Unit::all() {
+        let ours = forward(unit, &problem.shape, problem.x(), &problem.weight, Some(&problem.bias), true);
+        assert_close(&ours, &golden, &format!("{unit:?}"));
     }
 }

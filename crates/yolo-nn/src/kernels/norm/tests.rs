@@ -1,6 +1,7 @@
 //! Batch normalisation against formulas in `f64` and finite differences.
 
-use super::super::lanes::Level;
+use yolo_simd::Unit;
+
 use super::*;
 
 /// Two images of three channels of 5 × 7, with means far from zero.
@@ -53,12 +54,12 @@ fn output_and_statistics_equal_the_formula() {
         let exact: Vec<f64> = x.iter().map(|&x| f64::from(x)).collect();
         let (y, mean, var) = reference(&exact, &gamma, &beta, silu);
         let affine = Affine { gamma: &gamma, beta: &beta, epsilon: EPSILON, silu };
-        for &level in Level::all() {
-            let (ours, statistics) = batch_norm_train(level, planes(&x, DIMS), [2, 3], affine);
+        for unit in Unit::all() {
+            let (ours, statistics) = batch_norm_train(unit, planes(&x, DIMS), [2, 3], affine);
             close(&ours, &y, 2e-6, "output");
             close(&statistics.mean, &mean, 1e-6, "mean");
             close(&statistics.var, &var, 1e-6, "variance");
-            let inferred = batch_norm_infer(level, planes(&x, DIMS), [2, 3], affine, &statistics);
+            let inferred = batch_norm_infer(unit, planes(&x, DIMS), [2, 3], affine, &statistics);
             assert_eq!(inferred, ours);
         }
     }
@@ -96,13 +97,13 @@ fn gradients_equal_finite_differences() {
         let d_gamma = along(&gamma, &|gamma| loss(&exact, gamma, &beta));
         let d_beta = along(&beta, &|beta| loss(&exact, &gamma, beta));
         let affine = Affine { gamma: &gamma, beta: &beta, epsilon: EPSILON, silu };
-        for &level in Level::all() {
-            let (_, statistics) = batch_norm_train(level, planes(&x, DIMS), [2, 3], affine);
+        for unit in Unit::all() {
+            let (_, statistics) = batch_norm_train(unit, planes(&x, DIMS), [2, 3], affine);
             let mut in_place = dy.clone();
             let (x, dy) = (planes(&x, DIMS), planes(&dy, DIMS));
-            let ours = batch_norm_backward(level, x, dy, [2, 3], affine, &statistics);
+            let ours = batch_norm_backward(unit, x, dy, [2, 3], affine, &statistics);
             let parameters =
-                batch_norm_backward_in_place(level, x, &mut in_place, [2, 3], affine, &statistics);
+                batch_norm_backward_in_place(unit, x, &mut in_place, [2, 3], affine, &statistics);
             assert_eq!((in_place, parameters), (ours.x.clone(), [ours.gamma.clone(), ours.beta.clone()]));
             close(&ours.x, &dx, 1e-5, "dx");
             close(&ours.gamma, &d_gamma, 1e-5, "dγ");
@@ -120,10 +121,10 @@ fn results_depend_on_neither_threads_nor_scheduling() {
     let results = |threads: usize| {
         let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().expect("a pool");
         pool.install(|| {
-            let level = Level::best();
-            let (y, statistics) = batch_norm_train(level, planes(&x, dims), [3, 20], affine);
+            let unit = Unit::best();
+            let (y, statistics) = batch_norm_train(unit, planes(&x, dims), [3, 20], affine);
             let (x, dy) = (planes(&x, dims), planes(&dy, dims));
-            let gradients = batch_norm_backward(level, x, dy, [3, 20], affine, &statistics);
+            let gradients = batch_norm_backward(unit, x, dy, [3, 20], affine, &statistics);
             let all = [y, statistics.mean, statistics.var, gradients.x, gradients.gamma, gradients.beta];
             all.map(|numbers| numbers.into_iter().map(f32::to_bits).collect::<Vec<_>>())
         })

@@ -3,8 +3,8 @@
 
 use std::collections::HashMap;
 
-use yolo_model::Architecture;
 use yolo_model::program::Program;
+use yolo_model::{Architecture, Checkpoint};
 
 use super::*;
 use crate::networks::{
@@ -22,7 +22,7 @@ struct Seen {
 
 fn see(fused: &Checkpoint, images: &CalibrationImages, chosen: &HashMap<String, ConvValues>) -> Vec<Seen> {
     let mut seen = Vec::new();
-    walk(fused, images, &device(), |visit| {
+    walk(&Fused::of(fused).unwrap(), images, &device(), |visit| {
         seen.push(Seen {
             conv: visit.conv.clone(),
             dense: visit.dense.iter().map(Map::of).collect(),
@@ -61,7 +61,7 @@ fn output_of<'a>(
     conv: &ConvRef,
     maps: &'a (Vec<Map>, Vec<Map>),
 ) -> Option<&'a Map> {
-    if conv.is_head {
+    if conv.is_bare {
         return Some(&maps.1[conv.name.rsplit('.').next().unwrap().parse::<usize>().unwrap()]);
     }
     let program = architecture.program();
@@ -145,7 +145,7 @@ fn an_error_of_the_visitor_ends_the_walk() {
     let batch = ImageBatch { pixels: crate::networks::pixels([1, 32, 32], 4), n: 1, height: 32, width: 32 };
     let images = CalibrationImages::new([batch]).unwrap();
     let mut visits = 0;
-    let error = walk(&fused, &images, &device(), |visit| {
+    let error = walk(&Fused::of(&fused).unwrap(), &images, &device(), |visit| {
         visits += 1;
         let reason = visit.conv.name.clone();
         if visits < 3 { Ok(None) } else { Err(crate::PruneError::Calibration { reason }) }

@@ -113,7 +113,7 @@ fn plans_for_other_networks() {
     // The biases that were fitted are those of batch normalisation.
     let options = PruneOptions { repair: Repair::Bias, ..PruneOptions::new(Method::Layer, 0.5) };
     let plan = calibrated(&dense, &options, &raw_batches(119)).unwrap();
-    let error = apply(&fused, &plan).unwrap_err().to_string();
+    let error = apply(&*fused, &plan).unwrap_err().to_string();
     assert!(error.contains(".bn.bias"), "{error}");
 }
 

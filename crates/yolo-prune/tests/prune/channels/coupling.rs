@@ -67,7 +67,7 @@ fn groups_partition_the_outputs_and_slices_the_inputs() {
         }
         let convs = architecture.convs();
         for conv in &convs {
-            let expected = if conv.is_head { None } else { Some(&1) };
+            let expected = if conv.is_bare { None } else { Some(&1) };
             assert_eq!(produced.get(conv.name.as_str()), expected, "{name}: {}", conv.name);
         }
         assert_eq!(coupling.inputs.len(), convs.len(), "{name}");

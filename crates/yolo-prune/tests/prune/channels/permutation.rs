@@ -65,7 +65,7 @@ fn assert_near(a: f64, b: f64) {
 
 /// Everything a permutation promises; returns it.
 fn assert_permutes(dense: &Checkpoint, options: &PruneOptions) -> (Checkpoint, Permuted) {
-    let (reordered, permuted) = permute(dense, options, None).unwrap();
+    let (reordered, permuted) = permute(dense, options).unwrap();
     assert_eq!((&reordered.architecture, &reordered.pruning), (&dense.architecture, &dense.pruning));
     assert_ne!(reordered.weights, dense.weights);
     let images = image(128, 3);
@@ -135,16 +135,16 @@ fn the_function_stays_and_two_of_four_keeps_more() {
 #[test]
 fn fused_and_unfused_networks_get_the_same_order_and_stored_magnitudes_another() {
     let dense = heavy_tailed();
-    let (reordered, permuted) = permute(&dense, &options(), None).unwrap();
-    let (again, same) = permute(&dense, &options(), None).unwrap();
+    let (reordered, permuted) = permute(&dense, &options()).unwrap();
+    let (again, same) = permute(&dense, &options()).unwrap();
     assert_eq!((&again.weights, &same), (&reordered.weights, &permuted));
-    let (_, fused) = permute(&dense.fuse().unwrap(), &options(), None).unwrap();
+    let (_, fused) = permute(&*dense.fuse().unwrap(), &options()).unwrap();
     assert_eq!(fused, permuted);
     let stored = PruneOptions { rank: Rank::Stored, ..options() };
     let (_, stored) = assert_permutes(&dense, &stored);
     assert_ne!(stored.plan, permuted.plan);
     // An order that was found leaves little to find.
-    let (_, second) = permute(&reordered, &options(), None).unwrap();
+    let (_, second) = permute(&reordered, &options()).unwrap();
     assert!(second.before >= permuted.after * (1.0 - 1e-6));
 }
 
@@ -190,7 +190,7 @@ fn fixed_and_unaligned_groups_stay_with_a_reason() {
     let dense = random(architecture, 6);
     let structure = Structure::NofM { n: 4, m: 8 };
     let options = PruneOptions { structure, ..PruneOptions::new(Method::Layer, 0.5) };
-    let (_, permuted) = permute(&dense, &options, None).unwrap();
+    let (_, permuted) = permute(&dense, &options).unwrap();
     let reason = |name: &str| {
         let skipped = permuted.skipped.iter().find(|skipped| skipped.group == name);
         skipped.unwrap_or_else(|| panic!("{name} in {permuted:?}")).reason.clone()
@@ -205,7 +205,7 @@ fn fixed_and_unaligned_groups_stay_with_a_reason() {
 fn a_network_of_two_of_four_stays_as_it_is() {
     let dense = heavy_tailed();
     let sparse = apply(&dense, &plan(&dense, &options()).unwrap()).unwrap();
-    let (same, permuted) = permute(&sparse, &options(), None).unwrap();
+    let (same, permuted) = permute(&sparse, &options()).unwrap();
     assert!(permuted.plan.groups.is_empty());
     assert_eq!((&same.weights, &same.pruning), (&sparse.weights, &sparse.pruning));
     assert_near(permuted.before, permuted.total);
@@ -215,7 +215,7 @@ fn a_network_of_two_of_four_stays_as_it_is() {
 fn senseless_requests_are_refused() {
     let dense = yolov5n();
     let error = |options: &PruneOptions| {
-        let error = permute(&dense, options, None).unwrap_err();
+        let error = permute(&dense, options).unwrap_err();
         assert!(!error.to_string().contains('\n'), "{error}");
         error
     };
@@ -243,11 +243,11 @@ fn senseless_requests_are_refused() {
 
     let mut damaged = dense.clone();
     damaged.weights.get_mut("model.3.conv.weight").unwrap().f32s_mut().unwrap()[7] = f32::NAN;
-    let error = permute(&damaged, &options(), None).unwrap_err().to_string();
+    let error = permute(&damaged, &options()).unwrap_err().to_string();
     assert!(error.starts_with("model.3.conv.weight: 1 weights are NaN"), "{error}");
     let mut lacking = dense.clone();
     lacking.weights.remove("model.3.bn.bias");
-    let error = permute(&lacking, &options(), None).unwrap_err().to_string();
+    let error = permute(&lacking, &options()).unwrap_err().to_string();
     assert!(error.contains("model.3.bn.bias"), "{error}");
 }
 
@@ -258,7 +258,7 @@ fn the_released_network_keeps_more() {
         let mut rng = StdRng::seed_from_u64(2);
         let large = Checkpoint::random(Architecture::variant("yolov5x", None).unwrap(), &mut rng).unwrap();
         let start = Instant::now();
-        permute(&large, &options(), None).unwrap();
+        permute(&large, &options()).unwrap();
         eprintln!("yolov5x: {:.1} s", start.elapsed().as_secs_f64());
     }
     let Some(dense) = released() else { return };
@@ -266,7 +266,7 @@ fn the_released_network_keeps_more() {
         let structure = Structure::NofM { n, m: 4 };
         let options = PruneOptions { structure, ..options() };
         let start = Instant::now();
-        permute(&dense, &options, None).unwrap();
+        permute(&dense, &options).unwrap();
         let seconds = start.elapsed().as_secs_f64();
         let (_, permuted) = assert_permutes(&dense, &options);
         let percent = |kept: f64| 100.0 * kept / permuted.total;

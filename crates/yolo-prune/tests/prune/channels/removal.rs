@@ -114,9 +114,9 @@ fn sizes_are_exactly_those_predicted() {
         for (index, conv) in program.convs() {
             let shape = &smaller.weights.require(&conv.weight()).unwrap().shape;
             let [height, width] = sizes[index + 1];
-            let norm = if conv.is_head || dense.architecture.fused { 0 } else { 4 * shape[0] };
+            let norm = if conv.is_bare || dense.architecture.fused { 0 } else { 4 * shape[0] };
             multiply_adds += (shape.iter().product::<usize>() + norm) * height * width;
-            channels += if conv.is_head { 0 } else { shape[0] };
+            channels += if conv.is_bare { 0 } else { shape[0] };
         }
         // Enlargements count one per element in the reference's account.
         for (index, operation) in program.operations.iter().enumerate() {

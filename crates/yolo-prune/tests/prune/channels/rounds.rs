@@ -29,7 +29,7 @@ fn rounds_lead_to_the_target_in_equal_proportions() {
     }
 
     let mut scored = Vec::new();
-    let (last, plans) = in_rounds::<PruneError>(
+    let (last, plans) = in_rounds::<_, PruneError>(
         &dense,
         &options,
         3,
@@ -67,7 +67,7 @@ fn no_rounds_and_failing_steps_are_errors() {
     let dense = yolov5n();
     let options = ChannelOptions::new(Target::less(Quantity::Gflops, 0.5));
     assert!(round_targets(&dense.architecture, options.target, 0, None).is_err());
-    let failing = in_rounds::<PruneError>(
+    let failing = in_rounds::<_, PruneError>(
         &dense,
         &options,
         2,

@@ -184,7 +184,9 @@ fn scores_follow_the_channels() {
         let row = values.len() / 8;
         values[5 * row..6 * row].fill(0.0);
     }
-    for score in [ChannelScores::bn_scale, |c: &Checkpoint| ChannelScores::l1(c, false)] {
+    let of_scale = |network: &Checkpoint| ChannelScores::bn_scale(network);
+    let of_weights = |network: &Checkpoint| ChannelScores::l1(network, false);
+    for score in [of_scale, of_weights as fn(&Checkpoint) -> _] {
         let scores = score(&dense).unwrap();
         let first = &scores.groups["model.0"];
         assert_eq!(first.iter().position(|score| *score == 0.0), Some(5));

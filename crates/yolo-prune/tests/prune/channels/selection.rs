@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use yolo_model::Architecture;
+use yolo_model::{Architecture, Layout};
 use yolo_prune::channels::{
     Adjustment, ChannelOptions, ChannelPlan, ChannelScores, Coupling, Criterion, Quantity, Scope, Size,
     Target, select,
@@ -26,13 +26,13 @@ fn random_scores(architecture: &Architecture, seed: u64) -> ChannelScores {
 }
 
 /// A stand-in for a table: something that is neither parameters nor operations.
-fn latency(architecture: &Architecture) -> f64 {
-    let convs = architecture.convs();
+fn latency(layout: &dyn Layout) -> f64 {
+    let convs = layout.convs();
     convs.iter().map(|c| 0.01 + 1e-4 * (c.spec.in_channels.max(8) * c.spec.out_channels.max(8)) as f64).sum()
 }
 
-fn measure(of: Quantity, architecture: &Architecture) -> f64 {
-    let size = Size::of(architecture, Some(&latency));
+fn measure(of: Quantity, layout: &dyn Layout) -> f64 {
+    let size = Size::of(layout, Some(&latency));
     match of {
         Quantity::Channels => size.channels as f64,
         Quantity::Parameters => size.parameters as f64,
@@ -66,11 +66,11 @@ fn check(architecture: &Architecture, scores: &ChannelScores, options: &ChannelO
         Target::Less { fraction, .. } => before * (1.0 - fraction),
         Target::AtMost { limit, .. } => limit,
     };
-    let reached = measure(of, &plan.architecture(architecture).unwrap());
+    let reached = measure(of, &*plan.layout(architecture).unwrap());
     assert!(reached <= budget, "{reached} of {budget}");
     let choice = plan.choice.as_ref().unwrap();
     assert_eq!(choice.before, Size::of(architecture, Some(&latency)));
-    assert_eq!(choice.after, Size::of(&plan.architecture(architecture).unwrap(), Some(&latency)));
+    assert_eq!(choice.after, Size::of(&*plan.layout(architecture).unwrap(), Some(&latency)));
     for (index, group) in plan.groups.iter().enumerate() {
         assert!(is_allowed(group.kept.len(), group.width, options.round_to), "{group:?}");
         assert!(group.kept.is_sorted());
@@ -82,7 +82,7 @@ fn check(architecture: &Architecture, scores: &ChannelScores, options: &ChannelO
         }
         // No step more fits.
         if let Some(wider) = widened(&plan, index, scores, options.round_to) {
-            assert!(measure(of, &wider.architecture(architecture).unwrap()) > budget, "{}", group.group);
+            assert!(measure(of, &*wider.layout(architecture).unwrap()) > budget, "{}", group.group);
         }
     }
     plan
@@ -104,7 +104,7 @@ proptest! {
         let options =
             ChannelOptions { scope, round_to, ..ChannelOptions::new(Target::less(of, fraction)) };
         let scores = random_scores(&architecture, seed);
-        let reachable = measure(of, &narrowest(&architecture, round_to)) <= measure(of, &architecture) * (1.0 - fraction);
+        let reachable = measure(of, &*narrowest(&architecture, round_to)) <= measure(of, &architecture) * (1.0 - fraction);
         if reachable {
             check(&architecture, &scores, &options);
         } else {
@@ -115,10 +115,10 @@ proptest! {
 }
 
 /// The network with one unit of every group, or all of it where that is less.
-fn narrowest(architecture: &Architecture, unit: usize) -> Architecture {
+fn narrowest(architecture: &Architecture, unit: usize) -> Box<dyn Layout> {
     let mut plan = ChannelPlan::identity(architecture);
     plan.groups.iter_mut().for_each(|group| group.kept.truncate(unit));
-    plan.architecture(architecture).unwrap()
+    plan.layout(architecture).unwrap()
 }
 
 #[test]
@@ -242,7 +242,7 @@ fn senseless_and_unreachable_targets_are_refused() {
         assert!(message.contains(expected), "{message}");
     }
     assert!(error(&|o| o.round_to = 64).contains("not more than one unit of 64"));
-    let nan = |_: &Architecture| f64::NAN;
+    let nan = |_: &dyn Layout| f64::NAN;
     let options = ChannelOptions::new(at_most(Quantity::Milliseconds, 5.0));
     let message = select(&architecture, &scores, &options, Some(&nan)).unwrap_err().to_string();
     assert!(message.contains("the latency table gives NaN ms"), "{message}");

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 use rand::{Rng, SeedableRng, rngs::StdRng};
 use yolo_eval::Cxcywh;
+use yolo_model::LossTerm;
 use yolo_nn::NamedValues;
 
 use super::*;
@@ -67,8 +68,8 @@ fn run(n_devices: usize, batch: &TrainBatch) -> BatchResult {
         multi_scale: true,
         ..TrainOptions::new(1, 8, SIZE)
     };
-    let detect = checkpoint.architecture.detect();
-    let loss = DetectionLoss::new(detect, Hyperparameters::default().loss_options(detect, SIZE, 0.0, true));
+    let head = checkpoint.architecture.head();
+    let loss = DetectionLoss::new(head, Hyperparameters::default().loss_options(head, SIZE, 0.0, true));
     let devices = vec![Device::flex(); n_devices];
     let mut replicas =
         Replicas::new((&devices[0], &devices[1..]), &options, Some(&teacher), &checkpoint.architecture)
@@ -98,9 +99,9 @@ fn several_devices_give_what_their_parts_give_on_one() {
     let parts = [run(1, &part(&whole, 0..3)), run(1, &part(&whole, 3..5))];
     let mean = |value: fn(&BatchResult) -> f64| (3.0 * value(&parts[0]) + 2.0 * value(&parts[1])) / 5.0;
     let figures: [fn(&BatchResult) -> f64; 5] = [
-        |r| r.items.bbox,
-        |r| r.items.objectness,
-        |r| r.items.class,
+        |r| r.terms.get(LossTerm::Box).unwrap(),
+        |r| r.terms.get(LossTerm::Objectness).unwrap(),
+        |r| r.terms.get(LossTerm::Class).unwrap(),
         |r| r.distillation,
         |r| r.level_objectness[2],
     ];
@@ -119,5 +120,5 @@ fn several_devices_give_what_their_parts_give_on_one() {
 fn more_devices_than_images_are_no_obstacle() {
     let whole = batch(2);
     let (one, three) = (run(2, &whole), run(3, &whole));
-    assert!(one.gradients == three.gradients && one.items == three.items);
+    assert!(one.gradients == three.gradients && one.terms == three.terms);
 }

@@ -1,0 +1,112 @@
+//! A program as a network without weights.
+
+use super::{Operation, OperationKind, Program, architecture_error};
+use crate::architecture::{ConvRef, TensorSpec};
+use crate::error::Result;
+use crate::layout::{Layout, Widths};
+
+/// A network that is nothing but a program, such as one that was put together with a [`Lowering`](super::Lowering).
+///
+/// The order of its state dict is that of execution.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ProgramLayout {
+    /// What it computes.
+    pub program: Program,
+    /// Whether batch normalisation has been folded into the convolutions, which then have a bias.
+    pub fused: bool,
+    /// `[height, width]` of the images that it is for; operations are counted for one of them.
+    pub image_size: [usize; 2],
+}
+
+impl ProgramLayout {
+    /// A program whose batch normalisation is not fused, for images of `[height, width]`.
+    pub fn new(program: Program, image_size: [usize; 2]) -> Self {
+        Self { program, fused: false, image_size }
+    }
+
+    /// The same network with other numbers of channels in the convolutions that `widths` names.
+    #[must_use]
+    pub fn resized(&self, widths: &Widths) -> Self {
+        let mut resized = self.clone();
+        resized.program.set_widths(widths);
+        resized
+    }
+}
+
+impl Layout for ProgramLayout {
+    fn program(&self) -> Program {
+        self.program.clone()
+    }
+
+    fn convs(&self) -> Vec<ConvRef> {
+        self.program.convs().map(|(_, conv)| conv.clone()).collect()
+    }
+
+    fn tensors(&self) -> Vec<TensorSpec> {
+        self.program.convs().flat_map(|(_, conv)| conv.tensors(self.fused)).collect()
+    }
+
+    fn is_fused(&self) -> bool {
+        self.fused
+    }
+
+    fn image_size(&self) -> [usize; 2] {
+        self.image_size
+    }
+
+    fn with_widths(&self, widths: &Widths) -> Box<dyn Layout> {
+        Box::new(self.resized(widths))
+    }
+
+    fn validate(&self) -> Result<()> {
+        self.program.check_widths()
+    }
+}
+
+impl Program {
+    /// Gives the convolutions that `widths` names other channels, and all values those that follow.
+    fn set_widths(&mut self, widths: &Widths) {
+        for (index, operation) in self.operations.iter_mut().enumerate() {
+            if let OperationKind::Conv(conv) = &mut operation.kind
+                && let Some(&[in_channels, out_channels]) = widths.get(&conv.name)
+            {
+                (conv.spec.in_channels, conv.spec.out_channels) = (in_channels, out_channels);
+            }
+            self.channels[index + 1] = operation.output_channels(&self.channels);
+        }
+    }
+
+    /// Checks that every convolution reads as many channels as it says, and sums have equal operands.
+    fn check_widths(&self) -> Result<()> {
+        self.operations.iter().try_for_each(|operation| operation.check_widths(&self.channels))
+    }
+}
+
+impl Operation {
+    /// Channels of its output, by those of all values before it.
+    fn output_channels(&self, channels: &[usize]) -> usize {
+        match &self.kind {
+            OperationKind::Conv(conv) => conv.spec.out_channels,
+            OperationKind::Concat => self.inputs.iter().map(|&input| channels[input]).sum(),
+            OperationKind::Add | OperationKind::MaxPool { .. } | OperationKind::Upsample { .. } => {
+                channels[self.inputs[0]]
+            }
+        }
+    }
+
+    fn check_widths(&self, channels: &[usize]) -> Result<()> {
+        let inputs: Vec<usize> = self.inputs.iter().map(|&input| channels[input]).collect();
+        let error = |name: &str, reason: String| -> Result<()> {
+            Err(architecture_error(format!("{name}: {reason}")))
+        };
+        match &self.kind {
+            OperationKind::Conv(conv) => {
+                conv.spec.check(inputs[0]).or_else(|reason| error(&conv.name, reason))
+            }
+            OperationKind::Add if inputs.windows(2).any(|pair| pair[0] != pair[1]) => {
+                error("a sum", format!("its operands have {inputs:?} channels; they need equal numbers"))
+            }
+            _ => Ok(()),
+        }
+    }
+}
