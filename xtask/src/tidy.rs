@@ -25,6 +25,10 @@ const BACK_ENDS: [&str; 11] = [
 const DEVICES: &str = "crates/yolo-cli/src/device.rs";
 /// The one that asks whether a tensor is on the back end that it has kernels for.
 const KERNELS: &str = "crates/yolo-nn/src/kernels.rs";
+/// The files of the modules that networks are made of.
+const MODULES: &str = "crates/yolo-model/src/modules";
+/// What asks a block which module it is.
+const MODULE_KINDS: [&str; 3] = ["block.get::<", "block.get_mut::<", "block.name() =="];
 
 /// Every violation, with file and reason.
 pub(crate) fn violations(root: &Path) -> Vec<String> {
@@ -73,6 +77,12 @@ fn file_violations(name: &str, text: &str) -> Vec<String> {
     if let (true, Some(back_end)) = (is_source && ![DEVICES, KERNELS].contains(&name), back_end) {
         rules.push(format!("{back_end} may only be named in {DEVICES}; take a device as an argument"));
     }
+    let kind = MODULE_KINDS.iter().find(|kind| text.contains(*kind));
+    if let (true, Some(kind)) = (is_source && !name.starts_with(MODULES), kind) {
+        rules.push(format!(
+            "{kind} tells modules apart, which only {MODULES} may do; add to the trait Module"
+        ));
+    }
     rules
 }
 
@@ -90,6 +100,9 @@ mod tests {
     fn violations_are_found() {
         let rules = file_violations("crates/a/src/utils.rs", "fn f() { Device::flex(); }");
         assert_eq!(rules.len(), 3, "{rules:?}");
+        let apart = "//! x\nlayer.block.get::<C3Spec>()";
+        assert_eq!(file_violations("crates/a/src/a.rs", apart).len(), 1);
+        assert!(file_violations("crates/a/tests/a/main.rs", apart).is_empty());
         assert!(file_violations(DEVICES, "//! x\nDevice::flex()").is_empty());
     }
 }

@@ -5,8 +5,10 @@
 //! no device, and no knowledge of which network the names belong to.
 
 mod container;
+mod entry;
 mod error;
 mod float16;
+mod header;
 mod module;
 mod packed;
 mod pickle;

@@ -1,8 +1,6 @@
 //! Fine-tuning of a pruned network: the choice between the pruned network as it is, re-estimated statistics, and every
 //! epoch of training. The result is never worse on the validation images than the pruned network.
 
-use burn::tensor::Device;
-use yolo_data::dataset::Dataset;
 use yolo_model::Checkpoint;
 use yolo_model::weights::FloatFormat;
 use yolo_prune::plan;
@@ -12,10 +10,8 @@ use crate::error::Result;
 use crate::masks::Masks;
 use crate::recipe::Recipe;
 use crate::schedule::cubic;
-use crate::train::{
-    Best, Observer, Outcome, Pruner, RunFolder, Setup, TrainOptions, TrainState, half_precision, train,
-};
-use crate::validate::{Compile, ValidationOptions, validate};
+use crate::train::{Best, Observer, Outcome, Pruner, RunFolder, Setup, TrainState, half_precision, train};
+use crate::validate::validate;
 
 /// A pruned network to be fine-tuned.
 pub struct Finetuning<'a> {
@@ -29,20 +25,8 @@ pub struct Finetuning<'a> {
     pub pruned_fitness: f64,
     /// How to fine-tune.
     pub recipe: &'a Recipe,
-    /// The training part of the recipe, resolved.
-    pub options: &'a TrainOptions,
-    /// How epochs are validated.
-    pub validation: &'a ValidationOptions,
-    /// Makes the detectors that validate networks.
-    pub compile: &'a Compile<'a>,
-    /// Training images.
-    pub train: &'a Dataset,
-    /// Validation images, which decide between the candidates.
-    pub val: &'a Dataset,
-    /// The device that trains the network.
-    pub device: &'a Device,
-    /// Further devices that share the batches of the training with it; usually none.
-    pub other_devices: &'a [Device],
+    /// The data and devices, and how epochs are validated. [`finetune`] sets the teacher, the pruner and the folder.
+    pub setup: Setup<'a>,
     /// The folder for files; a state in it is resumed.
     pub folder: &'a RunFolder,
 }
@@ -96,18 +80,12 @@ pub fn finetune(job: &Finetuning, observer: &mut dyn Observer) -> Result<Option<
     let raise = |epoch: usize, checkpoint: &Checkpoint| job.raise_sparsity(epoch, checkpoint);
     let pruner: Option<&Pruner> = if gradual > 0 { Some(&raise) } else { None };
     let setup = Setup {
-        train: job.train,
-        val: job.val,
-        device: job.device,
-        other_devices: job.other_devices,
-        options: job.options,
-        validation: job.validation,
-        compile: job.compile,
         teacher: Some(job.dense),
         pruner,
         // Before the last step of the schedule, a network is denser than asked for.
         first_candidate: gradual.saturating_sub(1),
         folder: Some(job.folder),
+        ..job.setup
     };
     if train(&mut state, &setup, observer)? == Outcome::Stopped {
         return Ok(None);
@@ -134,9 +112,9 @@ impl Finetuning<'_> {
         let mut state = if gradual {
             let mut dense = self.dense.clone();
             dense.pruning = self.pruned.pruning.clone();
-            TrainState::new(dense, Masks::default(), self.options.rule)?
+            TrainState::new(dense, Masks::default(), self.setup.options.rule)?
         } else {
-            TrainState::new(first, self.masks.clone(), self.options.rule)?
+            TrainState::new(first, self.masks.clone(), self.setup.options.rule)?
         };
         state.progress.best = Some(Best { epoch: None, fitness });
         state.progress.start_reestimated = reestimated;
@@ -145,18 +123,20 @@ impl Finetuning<'_> {
 
     fn reestimate(&self, checkpoint: &Checkpoint, observer: &mut dyn Observer) -> Result<Checkpoint> {
         let options = ReestimationOptions {
-            batch_size: self.options.batch_size,
-            image_size: self.options.image_size,
+            batch_size: self.setup.options.batch_size,
+            image_size: self.setup.options.image_size,
             max_images: self.recipe.finetune.reestimate_images,
-            workers: self.options.workers,
+            workers: self.setup.options.workers,
         };
-        reestimate_batch_norm(checkpoint, self.train, self.device, &options, |n| observer.reestimating(n))
+        reestimate_batch_norm(checkpoint, self.setup.train, self.setup.device, &options, |n| {
+            observer.reestimating(n)
+        })
     }
 
     fn fitness(&self, checkpoint: &Checkpoint, observer: &mut dyn Observer) -> Result<f64> {
-        let detector = (self.compile)(checkpoint.fuse()?)?;
+        let detector = (self.setup.compile)(checkpoint.fuse()?)?;
         let progress = |images| observer.validating(images);
-        Ok(validate(&detector, self.val, self.validation, progress)?.native.fitness())
+        Ok(validate(&detector, self.setup.val, self.setup.validation, progress)?.native.fitness())
     }
 
     /// The masks of `epoch` while the sparsity rises.

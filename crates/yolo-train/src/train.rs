@@ -39,6 +39,7 @@ use replicas::{Replicas, Work};
 use step::BatchResult;
 
 /// The data and devices of a run, and how it trains.
+#[derive(Clone, Copy)]
 pub struct Setup<'a> {
     /// Training images.
     pub train: &'a Dataset,
@@ -63,6 +64,32 @@ pub struct Setup<'a> {
     pub first_candidate: usize,
     /// The folder for the files of the run, if they are written.
     pub folder: Option<&'a RunFolder>,
+}
+
+impl<'a> Setup<'a> {
+    /// A run on one device without a teacher, a pruner or files; epochs are validated by `compile`'s detectors.
+    pub fn new(
+        train: &'a Dataset,
+        val: &'a Dataset,
+        device: &'a Device,
+        options: &'a TrainOptions,
+        validation: &'a ValidationOptions,
+        compile: &'a Compile<'a>,
+    ) -> Self {
+        Self {
+            train,
+            val,
+            device,
+            other_devices: &[],
+            options,
+            validation,
+            compile,
+            teacher: None,
+            pruner: None,
+            first_candidate: 0,
+            folder: None,
+        }
+    }
 }
 
 /// Returns the masks for the next epoch, given its number and the current weights; `None` to keep the present ones.

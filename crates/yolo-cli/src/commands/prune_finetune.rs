@@ -7,14 +7,14 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use yolo_data::dataset::{Dataset, Split};
 use yolo_model::weights::FloatFormat;
-use yolo_model::{Checkpoint, NmsOptions};
+use yolo_model::{Checkpoint, FusedCheckpoint, NmsOptions};
 use yolo_report::comparison::{Account, Stage, lines, page, rows, verdict};
 use yolo_report::network::summary_line;
 use yolo_report::results::{Milliseconds, PruningSummary, SCHEMA};
 use yolo_report::verdict::Verdict;
 use yolo_train::finetune::{Finetuned, Finetuning, finetune};
 use yolo_train::recipe::Recipe;
-use yolo_train::train::{EpochRecord, RunFolder, TrainOptions, check};
+use yolo_train::train::{EpochRecord, RunFolder, Setup, TrainOptions, check};
 use yolo_train::{Validation, ValidationOptions};
 
 use self::pruning::{Pruned, Pruning};
@@ -161,19 +161,17 @@ impl Job {
 
         self.stop_if_asked()?;
         let masks = self.pruning.masks();
+        let backend = &self.backend;
+        let compile = |checkpoint: FusedCheckpoint<'_>| backend.steady_detector(checkpoint);
+        let (train, val) = (&self.train, &self.evaluation_set.dataset);
+        let setup = Setup::new(train, val, &backend.device, &self.options, &self.validation, &compile);
         let finetuning = Finetuning {
             dense,
             pruned,
             masks: &masks,
             pruned_fitness: pruned_stage.1.native.fitness(),
             recipe: &self.recipe,
-            options: &self.options,
-            validation: &self.validation,
-            compile: &|checkpoint| self.backend.steady_detector(checkpoint),
-            train: &self.train,
-            val: &self.evaluation_set.dataset,
-            device: &self.backend.device,
-            other_devices: &self.backend.other_devices,
+            setup: Setup { other_devices: &backend.other_devices, ..setup },
             folder: &folder,
         };
         let n_statistics = self.recipe.finetune.reestimate_images.min(self.train.items.len());

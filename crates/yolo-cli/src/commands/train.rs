@@ -8,7 +8,7 @@ use rand::rngs::StdRng;
 use yolo_data::anchors::{AnchorDecision, check_anchors, kmeans_anchors, label_sizes};
 use yolo_data::dataset::{Dataset, Split};
 use yolo_model::architecture::variant_yaml;
-use yolo_model::{Architecture, Checkpoint, Head, NmsOptions};
+use yolo_model::{Architecture, Checkpoint, FusedCheckpoint, Head, NmsOptions};
 use yolo_report::network::summary_line;
 use yolo_train::ValidationOptions;
 use yolo_train::masks::Masks;
@@ -269,18 +269,12 @@ impl Job<'_> {
             ..ValidationOptions::new(options.image_size)
         };
         let folder = RunFolder::create(run.path())?;
+        let compile = |checkpoint: FusedCheckpoint<'_>| self.backend.steady_detector(checkpoint);
+        let device = &self.backend.device;
         let setup = Setup {
-            train: &self.train_set,
-            val: &val_set,
-            device: &self.backend.device,
             other_devices: &self.backend.other_devices,
-            options,
-            validation: &validation,
-            compile: &|checkpoint| self.backend.steady_detector(checkpoint),
-            teacher: None,
-            pruner: None,
-            first_candidate: 0,
             folder: Some(&folder),
+            ..Setup::new(&self.train_set, &val_set, device, options, &validation, &compile)
         };
         let loss_terms = state.checkpoint.architecture.head().loss_terms();
         let mut view = TrainingView::new(output, loss_terms, options.epochs, val_set.items.len())

@@ -20,8 +20,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use super::entry::{Content, Entry, survives, to_halves, write_entries};
 use super::error::{WeightsError, WeightsErrorKind};
-use super::safetensors::{Content, Entry, survives, to_halves, write_entries};
 use super::tensor::ElementType;
 use super::{HostTensor, StateDict, Values};
 use quantize::Quantized;

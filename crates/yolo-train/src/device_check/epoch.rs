@@ -89,18 +89,10 @@ impl Example {
             workers: trainer.workers,
             ..TrainOptions::new(1, BATCH, 256)
         };
+        let (device, validation) = (trainer.device, ValidationOptions::new(256));
         let setup = Setup {
-            train: &self.train,
-            val: &self.val,
-            device: trainer.device,
             other_devices: trainer.other_devices,
-            options: &options,
-            validation: &ValidationOptions::new(256),
-            compile: trainer.compile,
-            teacher: None,
-            pruner: None,
-            first_candidate: 0,
-            folder: None,
+            ..Setup::new(&self.train, &self.val, device, &options, &validation, trainer.compile)
         };
         let mut state = TrainState::new(self.pruned.clone(), self.masks.clone(), Rule::Sgd)?;
         train(&mut state, &setup, &mut NoObserver)?;

@@ -40,19 +40,7 @@ impl Example {
     }
 
     pub(crate) fn setup<'a>(&'a self, options: &'a TrainOptions) -> Setup<'a> {
-        Setup {
-            train: &self.train,
-            val: &self.val,
-            device: &self.device,
-            other_devices: &[],
-            options,
-            validation: &self.validation,
-            compile: &on_flex,
-            teacher: None,
-            pruner: None,
-            first_candidate: 0,
-            folder: None,
-        }
+        Setup::new(&self.train, &self.val, &self.device, options, &self.validation, &on_flex)
     }
 }
 

@@ -14,7 +14,7 @@ use yolo_train::masks::Masks;
 use yolo_train::recipe::Recipe;
 use yolo_train::train::{RunFolder, TrainOptions};
 
-use crate::example::{Example, SIZE, network, on_flex, options, to_the_end};
+use crate::example::{Example, SIZE, network, options, to_the_end};
 
 fn run(example: &Example, recipe: &Recipe, options: &TrainOptions, pruned_fitness: f64) -> Finetuned {
     let dense = network();
@@ -26,13 +26,7 @@ fn run(example: &Example, recipe: &Recipe, options: &TrainOptions, pruned_fitnes
         masks: &Masks::of(&plan),
         pruned_fitness,
         recipe,
-        options,
-        validation: &example.validation,
-        compile: &on_flex,
-        train: &example.train,
-        val: &example.val,
-        device: &example.device,
-        other_devices: &[],
+        setup: example.setup(options),
         folder: &RunFolder::create(folder.path()).unwrap(),
     };
     let finetuned = finetune(&job, &mut to_the_end()).unwrap().unwrap();

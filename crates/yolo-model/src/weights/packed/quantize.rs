@@ -2,7 +2,7 @@
 
 use super::{MASK, SCALE, VALUES, bits, part};
 use crate::weights::HostTensor;
-use crate::weights::safetensors::Entry;
+use crate::weights::entry::Entry;
 use crate::weights::tensor::ElementType;
 
 /// The largest integer; −128 is not used, so that the range is symmetric.

@@ -4,9 +4,9 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use super::{MASK, METADATA_KEY, Record, SCALE, VALUES, VERSION};
+use crate::weights::entry::unreadable;
 use crate::weights::error::{WeightsError, WeightsErrorKind};
-use crate::weights::safetensors::header::{Header, TensorInfo};
-use crate::weights::safetensors::unreadable;
+use crate::weights::header::{Header, TensorInfo};
 use crate::weights::tensor::ElementType;
 use crate::weights::{HostTensor, Values, element_count};
 
