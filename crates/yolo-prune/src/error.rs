@@ -4,7 +4,7 @@ use yolo_model::ModelError;
 use yolo_model::weights::WeightsError;
 
 use crate::allocation::AllocationError;
-use crate::options::Allocation;
+use crate::method::Allocation;
 use crate::pattern::PatternError;
 use crate::reconstruct::ReconstructError;
 
