@@ -6,7 +6,7 @@ use yolo_model::{Architecture, Checkpoint};
 
 use crate::onnxruntime::{assert_equal, noise, python};
 use crate::support::{Case, VAL, shared};
-use crate::training_support::{all_load, files, squares, with_trained};
+use crate::training_support::{all_load, files, trained};
 
 const PRUNE: &str = "prune --weights in/tiny.safetensors --round-to 2 --out out.safetensors";
 const FINETUNE: &str = "prune-finetune --weights in/trained.safetensors --data in/squares/data.yaml --imgsz 64 \
@@ -147,8 +147,7 @@ fn another_yaml_in_the_way_is_kept() {
 
 #[test]
 fn a_smaller_network_is_fine_tuned_and_compared() {
-    let case = squares();
-    with_trained(&case);
+    let case = trained();
     let outcome = case.run(&format!("{FINETUNE} --channels 0.4 --epochs 8")).ok();
     outcome.shows(&["Pruned 40% of the FLOPs", "Size: ", "a smaller dense one", "GFLOPs"]);
     let run = "runs/prune-finetune/exp";
@@ -177,8 +176,7 @@ fn a_smaller_network_is_fine_tuned_and_compared() {
 
 #[test]
 fn the_dense_network_teaches_what_is_left_of_it() {
-    let case = squares();
-    with_trained(&case);
+    let case = trained();
     let taught = |gains: &str| {
         let recipe = format!("prune:\n  channels: {{amount: 0.3}}\nfinetune:\n  distillation: {gains}\n");
         case.write("in/recipe.yaml", recipe);
@@ -197,8 +195,7 @@ fn the_dense_network_teaches_what_is_left_of_it() {
 
 #[test]
 fn recipes_of_channels_are_checked() {
-    let case = squares();
-    with_trained(&case);
+    let case = trained();
     let cases: [(&str, &[&str]); 6] = [
         ("{amount: 1.0}", &["prune.channels.amount: 1"]),
         ("{criterion: magic}", &["in/recipe.yaml:2", "magic"]),

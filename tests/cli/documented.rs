@@ -12,7 +12,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use crate::detect_video::make_video;
-use crate::support::Case;
+use crate::support::{Case, runs_slow};
 use crate::training_support::signal;
 use commands::{documents, of_document};
 
@@ -28,9 +28,11 @@ const ELSEWHERE: [(&str, &str); 12] = [
     ("cargo build", "builds for GPUs"),
     ("DOCS_RS=1 cargo check", "is a step of cargo xtask ci"),
     ("export ", "for the build for GPUs"),
-    ("cargo run --example", "cargo xtask ci builds the examples"),
+    ("cargo run --example", "cargo xtask ci --full builds the examples"),
     ("yolo-cli device-check", "needs the device; tests/cli/devices.rs runs it"),
 ];
+/// The document that does not wait for slow tests: every step from a checkpoint to a smaller file.
+const ALWAYS: &str = "docs/pack.md";
 /// Nothing takes longer.
 const LIMIT: Duration = Duration::from_secs(300);
 
@@ -64,7 +66,9 @@ macro_rules! documents {
     ($($name:ident: $file:literal,)*) => {
         $(#[test]
         fn $name() {
-            run_document($file);
+            if $file == ALWAYS || runs_slow() {
+                run_document($file);
+            }
         })*
 
         #[test]
@@ -100,6 +104,9 @@ documents! {
 /// The examples of the help texts, each in a folder of its own, since they do not follow from each other.
 #[test]
 fn help() {
+    if !runs_slow() {
+        return;
+    }
     let stage = Case::empty();
     let mut pending = vec![Vec::new()];
     let mut seen = BTreeSet::new();

@@ -20,7 +20,7 @@ use yolo_prune::{Method, PruneOptions, apply, plan};
 use yolo_runtime::{CompiledNetwork, Isa, Options};
 
 use crate::support::Case;
-use crate::training_support::{TRAIN, files, shapes, with_trained};
+use crate::training_support::{TRAIN, files, shapes, trained};
 use inputs::{demo_network, image, mixed_network, varied};
 use record::{Digests, Figures, compare_text, sha256};
 
@@ -206,8 +206,7 @@ fn a_short_training_ends_with_the_same_bytes() {
 
 #[test]
 fn short_fine_tunings_end_with_the_same_bytes() {
-    let case = crate::training_support::squares();
-    with_trained(&case);
+    let case = trained();
     let mut figures = Figures::new("fine-tuning.txt", LOSS_TOLERANCE);
     let args = "prune-finetune --weights in/trained.safetensors --data in/squares/data.yaml --imgsz 64 --batch-size 8 \
         --epochs 2 --project runs";

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use serde_json::{Value, json};
 
 use crate::support::Case;
-use crate::training_support::{squares, with_trained};
+use crate::training_support::trained;
 
 const PRUNE: &str = "prune --weights in/tiny.safetensors --imgsz 64 --out out.safetensors";
 const IMAGES: &str = "--calibration in/data/images/val";
@@ -195,8 +195,7 @@ fn channels_go_until_the_time_is_met() {
 
 #[test]
 fn fine_tuning_starts_from_a_network_that_meets_the_time() {
-    let case = squares();
-    with_trained(&case);
+    let case = trained();
     let outcome = case.run(&format!("{FINETUNE} --at-most-ms 1000 --name slow")).ok();
     outcome.warns(&["nothing has to go for 1000 ms"]).shows(&["Milliseconds: "]);
     let summary = case.json("runs/prune-finetune/slow/summary.json");
@@ -219,8 +218,7 @@ fn fine_tuning_starts_from_a_network_that_meets_the_time() {
 
 #[test]
 fn recipes_of_milliseconds_are_checked() {
-    let case = squares();
-    with_trained(&case);
+    let case = trained();
     let cases: [(&str, &[&str]); 5] = [
         ("at_most_ms: -3", &["prune.at_most_ms: -3", "above 0"]),
         ("unit: seconds", &["in/recipe.yaml:2", "seconds"]),

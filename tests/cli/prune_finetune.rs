@@ -4,17 +4,11 @@ use serde_json::Value;
 use yolo_model::Checkpoint;
 
 use crate::support::{Case, keys};
-use crate::training_support::{all_load, conv_zeros, files, squares, with_trained};
+use crate::training_support::{all_load, conv_zeros, files, trained};
 
 /// On the trained detector, without what differs between tests.
 const FINETUNE: &str =
     "prune-finetune --weights in/trained.safetensors --data in/squares/data.yaml --imgsz 64 --batch-size 8";
-
-fn trained() -> Case {
-    let case = squares();
-    with_trained(&case);
-    case
-}
 
 fn summary(case: &Case, run: &str) -> Value {
     case.json(&format!("{run}/summary.json"))

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use crate::support::{COCO_KEYS, Case, coco_figures, native_figures, shared};
+use crate::support::{COCO_KEYS, Case, coco_figures, native_figures, runs_slow, shared};
 
 /// Largest difference from the reference of the dense network, and of a pruned one.
 const DENSE: f64 = 0.001;
@@ -79,12 +79,13 @@ fn the_tutorials_pruning_has_the_references_figures() {
     assert_figures(&outcome.json(), &reference, "layer", 0.3, PRUNED);
 }
 
-/// Looking three times at every image brings what it brings the reference, on the processor and on Burn.
+/// Looking three times at every image brings what it brings the reference, on the processor and, slowly, on Burn.
 #[test]
 fn test_time_augmentation_has_the_references_figures() {
     let Some((weights, data, _)) = inputs() else { return };
     let case = Case::empty();
-    for device in ["cpu", "flex"] {
+    let devices: &[&str] = if runs_slow() { &["cpu", "flex"] } else { &["cpu"] };
+    for device in devices {
         let args = val_args(&weights, &data, &["--augment", "--device", device]);
         let [_, _, map50, map] = native_figures(&case.run_args(&args).ok().json())[..] else {
             unreachable!()
@@ -107,7 +108,7 @@ fn global_pruning_has_the_references_figures() {
 /// bring back more (`docs/prune-finetune.md`), and a loop in PyTorch 0.239.
 #[test]
 fn an_epoch_of_fine_tuning_brings_back_a_third_of_what_was_lost() {
-    let Some((weights, data, _)) = inputs() else { return };
+    let Some((weights, data, _)) = inputs().filter(|_| runs_slow()) else { return };
     let case = Case::empty();
     let paths = ["prune-finetune", "--weights", weights.to_str().unwrap(), "--data", data.to_str().unwrap()];
     let more = ["--method", "global", "--iou-thres", "0.65", "--epochs", "1", "--no-distill", "--json"];

@@ -80,6 +80,15 @@ pub(crate) fn shared(path: &str) -> Option<PathBuf> {
     Some(full.canonicalize().unwrap())
 }
 
+/// Whether slow tests run; says that this one is skipped where they do not.
+pub(crate) fn runs_slow() -> bool {
+    let runs = std::env::var_os("YOLO_SLOW_TESTS").is_some();
+    if !runs {
+        eprintln!("skipped: slow; runs in `cargo xtask ci --full`");
+    }
+    runs
+}
+
 /// An image that another crate's tests keep.
 pub(crate) fn fixture(name: &str) -> Vec<u8> {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../yolo-data/tests/fixtures/decode");

@@ -87,13 +87,15 @@ fn two_squares(rng: &mut StdRng) -> (RgbImage, String) {
     (image, labels)
 }
 
-/// `in/trained.safetensors`: the tiny detector after it has learned the squares.
-pub(crate) fn with_trained(case: &Case) {
+/// [`squares`] with `in/trained.safetensors`: the tiny detector after it has learned them.
+pub(crate) fn trained() -> Case {
+    let case = squares();
     case.run(&format!(
         "{TRAIN_TINY} --epochs 25 --nominal-batch-size 8 --noval --noautoanchor --project teach"
     ))
     .ok();
     case.write("in/trained.safetensors", case.read("teach/exp/weights/last.safetensors"));
+    case
 }
 
 /// Starts the binary; what it prints goes to the file `log` in the folder.

@@ -6,7 +6,7 @@ use yolo_model::weights::FloatFormat;
 use yolo_model::{Architecture, Checkpoint};
 
 use crate::support::{Case, VAL, shared};
-use crate::training_support::{squares, with_trained};
+use crate::training_support::trained;
 
 /// A random network of a released size, with three classes.
 fn random(case: &Case, size: &str) -> String {
@@ -19,8 +19,7 @@ fn random(case: &Case, size: &str) -> String {
 
 #[test]
 fn a_network_that_is_not_a_released_size_gets_its_costs_only() {
-    let case = squares();
-    with_trained(&case);
+    let case = trained();
     let finetune = "prune-finetune --weights in/trained.safetensors --data in/squares/data.yaml --imgsz 64";
     let outcome = case.run(&format!("{finetune} --batch-size 8 --amount 0.5 --epochs 1 --json")).ok();
     let summary = outcome.json();
@@ -40,8 +39,7 @@ fn a_network_that_is_not_a_released_size_gets_its_costs_only() {
 
 #[test]
 fn a_back_end_that_computes_with_zeros_says_so() {
-    let case = squares();
-    with_trained(&case);
+    let case = trained();
     let finetune = "prune-finetune --weights in/trained.safetensors --data in/squares/data.yaml --imgsz 64";
     let outcome = case.run(&format!("{finetune} --batch-size 8 --amount 0.5 --epochs 0 --device flex")).ok();
     outcome.shows(&["zeros: no gain", "this back end computes with zeros as with other numbers"]);

@@ -1,5 +1,6 @@
 //! House rules that the compiler does not know.
 
+mod burn_features;
 mod crates;
 
 use std::path::{Path, PathBuf};
@@ -39,9 +40,11 @@ pub(crate) fn violations(root: &Path) -> Vec<String> {
             found.extend(file_violations(&name, &text).into_iter().map(|rule| format!("{name}: {rule}")));
         }
     }
-    match crates::violations(root) {
-        Ok(of_crates) => found.extend(of_crates),
-        Err(error) => found.push(format!("the crates could not be checked: {error:#}")),
+    for violations in [crates::violations(root), burn_features::violations(root)] {
+        match violations {
+            Ok(of_crates) => found.extend(of_crates),
+            Err(error) => found.push(format!("the crates could not be checked: {error:#}")),
+        }
     }
     found
 }

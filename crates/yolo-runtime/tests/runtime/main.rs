@@ -9,3 +9,12 @@ mod reference;
 mod detectors;
 // Plans that are measured, and the times of convolutions.
 mod tuning;
+
+/// Whether slow tests run; says that this one is skipped where they do not.
+fn runs_slow() -> bool {
+    let runs = std::env::var_os("YOLO_SLOW_TESTS").is_some();
+    if !runs {
+        eprintln!("skipped: slow; runs in `cargo xtask ci --full`");
+    }
+    runs
+}
