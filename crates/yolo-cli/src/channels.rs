@@ -3,12 +3,11 @@
 use anyhow::{Result, bail};
 use burn::tensor::Device;
 use yolo_model::{Checkpoint, Layout};
-use yolo_prune::CalibrationImages;
-use yolo_prune::channels::{Latency, Quantity};
+use yolo_prune::channels::{ChannelsRecipe, Latency, Quantity};
+use yolo_prune::{CalibrationImages, Pattern};
 use yolo_report::format::{general, thousands};
 use yolo_report::results::Milliseconds;
 use yolo_train::narrow::{self, NarrowInputs, NarrowedGroup, narrow};
-use yolo_train::recipe::ChannelsRecipe;
 
 use crate::args::ChannelArgs;
 use crate::selection::with_progress;
@@ -55,7 +54,7 @@ pub(crate) struct Narrowed {
 pub(crate) fn prune(
     dense: &Checkpoint,
     recipe: &ChannelsRecipe,
-    exclude: &[String],
+    exclude: &[Pattern],
     images: Option<&CalibrationImages>,
     device: &Device,
     stopwatch: Option<&Stopwatch>,

@@ -4,6 +4,7 @@ mod memory;
 
 use anyhow::{Error, Result, anyhow};
 use yolo_detect::DetectError;
+use yolo_prune::{PermuteError, PruneError};
 use yolo_train::TrainError;
 use yolo_train::memory::largest_fitting;
 
@@ -45,10 +46,23 @@ fn with_flags(error: Error) -> Error {
         DetectError::Format { .. } => Some("leave --half out, and train with --amp off"),
         _ => None,
     };
+    let of_pruning = |error: &PruneError| match error {
+        PruneError::NeedsImages => Some("--calibration IMAGE_DIR"),
+        _ => None,
+    };
     let flags = error.chain().find_map(|cause| match cause.downcast_ref() {
         Some(TrainError::Detect(error)) => of_detection(error),
+        Some(TrainError::Prune(error)) => of_pruning(error),
         Some(TrainError::Overflow) => Some("train with --amp off"),
-        _ => cause.downcast_ref().and_then(of_detection),
+        _ => {
+            let permuted = cause.downcast_ref().and_then(|error| match error {
+                PermuteError::Prune(error) => of_pruning(error),
+                _ => None,
+            });
+            permuted
+                .or_else(|| cause.downcast_ref().and_then(of_pruning))
+                .or_else(|| cause.downcast_ref().and_then(of_detection))
+        }
     });
     match flags {
         Some(flags) => anyhow!("{error:#}: {flags}"),
@@ -133,6 +147,18 @@ mod tests {
         for error in [Error::from(DetectError::NotFiniteInHalf), Error::from(train_error).context("a.pt")] {
             let error = explained(&command("yolo-cli val --half"), Ok(Err(error))).unwrap_err().to_string();
             assert!(error.ends_with("use single precision: leave --half out"), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_pruning_without_images_names_the_flag() {
+        let train_error = TrainError::from(PruneError::NeedsImages);
+        let permute_error = PermuteError::from(PruneError::NeedsImages);
+        for error in [Error::from(PruneError::NeedsImages), train_error.into(), permute_error.into()] {
+            let error =
+                explained(&command("yolo-cli prune --weights a.pt --out b.safetensors"), Ok(Err(error)));
+            let error = error.unwrap_err().to_string();
+            assert!(error.ends_with("without labels: --calibration IMAGE_DIR"), "{error}");
         }
     }
 

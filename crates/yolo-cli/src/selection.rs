@@ -7,13 +7,13 @@ use burn::tensor::Device;
 use indicatif::ProgressBar;
 use yolo_model::Checkpoint;
 use yolo_prune::{
-    Allocation, Calibration, CalibrationImages, LatencyBudget, LatencyTable, Limit, Method, PruneOptions,
-    PrunePlan, Sparsity, Structure, bytes_per_image, permute, permute_calibrated, plan, plan_calibrated,
+    Allocation, Calibration, CalibrationImages, LatencyBudget, LatencyTable, Limit, Method, Pattern,
+    PruneOptions, PrunePlan, Sparsity, Structure, bytes_per_image, permute, permute_calibrated, plan,
+    plan_calibrated,
 };
 use yolo_report::format::bytes;
 use yolo_report::results::Milliseconds;
 use yolo_train::calibration::{CalibrationOptions, calibration_from_folder, calibration_images};
-use yolo_train::recipe::PruneRecipe;
 
 use crate::args::SelectionArgs;
 use crate::console::progress_bar;
@@ -28,7 +28,7 @@ const USUAL_IMAGES: usize = 128;
 const SHOWN_PROBLEMS: usize = 5;
 
 /// Puts the flags on top of `recipe`.
-pub(crate) fn refine(recipe: &mut PruneRecipe, flags: &SelectionArgs) {
+pub(crate) fn refine(recipe: &mut PruneOptions, flags: &SelectionArgs) {
     let SelectionArgs { criterion, allocation, repair, .. } = flags;
     if let Some(method) = flags.method {
         recipe.method = method;
@@ -50,12 +50,12 @@ pub(crate) fn refine(recipe: &mut PruneRecipe, flags: &SelectionArgs) {
     }
     recipe.rank = flags.rank.unwrap_or(recipe.rank);
     if !flags.exclude.is_empty() {
-        recipe.exclude.clone_from(&flags.exclude);
+        recipe.exclude = patterns(&flags.exclude);
     }
     recipe.min_sparsity = flags.min_sparsity.unwrap_or(recipe.min_sparsity);
     recipe.max_sparsity = flags.max_sparsity.unwrap_or(recipe.max_sparsity);
     for limit in &flags.limit {
-        recipe.limits.insert(limit.pattern.clone(), Limit { least: limit.least, most: limit.most });
+        recipe.limits.insert(Pattern::new(&limit.pattern), Limit { least: limit.least, most: limit.most });
     }
     recipe.calibration_images = flags.calibration_images.map_or(recipe.calibration_images, |n| n as usize);
 }
@@ -65,10 +65,14 @@ pub(crate) fn refine(recipe: &mut PruneRecipe, flags: &SelectionArgs) {
 pub(crate) fn options(flags: &SelectionArgs, amount: f64) -> PruneOptions {
     let usual = if flags.calibration.is_some() { Method::Reconstruction } else { Method::Layer };
     let method = flags.method.unwrap_or(usual);
-    let rank = PruneOptions::new(method, amount).rank;
-    let mut recipe = PruneRecipe { method, amount, rank, ..PruneRecipe::default() };
-    refine(&mut recipe, flags);
-    recipe.options(amount)
+    let mut options = PruneOptions::new(method, amount);
+    refine(&mut options, flags);
+    options
+}
+
+/// What the flags that exclude convolutions say.
+pub(crate) fn patterns(texts: &[String]) -> Vec<Pattern> {
+    texts.iter().map(Pattern::new).collect()
 }
 
 /// The amount of `prune`'s flags; 0 where a time is asked for instead.

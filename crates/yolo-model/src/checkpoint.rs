@@ -4,12 +4,11 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
 
-use serde_json::Value;
-
 use crate::architecture::Architecture;
 use crate::error::{ModelError, Result};
 use crate::heads::Head;
 use crate::layout::check_tensors;
+use crate::pruning::PruningRecord;
 use crate::weights::{
     FloatFormat, PackOptions, Packing, StateDict, TorchCheckpoint, file_bytes, read_packing,
     read_safetensors, read_torch, write_packed, write_safetensors,
@@ -35,7 +34,7 @@ pub struct Checkpoint {
     /// One name per class.
     pub class_names: Vec<String>,
     /// What was pruned, how, and how much; `None` for a network that was not.
-    pub pruning: Option<Value>,
+    pub pruning: Option<PruningRecord>,
 }
 
 impl Checkpoint {

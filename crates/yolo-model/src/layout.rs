@@ -10,6 +10,7 @@ use crate::error::{ModelError, Result};
 use crate::fuse::FusedCheckpoint;
 use crate::heads::LevelChannels;
 use crate::program::Program;
+use crate::pruning::PruningRecord;
 use crate::weights::StateDict;
 
 /// Input and output channels of convolutions, by name.
@@ -94,7 +95,7 @@ pub trait Model {
     fn weights(&self) -> &StateDict;
 
     /// What was pruned, how, and how much; `None` for a network that was not.
-    fn pruning(&self) -> Option<&serde_json::Value>;
+    fn pruning(&self) -> Option<&PruningRecord>;
 
     /// The meaning of its output number `output`.
     fn answers(&self, output: usize) -> Answers;
@@ -114,7 +115,7 @@ pub trait Prunable: Model + Clone {
     fn weights_mut(&mut self) -> &mut StateDict;
 
     /// Sets what was pruned.
-    fn set_pruning(&mut self, record: Option<serde_json::Value>);
+    fn set_pruning(&mut self, record: Option<PruningRecord>);
 
     /// The same network with other numbers of channels in the convolutions that `widths` names, and the tensors that
     /// fit them.
@@ -166,7 +167,7 @@ impl Model for Checkpoint {
         &self.weights
     }
 
-    fn pruning(&self) -> Option<&serde_json::Value> {
+    fn pruning(&self) -> Option<&PruningRecord> {
         self.pruning.as_ref()
     }
 
@@ -188,7 +189,7 @@ impl Model for FusedCheckpoint<'_> {
         &self.weights
     }
 
-    fn pruning(&self) -> Option<&serde_json::Value> {
+    fn pruning(&self) -> Option<&PruningRecord> {
         self.pruning.as_ref()
     }
 
@@ -206,7 +207,7 @@ impl Prunable for Checkpoint {
         &mut self.weights
     }
 
-    fn set_pruning(&mut self, record: Option<serde_json::Value>) {
+    fn set_pruning(&mut self, record: Option<PruningRecord>) {
         self.pruning = record;
     }
 

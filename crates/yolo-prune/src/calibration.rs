@@ -18,7 +18,7 @@ use crate::fused::Fused;
 use crate::gradient::Labels;
 use crate::image_scores::{saliencies, wanda};
 use crate::measure::Measure;
-use crate::options::Criterion;
+use crate::method::Criterion;
 use crate::scores::Scores;
 use crate::sensitivity::{ErrorCurves, error_curves};
 

@@ -5,7 +5,6 @@ use yolo_model::architecture::ConvRef;
 
 use crate::allocation::{AllocationError, Layer, Limit};
 use crate::error::{PruneError, Result};
-use crate::exclude::Pattern;
 use crate::options::PruneOptions;
 use crate::pattern::Structure;
 use crate::plan::Skipped;
@@ -44,7 +43,7 @@ pub(crate) fn candidates(
     options: &PruneOptions,
 ) -> Result<(Vec<Candidate>, Vec<Skipped>)> {
     let convs = layout.convs();
-    let patterns = options.exclude.iter().chain(options.limits.iter().map(|(pattern, _)| pattern));
+    let patterns = options.exclude.iter().chain(options.limits.keys());
     for pattern in patterns {
         if !convs.iter().any(|conv| pattern.matches(&conv.name)) {
             let example = convs.first().map(|c| c.name.clone()).unwrap_or_default();
@@ -63,7 +62,7 @@ pub(crate) fn candidates(
         } else {
             let flops = flops.iter().find(|(name, _)| *name == conv.name).map_or(0, |(_, flops)| *flops);
             let layer = Layer { shape: conv.spec.weight_shape(), flops };
-            let limit = limit(&options.limits, &conv.name).unwrap_or(options.limit);
+            let limit = options.limit_of(&conv.name);
             chosen.push(Candidate { conv, layer, limit });
         }
     }
@@ -72,10 +71,6 @@ pub(crate) fn candidates(
         (true, 0) => Err(PruneError::NothingLeft),
         (true, _) => Err(PruneError::NothingFits { structure: options.structure.to_string() }),
     }
-}
-
-fn limit(limits: &[(Pattern, Limit)], name: &str) -> Option<Limit> {
-    limits.iter().rev().find(|(pattern, _)| pattern.matches(name)).map(|(_, limit)| *limit)
 }
 
 /// Why the options do not fit a convolution.

@@ -31,6 +31,7 @@ mod coupling;
 mod measure;
 mod narrow;
 mod plan;
+mod recipe;
 mod remove;
 mod rounds;
 mod scope;
@@ -45,6 +46,7 @@ pub use coupling::{ChannelGroup, Consumer, ConvInput, Coupling, InputSlice};
 #[cfg(feature = "nn")]
 pub use measure::{ChannelStatistics, taylor_scores};
 pub use plan::{Adjusted, Adjustment, ChannelPlan, Choice, KeptChannels, SkippedGroup};
+pub use recipe::ChannelsRecipe;
 pub use remove::remove;
 pub use rounds::{in_rounds, round_targets};
 pub use scope::Scope;

@@ -4,7 +4,7 @@ use yolo_model::ModelError;
 use yolo_model::weights::WeightsError;
 
 use crate::allocation::AllocationError;
-use crate::options::Allocation;
+use crate::method::Allocation;
 use crate::pattern::PatternError;
 use crate::reconstruct::ReconstructError;
 
@@ -58,8 +58,8 @@ pub enum PruneError {
         /// The structure, as text.
         structure: String,
     },
-    /// The options look at what the network does, and there is nothing to look at.
-    #[error("this way of pruning has to see images; give a folder of them (--calibration), without labels")]
+    /// The options measure the network on images, and there are none.
+    #[error("this pruning measures the network on images; give a folder of them, without labels")]
     NeedsImages,
     /// The amount cannot be divided.
     #[error("{layer}{error}")]

@@ -1,30 +1,36 @@
 //! Patterns that name convolutions.
 
+use serde::{Deserialize, Serialize};
+
 /// A pattern over names of convolutions (`model.9.cv1`, `model.24.m.0`).
 ///
 /// `*` stands for any characters. A pattern without `*` means the convolution of that name and everything below
 /// it: `model.24` is the whole head, but not `model.2`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+///
+/// In files it stands as it was written.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(transparent)]
 pub struct Pattern(String);
 
 impl Pattern {
     /// A pattern; every text is one. The ending of a tensor's name (`.conv.weight`, `.weight`) is ignored.
-    pub fn new(text: &str) -> Self {
-        let text = text.strip_suffix(".weight").unwrap_or(text);
-        Self(text.strip_suffix(".conv").unwrap_or(text).to_owned())
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
     }
 
-    /// The pattern as text.
+    /// The pattern, without the ending that is ignored.
     pub fn as_str(&self) -> &str {
-        &self.0
+        let text = self.0.strip_suffix(".weight").unwrap_or(&self.0);
+        text.strip_suffix(".conv").unwrap_or(text)
     }
 
     /// Whether it means the convolution called `name`.
     pub fn matches(&self, name: &str) -> bool {
-        if self.0.contains('*') {
-            return wildcard(&self.0, name);
+        let pattern = self.as_str();
+        if pattern.contains('*') {
+            return wildcard(pattern, name);
         }
-        name.strip_prefix(&self.0).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        name.strip_prefix(pattern).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
     }
 }
 

@@ -12,7 +12,8 @@ use crate::calibration::{Calibration, ConvValues, ConvVisit, Moments, walk};
 use crate::error::{PruneError, Result};
 use crate::fused::Fused;
 use crate::mask::Mask;
-use crate::options::{Criterion, PruneOptions, Repair};
+use crate::method::{Criterion, Repair};
+use crate::options::PruneOptions;
 use crate::pattern::{self, Structure};
 use crate::plan::{PrunePlan, TensorUpdate};
 use crate::reconstruct::{Gram, ReconstructError, Schedule, admm, keep_largest, refit, target};
@@ -61,13 +62,13 @@ fn fit_conv(fused: &Fused, visit: &ConvVisit, mask: &mut Mask, options: &PruneOp
     };
     let moments = Moments::measure(&conv.spec, visit.dense, visit.pruned)?;
     let mut weight = dense.weight.clone();
-    if options.repair == Repair::Reconstruct {
+    if options.repair() == Repair::Reconstruct {
         let gram = Gram::new(moments.k, moments.gram.clone()).map_err(error)?;
         let goal = match &moments.cross {
             Some(cross) => target(&gram, cross, &dense.weight).map_err(error)?,
             None => dense.weight.clone(),
         };
-        if options.criterion == Criterion::Reconstruction && is_chosen_anew(mask) {
+        if options.criterion() == Criterion::Reconstruction && is_chosen_anew(mask) {
             let support = Support::like(mask, conv.spec.weight_shape(), options.structure);
             let choose = |scores: &[f32]| support.choose(scores);
             let pruned = admm(&gram, &goal, Schedule::default(), choose).map_err(error)?;

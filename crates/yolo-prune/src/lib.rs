@@ -32,11 +32,13 @@ mod fused;
 mod gradient;
 #[cfg(feature = "nn")]
 mod image_scores;
+mod invalid;
 mod latency;
 mod mask;
 mod masks;
 mod matrix;
 mod measure;
+mod method;
 #[cfg(all(test, feature = "nn"))]
 #[path = "../tests/prune/calibrated/networks.rs"]
 #[allow(clippy::unwrap_used)]
@@ -61,9 +63,11 @@ pub use calibration::{Calibration, CalibrationImages, ImageBatch, bytes_per_imag
 pub use cost::nonzero_gflops;
 pub use error::{PruneError, Result};
 pub use exclude::Pattern;
+pub use invalid::InvalidOption;
 pub use latency::{LatencyBudget, LatencyTable};
 pub use mask::Mask;
-pub use options::{Allocation, Criterion, Method, PruneOptions, Rank, Repair, Unit};
+pub use method::{Allocation, Criterion, Method, Rank, Repair, Unit};
+pub use options::PruneOptions;
 pub use pattern::Structure;
 #[cfg(feature = "nn")]
 pub use permute::permute_calibrated;

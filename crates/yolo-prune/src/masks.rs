@@ -6,7 +6,8 @@ use crate::allocation::{self, AllocationError, Budget, Curves, Layer, Limit, Tar
 use crate::candidates::{Candidate, allocation_error};
 use crate::error::{PruneError, Result};
 use crate::mask::Mask;
-use crate::options::{Allocation, PruneOptions, Unit};
+use crate::method::{Allocation, Unit};
+use crate::options::PruneOptions;
 use crate::pattern::{self, Structure};
 use crate::scores::Scores;
 use crate::sensitivity::ErrorCurves;
@@ -35,7 +36,7 @@ pub(crate) fn masks(
         return Ok(pattern::masks(&scored, options.structure, 0)?);
     }
     let is_free = candidates.iter().all(|candidate| candidate.limit == Limit::default());
-    let is_competition = options.allocation == Allocation::Global && options.unit == Unit::Weights;
+    let is_competition = options.allocation() == Allocation::Global && options.unit() == Unit::Weights;
     if is_competition && options.structure != Structure::Unstructured && is_free {
         let total: usize = candidates.iter().map(Candidate::weights).sum();
         let count = (options.amount * total as f64).round_ties_even() as usize;
@@ -57,10 +58,10 @@ fn counts(
     let layers: Vec<Layer> = candidates.iter().map(|candidate| candidate.layer).collect();
     let limits: Vec<Limit> = candidates.iter().map(|candidate| candidate.limit).collect();
     let amount = options.amount;
-    if options.allocation == Allocation::Sensitivity {
+    if options.allocation() == Allocation::Sensitivity {
         let curves = curves.ok_or(PruneError::NeedsImages)?;
         let view = Curves { grid: &curves.grid, errors: &curves.errors };
-        let budget = match (time, options.unit) {
+        let budget = match (time, options.unit()) {
             (Some(time), _) => return time.by_sensitivity(candidates, &layers, &limits, curves),
             (None, Unit::Flops) => Budget::Flops(amount),
             (None, Unit::Weights | Unit::Milliseconds) => Budget::Weights(amount),
@@ -68,16 +69,16 @@ fn counts(
         let counts = allocation::by_sensitivity(&layers, &view, &limits, budget);
         return counts.map_err(|error| allocation_error(error, candidates));
     }
-    let scores: Vec<Cow<[f32]>> = match options.allocation {
+    let scores: Vec<Cow<[f32]>> = match options.allocation() {
         Allocation::Lamp => scores.iter().map(|scores| Cow::Owned(allocation::lamp(scores))).collect(),
         _ => scores.iter().map(|scores| Cow::Borrowed(scores.as_ref())).collect(),
     };
-    let divided = |target: Target| divided(&layers, &limits, &scores, options.allocation, target);
-    match (time, options.unit) {
+    let divided = |target: Target| divided(&layers, &limits, &scores, options.allocation(), target);
+    match (time, options.unit()) {
         (Some(time), _) => time.by_amount(candidates, |amount| divided(Target::Weights(amount))),
-        (None, Unit::Flops) if matches!(options.allocation, Allocation::Global | Allocation::Lamp) => {
+        (None, Unit::Flops) if matches!(options.allocation(), Allocation::Global | Allocation::Lamp) => {
             // Scores that compete know no FLOPs.
-            Err(PruneError::Unit { allocation: options.allocation })
+            Err(PruneError::Unit { allocation: options.allocation() })
         }
         (None, Unit::Flops) => {
             divided(Target::Flops(amount)).map_err(|error| allocation_error(error, candidates))

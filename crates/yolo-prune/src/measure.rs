@@ -5,7 +5,7 @@ use yolo_model::Model;
 use crate::candidates::Candidate;
 use crate::error::Result;
 use crate::fused::Fused;
-use crate::options::Criterion;
+use crate::method::Criterion;
 use crate::scores::Scores;
 use crate::sensitivity::ErrorCurves;
 

@@ -1,219 +1,196 @@
-//! What to prune, and by which rules.
+//! What to prune, and by which rules: the one definition that recipes, flags and programs share.
 
+use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 use crate::allocation::Limit;
+use crate::channels::ChannelsRecipe;
 use crate::exclude::Pattern;
+use crate::invalid::{InvalidOption, check_amount, check_milliseconds, invalid};
 use crate::latency::LatencyBudget;
+use crate::method::{Allocation, Criterion, Method, Rank, Repair, Unit};
 use crate::pattern::Structure;
 
-/// What makes a weight worth keeping.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Criterion {
-    /// `|w|`.
-    #[default]
-    Magnitude,
-    /// `|w| · mean |∂loss/∂w|`: what the loss would change by, to first order, if a batch went without the weight
-    /// (SNIP, Lee et al. 2019). The loss is that of the network's own answers.
-    Snip,
-    /// `mean (w · ∂loss/∂w)²` with labels drawn from the network's own probabilities (Molchanov et al. 2019; the
-    /// Fisher information times `w²`).
-    Taylor,
-    /// `|w| · ‖x‖`, `x` being the input that the weight is multiplied with (Wanda, Sun et al. 2024).
-    Wanda,
-    /// `w² / [H⁻¹]`, what the convolution's output loses once the other weights of its channel have adapted
-    /// (optimal brain surgeon); those that stay do adapt.
-    Reconstruction,
-}
-
-impl Criterion {
-    /// Whether it has to see images.
-    pub fn needs_images(self) -> bool {
-        self != Self::Magnitude
-    }
-}
-
-/// How a total amount is divided over the convolutions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Allocation {
-    /// Each convolution loses the same fraction (YOLOv5's own pruning).
-    #[default]
-    Layer,
-    /// All convolutions compete by their scores.
-    Global,
-    /// Small and narrow convolutions stay denser (Erdős–Rényi-Kernel, Evci et al. 2020).
-    Erk,
-    /// They compete by scores that are relative to what would be left of their own convolution (LAMP, Lee et al.
-    /// 2021).
-    Lamp,
-    /// Convolutions lose as much as a weight of theirs costs operations.
-    Flops,
-    /// The sum of the errors at the convolutions' outputs, as measured on calibration images, is smallest.
-    Sensitivity,
-}
-
-/// A criterion and an allocation that go together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Method {
-    /// Magnitude, the same fraction of each convolution (YOLOv5's own pruning).
-    Layer,
-    /// Magnitude over all convolutions.
-    Global,
-    /// Magnitude over all convolutions, batch normalisation folded into the score.
-    ScaleFree,
-    /// Magnitude, small and narrow convolutions denser.
-    Erk,
-    /// Magnitude relative to what would be left of a convolution.
-    Lamp,
-    /// Magnitude, convolutions with many operations per weight first.
-    Flops,
-    /// Magnitude, divided by the measured error of each convolution's output.
-    Sensitivity,
-    /// Gradient times weight over all convolutions.
-    Snip,
-    /// Squared gradient times weight over all convolutions.
-    Taylor,
-    /// Magnitude times the norm of the input, the same fraction of each convolution.
-    Wanda,
-    /// The weights that stay are fitted to what the dense network computes.
-    Reconstruction,
-}
-
-impl Method {
-    /// Every method, in the order of the documentation.
-    pub const ALL: [Self; 11] = [
-        Self::Layer,
-        Self::Global,
-        Self::ScaleFree,
-        Self::Erk,
-        Self::Lamp,
-        Self::Flops,
-        Self::Sensitivity,
-        Self::Snip,
-        Self::Taylor,
-        Self::Wanda,
-        Self::Reconstruction,
-    ];
-
-    /// The method with these parts, if one has a name.
-    pub fn of(criterion: Criterion, allocation: Allocation, rank: Rank) -> Option<Self> {
-        if (criterion, allocation, rank) == (Criterion::Magnitude, Allocation::Global, Rank::Fused) {
-            // Both names fit; this is the one that is typed.
-            return Some(Self::Global);
-        }
-        Self::ALL.into_iter().find(|method| method.parts() == (criterion, allocation))
-    }
-
-    /// What it consists of.
-    pub fn parts(self) -> (Criterion, Allocation) {
-        match self {
-            Self::Layer => (Criterion::Magnitude, Allocation::Layer),
-            Self::Global | Self::ScaleFree => (Criterion::Magnitude, Allocation::Global),
-            Self::Erk => (Criterion::Magnitude, Allocation::Erk),
-            Self::Lamp => (Criterion::Magnitude, Allocation::Lamp),
-            Self::Flops => (Criterion::Magnitude, Allocation::Flops),
-            Self::Sensitivity => (Criterion::Magnitude, Allocation::Sensitivity),
-            Self::Snip => (Criterion::Snip, Allocation::Global),
-            Self::Taylor => (Criterion::Taylor, Allocation::Global),
-            Self::Wanda => (Criterion::Wanda, Allocation::Layer),
-            Self::Reconstruction => (Criterion::Reconstruction, Allocation::Global),
-        }
-    }
-}
-
-/// The weights whose magnitudes are compared.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Rank {
-    /// As they run, with the scale of batch normalisation folded in, so that the scale of a stored weight does not
-    /// count. The same weights go whether the checkpoint is fused before or after.
-    #[default]
-    Fused,
-    /// As they are stored.
-    Stored,
-}
-
-/// What happens to the weights that stay.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Repair {
-    /// Nothing.
-    #[default]
-    None,
-    /// Biases take up the mean of what went.
-    Bias,
-    /// Weights and biases are fitted, one convolution after the other, to what the dense network computes.
-    Reconstruct,
-}
-
-/// What an amount is a fraction of.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Unit {
-    /// Convolution weights.
-    #[default]
-    Weights,
-    /// The convolutions' multiply-adds, those of zeros not counted.
-    Flops,
-    /// The network's milliseconds, by a [`LatencyTable`](crate::LatencyTable).
-    #[serde(alias = "ms")]
-    Milliseconds,
-}
-
-/// What to prune.
-#[derive(Clone, Debug, PartialEq)]
+/// How to prune. In a file, every key may be left out; an unknown key is an error.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct PruneOptions {
-    /// What makes a weight worth keeping.
-    pub criterion: Criterion,
-    /// How the amount is divided over the convolutions.
-    pub allocation: Allocation,
-    /// Whose magnitudes are compared; makes no difference to a fused checkpoint, nor to other criteria.
-    pub rank: Rank,
-    /// Which weights go together. With n:m, it decides the amount.
-    pub structure: Structure,
-    /// Fraction that goes, 0 up to 1.
+    /// A criterion together with an allocation.
+    pub method: Method,
+    /// The criterion that ranks weights, in place of the method's.
+    pub criterion: Option<Criterion>,
+    /// How the amount is divided over the convolutions, in place of the method's.
+    pub allocation: Option<Allocation>,
+    /// Fraction to remove, 0 up to 1. With n:m, the structure decides it.
     pub amount: f64,
-    /// What it is a fraction of.
+    /// What it is a fraction of: weights, flops or milliseconds.
     pub unit: Unit,
-    /// What the network may take. For [`Unit::Milliseconds`], it decides in place of the amount.
+    /// Milliseconds per image that the network may take, in place of an amount.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at_most_ms: Option<f64>,
+    /// The measured times behind [`Unit::Milliseconds`], and what the network may take; not part of files.
+    #[serde(skip)]
     pub latency: Option<LatencyBudget>,
-    /// Least and largest fraction of every convolution.
-    pub limit: Limit,
+    /// Which weights are removed together: unstructured, n:m, or a block such as 4x1.
+    pub structure: Structure,
+    /// Whether channels are to be reordered first ([`crate::permute`]), so that n:m loses less; the network computes the
+    /// same.
+    pub permute: bool,
+    /// Smallest fraction removed of every convolution.
+    pub min_sparsity: f64,
+    /// Largest fraction removed of every convolution.
+    pub max_sparsity: f64,
     /// Other limits for the convolutions that a pattern matches; the last match counts.
-    pub limits: Vec<(Pattern, Limit)>,
-    /// Convolutions that stay as they are.
+    pub limits: IndexMap<Pattern, Limit>,
+    /// How the remaining weights are adjusted, in place of the method's.
+    pub repair: Option<Repair>,
+    /// Largest number of calibration images; 0 for as many as fit into memory, at most 128.
+    pub calibration_images: usize,
+    /// Whether magnitudes are compared as stored or after fusing. Makes no difference to a fused network, nor to other
+    /// criteria; [`Method::ScaleFree`] always compares them after fusing.
+    pub rank: Rank,
+    /// Convolutions that stay as they are, by name or pattern.
     pub exclude: Vec<Pattern>,
-    /// What happens to the weights that stay.
-    pub repair: Repair,
+    /// Epochs of training over which the sparsity rises along a cubic curve; 0 prunes everything before the first.
+    pub gradual_epochs: usize,
+    /// Channels to remove, in place of single weights; of the keys above, only `exclude` and `calibration_images`
+    /// count then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub channels: Option<ChannelsRecipe>,
+}
+
+impl Default for PruneOptions {
+    /// Half of all weights, the smallest of the network as they are stored.
+    fn default() -> Self {
+        Self {
+            method: Method::Global,
+            criterion: None,
+            allocation: None,
+            amount: 0.5,
+            unit: Unit::Weights,
+            at_most_ms: None,
+            latency: None,
+            structure: Structure::Unstructured,
+            permute: false,
+            min_sparsity: 0.0,
+            max_sparsity: 1.0,
+            limits: IndexMap::new(),
+            repair: None,
+            calibration_images: 0,
+            rank: Rank::Stored,
+            exclude: Vec::new(),
+            gradual_epochs: 0,
+            channels: None,
+        }
+    }
 }
 
 impl PruneOptions {
-    /// Options of a method that exclude nothing.
+    /// Options of a method that exclude nothing. Magnitudes are compared after fusing, unless images decide.
     pub fn new(method: Method, amount: f64) -> Self {
-        let (criterion, allocation) = method.parts();
-        let is_reconstruction = criterion == Criterion::Reconstruction;
+        let is_reconstruction = method.parts().0 == Criterion::Reconstruction;
+        let rank = if is_reconstruction { Rank::Stored } else { Rank::Fused };
+        Self { method, amount, rank, ..Self::default() }
+    }
+
+    /// The same with another amount.
+    #[must_use]
+    pub fn with_amount(&self, amount: f64) -> Self {
+        Self { amount, ..self.clone() }
+    }
+
+    /// The pruning while the sparsity rises during training: by magnitude, since training moves what images would
+    /// say, and repairs what goes.
+    #[must_use]
+    pub fn during_training(&self, amount: f64) -> Self {
+        let allocation = match self.allocation() {
+            Allocation::Sensitivity => Allocation::Global,
+            allocation => allocation,
+        };
         Self {
-            criterion,
-            allocation,
-            rank: if is_reconstruction { Rank::Stored } else { Rank::Fused },
-            structure: Structure::default(),
-            amount,
-            unit: Unit::default(),
-            latency: None,
-            limit: Limit::default(),
-            limits: Vec::new(),
-            exclude: Vec::new(),
-            repair: if is_reconstruction { Repair::Reconstruct } else { Repair::None },
+            criterion: Some(Criterion::Magnitude),
+            allocation: Some(allocation),
+            repair: Some(Repair::None),
+            ..self.with_amount(amount)
         }
     }
 
-    /// Whether images are needed.
+    /// The criterion that ranks weights.
+    pub fn criterion(&self) -> Criterion {
+        self.criterion.unwrap_or(self.method.parts().0)
+    }
+
+    /// How the amount is divided over the convolutions.
+    pub fn allocation(&self) -> Allocation {
+        self.allocation.unwrap_or(self.method.parts().1)
+    }
+
+    /// How the remaining weights are adjusted.
+    pub fn repair(&self) -> Repair {
+        let of_method = match self.method.parts().0 {
+            Criterion::Reconstruction => Repair::Reconstruct,
+            _ => Repair::None,
+        };
+        self.repair.unwrap_or(of_method)
+    }
+
+    /// Whether magnitudes are compared as stored or after fusing.
+    pub fn rank(&self) -> Rank {
+        if self.method == Method::ScaleFree { Rank::Fused } else { self.rank }
+    }
+
+    /// What decides how much is removed.
+    pub fn unit(&self) -> Unit {
+        if self.at_most_ms.is_some() { Unit::Milliseconds } else { self.unit }
+    }
+
+    /// Limits of the convolution called `name`.
+    pub fn limit_of(&self, name: &str) -> Limit {
+        let matching = self.limits.iter().rev().find(|(pattern, _)| pattern.matches(name));
+        let usual = Limit { least: self.min_sparsity, most: self.max_sparsity };
+        matching.map_or(usual, |(_, limit)| *limit)
+    }
+
+    /// Whether images are needed to decide which weights go, or what becomes of the others.
     pub fn needs_images(&self) -> bool {
-        self.criterion.needs_images()
-            || self.allocation == Allocation::Sensitivity
-            || self.repair != Repair::None
+        self.criterion().needs_images()
+            || self.allocation() == Allocation::Sensitivity
+            || self.repair() != Repair::None
+    }
+
+    /// Whether measured milliseconds are needed to decide how much to remove.
+    pub fn asks_for_time(&self) -> bool {
+        match &self.channels {
+            Some(channels) => channels.asks_for_time(),
+            None => self.unit() == Unit::Milliseconds,
+        }
+    }
+
+    /// Checks that every value makes sense, and that they fit each other.
+    ///
+    /// # Errors
+    /// The first that does not.
+    pub fn check(&self) -> Result<(), InvalidOption> {
+        check_amount("amount", self.amount, "")?;
+        check_milliseconds("at_most_ms", self.at_most_ms)?;
+        if let Some(channels) = &self.channels {
+            let prefixed = |error: InvalidOption| invalid(&format!("channels.{}", error.key), error.reason);
+            return channels.check().map_err(prefixed);
+        }
+        if !self.asks_for_time() {
+            return Ok(());
+        }
+        if self.structure != Structure::Unstructured {
+            let structure = self.structure;
+            let reason = format!(
+                "milliseconds are measured with single weights at zero, not {structure}; leave it out"
+            );
+            return Err(invalid("structure", reason));
+        }
+        if self.gradual_epochs > 0 {
+            let reason = "milliseconds are met at once, before training; leave it out";
+            return Err(invalid("gradual_epochs", reason));
+        }
+        Ok(())
     }
 }

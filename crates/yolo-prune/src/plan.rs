@@ -1,13 +1,13 @@
 //! The plan of a pruning, and its application.
 
-use serde_json::json;
 use yolo_model::architecture::ConvRef;
+use yolo_model::pruning::{PruningRecord, WeightRecord};
 use yolo_model::weights::StateDict;
 use yolo_model::{Model, Prunable};
 
 use crate::error::{PruneError, Result};
 use crate::mask::Mask;
-use crate::options::{Allocation, Criterion, Method, Rank, Repair, Unit};
+use crate::method::{Allocation, Criterion, Method, Rank, Repair, Unit, name};
 use crate::pattern::Structure;
 
 /// What a pruning does: plain data.
@@ -124,18 +124,19 @@ impl PrunePlan {
     }
 
     /// What a checkpoint remembers of its pruning.
-    fn record(&self) -> serde_json::Value {
-        json!({
-            "method": Method::of(self.criterion, self.allocation, self.rank),
-            "criterion": self.criterion,
-            "allocation": self.allocation,
-            "amount": self.amount,
-            "unit": self.unit,
-            "rank": self.rank,
-            "structure": self.structure,
-            "repair": self.repair,
-            "pruned": self.pruned(),
-            "skipped": self.skipped.iter().map(|s| s.tensor.as_str()).collect::<Vec<_>>(),
-        })
+    fn record(&self) -> PruningRecord {
+        PruningRecord::Weights(Box::new(WeightRecord {
+            method: Method::of(self.criterion, self.allocation, self.rank).map(|method| name(&method)),
+            criterion: name(&self.criterion),
+            allocation: name(&self.allocation),
+            amount: self.amount,
+            unit: name(&self.unit),
+            rank: name(&self.rank),
+            structure: self.structure.to_string(),
+            repair: name(&self.repair),
+            pruned: self.pruned(),
+            skipped: self.skipped.iter().map(|skipped| skipped.tensor.clone()).collect(),
+            other: Default::default(),
+        }))
     }
 }

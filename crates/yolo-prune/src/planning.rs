@@ -13,8 +13,9 @@ use crate::mask::Mask;
 use crate::masks::masks;
 use crate::measure::Measure;
 #[cfg(feature = "nn")]
-use crate::options::Repair;
-use crate::options::{Allocation, PruneOptions, Rank};
+use crate::method::Repair;
+use crate::method::{Allocation, Rank};
+use crate::options::PruneOptions;
 use crate::pattern::Structure;
 use crate::plan::{LayerMask, PrunePlan};
 use crate::scores::scores;
@@ -49,7 +50,7 @@ pub fn plan_calibrated(
 ) -> Result<PrunePlan> {
     let fused = folds(options).then(|| Fused::of(model)).transpose()?;
     let mut plan = plan_masks(model, fused.as_ref(), options, Some(calibration))?;
-    if let Some(fused) = fused.filter(|_| options.repair != Repair::None) {
+    if let Some(fused) = fused.filter(|_| options.repair() != Repair::None) {
         fit(model, &fused, &mut plan, options, calibration)?;
     }
     Ok(plan)
@@ -57,7 +58,7 @@ pub fn plan_calibrated(
 
 /// Whether the plan looks at fused weights.
 fn folds(options: &PruneOptions) -> bool {
-    options.needs_images() || options.rank == Rank::Fused
+    options.needs_images() || options.rank() == Rank::Fused
 }
 
 fn plan_masks(
@@ -69,7 +70,7 @@ fn plan_masks(
     let (candidates, skipped) = candidates(model.layout(), options)?;
     let time = TimeBudget::new(model, &candidates, options)?;
     let scores = scores(model, fused, &candidates, options, reborrow(&mut measure))?;
-    let curves = match (options.allocation, fused, measure) {
+    let curves = match (options.allocation(), fused, measure) {
         (Allocation::Sensitivity, Some(fused), Some(measure)) => {
             Some(measure.error_curves(fused, &candidates, &scores)?)
         }
@@ -81,13 +82,13 @@ fn plan_masks(
     let is_fixed = matches!(options.structure, Structure::NofM { .. });
     let layers = candidates.iter().zip(masks);
     Ok(PrunePlan {
-        criterion: options.criterion,
-        allocation: options.allocation,
+        criterion: options.criterion(),
+        allocation: options.allocation(),
         amount: if is_fixed { gone as f64 / total.max(1) as f64 } else { options.amount },
-        unit: options.unit,
-        rank: options.rank,
+        unit: options.unit(),
+        rank: options.rank(),
         structure: options.structure,
-        repair: options.repair,
+        repair: options.repair(),
         masks: layers.map(|(candidate, mask)| LayerMask { tensor: candidate.conv.weight(), mask }).collect(),
         updates: Vec::new(),
         skipped,

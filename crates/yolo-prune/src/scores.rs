@@ -9,7 +9,8 @@ use crate::candidates::Candidate;
 use crate::error::{PruneError, Result};
 use crate::fused::Fused;
 use crate::measure::Measure;
-use crate::options::{Criterion, PruneOptions, Rank};
+use crate::method::{Criterion, Rank};
+use crate::options::PruneOptions;
 
 /// One score per weight of every candidate, whose sign does not count; larger is more important.
 pub(crate) type Scores<'a> = Vec<Cow<'a, [f32]>>;
@@ -26,12 +27,12 @@ pub(crate) fn scores<'a>(
     options: &PruneOptions,
     measure: Option<&mut dyn Measure>,
 ) -> Result<Scores<'a>> {
-    let compared = match (options.rank, fused) {
+    let compared = match (options.rank(), fused) {
         (Rank::Fused, Some(fused)) => &fused.weights,
         _ => model.weights(),
     };
     let magnitudes = values(compared, candidates)?;
-    match (options.criterion, fused, measure) {
+    match (options.criterion(), fused, measure) {
         // Reconstruction decides inside of every convolution, when it sees what is left before it.
         (Criterion::Magnitude | Criterion::Reconstruction, ..) => {
             Ok(magnitudes.into_iter().map(Cow::Borrowed).collect())

@@ -6,7 +6,8 @@ use crate::allocation::{self, AllocationError, Budget, Curves, Layer, Limit};
 use crate::candidates::{Candidate, allocation_error};
 use crate::error::{PruneError, Result};
 use crate::latency::LatencyTable;
-use crate::options::{PruneOptions, Unit};
+use crate::method::Unit;
+use crate::options::PruneOptions;
 use crate::pattern::Structure;
 use crate::sensitivity::ErrorCurves;
 use crate::sparsity::Sparsity;
@@ -35,7 +36,7 @@ impl<'a> TimeBudget<'a> {
         candidates: &'a [Candidate],
         options: &'a PruneOptions,
     ) -> Result<Option<Self>> {
-        if options.unit != Unit::Milliseconds {
+        if options.unit() != Unit::Milliseconds {
             return Ok(None);
         }
         if options.structure != Structure::Unstructured {

@@ -146,7 +146,7 @@ impl Finetuning<'_> {
             return Ok(None);
         }
         let amount = self.recipe.prune.amount * cubic(epoch + 1, steps);
-        let options = self.recipe.prune.gradual_options(amount);
+        let options = self.recipe.prune.during_training(amount);
         Ok(Some(Masks::of(&plan(checkpoint, &options)?)))
     }
 

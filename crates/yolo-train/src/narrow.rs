@@ -6,13 +6,12 @@ use burn::tensor::Device;
 use serde::Serialize;
 use yolo_model::Checkpoint;
 use yolo_prune::channels::{
-    ChannelGroup, ChannelPlan, ChannelScores, ChannelStatistics, Coupling, Criterion, Latency, Size,
-    compensate, in_rounds, remove, taylor_scores,
+    ChannelGroup, ChannelPlan, ChannelScores, ChannelStatistics, ChannelsRecipe, Coupling, Criterion,
+    Latency, Size, compensate, in_rounds, remove, taylor_scores,
 };
-use yolo_prune::{Calibration, CalibrationImages, PruneError};
+use yolo_prune::{Calibration, CalibrationImages, Pattern, PruneError};
 
 use crate::error::{Result, TrainError};
-use crate::recipe::ChannelsRecipe;
 
 /// A network without some of its channels.
 #[derive(Clone, Debug)]
@@ -47,7 +46,7 @@ pub struct NarrowedGroup {
 /// What removing channels looks at beside the network.
 pub struct NarrowInputs<'a> {
     /// Convolutions that stay as they are, by name or pattern.
-    pub exclude: &'a [String],
+    pub exclude: &'a [Pattern],
     /// Images, which have to be there if the recipe needs them.
     pub images: Option<&'a CalibrationImages>,
     /// Where images run through the network.

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use yolo_model::weights::FloatFormat;
-use yolo_prune::{LatencyTable, PrunePlan, Sparsity, Unit, apply};
+use yolo_prune::{LatencyTable, PrunePlan, Sparsity, apply};
 use yolo_report::format::{bytes, thousands};
 use yolo_report::results::SCHEMA;
 use yolo_report::verdict::before_measuring;
@@ -39,7 +39,7 @@ pub(crate) fn run(args: &PruneArgs) -> Result<()> {
     let mut options = selection::options(&args.selection, amount);
     let place = || weights.path.display().to_string();
     let images = selection::images(&args.selection, &options, &dense, args.imgsz as usize)?;
-    let stopwatch = args.stopwatch(options.unit == Unit::Milliseconds, &dense)?;
+    let stopwatch = args.stopwatch(options.asks_for_time(), &dense)?;
     let timed = selection::timed(&mut options, args.selection.at_most_ms, &dense, stopwatch)?;
     let device = device::parse(&args.device)?;
     let Planned { dense, plan } =

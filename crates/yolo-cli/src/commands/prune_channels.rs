@@ -3,12 +3,11 @@
 use anyhow::{Context, Result};
 use yolo_model::Checkpoint;
 use yolo_model::weights::FloatFormat;
-use yolo_prune::channels::Criterion;
+use yolo_prune::channels::{ChannelsRecipe, Criterion};
 use yolo_prune::{PruneError, reestimate_batch_norm};
 use yolo_report::format::bytes;
 use yolo_report::results::SCHEMA;
 use yolo_report::verdict::before_measuring;
-use yolo_train::recipe::ChannelsRecipe;
 
 use crate::args::PruneArgs;
 use crate::channels::{self, yaml, yaml_path};
@@ -17,7 +16,7 @@ use crate::device;
 use crate::figures::model_figures;
 use crate::image_size::fitting;
 use crate::run_dir::remove;
-use crate::selection::{ImageSource, load_images};
+use crate::selection::{ImageSource, load_images, patterns};
 
 /// Removes channels of `dense`, prints what happened to each group, and writes the network.
 pub(crate) fn run(
@@ -40,7 +39,7 @@ pub(crate) fn run(
     let load = |folder| load_images(&ImageSource::Folder(folder), wanted, dense, size);
     let images = folder.map(load).transpose()?;
     let device = device::parse(&args.device)?;
-    let exclude = &args.selection.exclude;
+    let exclude = &patterns(&args.selection.exclude);
     let stopwatch = args.stopwatch(recipe.asks_for_time(), dense)?;
     let mut narrowed = channels::prune(dense, &recipe, exclude, images.as_ref(), &device, stopwatch.as_ref())
         .with_context(place)?;

@@ -1,13 +1,13 @@
 //! A program with its weights.
 
 use rand::Rng;
-use serde_json::Value;
 
 use super::ProgramLayout;
 use crate::error::Result;
 use crate::fuse::fused_weights;
 use crate::init::random_tensors;
 use crate::layout::{Answers, Layout, Model, Prunable, Widths, check_tensors};
+use crate::pruning::PruningRecord;
 use crate::weights::StateDict;
 
 /// A program with its weights: whatever network it is, pruning works on it as on a detector.
@@ -20,7 +20,7 @@ pub struct ProgramModel {
     /// The meaning of every output.
     pub answers: Answers,
     /// What was pruned, how, and how much; `None` for a network that was not.
-    pub pruning: Option<Value>,
+    pub pruning: Option<PruningRecord>,
 }
 
 impl ProgramModel {
@@ -67,7 +67,7 @@ impl Model for ProgramModel {
         &self.weights
     }
 
-    fn pruning(&self) -> Option<&Value> {
+    fn pruning(&self) -> Option<&PruningRecord> {
         self.pruning.as_ref()
     }
 
@@ -81,7 +81,7 @@ impl Prunable for ProgramModel {
         &mut self.weights
     }
 
-    fn set_pruning(&mut self, record: Option<Value>) {
+    fn set_pruning(&mut self, record: Option<PruningRecord>) {
         self.pruning = record;
     }
 

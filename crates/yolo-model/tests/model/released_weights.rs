@@ -1,7 +1,7 @@
 //! `yolov5n.pt` against the reference's sums.
 
 use yolo_model::weights::{FloatFormat, HostTensor, Values};
-use yolo_model::{Architecture, Checkpoint};
+use yolo_model::{Architecture, Checkpoint, PruningRecord};
 
 use crate::{json, shared};
 
@@ -64,7 +64,8 @@ fn our_files_come_back_bit_for_bit() {
         (checkpoint.fuse().unwrap().into_checkpoint(), FloatFormat::F32),
     ] {
         let path = folder.path().join("model.safetensors");
-        let pruning = Some(serde_json::json!({"method": "layer", "amount": 0.3}));
+        let pruning = PruningRecord::Other(serde_json::json!({"method": "layer", "amount": 0.3}));
+        let pruning = Some(pruning);
         let written = Checkpoint { pruning, ..checkpoint };
         written.save(&path, format).unwrap();
         let read = Checkpoint::load(&path).unwrap();

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
+use yolo_model::pruning::{ChannelMethod, ChannelRecord, PruningRecord};
 use yolo_model::{Layout, Widths};
 
 use super::coupling::{ChannelGroup, Coupling};
@@ -12,6 +13,7 @@ use super::scope::Scope;
 use super::scores::Criterion;
 use super::target::{Size, Target};
 use crate::error::{PruneError, Result};
+use crate::method::name;
 
 /// Which channels stay, and in which order.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -203,31 +205,26 @@ impl ChannelPlan {
         &self,
         before: &dyn Layout,
         after: &dyn Layout,
-        previous: Option<&serde_json::Value>,
-    ) -> serde_json::Value {
+        previous: Option<&PruningRecord>,
+    ) -> PruningRecord {
         let (before, after) = (Size::of(before, None), Size::of(after, None));
         let changed = self.groups.iter().filter(|group| group.kept.len() != group.width);
-        let widths: serde_json::Map<_, _> =
-            changed.map(|g| (g.group.clone(), serde_json::json!([g.width, g.kept.len()]))).collect();
-        let mut record = serde_json::json!({
-            "method": "channels",
-            "channels": [before.channels, after.channels],
-            "parameters": [before.parameters, after.parameters],
-            "gflops": [before.gflops, after.gflops],
-            "widths": widths,
-        });
-        if let Some(choice) = &self.choice {
-            record["criterion"] = serde_json::json!(choice.criterion);
-            record["scope"] = serde_json::json!(choice.scope);
-            record["target"] = serde_json::json!(choice.target);
-            record["round_to"] = serde_json::json!(choice.round_to);
-            record["skipped"] =
-                choice.skipped.iter().map(|skipped| skipped.group.as_str()).collect::<Vec<_>>().into();
-        }
-        if let Some(previous) = previous {
-            record["previous"] = previous.clone();
-        }
-        record
+        let choice = self.choice.as_ref();
+        PruningRecord::Channels(Box::new(ChannelRecord {
+            method: ChannelMethod::Channels,
+            channels: [before.channels, after.channels],
+            parameters: [before.parameters, after.parameters],
+            gflops: [before.gflops, after.gflops],
+            widths: changed.map(|group| (group.group.clone(), [group.width, group.kept.len()])).collect(),
+            criterion: choice.map(|choice| name(&choice.criterion)),
+            scope: choice.map(|choice| name(&choice.scope)),
+            target: choice.map(|choice| choice.target.record()),
+            round_to: choice.map(|choice| choice.round_to),
+            skipped: choice
+                .map(|choice| choice.skipped.iter().map(|skipped| skipped.group.clone()).collect()),
+            previous: previous.cloned().map(Box::new),
+            other: Default::default(),
+        }))
     }
 }
 

@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 use yolo_model::Layout;
+use yolo_model::pruning::RecordedTarget;
 
 use crate::error::{PruneError, Result};
+use crate::method::name;
 
 /// Milliseconds of a network, from a table of measurements. Fewer channels must not take longer.
 pub type Latency<'a> = &'a dyn Fn(&dyn Layout) -> f64;
@@ -114,6 +116,14 @@ impl Target {
     /// The target that takes a fraction of `of`.
     pub fn less(of: Quantity, fraction: f64) -> Self {
         Self::Less { of, fraction }
+    }
+
+    /// What a model remembers of it.
+    pub(super) fn record(self) -> RecordedTarget {
+        match self {
+            Self::Less { of, fraction } => RecordedTarget::Less { of: name(&of), fraction },
+            Self::AtMost { of, limit } => RecordedTarget::AtMost { of: name(&of), limit },
+        }
     }
 
     /// What is counted.

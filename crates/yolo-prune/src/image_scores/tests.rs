@@ -28,7 +28,7 @@ fn scores_of(
     images: impl IntoIterator<Item = ImageBatch>,
 ) -> HashMap<String, Vec<f32>> {
     let images = CalibrationImages::new(images).unwrap();
-    let options = PruneOptions { criterion, ..PruneOptions::new(Method::Global, 0.5) };
+    let options = PruneOptions { criterion: Some(criterion), ..PruneOptions::new(Method::Global, 0.5) };
     let device = device();
     let mut progress = |_: &'static str, done: usize, total: usize| assert!(done <= total);
     let mut calibration = Calibration::new(&images, &device, &mut progress);
@@ -127,8 +127,8 @@ fn criteria_that_look_at_images_ask_for_them() {
     let checkpoint = tiny(37);
     for criterion in [Criterion::Wanda, Criterion::Snip, Criterion::Taylor] {
         let options = PruneOptions {
-            criterion,
-            allocation: Allocation::Layer,
+            criterion: Some(criterion),
+            allocation: Some(Allocation::Layer),
             ..PruneOptions::new(Method::Global, 0.5)
         };
         let (candidates, _) = candidates(&checkpoint.architecture, &options).unwrap();

@@ -50,7 +50,7 @@ fn every_channel_keeps_its_mean() {
     assert!(worst(&means(&unrepaired, &images), &expected) > 0.1);
     for method in [Method::Layer, Method::Wanda, Method::Reconstruction] {
         for repair in [Repair::Bias, Repair::Reconstruct] {
-            let options = PruneOptions { repair, ..PruneOptions::new(method, 0.6) };
+            let options = PruneOptions { repair: Some(repair), ..PruneOptions::new(method, 0.6) };
             let mut progress = |_: &'static str, _, _| {};
             let mut calibration = Calibration::new(&images, &device, &mut progress);
             let plan = plan_calibrated(&dense, &options, &mut calibration).unwrap();

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use yolo_model::Checkpoint;
 use yolo_model::weights::{FloatFormat, HostTensor, StateDict, read_safetensors, write_safetensors};
+use yolo_model::{Checkpoint, PruningRecord};
 use yolo_prune::{LayerMask, Mask};
 
 use crate::ema::Ema;
@@ -97,7 +97,7 @@ struct Header {
     mask_lengths: BTreeMap<String, usize>,
     architecture: yolo_model::Architecture,
     class_names: Vec<String>,
-    pruning: Option<serde_json::Value>,
+    pruning: Option<PruningRecord>,
     progress: Progress,
 }
 

@@ -36,7 +36,7 @@ fn run(example: &Example, recipe: &Recipe, options: &TrainOptions, pruned_fitnes
 
 /// Prunes as the recipe says; none of these looks at images.
 fn prune(dense: &Checkpoint, recipe: &Recipe) -> (Checkpoint, PrunePlan) {
-    let plan = plan(dense, &recipe.prune.options(recipe.prune.amount)).unwrap();
+    let plan = plan(dense, &recipe.prune).unwrap();
     (apply(dense, &plan).unwrap(), plan)
 }
 

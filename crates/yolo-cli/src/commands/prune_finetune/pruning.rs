@@ -6,13 +6,13 @@ use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
 use yolo_data::dataset::Dataset;
 use yolo_model::Checkpoint;
-use yolo_prune::channels::Size;
+use yolo_prune::channels::{ChannelsRecipe, Size};
 use yolo_prune::{CalibrationImages, PrunePlan, Sparsity, Unit, apply};
 use yolo_report::format::{general, thousands};
 use yolo_report::results::Milliseconds;
 use yolo_train::finetune::Finetuned;
 use yolo_train::masks::Masks;
-use yolo_train::recipe::{ChannelsRecipe, Recipe};
+use yolo_train::recipe::Recipe;
 
 use crate::args::PruneFinetuneArgs;
 use crate::channels::{self, Narrowed};
@@ -70,7 +70,7 @@ pub(super) fn prune(
         let pruning = Pruning::Channels(Box::new(narrowed), channels.clone());
         return Ok(Pruned { dense, pruned, pruning, times });
     }
-    let mut options = prune.options(prune.amount);
+    let mut options = prune.clone();
     let images = images(options.needs_images())?;
     let timed = timed(&mut options, prune.at_most_ms, dense, stopwatch)?;
     let Planned { dense, plan } =

@@ -103,7 +103,7 @@ fn record(text: &str) -> Result<Record, WeightsError> {
     if record.version != VERSION {
         let reason =
             format!("is packed in version {} of the layout, this program reads {VERSION}", record.version);
-        let fix = "use the program that packed it, or its --expand";
+        let fix = "read or unpack it with the program that packed it";
         return Err(WeightsError::new(WeightsErrorKind::Format, reason, fix));
     }
     Ok(record)

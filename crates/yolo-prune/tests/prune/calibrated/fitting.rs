@@ -22,7 +22,7 @@ fn only(checkpoint: &Checkpoint, names: &[&str], rank: Rank) -> PruneOptions {
         checkpoint.architecture.convs().into_iter().filter(|conv| !names.contains(&conv.name.as_str()));
     PruneOptions {
         exclude: others.map(|conv| Pattern::new(&conv.name)).collect(),
-        repair: Repair::Reconstruct,
+        repair: Some(Repair::Reconstruct),
         rank,
         ..PruneOptions::new(Method::Layer, 0.5)
     }
@@ -218,7 +218,7 @@ fn fused_and_unfused_checkpoints_become_the_same_network() {
     let fused = unfused.fuse().unwrap();
     let batches = raw_batches(58);
     for repair in [Repair::Bias, Repair::Reconstruct] {
-        let options = PruneOptions { repair, ..PruneOptions::new(Method::Global, 0.5) };
+        let options = PruneOptions { repair: Some(repair), ..PruneOptions::new(Method::Global, 0.5) };
         let [a, b] = [&unfused, &fused].map(|checkpoint| {
             let plan = calibrated(checkpoint, &options, &batches).unwrap();
             apply(checkpoint, &plan).unwrap().fuse().unwrap().into_checkpoint()
@@ -247,7 +247,8 @@ fn what_came_in_half_precision_stays_in_half_precision() {
     for checkpoint in [unfused, fused] {
         assert_eq!(FloatFormat::lossless_for(&checkpoint.weights), FloatFormat::F16);
         for method in [Method::Global, Method::Reconstruction] {
-            let options = PruneOptions { repair: Repair::Reconstruct, ..PruneOptions::new(method, 0.5) };
+            let options =
+                PruneOptions { repair: Some(Repair::Reconstruct), ..PruneOptions::new(method, 0.5) };
             let plan = calibrated(&checkpoint, &options, &batches).unwrap();
             let pruned = apply(&checkpoint, &plan).unwrap();
             assert_eq!(FloatFormat::lossless_for(&pruned.weights), FloatFormat::F16);

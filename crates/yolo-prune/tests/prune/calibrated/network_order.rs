@@ -21,7 +21,9 @@ fn fitting_brings_the_logits_nearer() {
         vec![([4, 96, 96], pixels([4, 96, 96], 62)), ([2, 64, 128], pixels([2, 64, 128], 63))];
     for (name, dense, batches) in [("tiny", tiny(64), raw_batches(65)), ("yolov5n", narrow, batches)] {
         let options = PruneOptions::new(Method::Layer, 0.5);
-        let with = |repair: Repair| error_of(&dense, &PruneOptions { repair, ..options.clone() }, &batches);
+        let with = |repair: Repair| {
+            error_of(&dense, &PruneOptions { repair: Some(repair), ..options.clone() }, &batches)
+        };
         let (none, bias, fitted) = (with(Repair::None), with(Repair::Bias), with(Repair::Reconstruct));
         let chosen = error_of(&dense, &PruneOptions::new(Method::Reconstruction, 0.5), &batches);
         println!(
@@ -44,9 +46,12 @@ fn the_number_of_threads_makes_no_difference() {
         vec![([2, 64, 64], pixels([2, 64, 64], 67)), ([1, 96, 64], pixels([1, 96, 64], 68))];
     let methods = [Method::Reconstruction, Method::Wanda, Method::Snip, Method::Taylor, Method::Sensitivity];
     for method in methods {
-        let repair =
-            if method == Method::Sensitivity { Repair::Bias } else { PruneOptions::new(method, 0.5).repair };
-        let options = PruneOptions { repair, ..PruneOptions::new(method, 0.5) };
+        let repair = if method == Method::Sensitivity {
+            Repair::Bias
+        } else {
+            PruneOptions::new(method, 0.5).repair()
+        };
+        let options = PruneOptions { repair: Some(repair), ..PruneOptions::new(method, 0.5) };
         let run = || calibrated(&dense, &options, &batches).unwrap();
         let first = on_threads(1, run);
         for count in [2, 3] {
@@ -82,10 +87,10 @@ fn dead_channels_are_no_obstacle() {
                     _ => Allocation::Layer,
                 };
                 let options = PruneOptions {
-                    criterion,
-                    allocation,
+                    criterion: Some(criterion),
+                    allocation: Some(allocation),
                     structure,
-                    repair,
+                    repair: Some(repair),
                     ..PruneOptions::new(Method::Layer, 0.5)
                 };
                 let plan = calibrated(&dense, &options, &batches).unwrap();
@@ -115,7 +120,8 @@ fn a_released_network_keeps_its_logits() {
     let dense = Checkpoint::load(&weights).unwrap();
     let batches = raw_batches(131);
     let fitted = PruneOptions::new(Method::Reconstruction, 0.5);
-    let plain = PruneOptions { repair: Repair::None, criterion: Criterion::Magnitude, ..fitted.clone() };
+    let plain =
+        PruneOptions { repair: Some(Repair::None), criterion: Some(Criterion::Magnitude), ..fitted.clone() };
     let [with, without] = [fitted, plain].map(|options| error_of(&dense, &options, &batches));
     assert!(with < 0.5 * without, "{with} and {without}");
 }

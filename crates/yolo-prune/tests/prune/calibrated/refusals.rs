@@ -34,7 +34,7 @@ fn patterns_that_match_nothing_or_everything() {
     let dense = tiny(113);
     let base = PruneOptions::new(Method::Wanda, 0.5);
     let exclude = |pattern: &str| PruneOptions { exclude: vec![Pattern::new(pattern)], ..base.clone() };
-    let limits = vec![(Pattern::new("modle.3"), Limit::default())];
+    let limits = [(Pattern::new("modle.3"), Limit::default())].into_iter().collect();
     for options in [exclude("modle.3"), PruneOptions { limits, ..base.clone() }] {
         let text = refused(&dense, &options).to_string();
         assert_eq!(text, "the pattern \"modle.3\" matches no convolution; names look like model.0");
@@ -50,13 +50,12 @@ fn limits_that_are_none_or_do_not_allow_the_amount() {
     for method in [Method::Layer, Method::Global, Method::Sensitivity, Method::Reconstruction] {
         let base = PruneOptions::new(method, 0.5);
         for (least, most) in [(0.5, 0.4), (-0.1, 1.0), (f64::NAN, 1.0)] {
-            let limits = vec![(Pattern::new("model.3"), Limit { least, most })];
+            let limits = [(Pattern::new("model.3"), Limit { least, most })].into_iter().collect();
             let text = refused(&dense, &PruneOptions { limits, ..base.clone() }).to_string();
             assert!(text.starts_with("model.3: "), "{text}");
         }
         if method != Method::Layer {
-            let limit = Limit { least: 0.0, most: 0.3 };
-            let text = refused(&dense, &PruneOptions { limit, ..base }).to_string();
+            let text = refused(&dense, &PruneOptions { max_sparsity: 0.3, ..base }).to_string();
             assert!(text.contains("the limits of the layers allow"), "{text}");
         }
     }
@@ -79,9 +78,9 @@ fn images_that_are_missing_or_misshapen() {
     let dense = tiny(115);
     let base = PruneOptions::new(Method::Layer, 0.5);
     let needing = [
-        PruneOptions { repair: Repair::Bias, ..base.clone() },
-        PruneOptions { repair: Repair::Reconstruct, ..base.clone() },
-        PruneOptions { allocation: Allocation::Sensitivity, ..base },
+        PruneOptions { repair: Some(Repair::Bias), ..base.clone() },
+        PruneOptions { repair: Some(Repair::Reconstruct), ..base.clone() },
+        PruneOptions { allocation: Some(Allocation::Sensitivity), ..base },
     ];
     let methods = [Method::Sensitivity, Method::Snip, Method::Taylor, Method::Wanda, Method::Reconstruction];
     let methods = methods.map(|method| PruneOptions::new(method, 0.5));
@@ -105,13 +104,13 @@ fn plans_for_other_networks() {
     let fused = dense.fuse().unwrap();
     let other = random(Architecture::variant("yolov5n", Some(2)).unwrap(), 118);
     for repair in [Repair::None, Repair::Reconstruct] {
-        let options = PruneOptions { repair, ..PruneOptions::new(Method::Layer, 0.5) };
+        let options = PruneOptions { repair: Some(repair), ..PruneOptions::new(Method::Layer, 0.5) };
         let plan = calibrated(&dense, &options, &raw_batches(119)).unwrap();
         let error = apply(&other, &plan).unwrap_err().to_string();
         assert!(error.starts_with("model.") && !error.contains('\n'), "{error}");
     }
     // The biases that were fitted are those of batch normalisation.
-    let options = PruneOptions { repair: Repair::Bias, ..PruneOptions::new(Method::Layer, 0.5) };
+    let options = PruneOptions { repair: Some(Repair::Bias), ..PruneOptions::new(Method::Layer, 0.5) };
     let plan = calibrated(&dense, &options, &raw_batches(119)).unwrap();
     let error = apply(&*fused, &plan).unwrap_err().to_string();
     assert!(error.contains(".bn.bias"), "{error}");
@@ -144,7 +143,7 @@ fn activations_that_are_not_numbers() {
             for method in
                 [Method::Layer, Method::Sensitivity, Method::Snip, Method::Wanda, Method::Reconstruction]
             {
-                let options = PruneOptions { repair, ..PruneOptions::new(method, 0.5) };
+                let options = PruneOptions { repair: Some(repair), ..PruneOptions::new(method, 0.5) };
                 match calibrated(&damaged, &options, &raw_batches(111)) {
                     Err(error) => assert!(!error.to_string().contains('\n'), "{error}"),
                     Ok(plan) => {

@@ -54,8 +54,12 @@ fn n_of_m_holds_everywhere_but_in_the_stem_and_the_head() {
     for (n, m) in [(2, 4), (1, 4)] {
         let structure = Structure::NofM { n, m };
         for (criterion, repair) in OPTIONS {
-            let options =
-                PruneOptions { criterion, repair, structure, ..PruneOptions::new(Method::Layer, 0.5) };
+            let options = PruneOptions {
+                criterion: Some(criterion),
+                repair: Some(repair),
+                structure,
+                ..PruneOptions::new(Method::Layer, 0.5)
+            };
             let plan = planned(&dense, &options, &small_batch());
             assert_structure(&dense, &plan, structure);
             // 3 input channels; 24 outputs of the head are eights and 64 inputs sixteens with three classes.
@@ -92,10 +96,10 @@ fn blocks_go_or_stay_as_a_whole() {
                     continue;
                 }
                 let options = PruneOptions {
-                    criterion,
-                    repair,
+                    criterion: Some(criterion),
+                    repair: Some(repair),
                     structure,
-                    allocation,
+                    allocation: Some(allocation),
                     ..PruneOptions::new(Method::Layer, 0.5)
                 };
                 let plan = planned(&dense, &options, &small_batch());
@@ -121,7 +125,11 @@ fn totals_are_exact() {
     for allocation in COMPETING {
         for amount in [0.0, 0.137, 0.5, 0.9] {
             for repair in [Repair::None, Repair::Reconstruct] {
-                let options = PruneOptions { allocation, repair, ..PruneOptions::new(Method::Layer, amount) };
+                let options = PruneOptions {
+                    allocation: Some(allocation),
+                    repair: Some(repair),
+                    ..PruneOptions::new(Method::Layer, amount)
+                };
                 let plan = planned(&dense, &options, &raw_batches(95));
                 let expected = (amount * total as f64).round_ties_even() as usize;
                 assert_eq!(plan.pruned(), expected, "{allocation:?} {amount}");
@@ -151,13 +159,16 @@ fn limits_hold_and_the_last_that_matches_counts() {
     let limit = |least, most| Limit { least, most };
     for allocation in COMPETING.into_iter().chain([Allocation::Layer]) {
         let options = PruneOptions {
-            allocation,
-            limit: limit(0.1, 0.8),
-            limits: vec![
+            allocation: Some(allocation),
+            min_sparsity: 0.1,
+            max_sparsity: 0.8,
+            limits: [
                 (Pattern::new("model.2"), limit(0.6, 0.65)),
                 (Pattern::new("model.2.cv3"), limit(0.0, 0.05)),
                 (Pattern::new("model.10.*"), limit(0.0, 0.0)),
-            ],
+            ]
+            .into_iter()
+            .collect(),
             ..PruneOptions::new(Method::Layer, 0.5)
         };
         let plan = planned(&dense, &options, &raw_batches(99));
@@ -193,8 +204,11 @@ fn an_amount_of_flops_is_reached() {
         .sum();
     for allocation in [Allocation::Layer, Allocation::Erk, Allocation::Flops, Allocation::Sensitivity] {
         for amount in [0.3, 0.5] {
-            let options =
-                PruneOptions { allocation, unit: Unit::Flops, ..PruneOptions::new(Method::Layer, amount) };
+            let options = PruneOptions {
+                allocation: Some(allocation),
+                unit: Unit::Flops,
+                ..PruneOptions::new(Method::Layer, amount)
+            };
             let plan = planned(&dense, &options, &small_batch());
             let saved = |layer: &yolo_prune::LayerMask| {
                 let (_, flops) = per_weight.iter().find(|(name, _)| *name == layer.tensor).unwrap();
@@ -237,7 +251,7 @@ fn an_amount_of_milliseconds_is_reached() {
         Allocation::Sensitivity,
     ] {
         let with = |most: f64| PruneOptions {
-            allocation,
+            allocation: Some(allocation),
             unit: Unit::Milliseconds,
             latency: Some(LatencyBudget { table: table.clone(), most }),
             exclude: vec![Pattern::new("model.24")],
@@ -264,7 +278,7 @@ fn a_time_that_cannot_be_met_is_refused() {
         ..PruneOptions::new(Method::Layer, 0.5)
     };
     let refused = |options: &PruneOptions| plan(&dense, options).unwrap_err();
-    let by_errors = PruneOptions { allocation: Allocation::Sensitivity, ..with(1.0) };
+    let by_errors = PruneOptions { allocation: Some(Allocation::Sensitivity), ..with(1.0) };
     for error in [refused(&with(1.0)), calibrated(&dense, &by_errors, &small_batch()).unwrap_err()] {
         // The head stays, and a tenth of everything else.
         let PruneError::TooSlow { most, least, dense: before } = error else { panic!("{error}") };

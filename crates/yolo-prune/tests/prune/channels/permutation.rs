@@ -236,7 +236,7 @@ fn senseless_requests_are_refused() {
     let with = |pattern: &str| PruneOptions { exclude: vec![Pattern::new(pattern)], ..options() };
     assert!(matches!(prune_error(&with("modle.2")), PruneError::Pattern { .. }));
     assert!(matches!(prune_error(&with("*")), PruneError::NothingLeft));
-    let wanda = PruneOptions { criterion: Criterion::Wanda, ..options() };
+    let wanda = PruneOptions { criterion: Some(Criterion::Wanda), ..options() };
     assert!(matches!(prune_error(&wanda), PruneError::NeedsImages));
     let too_wide = PruneOptions { structure: Structure::NofM { n: 2, m: 63 }, ..options() };
     assert!(matches!(prune_error(&too_wide), PruneError::NothingFits { .. }));

@@ -168,7 +168,7 @@ fn pruned_networks_can_be_pruned_again() {
     assert_eq!(twice.weights, at_once.weights);
     assert!(Sparsity::of(&once).unwrap().conv_sparsity() > 0.3);
     // The record knows all three.
-    let record = twice.pruning.as_ref().unwrap();
+    let record = serde_json::to_value(twice.pruning.as_ref().unwrap()).unwrap();
     assert_eq!(record["method"], "channels");
     assert_eq!(record["previous"]["method"], "channels");
     assert_eq!(record["previous"]["previous"]["method"], "layer");

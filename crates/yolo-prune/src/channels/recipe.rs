@@ -1,10 +1,13 @@
-//! The part of a recipe that removes channels.
+//! How to remove channels, as recipes and flags say it.
 
 use serde::{Deserialize, Serialize};
-use yolo_prune::Pattern;
-use yolo_prune::channels::{ChannelOptions, Criterion, Quantity, Scope, Target};
 
-use super::check_milliseconds;
+use super::scope::Scope;
+use super::scores::Criterion;
+use super::select::ChannelOptions;
+use super::target::{Quantity, Target};
+use crate::exclude::Pattern;
+use crate::invalid::{InvalidOption, check_amount, check_milliseconds, invalid};
 
 /// Which channels are removed. The result is a smaller dense network.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -49,12 +52,12 @@ impl Default for ChannelsRecipe {
 
 impl ChannelsRecipe {
     /// The choice of channels, leaving out what `exclude` matches.
-    pub fn options(&self, exclude: &[String]) -> ChannelOptions {
+    pub fn options(&self, exclude: &[Pattern]) -> ChannelOptions {
         ChannelOptions {
             scope: self.scope,
             round_to: self.round_to,
             max_fraction: self.max_fraction,
-            exclude: exclude.iter().map(|pattern| Pattern::new(pattern)).collect(),
+            exclude: exclude.to_vec(),
             ..ChannelOptions::new(self.target())
         }
     }
@@ -82,26 +85,22 @@ impl ChannelsRecipe {
         self.compensate || self.scores_need_images()
     }
 
-    /// Checks that the parts are valid.
+    /// Checks that every value makes sense.
     ///
     /// # Errors
-    /// What is not valid, in one sentence.
-    pub fn check(&self) -> std::result::Result<(), String> {
-        if !(0.0..1.0).contains(&self.amount) {
-            return Err(format!(
-                "prune.channels.amount: {} is not from 0 up to, but not including, 1; 0.5 takes half",
-                self.amount
-            ));
-        }
+    /// The first that does not.
+    pub fn check(&self) -> Result<(), InvalidOption> {
+        check_amount("amount", self.amount, "; 0.5 takes half")?;
         if !(0.0..=1.0).contains(&self.max_fraction) {
-            return Err(format!(
-                "prune.channels.max_fraction: {} is not between 0 and 1; 0.9 leaves a tenth of a group",
-                self.max_fraction
-            ));
+            let reason =
+                format!("{} is not between 0 and 1; 0.9 leaves a tenth of a group", self.max_fraction);
+            return Err(invalid("max_fraction", reason));
         }
-        if self.round_to == 0 || self.rounds == 0 {
-            return Err("prune.channels.round_to and prune.channels.rounds have to be above 0".to_owned());
+        for (key, value) in [("round_to", self.round_to), ("rounds", self.rounds)] {
+            if value == 0 {
+                return Err(invalid(key, "it has to be above 0"));
+            }
         }
-        check_milliseconds("prune.channels.at_most_ms", self.at_most_ms)
+        check_milliseconds("at_most_ms", self.at_most_ms)
     }
 }
