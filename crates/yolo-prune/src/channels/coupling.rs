@@ -130,7 +130,7 @@ impl Tracing {
         }
         for &output in &program.outputs {
             for piece in self.values[output].clone() {
-                self.fix(piece.source, "the network returns them");
+                self.fix(piece.source, "the network returns its channels");
             }
         }
         self.finish(reads)

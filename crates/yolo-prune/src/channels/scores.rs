@@ -32,7 +32,8 @@ pub enum Criterion {
 pub enum TaylorOf {
     /// Weights of the producers, and their bias once fused.
     Weights,
-    /// Scale and shift of batch normalisation; needs a network that is not fused.
+    /// Scale and shift of batch normalisation, and weights and bias of bare convolutions; needs a network that is not
+    /// fused.
     BatchNorm,
 }
 
@@ -49,7 +50,7 @@ impl ChannelScores {
     /// `|γ|` of batch normalisation, averaged over the producers of a group (network slimming, Liu et al. 2017).
     ///
     /// # Errors
-    /// A fused network, which has no batch normalisation; a value that is not finite.
+    /// A network or convolution without batch normalisation; a value that is not finite.
     pub fn bn_scale(model: &dyn Model) -> Result<Self> {
         if model.layout().is_fused() {
             return Err(scores_error(
@@ -60,6 +61,10 @@ impl ChannelScores {
         let weights = model.weights();
         Self::of_groups(Criterion::BnScale, model, |group| {
             mean_over_producers(group, |conv| {
+                if conv.is_bare {
+                    let reason = "it has no batch normalisation, so no scale; score the weights";
+                    return Err(scores_error(&conv.name, reason));
+                }
                 Ok(weights.f32s(&conv.bn("weight"))?.iter().map(|g| f64::from(g.abs())).collect())
             })
         })
@@ -137,17 +142,14 @@ impl ChannelScores {
         Self::of_groups(Criterion::Taylor, model, |group| {
             let mut change = vec![0.0; group.channels];
             for conv in &group.producers {
-                match of {
-                    TaylorOf::BatchNorm => {
-                        sums(conv.bn("weight"), &mut change)?;
-                        sums(conv.bn("bias"), &mut change)?;
-                    }
-                    TaylorOf::Weights => {
-                        sums(conv.weight(), &mut change)?;
-                        if fused {
-                            sums(conv.bias(), &mut change)?;
-                        }
-                    }
+                if of == TaylorOf::BatchNorm && !conv.is_bare {
+                    sums(conv.bn("weight"), &mut change)?;
+                    sums(conv.bn("bias"), &mut change)?;
+                    continue;
+                }
+                sums(conv.weight(), &mut change)?;
+                if conv.has_bias(fused) {
+                    sums(conv.bias(), &mut change)?;
                 }
             }
             Ok(change.into_iter().map(f64::abs).collect())

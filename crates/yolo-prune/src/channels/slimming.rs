@@ -47,7 +47,8 @@ struct Scale {
 }
 
 impl Slimming {
-    /// Slimming of every group that can lose channels and has no producer that `exclude` matches. The largest
+    /// Slimming of every group that can lose channels, whose producers all have batch normalisation, and none of which
+    /// `exclude` matches. The largest
     /// channels of a group, of which at most `max_fraction` (in `[0, 1]`) may go, are left alone, at least one.
     ///
     /// # Errors
@@ -68,7 +69,8 @@ impl Slimming {
         let mut groups = Vec::new();
         for group in Coupling::of(model.layout()).groups {
             let excluded = |pattern: &Pattern| group.producers.iter().any(|conv| pattern.matches(&conv.name));
-            if group.fixed.is_some() || exclude.iter().any(excluded) {
+            let has_scales = group.producers.iter().all(|conv| !conv.is_bare);
+            if group.fixed.is_some() || !has_scales || exclude.iter().any(excluded) {
                 continue;
             }
             let scale = |tensor: String| -> Result<Scale> {

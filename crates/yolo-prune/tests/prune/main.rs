@@ -7,3 +7,5 @@ mod calibrated;
 mod channels;
 // Masks by magnitude: exact counts, errors, and what stays as it was.
 mod masks;
+// Networks that are not detectors.
+mod programs;
