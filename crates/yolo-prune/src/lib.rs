@@ -1,8 +1,12 @@
-//! Pruning of YOLOv5 detectors: which weights go, and proof that they went.
+//! Pruning of networks: which weights and channels are removed, with exact accounts.
 //!
-//! Pruning is a plan and its application. [`plan`] ranks the weights of a checkpoint and returns a
-//! [`PrunePlan`]: one [`Mask`] per convolution, and what was left out and why. [`apply`] is pure: checkpoint and
-//! plan in, new checkpoint out, every masked weight exactly zero. [`Sparsity`] counts what is really there.
+//! Pruning is a plan and its application. [`plan`] ranks the weights of a model and returns a [`PrunePlan`]: one
+//! [`Mask`] per convolution, and what was left out and why. [`apply`] is pure: model and plan in, new model out, every masked
+//! weight exactly zero. [`Sparsity`] counts the zeros of a model. [`channels`] removes whole channels in the same way.
+//!
+//! A model is any program with weights ([`yolo_model::Model`]): a detector, or a network of your own
+//! ([`yolo_model::program::ProgramModel`]). What needs a forward pass is behind the feature `nn`: criteria and repairs
+//! that measure the network on images, and statistics of channels. Without it, no tensor library is compiled.
 //!
 //! ```
 //! use rand::SeedableRng;
