@@ -14,7 +14,7 @@
 //! use yolo_prune::{Method, PruneOptions, Sparsity, apply, plan};
 //!
 //! let architecture = Architecture::variant("yolov5n", Some(80))?;
-//! let dense = Checkpoint::random(architecture, &mut rand::rngs::StdRng::seed_from_u64(0))?.into_fused()?;
+//! let dense = Checkpoint::random(architecture, &mut rand::rngs::StdRng::seed_from_u64(0))?.into_fused()?.into_checkpoint();
 //! let plan = plan(&dense, &PruneOptions::new(Method::Layer, 0.3))?;
 //! let pruned = apply(&dense, &plan)?;
 //! assert_eq!(Sparsity::of(&pruned)?.conv_zeros, 558_566);
