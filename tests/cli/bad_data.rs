@@ -52,7 +52,7 @@ fn missing_keys_are_named_with_what_to_write() {
     refuse("val: images/val\nnames: [a, b, c]\n", &["`train`", "missing", "train: images/train"]);
     refuse("train: images/val\nval: images/val\n", &["`names`", "missing", "0: person"]);
     refuse("train: images/val\nval:\nnames: [a, b, c]\n", &["`val`", "empty", "val: images/val"]);
-    refuse("train: t\nvalid: images/val\nnames: [a, b, c]\n", &["`val`", "`valid:` at line 2", "rename it"]);
+    refuse("train: t\nvalid: images/val\nnames: [a, b, c]\n", &["`val`", "`valid:` at line 2", "Rename it"]);
     refuse("", &["`names`", "missing or empty"]);
 }
 

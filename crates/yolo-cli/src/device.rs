@@ -32,7 +32,7 @@ pub(crate) struct Backend {
     compiled: Option<Options>,
     /// Threads that share a batch on the device.
     threads: usize,
-    /// The format of detectors on the device, where it is not single precision.
+    /// The format of detectors on the device, if it is not single precision.
     half: Option<HalfFormat>,
     /// What was asked for.
     name: DeviceName,

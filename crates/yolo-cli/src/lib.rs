@@ -16,7 +16,6 @@ mod interrupt;
 mod kernel_cache;
 mod machine_cache;
 mod measure;
-mod nearby;
 mod presets;
 mod resolve;
 mod run_dir;

@@ -9,7 +9,7 @@ use yolo_train::hyper::Hyperparameters;
 use yolo_train::recipe::Recipe;
 
 use crate::console::progress_bar;
-use crate::nearby::suggestion;
+use yolo_data::nearby::suggestion;
 
 /// Name of the example: drawn shapes, and a small network trained on them.
 pub(crate) const DEMO: &str = "demo";

@@ -9,8 +9,8 @@ use yolo_model::Checkpoint;
 use yolo_model::architecture::variant_yaml;
 
 use crate::console::progress_bar;
-use crate::nearby::suggestion;
 use crate::presets::{DEMO, demo_data, demo_weights};
+use yolo_data::nearby::suggestion;
 
 /// Data sets known by name, and their yaml.
 const KNOWN_DATA: [(&str, &str); 2] = [

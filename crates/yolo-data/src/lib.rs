@@ -31,6 +31,7 @@ pub mod error;
 pub mod image;
 pub mod letterbox;
 pub mod loader;
+pub mod nearby;
 pub mod rect;
 pub mod resize;
 pub mod train_loader;

@@ -17,7 +17,7 @@ pub struct Part {
     pub archive: Artefact,
     /// Prefix of the entries wanted, and what replaces it: `("val2017/", "images/val2017/")`.
     pub moves: &'static [(&'static str, &'static str)],
-    /// Folders that hold at least so many files once it is there. A file counts as a folder of one.
+    /// Folders that hold at least this many files once it is complete. A file counts as a folder of one.
     pub present: &'static [(&'static str, usize)],
     /// About how many bytes it takes on disk.
     pub unpacked_bytes: u64,
@@ -169,7 +169,7 @@ impl Stamps {
 }
 
 /// Brings `parts` into the folder `dest`: what is there already is left alone, archives are removed once they are
-/// unpacked (local ones of the options stay). An interrupted call goes on with the next one.
+/// unpacked (local ones of the options stay). An interrupted call continues with the next one.
 ///
 /// # Errors
 /// As [`crate::fetch`] and [`extract()`].

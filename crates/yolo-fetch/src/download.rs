@@ -62,7 +62,7 @@ pub fn fetch_weights(
 }
 
 /// Makes sure that `dest` is `artefact`: checks it if it is there, copies it from a local file that the options
-/// name, or downloads it. Missing folders are made. An interrupted download goes on with the next call.
+/// name, or downloads it. Missing folders are made. An interrupted download continues with the next call.
 ///
 /// # Errors
 /// What was there is another file (it is left alone); no URL brought the right one; the disk is full. `dest` is
@@ -350,7 +350,7 @@ impl Download<'_> {
 }
 
 fn server_error(url: &str, reason: String) -> FetchError {
-    let fix = "check the network and run again, it goes on where it stopped; or use a mirror";
+    let fix = "check the network and run again, it continues where it stopped; or use a mirror";
     FetchError::Server { url: without_password(url), reason, fix }
 }
 

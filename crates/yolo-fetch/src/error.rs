@@ -97,7 +97,7 @@ fn io_fix(error: &std::io::Error) -> &'static str {
             "check its permissions, or choose another folder"
         }
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
-            "free some space and run again; it goes on where it stopped"
+            "free some space and run again; it continues where it stopped"
         }
         ErrorKind::NotFound => "check the path",
         ErrorKind::NotADirectory | ErrorKind::AlreadyExists => "move what is there out of the way",

@@ -94,7 +94,7 @@ fn plan(archive: &Path, zip: &mut ZipArchive<BufReader<File>>, select: Select<'_
         }
         let Some(path) = select(trimmed(&name)) else { continue };
         if entry.is_symlink() || entry.encrypted() || !is_plain(&path) {
-            return Err(refused(archive, format!("its entry {name:?} is no plain file")));
+            return Err(refused(archive, format!("its entry {name:?} is not a plain file")));
         }
         planned.push(Planned { index, path, bytes: entry.size() });
     }

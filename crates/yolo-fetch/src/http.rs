@@ -25,7 +25,7 @@ pub(crate) enum Answer {
     Whole(Content),
     /// The rest of the file follows, from this byte on if the server says.
     Rest(Option<u64>, Content),
-    /// The range asked for is not in the file, which has so many bytes if the server says.
+    /// The range asked for is not in the file, which has this many bytes if the server says so.
     OutOfRange(Option<u64>),
 }
 

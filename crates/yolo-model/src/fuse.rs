@@ -18,7 +18,7 @@ use crate::weights::{HostTensor, StateDict};
 pub struct FusedCheckpoint<'a>(Cow<'a, Checkpoint>);
 
 impl FusedCheckpoint<'_> {
-    /// The same with weights of its own: copied if they are borrowed, else moved.
+    /// The same with owned weights: copied if they are borrowed, else moved.
     pub fn into_owned(self) -> FusedCheckpoint<'static> {
         FusedCheckpoint(Cow::Owned(self.into_checkpoint()))
     }

@@ -80,7 +80,7 @@ pub trait Layout: Debug + Send + Sync {
 pub enum Answers {
     /// Each cell answers one question; the channels are the possible answers, with the probabilities of a softmax.
     OneOf,
-    /// Each channel answers a question of its own: the logistic function is the probability of yes.
+    /// Each channel answers a separate question: the logistic function is the probability of yes.
     YesNo,
     /// The channels are those of a level of a detector's head.
     Detections(LevelChannels),

@@ -1,9 +1,9 @@
 //! Prunes a network that is not a detector: a small classifier, put together by hand, with random weights. Half of its
-//! weights go by magnitude; then channels go until half of its FLOPs are left.
+//! weights are removed by magnitude; then channels are removed until half of its FLOPs are left.
 //!
 //!     cargo run -p yolo-prune --example prune_classifier
 //!
-//! Nothing here looks at images, so the feature `nn` is off and no tensor library is compiled.
+//! Nothing here needs images, so the feature `nn` is off and no tensor library is compiled.
 
 use std::error::Error;
 

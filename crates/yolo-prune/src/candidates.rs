@@ -1,4 +1,4 @@
-//! The convolutions that a pruning looks at, and those that it leaves alone, with reasons.
+//! The convolutions that a pruning may change, and those that it leaves alone, with reasons.
 
 use yolo_model::Layout;
 use yolo_model::architecture::ConvRef;
@@ -14,9 +14,9 @@ use crate::plan::Skipped;
 pub(crate) struct Candidate {
     /// Which.
     pub(crate) conv: ConvRef,
-    /// Its numbers for the division of the amount.
+    /// Its shape and operations, for the division of the amount.
     pub(crate) layer: Layer,
-    /// How much of it may go.
+    /// Limits of the fraction removed.
     pub(crate) limit: Limit,
 }
 

@@ -4,9 +4,9 @@
 //! Checkpoint ─ ChannelScores ─ select ─ ChannelPlan ─ (compensate) ─ remove ─ smaller Checkpoint
 //! ```
 //!
-//! A channel cannot go alone: shortcuts add the outputs of several convolutions, concatenations shift the
-//! channels that later convolutions read. [`Coupling`] works this out from the graph. [`select`] turns scores
-//! and a target into a [`ChannelPlan`], which is plain data; [`remove`] carries it out and is pure. [`Slimming`]
+//! A channel cannot be removed alone: shortcuts add the outputs of several convolutions, concatenations shift the
+//! channels that later convolutions read. [`Coupling`] derives these dependencies from the program. [`select`] turns
+//! scores and a target into a [`ChannelPlan`], which is plain data; [`remove`] applies it and is pure. [`Slimming`]
 //! prepares a network for it in training.
 //!
 //! ```

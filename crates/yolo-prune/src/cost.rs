@@ -1,4 +1,4 @@
-//! What zeros save: the arithmetic of a network without multiplications by zero.
+//! Operations that zeros save: the arithmetic of a network without multiplications by zero.
 
 use yolo_model::Layout;
 
@@ -8,7 +8,7 @@ use crate::sparsity::Sparsity;
 /// weight that is zero: [`Layout::gflops`] less `2 · zeros · height · width` of every convolution's output.
 /// `sparsity` is that of a model of this layout; convolutions that it does not have count as dense.
 ///
-/// A runtime that skips zeros can come close to it; dense arithmetic takes no notice.
+/// A runtime that skips zeros can come close to it; dense kernels gain nothing.
 pub fn nonzero_gflops(layout: &dyn Layout, sparsity: &Sparsity) -> f64 {
     let program = layout.program();
     let sizes = program.sizes(layout.profiled_size());

@@ -15,7 +15,7 @@ pub type Result<T> = std::result::Result<T, PruneError>;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PruneError {
-    /// A pattern that excludes nothing is a typing error.
+    /// A pattern that matches no convolution, probably a typing error.
     #[error("the pattern {pattern:?} matches no convolution; names look like {example}")]
     Pattern {
         /// The pattern.
@@ -24,7 +24,7 @@ pub enum PruneError {
         example: String,
     },
     /// Every convolution was excluded.
-    #[error("the patterns exclude every convolution, so there is nothing to prune")]
+    #[error("the patterns exclude every convolution, so there is nothing to prune; remove some of them")]
     NothingLeft,
     /// A mask does not belong to the checkpoint.
     #[error("{name}: the mask has {mask} entries but the tensor has {tensor}")]
@@ -41,15 +41,15 @@ pub enum PruneError {
     NotZero {
         /// Name of the tensor.
         name: String,
-        /// How many.
+        /// Number of them.
         count: usize,
     },
-    /// Magnitudes that are not numbers cannot be compared.
+    /// Values that are NaN or infinite, so that they cannot be compared.
     #[error("{name}: {count} weights are NaN or infinite, so the checkpoint is damaged; get it again")]
     NotFinite {
         /// Name of the tensor.
         name: String,
-        /// How many.
+        /// Number of them.
         count: usize,
     },
     /// No convolution has channels that the structure fits.
@@ -61,12 +61,12 @@ pub enum PruneError {
     /// The options measure the network on images, and there are none.
     #[error("this pruning measures the network on images; give a folder of them, without labels")]
     NeedsImages,
-    /// The amount cannot be divided.
+    /// The amount cannot be divided over the convolutions.
     #[error("{layer}{error}")]
     Allocation {
-        /// The convolution that the error is about, with a colon; empty where it is about all.
+        /// The convolution that the error is about, with a colon; empty if it is about all.
         layer: String,
-        /// What is wrong.
+        /// The error.
         error: AllocationError,
     },
     /// An allocation that counts weights only.
@@ -77,10 +77,10 @@ pub enum PruneError {
         /// The allocation.
         allocation: Allocation,
     },
-    /// Measured times that are none, or are those of another network.
+    /// Measured times that are invalid, or belong to another network.
     #[error("times: {reason}")]
     Latency {
-        /// What is wrong with them.
+        /// The problem, and what to do.
         reason: String,
     },
     /// An amount of milliseconds without a table of measured ones.
@@ -94,7 +94,7 @@ pub enum PruneError {
     },
     /// No pruning is fast enough.
     #[error(
-        "{most:.3} ms are asked for, but {least:.3} are left even where as much goes as may ({dense:.3} without \
+        "{most:.3} ms are asked for, but {least:.3} are left even if as much is removed as allowed ({dense:.3} without \
          zeros); ask for less, or change the limits and exclusions"
     )]
     TooSlow {
@@ -105,7 +105,7 @@ pub enum PruneError {
         /// Without zeros.
         dense: f64,
     },
-    /// A structure that is none, or scores that do not fit it.
+    /// An invalid structure, or scores that do not fit it.
     #[error(transparent)]
     Structure(#[from] PatternError),
     /// A convolution that cannot be reconstructed.
@@ -116,7 +116,7 @@ pub enum PruneError {
         /// What is wrong.
         error: ReconstructError,
     },
-    /// Images that cannot be calibrated with.
+    /// Images that cannot be used for calibration.
     #[error("calibration: {reason}")]
     Calibration {
         /// Why.
@@ -130,10 +130,10 @@ pub enum PruneError {
         /// What is wrong with the plan, and what to do.
         reason: String,
     },
-    /// What was asked of a channel pruning makes no sense or cannot be met.
+    /// A target of channel pruning that is invalid or cannot be met.
     #[error("channel pruning: {reason}")]
     ChannelTarget {
-        /// What, and what to do.
+        /// The problem, and what to do.
         reason: String,
     },
     /// Channels cannot be scored.
@@ -144,7 +144,7 @@ pub enum PruneError {
         /// Why not, and what to do.
         reason: String,
     },
-    /// Mean activations do not belong to the network.
+    /// Mean activations that do not belong to the network.
     #[error("{name}: {reason}")]
     ChannelMeans {
         /// The convolution.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 /// `*` stands for any characters. A pattern without `*` means the convolution of that name and everything below
 /// it: `model.24` is the whole head, but not `model.2`.
 ///
-/// In files it stands as it was written.
+/// Files keep the text as it was written.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Pattern(String);

@@ -1,4 +1,4 @@
-//! Fitting what stays to what the dense network computes, one convolution after the other.
+//! Fitting the remaining weights to the outputs of the dense network, one convolution after the other.
 //!
 //! A convolution behind pruned ones sees other inputs `x̂` than the dense one, `x`. With the moments of both, the
 //! weights `W*` that come nearest to the dense outputs `W x` from `x̂` are known in closed form, and the weights that
@@ -117,7 +117,7 @@ impl Support {
         Self::Rows { pruned: (0..shape[0]).map(gone).collect(), inputs }
     }
 
-    /// Which weights stay. Nothing where the scores do not fit, which the solver refuses.
+    /// Which weights stay. Empty if the scores do not fit, which the solver refuses.
     fn choose(&self, scores: &[f32]) -> Vec<bool> {
         match self {
             Self::Rows { pruned, inputs } => {

@@ -1,4 +1,4 @@
-//! How much a network's answers depend on every weight: gradients on calibration images, without labels.
+//! How strongly a network's answers depend on each weight: gradients on calibration images, without labels.
 //!
 //! The labels are the network's own ([`labels`]): the likelier answer of each question (a pseudo-label) gives a loss
 //! whose gradient says which weights carry the present decisions; answers drawn from the network's own probabilities

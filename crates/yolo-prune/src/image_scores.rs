@@ -1,4 +1,4 @@
-//! Scores by what weights do on images.
+//! Scores of weights from measurements on images.
 
 use std::borrow::Cow;
 use std::collections::HashMap;
@@ -10,7 +10,7 @@ use crate::candidates::Candidate;
 use crate::error::Result;
 use crate::fused::Fused;
 use crate::gradient::{Labels, gradients};
-use crate::scores::Scores;
+use crate::measure::Scores;
 
 /// `|w| · √E[x²]` of fused weights; `x` is what the weight is multiplied with.
 pub(crate) fn wanda(

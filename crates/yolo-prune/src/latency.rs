@@ -1,6 +1,6 @@
 //! Milliseconds as a budget: how long a network takes by the zeros of each of its convolutions.
 //!
-//! The times are measured by whoever runs the network; this is arithmetic on the table.
+//! The caller measures the times; this is arithmetic on the table.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ pub struct LatencyTable {
     rest: f64,
 }
 
-/// What a network may take.
+/// The time that a network may take.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LatencyBudget {
     /// Its measured times.
@@ -27,10 +27,10 @@ pub struct LatencyBudget {
 
 impl LatencyTable {
     /// A table from measurements: `convs` has the milliseconds of every convolution by its name, one for each fraction
-    /// of `grid`; `whole` is what the network takes without zeros. What `whole` exceeds the convolutions by is the rest.
+    /// of `grid`; `whole` is the time of the network without zeros. Its excess over the convolutions is the rest.
     ///
-    /// More zeros never take longer: a kernel for fewer zeros could run them in its time. Times that say otherwise were
-    /// held up by something, and count no more than those of fewer zeros.
+    /// More zeros never take longer: a kernel for fewer zeros could run them in its time. A longer time is a
+    /// disturbed measurement; it is lowered to that of fewer zeros.
     ///
     /// # Errors
     /// [`PruneError::Latency`] for a grid that does not ascend from 0 to below 1, or times that are not finite numbers
@@ -47,7 +47,7 @@ impl LatencyTable {
             return wrong(format!("{name} has to have {} times from 0 up, unlike {row:?}", grid.len()));
         }
         if !is_time(&whole) {
-            return wrong(format!("{whole} ms is no time of a network"));
+            return wrong(format!("{whole} ms is not a valid time of a network"));
         }
         convs.values_mut().for_each(|row| fall(row));
         let rest = whole - convs.values().map(|row| row[0]).sum::<f64>();
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_table_is_refused() {
+    fn invalid_tables_are_refused() {
         let text = |table: Result<LatencyTable>| table.unwrap_err().to_string();
         assert!(text(table(&[("a", [1.0, f64::NAN, 0.0])], 3.0)).contains("a has to have 3 times"));
         assert!(text(table(&[("a", [1.0, -1.0, 0.0])], 3.0)).contains("from 0 up"));

@@ -1,8 +1,12 @@
-//! Pruning of YOLOv5 detectors: which weights go, and proof that they went.
+//! Pruning of networks: which weights and channels are removed, with exact accounts.
 //!
-//! Pruning is a plan and its application. [`plan`] ranks the weights of a checkpoint and returns a
-//! [`PrunePlan`]: one [`Mask`] per convolution, and what was left out and why. [`apply`] is pure: checkpoint and
-//! plan in, new checkpoint out, every masked weight exactly zero. [`Sparsity`] counts what is really there.
+//! Pruning is a plan and its application. [`plan`] ranks the weights of a model and returns a [`PrunePlan`]: one
+//! [`Mask`] per convolution, and what was left out and why. [`apply`] is pure: model and plan in, new model out, every masked
+//! weight exactly zero. [`Sparsity`] counts the zeros of a model. [`channels`] removes whole channels in the same way.
+//!
+//! A model is any program with weights ([`yolo_model::Model`]): a detector, or a network of your own
+//! ([`yolo_model::program::ProgramModel`]). What needs a forward pass is behind the feature `nn`: criteria and repairs
+//! that measure the network on images, and statistics of channels. Without it, no tensor library is compiled.
 //!
 //! ```
 //! use rand::SeedableRng;
@@ -10,7 +14,7 @@
 //! use yolo_prune::{Method, PruneOptions, Sparsity, apply, plan};
 //!
 //! let architecture = Architecture::variant("yolov5n", Some(80))?;
-//! let dense = Checkpoint::random(architecture, &mut rand::rngs::StdRng::seed_from_u64(0))?.into_fused()?;
+//! let dense = Checkpoint::random(architecture, &mut rand::rngs::StdRng::seed_from_u64(0))?.into_fused()?.into_checkpoint();
 //! let plan = plan(&dense, &PruneOptions::new(Method::Layer, 0.3))?;
 //! let pruned = apply(&dense, &plan)?;
 //! assert_eq!(Sparsity::of(&pruned)?.conv_zeros, 558_566);

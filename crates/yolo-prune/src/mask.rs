@@ -1,6 +1,6 @@
 //! Masks: which elements of a tensor stay.
 
-/// One bit per element of a tensor, row-major: set where the element stays.
+/// One bit per element of a tensor, row-major: set if the element stays.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mask {
     words: Vec<u64>,
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_mask_removes_exactly_what_it_was_told() {
+    fn a_mask_removes_exactly_its_elements() {
         for len in [1, 63, 64, 65, 130] {
             let mut mask = Mask::keep_all(len);
             assert_eq!(mask.pruned(), 0);

@@ -6,10 +6,10 @@ use crate::allocation::{self, AllocationError, Budget, Curves, Layer, Limit, Tar
 use crate::candidates::{Candidate, allocation_error};
 use crate::error::{PruneError, Result};
 use crate::mask::Mask;
+use crate::measure::Scores;
 use crate::method::{Allocation, Unit};
 use crate::options::PruneOptions;
 use crate::pattern::{self, Structure};
-use crate::scores::Scores;
 use crate::sensitivity::ErrorCurves;
 use crate::time::TimeBudget;
 
@@ -77,7 +77,7 @@ fn counts(
     match (time, options.unit()) {
         (Some(time), _) => time.by_amount(candidates, |amount| divided(Target::Weights(amount))),
         (None, Unit::Flops) if matches!(options.allocation(), Allocation::Global | Allocation::Lamp) => {
-            // Scores that compete know no FLOPs.
+            // Scores that compete do not take FLOPs into account.
             Err(PruneError::Unit { allocation: options.allocation() })
         }
         (None, Unit::Flops) => {
@@ -89,7 +89,7 @@ fn counts(
     }
 }
 
-/// A total divided without looking at errors; `scores` are those of the allocation.
+/// A total divided without error curves; `scores` are those of the allocation.
 fn divided(
     layers: &[Layer],
     limits: &[Limit],

@@ -57,7 +57,7 @@ impl<'a, T> ViewMut<'a, T> {
     }
 }
 
-/// Panics where a matrix reaches past its slice or its rows overlap.
+/// Panics if a matrix reaches past its slice or its rows overlap.
 fn check(len: usize, rows: usize, columns: usize, step: usize) {
     let inside = rows == 0 || columns == 0 || (columns <= step && (rows - 1) * step + columns <= len);
     assert!(inside, "a {rows}x{columns} matrix with step {step} does not fit in {len} elements");

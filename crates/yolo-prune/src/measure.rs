@@ -1,4 +1,9 @@
-//! What a plan needs to know of how the network behaves on images.
+//! Measurements on images that a plan can need.
+
+#[cfg(feature = "nn")]
+mod images;
+
+use std::borrow::Cow;
 
 use yolo_model::Model;
 
@@ -6,10 +11,12 @@ use crate::candidates::Candidate;
 use crate::error::Result;
 use crate::fused::Fused;
 use crate::method::Criterion;
-use crate::scores::Scores;
 use crate::sensitivity::ErrorCurves;
 
-/// Looks at images on behalf of a plan.
+/// One score per weight of every candidate, whose sign does not count; larger is more important.
+pub(crate) type Scores<'a> = Vec<Cow<'a, [f32]>>;
+
+/// Measures the network on images, for a plan.
 pub(crate) trait Measure {
     /// The scores of every candidate by a criterion that needs images, one per weight.
     fn scores(
@@ -20,7 +27,7 @@ pub(crate) trait Measure {
         criterion: Criterion,
     ) -> Result<Scores<'static>>;
 
-    /// How much the output of every candidate suffers when the weights of the smallest scores go.
+    /// The error of every candidate's output when the weights with the smallest scores are removed.
     fn error_curves(
         &mut self,
         fused: &Fused,

@@ -2,28 +2,28 @@
 
 use serde::{Deserialize, Serialize};
 
-/// What makes a weight worth keeping.
+/// The criterion that ranks weights.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Criterion {
     /// `|w|`.
     #[default]
     Magnitude,
-    /// `|w| · mean |∂loss/∂w|`: what the loss would change by, to first order, if a batch went without the weight
+    /// `|w| · mean |∂loss/∂w|`: the first-order change of the loss of a batch without the weight
     /// (SNIP, Lee et al. 2019). The loss is that of the network's own answers.
     Snip,
     /// `mean (w · ∂loss/∂w)²` with labels drawn from the network's own probabilities (Molchanov et al. 2019; the
     /// Fisher information times `w²`).
     Taylor,
-    /// `|w| · ‖x‖`, `x` being the input that the weight is multiplied with (Wanda, Sun et al. 2024).
+    /// `|w| · ‖x‖` with the input `x` of the weight (Wanda, Sun et al. 2024).
     Wanda,
     /// `w² / [H⁻¹]`, what the convolution's output loses once the other weights of its channel have adapted
-    /// (optimal brain surgeon); those that stay do adapt.
+    /// (optimal brain surgeon); the remaining weights are fitted.
     Reconstruction,
 }
 
 impl Criterion {
-    /// Whether it has to see images.
+    /// Whether it needs images.
     pub fn needs_images(self) -> bool {
         self != Self::Magnitude
     }
@@ -73,7 +73,7 @@ pub enum Method {
     Taylor,
     /// Magnitude times the norm of the input, the same fraction of each convolution.
     Wanda,
-    /// The weights that stay are fitted to what the dense network computes.
+    /// The remaining weights are fitted to the outputs of the dense network.
     Reconstruction,
 }
 
@@ -96,13 +96,13 @@ impl Method {
     /// The method with these parts, if one has a name.
     pub fn of(criterion: Criterion, allocation: Allocation, rank: Rank) -> Option<Self> {
         if (criterion, allocation, rank) == (Criterion::Magnitude, Allocation::Global, Rank::Fused) {
-            // Both names fit; this is the one that is typed.
+            // `ScaleFree` fits as well; this is the usual name.
             return Some(Self::Global);
         }
         Self::ALL.into_iter().find(|method| method.parts() == (criterion, allocation))
     }
 
-    /// What it consists of.
+    /// Its criterion and its allocation.
     pub fn parts(self) -> (Criterion, Allocation) {
         match self {
             Self::Layer => (Criterion::Magnitude, Allocation::Layer),
@@ -119,7 +119,7 @@ impl Method {
     }
 }
 
-/// The weights whose magnitudes are compared.
+/// Whether magnitudes are compared as stored or after fusing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Rank {
@@ -131,20 +131,20 @@ pub enum Rank {
     Stored,
 }
 
-/// What happens to the weights that stay.
+/// How the remaining weights are adjusted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Repair {
-    /// Nothing.
+    /// Not at all.
     #[default]
     None,
-    /// Biases take up the mean of what went.
+    /// Biases are adjusted by the mean contribution of the removed weights.
     Bias,
     /// Weights and biases are fitted, one convolution after the other, to what the dense network computes.
     Reconstruct,
 }
 
-/// What an amount is a fraction of.
+/// The quantity that an amount is a fraction of.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Unit {

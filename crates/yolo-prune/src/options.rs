@@ -1,4 +1,4 @@
-//! What to prune, and by which rules: the one definition that recipes, flags and programs share.
+//! How to prune: the one definition that recipes, flags and programs share.
 
 use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
@@ -99,8 +99,8 @@ impl PruneOptions {
         Self { amount, ..self.clone() }
     }
 
-    /// The pruning while the sparsity rises during training: by magnitude, since training moves what images would
-    /// say, and repairs what goes.
+    /// The pruning while the sparsity rises during training: by magnitude and without repair, since training changes the
+    /// statistics of images and repairs the loss itself.
     #[must_use]
     pub fn during_training(&self, amount: f64) -> Self {
         let allocation = match self.allocation() {
@@ -139,7 +139,7 @@ impl PruneOptions {
         if self.method == Method::ScaleFree { Rank::Fused } else { self.rank }
     }
 
-    /// What decides how much is removed.
+    /// What the amount is a fraction of; milliseconds if a time is given instead of an amount.
     pub fn unit(&self) -> Unit {
         if self.at_most_ms.is_some() { Unit::Milliseconds } else { self.unit }
     }
@@ -151,7 +151,7 @@ impl PruneOptions {
         matching.map_or(usual, |(_, limit)| *limit)
     }
 
-    /// Whether images are needed to decide which weights go, or what becomes of the others.
+    /// Whether images are needed to choose the weights to remove, or to adjust the others.
     pub fn needs_images(&self) -> bool {
         self.criterion().needs_images()
             || self.allocation() == Allocation::Sensitivity

@@ -1,4 +1,4 @@
-//! Which weights of a convolution may go together: single ones, n of m, blocks.
+//! Which weights of a convolution are removed together: single ones, n of m, blocks.
 //!
 //! A [`Structure`] says what a mask may look like, [`masks`] finds the mask that loses the least score,
 //! [`holds`] checks a mask, and [`search_permutation`] orders input channels so that n:m loses less.

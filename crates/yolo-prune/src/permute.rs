@@ -1,7 +1,7 @@
 //! The same network with its channels in an order under which n:m loses less.
 //!
 //! n:m lets the weights of `m` consecutive input channels compete. The order of a network's channels is
-//! arbitrary: where the outputs of a coupling group ([`Coupling`]) and the inputs that read them are reordered
+//! arbitrary: if the outputs of a coupling group ([`Coupling`]) and the inputs that read them are reordered
 //! together, the network computes the same. [`permute`] looks for the order of every group that keeps the largest
 //! total score over all the convolutions that read it ([`search_permutation`]; Pool and Yu, "Channel Permutations
 //! for N:M Sparsity", NeurIPS 2021). It runs before the pruning:
@@ -38,20 +38,20 @@ use crate::options::PruneOptions;
 use crate::pattern::{Scores, Structure, kept_score, search_permutation};
 use crate::scores::scores;
 
-/// What a permutation does, and what it is worth. Scores are those that the pruning ranks by, without sign.
+/// A permutation and its gain. Scores are the magnitudes of those that the pruning ranks by.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Permuted {
     /// The orders of the groups that change; carried out by [`remove`].
     pub plan: ChannelPlan,
-    /// The groups whose order was searched, those that are best as they are included.
+    /// The groups whose order was searched, including those that are best unchanged.
     pub groups: Vec<PermutedGroup>,
-    /// The groups that stay as they are without a search, and why.
+    /// The groups that were not searched, and why.
     pub skipped: Vec<SkippedGroup>,
     /// Total score of all the convolutions that will be pruned.
     pub total: f64,
-    /// How much of it n:m keeps in the given order.
+    /// The part of it that n:m keeps in the given order.
     pub before: f64,
-    /// How much of it n:m keeps in the order found; not less.
+    /// The part of it that n:m keeps in the order found; not less.
     pub after: f64,
 }
 
@@ -80,7 +80,7 @@ pub enum PermuteError {
         /// The structure, as text.
         structure: String,
     },
-    /// What would stop the pruning too.
+    /// An error that the pruning would have as well.
     #[error(transparent)]
     Prune(#[from] PruneError),
 }
@@ -90,8 +90,8 @@ pub enum PermuteError {
 ///
 /// Each coupling group is searched on its own, by the scores of the convolutions that `options` prune; criteria other
 /// than magnitude and reconstruction, which searches by magnitudes, need [`permute_calibrated`]. A group stays as it is
-/// where something fixes it, where nothing that reads it is pruned, or where groups of `m` input channels would
-/// reach across its ends. The result depends on the input alone.
+/// if something fixes it, if nothing that reads it is pruned, or if groups of `m` input channels would reach across its
+/// ends. The result depends on the input alone.
 ///
 /// # Errors
 /// A structure other than n:m; whatever [`crate::plan_calibrated`] refuses: patterns that match nothing or
@@ -188,7 +188,7 @@ fn totals<'a>(pruned: &Pruned, names: impl Iterator<Item = &'a str>, [n, m]: [us
     Ok(sums.iter().fold([0.0; 2], |[total, kept], sum| [total + sum[0], kept + sum[1]]))
 }
 
-/// What became of a group.
+/// The outcome for a group.
 enum Searched {
     Found { group: PermutedGroup, order: Vec<usize> },
     Skipped(SkippedGroup),

@@ -10,10 +10,10 @@ use crate::mask::Mask;
 use crate::method::{Allocation, Criterion, Method, Rank, Repair, Unit, name};
 use crate::pattern::Structure;
 
-/// What a pruning does: plain data.
+/// What a pruning changes: plain data.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PrunePlan {
-    /// What made a weight worth keeping.
+    /// The criterion that ranked weights.
     pub criterion: Criterion,
     /// How the amount was divided.
     pub allocation: Allocation,
@@ -21,17 +21,17 @@ pub struct PrunePlan {
     pub amount: f64,
     /// What it is a fraction of.
     pub unit: Unit,
-    /// Whose magnitudes were compared.
+    /// Whether magnitudes were compared as stored or after fusing.
     pub rank: Rank,
-    /// Which weights went together.
+    /// Which weights are removed together.
     pub structure: Structure,
-    /// What happened to the weights that stay.
+    /// How the remaining weights are adjusted.
     pub repair: Repair,
     /// One mask per convolution that is pruned, in the order of the state dict.
     pub masks: Vec<LayerMask>,
     /// Tensors whose remaining values change.
     pub updates: Vec<TensorUpdate>,
-    /// What is left as it is, and why.
+    /// Convolutions that do not change, and why.
     pub skipped: Vec<Skipped>,
 }
 
@@ -79,7 +79,7 @@ pub fn apply<M: Prunable>(model: &M, plan: &PrunePlan) -> Result<M> {
     Ok(pruned)
 }
 
-/// The elements of a tensor, which are as many as the plan says.
+/// The elements of a tensor, after checking their number.
 fn elements<'a>(weights: &'a mut StateDict, name: &str, len: usize) -> Result<&'a mut [f32]> {
     weights.require(name)?;
     let values = match weights.get_mut(name) {
@@ -93,12 +93,12 @@ fn elements<'a>(weights: &'a mut StateDict, name: &str, len: usize) -> Result<&'
 }
 
 impl PrunePlan {
-    /// Number of weights that go.
+    /// Number of weights removed.
     pub fn pruned(&self) -> usize {
         self.masks.iter().map(|layer| layer.mask.pruned()).sum()
     }
 
-    /// The mask of a convolution; none for one that is left as it is.
+    /// The mask of a convolution; none for one that does not change.
     pub fn mask_of(&self, conv: &ConvRef) -> Option<&Mask> {
         let name = conv.weight();
         self.masks.iter().find(|layer| layer.tensor == name).map(|layer| &layer.mask)
@@ -107,7 +107,7 @@ impl PrunePlan {
     /// Checks that every removed weight of `model` is zero.
     ///
     /// # Errors
-    /// [`PruneError::NotZero`] with the first tensor where one is not.
+    /// [`PruneError::NotZero`] with the first tensor that has one that is not.
     pub fn check(&self, model: &dyn Model) -> Result<()> {
         for LayerMask { tensor, mask } in &self.masks {
             let values = model.weights().f32s(tensor)?;
@@ -123,7 +123,7 @@ impl PrunePlan {
         Ok(())
     }
 
-    /// What a checkpoint remembers of its pruning.
+    /// The record of this pruning for the model.
     fn record(&self) -> PruningRecord {
         PruningRecord::Weights(Box::new(WeightRecord {
             method: Method::of(self.criterion, self.allocation, self.rank).map(|method| name(&method)),

@@ -1,4 +1,4 @@
-//! Planning: which weights go, by the options.
+//! Planning: which weights to remove.
 
 use yolo_model::Model;
 
@@ -21,10 +21,11 @@ use crate::plan::{LayerMask, PrunePlan};
 use crate::scores::scores;
 use crate::time::TimeBudget;
 
-/// Plans which weights of every convolution go, without looking at images.
+/// Plans which weights of every convolution to remove, without images.
 ///
 /// [`Allocation::Layer`] takes `round(amount · n)` of the `n` weights of each convolution; the other allocations
-/// take that many of all weights together. Halves are rounded to even; of equal scores the first go.
+/// take that many of all weights together. Halves are rounded to even; of equal scores the first are
+/// removed.
 ///
 /// # Errors
 /// An amount outside `[0, 1)`, a pattern that matches nothing, patterns that match everything, limits that do not
@@ -37,8 +38,8 @@ pub fn plan(model: &dyn Model, options: &PruneOptions) -> Result<PrunePlan> {
     plan_masks(model, fused.as_ref(), options, None)
 }
 
-/// Plans which weights of every convolution go and what becomes of the others, by what the network does on
-/// calibration images.
+/// Plans which weights of every convolution to remove and how to adjust the others, by measurements on calibration
+/// images.
 ///
 /// # Errors
 /// As [`plan`]; a device that does not return its results; statistics that are not finite.
@@ -56,7 +57,7 @@ pub fn plan_calibrated(
     Ok(plan)
 }
 
-/// Whether the plan looks at fused weights.
+/// Whether the plan uses fused weights.
 fn folds(options: &PruneOptions) -> bool {
     options.needs_images() || options.rank() == Rank::Fused
 }

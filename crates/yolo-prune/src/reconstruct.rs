@@ -40,7 +40,7 @@ pub use target::target;
 /// A pruned layer.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pruned {
-    /// The weights, [rows, inputs]; zero where they were pruned.
+    /// The weights, [rows, inputs]; zero if they were pruned.
     pub weights: Vec<f32>,
     /// Which weights stay, [rows, inputs]. A survivor may be zero by chance.
     pub keep: Vec<bool>,

@@ -1,4 +1,4 @@
-//! Repair without labels: what pruning shifts is measured on calibration images and shifted back.
+//! Repair without labels: shifts caused by pruning are measured on calibration images and undone.
 
 mod batch_norm;
 mod stored;

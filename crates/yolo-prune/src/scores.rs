@@ -1,4 +1,4 @@
-//! What every weight is worth by a criterion.
+//! Importance of every weight by a criterion.
 
 use std::borrow::Cow;
 
@@ -8,12 +8,9 @@ use yolo_model::weights::StateDict;
 use crate::candidates::Candidate;
 use crate::error::{PruneError, Result};
 use crate::fused::Fused;
-use crate::measure::Measure;
+use crate::measure::{Measure, Scores};
 use crate::method::{Criterion, Rank};
 use crate::options::PruneOptions;
-
-/// One score per weight of every candidate, whose sign does not count; larger is more important.
-pub(crate) type Scores<'a> = Vec<Cow<'a, [f32]>>;
 
 /// The scores of `candidates`. `fused` is `model` with batch normalisation folded in; needed unless magnitudes are
 /// compared as they are stored.

@@ -1,13 +1,13 @@
 //! Selection of the smallest magnitudes, exact to the element and without sorting.
 
-/// Where the cut runs: every magnitude below `key` goes, and the first `ties` that equal it.
+/// A threshold: every magnitude below `key` is removed, and the first `ties` that equal it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Cut {
     key: u32,
     ties: usize,
 }
 
-/// Bits of the magnitude that the first pass looks at; the second looks at the rest.
+/// Bits of the magnitude that the first pass sorts by; the second sorts by the rest.
 const HIGH_BITS: u32 = 16;
 const LOW_BITS: u32 = 31 - HIGH_BITS;
 

@@ -1,4 +1,4 @@
-//! How much a convolution's output suffers when more and more of its weights go.
+//! The error of a convolution's output as more and more of its weights are removed.
 
 #[cfg(feature = "nn")]
 mod measured;

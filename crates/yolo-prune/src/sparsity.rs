@@ -1,4 +1,4 @@
-//! Accounts of zeros: exact counts, per convolution and in total.
+//! Counts of zeros, per convolution and in total.
 
 use yolo_model::Model;
 
@@ -74,7 +74,7 @@ impl Sparsity {
         fraction(self.zeros, self.parameters)
     }
 
-    /// Fraction of zeros of the convolution called `name`, 0 where there is none.
+    /// Fraction of zeros of the convolution called `name`, 0 if there is none.
     pub fn of_conv(&self, name: &str) -> f64 {
         self.layers.iter().find(|layer| layer.name == name).map_or(0.0, LayerSparsity::fraction)
     }

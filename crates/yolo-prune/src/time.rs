@@ -15,19 +15,19 @@ use crate::sparsity::Sparsity;
 /// Halvings of the amount until the time is met: to a ten-millionth.
 const HALVINGS: usize = 24;
 
-/// What the candidates of a pruning may take.
+/// The time that the candidates of a pruning may take.
 pub(crate) struct TimeBudget<'a> {
     table: &'a LatencyTable,
     /// Names of the candidates.
     names: Vec<&'a str>,
-    /// Milliseconds of everything that is no candidate, with the zeros that it has.
+    /// Milliseconds of everything that is not a candidate, with the zeros that it has.
     fixed: f64,
     /// Most milliseconds of the network.
     most: f64,
 }
 
 impl<'a> TimeBudget<'a> {
-    /// The budget of `options`; none where they do not ask for milliseconds.
+    /// The budget of `options`; none if they do not ask for milliseconds.
     ///
     /// # Errors
     /// Milliseconds without a table, or of a structure; a candidate that the table does not know.
@@ -74,8 +74,8 @@ impl<'a> TimeBudget<'a> {
         }
     }
 
-    /// The smallest amount that meets the budget; `at` divides an amount, and takes no less of a convolution where the
-    /// amount is larger.
+    /// The smallest amount that meets the budget; `at` divides an amount, and never takes less of a convolution for a
+    /// larger amount.
     ///
     /// # Errors
     /// [`PruneError::TooSlow`], and those of `at` but for amounts that the limits do not allow.
@@ -108,7 +108,7 @@ impl<'a> TimeBudget<'a> {
         found.ok_or_else(|| self.too_slow(least))
     }
 
-    /// Milliseconds of the network whose candidates lose so many weights.
+    /// Milliseconds of the network whose candidates lose these numbers of weights.
     fn time(&self, candidates: &[Candidate], counts: &[usize]) -> Result<f64> {
         let each = candidates.iter().zip(counts);
         let time = each.map(|(candidate, count)| {

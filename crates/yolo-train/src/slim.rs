@@ -61,7 +61,7 @@ impl SlimState {
     /// # Errors
     /// Nothing that can be slimmed, a pattern that matches nothing, or fractions that make no sense.
     pub fn new(checkpoint: &Checkpoint, options: &SlimOptions, steps_left: f64) -> Result<Self> {
-        let patterns: Vec<Pattern> = options.exclude.iter().map(|pattern| Pattern::new(pattern)).collect();
+        let patterns: Vec<Pattern> = options.exclude.iter().map(Pattern::new).collect();
         let slimming = Slimming::new(checkpoint, options.max_fraction, &patterns)?;
         let strength = Strength::new(options.tolerance, None)?;
         let mut state = Self { slimming, strength, fraction: options.fraction, steps_done: 0.0 };

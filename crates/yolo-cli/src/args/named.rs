@@ -7,9 +7,7 @@ use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 pub(crate) struct Named<T>(pub(crate) T, pub(crate) &'static str, pub(crate) &'static str);
 
 /// Reads one of `values` by its name.
-pub(crate) fn named<T: Copy + Send + Sync>(
-    values: &'static [Named<T>],
-) -> impl TypedValueParser<Value = T> + Clone {
+pub(crate) fn named<T: Copy + Send + Sync>(values: &'static [Named<T>]) -> impl TypedValueParser<Value = T> {
     let possible = values.iter().map(|named| {
         let possible = PossibleValue::new(named.name()).aliases(named.1.split('|').skip(1));
         if named.2.is_empty() { possible } else { possible.help(named.2) }

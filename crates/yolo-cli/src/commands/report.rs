@@ -7,8 +7,8 @@ use yolo_report::results::SCHEMA;
 use crate::args::ReportArgs;
 use crate::clock::utc_minutes;
 use crate::console::Output;
-use crate::nearby::suggestion;
 use crate::run_dir::command_line;
+use yolo_data::nearby::suggestion;
 
 /// Reads the results, prints a table, and writes the page.
 pub(crate) fn run(args: &ReportArgs) -> Result<()> {

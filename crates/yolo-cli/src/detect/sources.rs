@@ -7,7 +7,7 @@ use anyhow::{Context, Result, bail};
 
 use yolo_data::dataset::list::IMAGE_EXTENSIONS;
 
-use crate::nearby::suggestion;
+use yolo_data::nearby::suggestion;
 
 /// File name extensions taken as videos.
 const VIDEO_EXTENSIONS: [&str; 12] =

@@ -104,7 +104,7 @@ fn advice(fits: Option<usize>) -> String {
     }
 }
 
-/// What a message of a back end comes from, where it is known.
+/// What a message of a back end comes from, if it is known.
 fn hint(reason: &str) -> &'static str {
     let toolkit = ["libdevice", "CUDA installation not found", "nvrtc", "NVRTC"];
     if toolkit.iter().any(|word| reason.contains(word)) {

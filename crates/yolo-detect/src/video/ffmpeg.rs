@@ -188,11 +188,12 @@ impl Frames {
         let status = self.child.lock().unwrap_or_else(PoisonError::into_inner).wait();
         let reason = self.complaints.take().and_then(|thread| thread.join().ok()).unwrap_or_default();
         let failed = !status.is_ok_and(|status| status.success()) || self.read == 0;
-        failed.then(|| match (reason.is_empty(), self.read) {
+        let error = match (reason.is_empty(), self.read) {
             (true, 0) => VideoError::NoPicture,
             (false, 0) => VideoError::Unreadable { reason },
             (_, frames) => VideoError::Stopped { frames, reason },
-        })
+        };
+        failed.then_some(error)
     }
 }
 

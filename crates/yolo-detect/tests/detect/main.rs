@@ -68,9 +68,9 @@ fn augmentation_adds_rows_and_keeps_the_logits_of_the_plain_image() {
     let plain = run(&detector, RunOptions { keep_logits: true, ..PLAIN });
     let augmented = run(&detector, RunOptions { keep_logits: true, augment: true, ..PLAIN });
     // Per cell three anchors: levels of 96, 24 and 6 cells. The plain pass loses the coarsest level, the second
-    // one is 64×96 again, the third one as well and loses all but the coarsest.
+    // one is 64×96 again, the third one as well and loses the finest.
     assert_eq!(n_rows(&plain.predictions), [3 * (96 + 24 + 6); 2]);
-    assert_eq!(n_rows(&augmented.predictions), [3 * (96 + 24) + 3 * (96 + 24 + 6) + 3 * 6; 2]);
+    assert_eq!(n_rows(&augmented.predictions), [3 * (96 + 24) + 3 * (96 + 24 + 6) + 3 * (24 + 6); 2]);
     let first_pass = |output: &Output| -> Vec<_> {
         output.predictions[0]
             .rows()

@@ -123,7 +123,7 @@ fn links_are_refused() {
     let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
     writer.add_symlink("link", "/etc", SimpleFileOptions::default()).unwrap();
     let archive = writer.finish().unwrap().into_inner();
-    Unpacking::new().refuse(&archive, &["link", "no plain file"]);
+    Unpacking::new().refuse(&archive, &["link", "not a plain file"]);
 }
 
 #[test]

@@ -314,7 +314,7 @@ fn attempts_that_bring_much_do_not_count() {
 
 #[test]
 fn starting_over_is_no_progress() {
-    // It ignores ranges and never sends all: without a limit this would go on for ever.
+    // It ignores ranges and never sends all: without a limit this would continue for ever.
     let server = Server::new(|_, _| Reply::new(200, &payload()).cut_after(500_000));
     let place = Place::new();
     let limits = Limits { progress_bytes: 50_000, ..options().0.limits };

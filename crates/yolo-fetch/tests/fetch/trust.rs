@@ -51,7 +51,7 @@ fn a_weak_checksum_is_checked_and_recorded() {
     artefact.checksum = Some(Checksum::new(Algorithm::Md5, &md5, Confidence::Single));
     place.get(&artefact).unwrap();
     assert_eq!(place.names(), ["file.bin", "file.bin.sha256"]);
-    // A wrong one says how to go on if only it is wrong.
+    // A wrong one says how to continue if only it is wrong.
     let place = Place::new();
     artefact.checksum = Some(Checksum::new(Algorithm::Md5, &"0".repeat(32), Confidence::Single));
     let error = place.get(&artefact).unwrap_err();

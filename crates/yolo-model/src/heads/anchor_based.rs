@@ -184,12 +184,8 @@ mod tests {
         detect.add_priors(0, &mut bias);
         for anchor in bias.chunks_exact(85) {
             assert_eq!(anchor[..4], [1.0; 4]);
-            assert!((anchor[4] - (1.0 - 6.684_611_7)).abs() < 1e-5, "{}", anchor[4]);
-            assert!(
-                anchor[5..].iter().all(|bias| (bias - (1.0 - 4.880_273_4)).abs() < 1e-4),
-                "{}",
-                anchor[5]
-            );
+            assert!((anchor[4] - (1.0 - 6.684_612)).abs() < 1e-5, "{}", anchor[4]);
+            assert!(anchor[5..].iter().all(|bias| (bias - (1.0 - 4.880_273)).abs() < 1e-4), "{}", anchor[5]);
         }
     }
 }

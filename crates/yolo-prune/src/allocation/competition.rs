@@ -6,12 +6,12 @@ use super::layer::{Bounds, Limit, bounds, check_amount};
 /// How many weights of each layer are among the `round(amount · total)` smallest scores, halves to even.
 ///
 /// Without limits these are the counts of [`masks`](crate::pattern::masks) for unstructured sparsity. With
-/// limits, the smallest scores of a layer go in any case until `least` is reached, its largest stay once
-/// `most` is; the rest compete. Of equal scores those of the first layers go. Scores are at least 0 and not
+/// limits, the smallest scores of a layer are removed until `least` is reached, its largest stay once
+/// `most` is; the rest compete. Of equal scores those of the first layers are removed. Scores are at least 0 and not
 /// NaN.
 ///
 /// # Errors
-/// An amount outside `[0, 1)`, limits that are no fractions or do not allow the amount, a layer without
+/// An amount outside `[0, 1)`, limits that are not fractions or do not allow the amount, a layer without
 /// weights.
 pub fn global(scores: &[&[f32]], limits: &[Limit], amount: f64) -> Result<Vec<usize>, AllocationError> {
     check_amount(amount)?;
@@ -27,7 +27,7 @@ pub fn global(scores: &[&[f32]], limits: &[Limit], amount: f64) -> Result<Vec<us
     Ok(competing(scores, &bounds, asked))
 }
 
-/// Bits of a score that the first histogram looks at; the second looks at the other 16 that have no sign.
+/// Bits of a score that the first histogram sorts by; the second sorts by the other 16, without the sign.
 const HIGH_BITS: u32 = 15;
 const LOW_BITS: u32 = 31 - HIGH_BITS;
 

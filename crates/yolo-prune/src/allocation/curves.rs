@@ -40,7 +40,7 @@ pub(super) struct Point {
 }
 
 impl Curves<'_> {
-    /// The points of the grid in weights, for layers of so many; points outside the bounds move to them.
+    /// The points of the grid in weights, for layers of these sizes; points outside the bounds move to them.
     pub(super) fn points(
         &self,
         weights: &[usize],

@@ -4,7 +4,7 @@
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AllocationError {
-    /// The amount is no fraction below one.
+    /// The amount is not a fraction below one.
     #[error("the amount to prune must be at least 0 and less than 1, not {0}; 0.3 takes 30 %")]
     Amount(f64),
     /// A layer without weights.
@@ -22,7 +22,7 @@ pub enum AllocationError {
     },
     /// Limits that contradict each other.
     #[error(
-        "layer {layer}: limits {least} to {most} are no range of fractions; give 0 <= least <= most <= 1"
+        "layer {layer}: limits {least} to {most} are not a range of fractions; give 0 <= least <= most <= 1"
     )]
     Limit {
         /// The layer.
@@ -32,16 +32,16 @@ pub enum AllocationError {
         /// Largest fraction pruned.
         most: f64,
     },
-    /// The layers together cannot lose what is asked.
+    /// The layers together cannot lose the amount asked for.
     #[error(
-        "{asked} {unit} shall go but the limits of the layers allow {least} to {most}; change the amount or the limits"
+        "{asked} {unit} are to be removed but the limits of the layers allow {least} to {most}; change the amount or the limits"
     )]
     Unreachable {
-        /// What was asked for.
+        /// The amount asked for.
         asked: f64,
-        /// What goes at least.
+        /// The least that is removed.
         least: f64,
-        /// What can go at most.
+        /// The most that can be removed.
         most: f64,
         /// What is counted: `weights` or `FLOPs`.
         unit: &'static str,
@@ -56,7 +56,7 @@ pub enum AllocationError {
         /// The least cost possible.
         least: f64,
     },
-    /// The grid of pruned fractions is not one.
+    /// The grid of pruned fractions is not ascending, or out of range.
     #[error("a grid has ascending fractions from 0 up to, not including, 1, but not {0:?}")]
     Grid(Vec<f64>),
     /// A curve or a table with the wrong number of points, or with points that are not numbers.
@@ -77,7 +77,7 @@ pub enum AllocationError {
 }
 
 impl AllocationError {
-    /// Position of the layer that it is about, where it is about one.
+    /// Position of the layer that it is about, if it is about one.
     pub fn layer(&self) -> Option<usize> {
         match self {
             Self::EmptyLayer(layer) | Self::Choice(layer) => Some(*layer),

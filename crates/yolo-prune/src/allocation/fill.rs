@@ -3,7 +3,7 @@
 use super::error::AllocationError;
 use super::layer::{Bounds, Layer, Limit, bounds, check_amount, weights};
 
-/// What shall go of all layers together.
+/// The amount to remove from all layers together.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Target {
     /// This fraction of the weights, 0 up to 1: exactly `amount · total`, rounded, halves to even.
@@ -14,7 +14,7 @@ pub enum Target {
 }
 
 impl Target {
-    /// FLOPs or weights that shall go, and those that one weight of each layer counts for.
+    /// FLOPs or weights to remove, and those that one weight of each layer counts for.
     pub(super) fn goal(self, layers: &[Layer]) -> Result<Goal, AllocationError> {
         let total: usize = layers.iter().map(Layer::weights).sum();
         match self {
@@ -42,7 +42,7 @@ pub(super) struct Goal {
 }
 
 impl Goal {
-    /// What goes when each layer loses so many weights.
+    /// The quantity removed when each layer loses these numbers of weights.
     pub(super) fn removed(&self, counts: &[usize]) -> f64 {
         counts.iter().zip(&self.each).map(|(count, each)| *count as f64 * each).sum()
     }

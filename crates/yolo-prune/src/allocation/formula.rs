@@ -9,7 +9,7 @@ use super::layer::{Layer, Limit, bounds, check_amount, weights};
 /// [`even`] is exact.
 ///
 /// # Errors
-/// An amount outside `[0, 1)`, limits that are no fractions, a layer without weights.
+/// An amount outside `[0, 1)`, limits that are not fractions, a layer without weights.
 pub fn uniform(layers: &[Layer], limits: &[Limit], amount: f64) -> Result<Vec<usize>, AllocationError> {
     check_amount(amount)?;
     let weights = weights(layers);
@@ -132,7 +132,7 @@ mod tests {
         let error = by_flops(&idle, &free(&idle), Target::Weights(0.6)).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "120 weights shall go but the limits of the layers allow 0 to 99; change the amount or the limits"
+            "120 weights are to be removed but the limits of the layers allow 0 to 99; change the amount or the limits"
         );
     }
 

@@ -5,7 +5,7 @@ use super::error::AllocationError;
 use super::fill::{Target, fill};
 use super::layer::{Layer, Limit, bounds, weights};
 
-/// Prunes where the error rises least, until the target is reached.
+/// Prunes the layers whose error rises least, until the target is reached.
 ///
 /// Every error curve is replaced by its lower convex hull, so that its slope rises with the weights pruned.
 /// Then each layer loses all weights whose slope, per weight or per FLOP, is below the one level that reaches
@@ -14,7 +14,7 @@ use super::layer::{Layer, Limit, bounds, weights};
 /// larger target takes no fewer weights from any layer, so it suits pruning in steps.
 ///
 /// # Errors
-/// Limits that are no fractions or do not allow the target, curves that do not fit the layers.
+/// Limits that are not fractions or do not allow the target, curves that do not fit the layers.
 pub fn by_marginal_error(
     layers: &[Layer],
     curves: &Curves<'_>,

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::error::AllocationError;
 
-/// What an allocation knows of a convolution.
+/// The properties of a convolution that an allocation uses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Layer {
     /// Shape of the weight, `[out, in, kh, kw]`.
@@ -25,18 +25,18 @@ impl Layer {
     }
 }
 
-/// How much of a layer may go, as fractions of its weights. One weight stays whatever the limit.
+/// Limits of the fraction of a layer's weights that is removed. One weight always stays.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Limit {
-    /// Fraction that goes at least.
+    /// Smallest fraction removed.
     pub least: f64,
-    /// Fraction that goes at most.
+    /// Largest fraction removed.
     pub most: f64,
 }
 
 impl Default for Limit {
-    /// Anything.
+    /// Any fraction.
     fn default() -> Self {
         Self { least: 0.0, most: 1.0 }
     }
@@ -55,7 +55,7 @@ impl Bounds {
     }
 }
 
-/// The limits of layers of so many weights. Counts are rounded inwards; where no whole number lies between
+/// The limits of layers with these numbers of weights. Counts are rounded inwards; if no whole number lies between
 /// the two fractions, `most` holds.
 pub(super) fn bounds(weights: &[usize], limits: &[Limit]) -> Result<Vec<Bounds>, AllocationError> {
     check_length("limits", limits.len(), weights.len())?;

@@ -23,7 +23,7 @@ const ROUNDING: f64 = 1e-12;
 /// A dynamic programme over the layers that keeps the partial solutions which no other beats in both cost and
 /// error. Costs are added as they are, so the budget is never exceeded. The result is the optimum as long as
 /// no more than 10 000 such solutions are open after a layer. Otherwise the best of each of 10 000 buckets of
-/// cost is kept, and the result is no worse than the optimum for a budget smaller by 1/10 000 per layer.
+/// cost is kept, and the result is not worse than the optimum for a budget smaller by 1/10 000 per layer.
 ///
 /// # Errors
 /// A layer without choices, costs or errors that are not finite, a budget below the least cost possible.
@@ -44,7 +44,7 @@ struct Label {
 fn choose_among(options: &[Vec<Choice>], budget: f64, labels: usize) -> Result<Vec<usize>, AllocationError> {
     let least = least_costs(options)?;
     let limit = budget + ROUNDING * budget.abs();
-    // A budget that is not a number is no budget.
+    // NaN is not a budget.
     if least[0].partial_cmp(&limit).is_none_or(|order| order.is_gt()) {
         return Err(AllocationError::Budget { budget, least: least[0] });
     }
@@ -93,7 +93,7 @@ fn extend(labels: &[Label], choices: &[Choice], left: f64) -> Vec<Label> {
     open
 }
 
-/// The label of the least error in each of so many buckets of cost.
+/// The label of the least error in each bucket of cost.
 fn thin(open: &[Label], buckets: usize) -> Vec<Label> {
     let costs = || open.iter().map(|label| label.cost);
     let (low, high) = (costs().fold(f64::INFINITY, f64::min), costs().fold(f64::NEG_INFINITY, f64::max));

@@ -14,7 +14,7 @@ pub enum Budget<'a> {
     Weights(f64),
     /// At least this fraction of the FLOPs goes.
     Flops(f64),
-    /// The layers run in at most so many milliseconds.
+    /// The layers run in at most this many milliseconds.
     Milliseconds {
         /// `[layer][point]`: time of the layer at the pruned fractions of the grid of the curves, linear in
         /// between.
@@ -26,13 +26,13 @@ pub enum Budget<'a> {
 
 /// Gives every layer a point of the grid so that the total error is least within the budget ([`choose`]).
 ///
-/// The grid rarely meets a number of weights or FLOPs exactly, so what went too much comes back where the
+/// The grid rarely meets a number of weights or FLOPs exactly, so what was removed in excess comes back where the
 /// curves fall most steeply. For weights the total is then exactly what was asked for; for milliseconds the
 /// points stay. Off the grid, [`by_marginal_error`] can be a little better, mostly for small amounts: of the
 /// two the one with the smaller total error is returned.
 ///
 /// # Errors
-/// Limits that are no fractions or do not allow the budget, curves or a table that do not fit the layers, an
+/// Limits that are not fractions or do not allow the budget, curves or a table that do not fit the layers, an
 /// amount outside `[0, 1)`.
 pub fn by_sensitivity(
     layers: &[Layer],
@@ -247,8 +247,8 @@ mod tests {
     }
 
     #[test]
-    fn equal_slopes_win_where_the_grid_is_too_coarse() {
-        // Ten weights shall go. The grid has ten of the second layer, error 1, or twenty of the first, 1.2;
+    fn equal_slopes_win_if_the_grid_is_too_coarse() {
+        // Ten weights are to be removed. The grid has ten of the second layer, error 1, or twenty of the first, 1.2;
         // but ten of the first cost 0.6.
         let layers = [Layer { shape: [10, 10, 1, 1], flops: 100 }, Layer { shape: [10, 5, 1, 1], flops: 50 }];
         let errors = vec![vec![0.0, 1.2, 9.0, 99.0, 999.0], vec![0.0, 1.0, 9.0, 99.0, 999.0]];

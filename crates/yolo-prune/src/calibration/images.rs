@@ -27,7 +27,7 @@ impl CalibrationImages {
     /// The images of `batches`; empty batches are left out.
     ///
     /// # Errors
-    /// [`PruneError::Calibration`] where the pixels are not as many as the sides say, or there is no image.
+    /// [`PruneError::Calibration`] if the number of pixels does not fit the sides, or there is no image.
     pub fn new(batches: impl IntoIterator<Item = ImageBatch>) -> Result<Self> {
         let batches: Vec<ImageBatch> = batches.into_iter().filter(|batch| batch.n > 0).collect();
         for batch in &batches {

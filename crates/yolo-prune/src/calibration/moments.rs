@@ -9,7 +9,7 @@ use super::columns::{Columns, columns, sample_positions};
 use crate::error::Result;
 use crate::matrix::{View, ViewMut, product};
 
-/// Positions of the output that are looked at, over all images: plenty for the widest kernels (1152 to 4608
+/// Positions of the output that are sampled, over all images: enough for the widest kernels (1152 to 4608
 /// inputs), and early maps have millions.
 const MAX_POSITIONS: usize = 1 << 16;
 
@@ -21,7 +21,7 @@ pub(crate) struct Moments {
     pub(crate) k: usize,
     /// `E[(x̂ − μ̂)(x̂ − μ̂)ᵀ]`, `[k, k]`.
     pub(crate) gram: Vec<f64>,
-    /// `E[(x − μ)(x̂ − μ̂)ᵀ]`, `[k, k]`; none where both see the same.
+    /// `E[(x − μ)(x̂ − μ̂)ᵀ]`, `[k, k]`; none if both see the same.
     pub(crate) cross: Option<Vec<f64>>,
     /// `μ = E[x]`, `[k]`.
     pub(crate) dense_mean: Vec<f64>,
@@ -30,7 +30,7 @@ pub(crate) struct Moments {
 }
 
 impl Moments {
-    /// Moments over batches `[n, C, H, W]`; `pruned` is none where both networks see the same.
+    /// Moments over batches `[n, C, H, W]`; `pruned` is none if both networks see the same.
     pub(crate) fn measure(
         spec: &ConvSpec,
         dense: &[Tensor<4>],
@@ -101,7 +101,7 @@ impl Sums {
         }
     }
 
-    /// Adds an image: its columns in the dense network, and in the pruned one where they differ.
+    /// Adds an image: its columns in the dense network, and in the pruned one if they differ.
     fn add(&mut self, mut dense: Columns, mut pruned: Option<Columns>) {
         self.count += dense.positions;
         self.dense.take_origin_from(&mut dense);

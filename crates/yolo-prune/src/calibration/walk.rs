@@ -18,7 +18,7 @@ pub(crate) struct ConvVisit<'a> {
     pub(crate) conv: &'a ConvRef,
     /// Its input in the dense network, per batch `[n, C, H, W]`.
     pub(crate) dense: &'a [Tensor<4>],
-    /// Its input behind the weights chosen so far; none where nothing was changed before it.
+    /// Its input after the weights chosen so far; none if nothing was changed before it.
     pub(crate) pruned: Option<&'a [Tensor<4>]>,
 }
 
@@ -31,7 +31,7 @@ pub(crate) struct ConvValues {
     pub(crate) bias: Vec<f32>,
 }
 
-/// A value of the network: its batches in the dense network and, where they differ, in the pruned one.
+/// A value of the network: its batches in the dense network and, if they differ, in the pruned one.
 #[derive(Clone)]
 struct Value {
     dense: Vec<Tensor<4>>,
@@ -44,8 +44,8 @@ impl Value {
     }
 }
 
-/// Shows every convolution of a fused network, in order of execution, what it sees. Where `visit` returns
-/// weights, what comes after sees the outputs of those as `pruned`. Values that nobody reads any more are
+/// Calls `visit` with every convolution of a fused network and its input, in order of execution. If `visit` returns
+/// weights, later convolutions see the outputs of those as `pruned`. Values that nobody reads any more are
 /// dropped batch by batch, so that memory holds the widest cut through the network, twice.
 ///
 /// # Errors

@@ -15,7 +15,7 @@ use crate::error::{PruneError, Result};
 pub struct ChannelMeans {
     /// By convolution, the mean of every output channel, behind the activation.
     pub outputs: HashMap<String, Vec<f64>>,
-    /// By convolution, the mean of every input channel. Not needed, but exact where it is given: without it the
+    /// By convolution, the mean of every input channel. Optional, but exact if given: without it the
     /// mean is worked out from the outputs, and a max-pool's is taken for that of what it pools, which is lower.
     pub inputs: HashMap<String, Vec<f64>>,
 }
@@ -27,8 +27,8 @@ pub struct ChannelMeans {
 /// It is added to the bias of a fused or bare convolution, and taken off the running mean of a batch normalisation. The mean of the reader's output then stays, except that near the border of a padded
 /// convolution fewer taps reach the map: there `δ` is too much, for a 3×3 kernel by a third along edges.
 ///
-/// Training moves the running mean to where it belongs anyway; the compensation is for a network that runs, or is
-/// trained, from there.
+/// Training moves the running mean anyway; the compensation is for a network that runs without training, or that is
+/// trained from there.
 ///
 /// # Errors
 /// A plan that was made for another network, means that are missing, not finite or of another length.
@@ -120,7 +120,7 @@ fn move_into(model: &mut impl Prunable, conv: &ConvRef, lost: &[f64]) -> Result<
 }
 
 impl ChannelMeans {
-    /// Means of every value's channels; NaN where they are not known, as the image's are not.
+    /// Means of every value's channels; NaN if they are not known, like those of the image.
     fn of_values(&self, program: &Program) -> Result<Vec<Vec<f64>>> {
         let mut values = vec![vec![f64::NAN; program.channels[0]]];
         for operation in &program.operations {

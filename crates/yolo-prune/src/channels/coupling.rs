@@ -1,10 +1,10 @@
-//! Coupling: which output channels of which convolutions go together, and who reads them.
+//! Coupling: which output channels of which convolutions belong together, and which convolutions read them.
 
 use yolo_model::Layout;
 use yolo_model::architecture::ConvRef;
 use yolo_model::program::{OperationKind, Program};
 
-/// Convolutions whose output channels go together: channel `i` of one is added to channel `i` of the others.
+/// Convolutions whose output channels belong together: channel `i` of one is added to channel `i` of the others.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ChannelGroup {
     /// Name of the first producer in the order of execution: `model.2.cv1`.
@@ -15,7 +15,7 @@ pub struct ChannelGroup {
     pub producers: Vec<ConvRef>,
     /// The convolutions that read them, heads included, in the order of execution.
     pub consumers: Vec<Consumer>,
-    /// Why no channel of the group can go; `None` where channels can.
+    /// Why no channel of the group can be removed; `None` if channels can.
     pub fixed: Option<String>,
 }
 
@@ -24,12 +24,12 @@ pub struct ChannelGroup {
 pub struct Consumer {
     /// The convolution.
     pub conv: ConvRef,
-    /// Where: channel `i` of the group is input channel `offset + i`, for each of these offsets. The last
+    /// Position: channel `i` of the group is input channel `offset + i`, for each of these offsets. The last
     /// convolution of an SPPF reads every channel of its first one four times.
     pub offsets: Vec<usize>,
 }
 
-/// What a convolution's input consists of.
+/// The input of a convolution, by the groups that make it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ConvInput {
     /// The convolution.
@@ -81,7 +81,7 @@ impl Coupling {
     }
 }
 
-/// All the channels of one source, at some place inside a value.
+/// All channels of one source, as a part of a value.
 #[derive(Clone, Copy)]
 struct Piece {
     source: usize,

@@ -1,4 +1,4 @@
-//! What channels do on calibration images: means for [`super::compensate()`], magnitudes and gradients for scores.
+//! Statistics of channels on calibration images: means for [`super::compensate()`], magnitudes and gradients for scores.
 
 use std::cell::RefCell;
 use std::collections::HashMap;

@@ -38,15 +38,15 @@ pub struct KeptChannels {
     pub kept: Vec<usize>,
 }
 
-/// How a plan came about.
+/// How the channels of a plan were chosen.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Choice {
-    /// What the scores measure.
+    /// The criterion of the scores.
     pub criterion: Criterion,
-    /// How channels competed.
+    /// Which channels competed with each other.
     pub scope: Scope,
-    /// What was asked for.
+    /// The size asked for.
     pub target: Target,
     /// Widths are multiples of this.
     pub round_to: usize,
@@ -56,7 +56,7 @@ pub struct Choice {
     pub after: Size,
     /// Groups whose width is not what the scores alone would give.
     pub adjusted: Vec<Adjusted>,
-    /// Groups that stay as they are, and why.
+    /// Groups that do not change, and why.
     pub skipped: Vec<SkippedGroup>,
 }
 
@@ -96,7 +96,7 @@ impl fmt::Display for Adjustment {
     }
 }
 
-/// A group that stays as it is.
+/// A group that does not change.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SkippedGroup {
@@ -117,7 +117,7 @@ impl ChannelPlan {
         Self { choice: None, groups: Coupling::of(layout).groups.into_iter().map(keep_all).collect() }
     }
 
-    /// Number of channels that go, counted once per group.
+    /// Number of channels removed, counted once per group.
     pub fn removed(&self) -> usize {
         self.groups.iter().map(|group| group.width - group.kept.len().min(group.width)).sum()
     }
@@ -199,8 +199,7 @@ impl ChannelPlan {
         }
     }
 
-    /// What a checkpoint remembers of its pruning: `before` and `after` are the sizes, `previous` its record so
-    /// far.
+    /// The record of this pruning for the model: `before` and `after` are the networks, `previous` is the record so far.
     pub(super) fn record(
         &self,
         before: &dyn Layout,

@@ -9,12 +9,12 @@ use super::coupling::{ConvInput, Coupling};
 use super::plan::ChannelPlan;
 use crate::error::Result;
 
-/// The network without the channels that the plan removes, with the others in the plan's order, and the plan on
+/// The model without the channels that the plan removes, with the others in the plan's order, and the plan on
 /// its record. A plan that removes nothing leaves the record as it is.
 ///
 /// Rows of weights, biases and batch normalisation follow the kept outputs, columns the kept inputs; everything
-/// else stays bit for bit. Works on fused and unfused networks. What the removed channels contributed is lost
-/// unless [`super::compensate()`] moved its mean before.
+/// else stays bit for bit. Works on fused and unfused networks. The contribution of the removed channels is lost
+/// unless [`super::compensate()`] moved its mean first.
 ///
 /// # Errors
 /// A plan that was made for another network or leaves a group without channels; a model whose tensors are not those of
@@ -49,7 +49,7 @@ fn narrowed(model: &dyn Model, plan: &ChannelPlan) -> Result<(StateDict, Widths)
     Ok((weights, plan.widths(model.layout())?))
 }
 
-/// What is taken of a tensor.
+/// The part of a tensor that is kept.
 enum Pick {
     /// Entries of a vector over the output channels.
     Rows(Vec<usize>),
@@ -57,7 +57,7 @@ enum Pick {
     RowsAndColumns(Vec<usize>, Vec<usize>),
 }
 
-/// What is taken of every tensor that has channels, by name.
+/// The part kept of every tensor that has channels, by name.
 fn picks(coupling: &Coupling, kept: &[Vec<usize>]) -> HashMap<String, Pick> {
     let mut group_of: HashMap<&str, usize> = HashMap::new();
     for (index, group) in coupling.groups.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! Pruning in rounds: a little at a time, with scores of the network as it is then.
+//! Pruning in rounds: a little at a time, with new scores in each round.
 
 use yolo_model::{Layout, Prunable};
 
@@ -35,7 +35,7 @@ pub fn round_targets(
 }
 
 /// Prunes in rounds. Each round scores the network, plans towards its target of [`round_targets`], and lets
-/// `step` carry the plan out: remove, and whatever repairs or trains the network before the next round.
+/// `step` apply the plan: removal, then repair or training of the network before the next round.
 ///
 /// The options count against the network at the start: `max_fraction` is of its widths. Returns the last network
 /// and the plan of every round; [`ChannelPlan::then`] makes one plan of them.

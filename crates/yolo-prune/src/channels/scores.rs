@@ -1,4 +1,4 @@
-//! Scores: how much each channel matters.
+//! Scores: the importance of each channel.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -10,7 +10,7 @@ use yolo_model::{Model, fused_weights};
 use super::coupling::{ChannelGroup, Coupling};
 use crate::error::{PruneError, Result};
 
-/// What scores measure.
+/// The criterion that ranks channels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Criterion {
@@ -37,10 +37,10 @@ pub enum TaylorOf {
     BatchNorm,
 }
 
-/// One score per channel of every group; channels with small scores go first.
+/// One score per channel of every group; channels with small scores are removed first.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ChannelScores {
-    /// What they measure.
+    /// What the scores measure.
     pub criterion: Criterion,
     /// Scores by the group's name, one per channel, each at least 0.
     pub groups: BTreeMap<String, Vec<f64>>,

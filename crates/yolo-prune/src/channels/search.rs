@@ -86,7 +86,7 @@ impl Candidate {
 }
 
 /// The lowest threshold whose cost is within the budget, then all single steps of width that still fit. `cost`
-/// must not grow where a width shrinks; the least widths must fit.
+/// must not grow when a width shrinks; the least widths must fit.
 pub(super) fn search(
     candidates: &[Candidate],
     budget: f64,

@@ -14,16 +14,16 @@ use super::target::{Latency, Size, Target, target};
 use crate::error::{PruneError, Result};
 use crate::exclude::Pattern;
 
-/// What to remove.
+/// Which channels to remove.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ChannelOptions {
-    /// How small the network is to become.
+    /// The size to reach.
     pub target: Target,
-    /// How channels compete.
+    /// Which channels compete with each other.
     pub scope: Scope,
     /// Widths become multiples of this, at least 1; a group that stays as it is keeps its width.
     pub round_to: usize,
-    /// The fraction of a group that may go, in `[0, 1]`. At least one channel always stays, and one unit of
+    /// Largest fraction of a group to remove, in `[0, 1]`. At least one channel always stays, and one unit of
     /// `round_to`.
     pub max_fraction: f64,
     /// Channels that a group keeps at least, by its name.
@@ -53,12 +53,12 @@ impl ChannelOptions {
     }
 }
 
-/// Plans which channels go: the lowest scores first, as few as the target needs.
+/// Plans which channels to remove: the lowest scores first, as few as the target needs.
 ///
 /// A threshold on the scores gives each group the number of channels that it keeps, rounded to the nearest
 /// multiple of `round_to` (halves up) and limited from below. The lowest threshold that meets the target is
-/// taken; then, in the order of their best removed scores, groups get a step of width back wherever the target
-/// still holds. So the target is met from below, and no single step more would meet it.
+/// taken; then, in the order of their best removed scores, groups get a step of width back if the target still
+/// holds. So the target is met from below, and no single step more would meet it.
 ///
 /// # Errors
 /// A target, fraction or rounding that makes no sense, a target that cannot be met, a pattern that matches

@@ -1,5 +1,5 @@
 //! Network slimming: training that drives the scales of unneeded channels to zero (Liu et al. 2017), with a
-//! strength that nobody has to guess.
+//! strength that adapts itself.
 //!
 //! [`Slimming`] gives the gradient to add to the scales `γ` of batch normalisation; [`Strength`] sets its size
 //! after every epoch. Both are pure; the trainer calls them.
@@ -49,7 +49,7 @@ struct Scale {
 impl Slimming {
     /// Slimming of every group that can lose channels, whose producers all have batch normalisation, and none of which
     /// `exclude` matches. The largest
-    /// channels of a group, of which at most `max_fraction` (in `[0, 1]`) may go, are left alone, at least one.
+    /// channels of a group, of which at most `max_fraction` (in `[0, 1]`) is removed, are left alone, at least one.
     ///
     /// # Errors
     /// A fused network, a fraction that makes no sense, a pattern that matches nothing, nothing left to slim, scales
@@ -128,7 +128,7 @@ impl Slimming {
         Ok(gradients)
     }
 
-    /// How far the smallest `fraction` of all channels have come.
+    /// Progress of the smallest `fraction` of all channels.
     ///
     /// # Errors
     /// Scales that are missing or of another length, a fraction outside `(0, 1)`.
@@ -180,26 +180,26 @@ fn mean_magnitude(values: &[f32]) -> f64 {
     values.iter().map(|value| f64::from(value.abs())).sum::<f64>() / values.len().max(1) as f64
 }
 
-/// How far slimming has come. Scales are fractions of the mean at the start.
+/// Progress of slimming. Scales are fractions of the mean at the start.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct SlimProgress {
     /// Fraction of the channels with a scale below [`SMALL_SCALE`].
     pub small: f64,
-    /// The largest scale among the fraction of the channels that is to go.
+    /// The largest scale among the fraction of the channels that is to be removed.
     pub quantile: f64,
 }
 
-/// An epoch that slimming looks back on.
+/// An epoch of slimming that has ended.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SlimEpoch {
-    /// What it reached.
+    /// The progress after it.
     pub progress: SlimProgress,
-    /// Sum of the learning rates of its steps for the scales (over `1 − momentum` where the gradients go through
+    /// Sum of the learning rates of its steps for the scales (over `1 − momentum` if the gradients go through
     /// one). 0 before the first epoch.
     pub steps_done: f64,
     /// The same sum over the epochs to come.
     pub steps_left: f64,
-    /// The network's score, such as mAP; `None` where it was not measured.
+    /// The network's score, such as mAP; `None` if it was not measured.
     pub fitness: Option<f64>,
 }
 
@@ -207,7 +207,7 @@ pub struct SlimEpoch {
 ///
 /// A scale falls by `(strength − pull) · steps`, where the pull is what the loss holds against it; it is learned
 /// from every epoch. So the strength that brings the quantile `q` down to [`SMALL_SCALE`] in the steps that are
-/// left is `pull + (q − 0.05) / steps_left`. Where the fitness falls below `1 − tolerance` of its best, the
+/// left is `pull + (q − 0.05) / steps_left`. When the fitness falls below `1 − tolerance` of its best, the
 /// strength is halved until it recovers.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -227,7 +227,7 @@ pub struct Strength {
 
 /// The strength at most doubles from epoch to epoch.
 const MAX_GROWTH: f64 = 2.0;
-/// Share that is left to a network in trouble.
+/// Least share, for a network that loses fitness.
 const MIN_SHARE: f64 = 1.0 / 64.0;
 /// Growth of the share per epoch of good fitness.
 const RECOVERY: f64 = 1.5;

@@ -1,4 +1,4 @@
-//! How small the network is to become, and how large a network is.
+//! Sizes of networks, and the size to reach.
 
 use serde::{Deserialize, Serialize};
 use yolo_model::Layout;
@@ -10,7 +10,7 @@ use crate::method::name;
 /// Milliseconds of a network, from a table of measurements. Fewer channels must not take longer.
 pub type Latency<'a> = &'a dyn Fn(&dyn Layout) -> f64;
 
-/// What is counted.
+/// A measure of a network's size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Quantity {
@@ -26,27 +26,27 @@ pub enum Quantity {
     Milliseconds,
 }
 
-/// How much may be left.
+/// The size to reach.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Target {
-    /// A fraction of the network's own goes, in `[0, 1)`.
+    /// Smaller than the network by a fraction.
     Less {
-        /// Of what.
+        /// Of which quantity.
         of: Quantity,
-        /// The fraction that goes: 0.5 leaves half.
+        /// The fraction to remove, in `[0, 1)`: 0.5 leaves half.
         fraction: f64,
     },
-    /// At most this much is left.
+    /// Not larger than a limit.
     AtMost {
-        /// Of what.
+        /// Of which quantity.
         of: Quantity,
         /// In the quantity's unit.
         limit: f64,
     },
 }
 
-/// How large a network is.
+/// The size of a network.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Size {
     /// [`Quantity::Channels`].
@@ -55,7 +55,7 @@ pub struct Size {
     pub parameters: usize,
     /// [`Quantity::Gflops`].
     pub gflops: f64,
-    /// [`Quantity::Milliseconds`], where a table was given.
+    /// [`Quantity::Milliseconds`], if a table was given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub milliseconds: Option<f64>,
 }
@@ -79,7 +79,7 @@ fn channels(layout: &dyn Layout) -> usize {
 }
 
 impl Quantity {
-    /// How it is written behind a number.
+    /// Its unit, as written after a number.
     pub fn unit(self) -> &'static str {
         match self {
             Self::Channels => "channels",
@@ -113,7 +113,7 @@ impl Quantity {
 }
 
 impl Target {
-    /// The target that takes a fraction of `of`.
+    /// The target that removes a fraction of `of`.
     pub fn less(of: Quantity, fraction: f64) -> Self {
         Self::Less { of, fraction }
     }
@@ -133,7 +133,7 @@ impl Target {
         }
     }
 
-    /// What may be left of `before`.
+    /// The largest size allowed, given the size before.
     ///
     /// # Errors
     /// A fraction outside `[0, 1)`, a limit that is not above zero.

@@ -5,7 +5,7 @@
 
 use yolo_model::{Answers, Channel};
 
-/// Where the labels come from.
+/// How labels are chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Labels {
     /// The likelier answer.
@@ -90,7 +90,7 @@ fn detection(row: &mut [f32], channels: &[Channel], labels: Labels, draws: &mut 
     for (value, channel) in row.iter_mut().zip(channels) {
         let is_answer = matches!(channel, Channel::Objectness | Channel::Class);
         let slope = match labels {
-            // The box of a detection is what it is: no label differs from it.
+            // The predicted box is its own label, so its slope is zero.
             Labels::Pseudo if !is_answer => 0.0,
             _ => yes_no(*value, labels, draws),
         };

@@ -6,11 +6,11 @@
 pub enum PatternError {
     /// The text names no structure.
     #[error(
-        "{0:?} is no sparsity pattern; write \"unstructured\", n:m such as \"2:4\", or a block such as \"4x1\""
+        "{0:?} is not a sparsity pattern; write \"unstructured\", n:m such as \"2:4\", or a block such as \"4x1\""
     )]
     Unknown(String),
-    /// n:m where nothing would go, nothing would stay, or groups are too long.
-    #[error("{n}:{m} is no sparsity pattern; n must be at least 1 and less than m, and m at most 64")]
+    /// n:m that removes nothing or everything, or has groups that are too long.
+    #[error("{n}:{m} is not a sparsity pattern; n must be at least 1 and less than m, and m at most 64")]
     NofM {
         /// Weights kept.
         n: usize,
@@ -18,7 +18,7 @@ pub enum PatternError {
         m: usize,
     },
     /// A block of no or one weight, or one that is too large.
-    #[error("{out}x{inp} is no block; sides are 1 to 64, and a block of one weight is \"unstructured\"")]
+    #[error("{out}x{inp} is not a block; sides are 1 to 64, and a block of one weight is \"unstructured\"")]
     Block {
         /// Output channels.
         out: usize,
@@ -35,8 +35,8 @@ pub enum PatternError {
         /// `[out, in, kh, kw]`.
         shape: [usize; 4],
     },
-    /// More weights shall go than there are.
-    #[error("{count} weights shall go but there are only {total}; ask for fewer")]
+    /// More weights to remove than there are.
+    #[error("{count} weights are to be removed but there are only {total}; ask for fewer")]
     Count {
         /// Weights asked for.
         count: usize,

@@ -12,10 +12,10 @@ use super::error::PatternError;
 use super::selection::{Scores, check_shapes};
 use super::structure::{Structure, kept_of};
 
-/// Rows of the score matrix that the search looks at, times the square of the channels. A larger matrix is
-/// sampled, so that one look at all swaps costs about 0.1 s.
+/// Rows of the score matrix that the search uses, times the square of the channels. A larger matrix is sampled, so that
+/// one pass over all swaps costs about 0.1 s.
 const LOOK: usize = 200_000_000;
-/// Rows that are looked at in any case, where there are as many.
+/// Rows that are always used, if there are as many.
 const MIN_ROWS: usize = 256;
 /// Work of a whole search, in the same unit.
 const WORK: usize = 1_600_000_000;
@@ -115,7 +115,7 @@ fn total_kept(consumers: &[Scores<'_>], order: &[usize], n: usize, m: usize) -> 
     total
 }
 
-/// Which rows `(consumer, out, kh, kw)` the search looks at: all, or one at random from each of equal
+/// Which rows `(consumer, out, kh, kw)` the search uses: all, or one at random from each of equal
 /// stretches.
 fn sampled_rows(consumers: &[Scores<'_>], channels: usize) -> Vec<usize> {
     let all: usize = consumers.iter().map(|Scores { shape: [out, _, kh, kw], .. }| out * kh * kw).sum();

@@ -26,7 +26,7 @@ pub fn mask(scores: Scores<'_>, structure: Structure, count: usize) -> Result<Ma
 ///
 /// - [`Structure::Unstructured`]: exactly `count` weights go, smallest scores first, equal ones in the order
 ///   of the tensors and of their elements.
-/// - [`Structure::NofM`]: the structure decides how many go, `count` is not looked at. In each group the
+/// - [`Structure::NofM`]: the structure decides how many are removed; `count` is ignored. In each group the
 ///   smallest scores go, of equal ones the first.
 /// - [`Structure::Block`]: the score of a block is the mean of its weights' scores, so that short blocks
 ///   compete on equal terms. Blocks go in ascending order, equal ones in the order of the tensors and of

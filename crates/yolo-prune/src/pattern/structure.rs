@@ -1,4 +1,4 @@
-//! What a mask may look like.
+//! The forms that a mask can have.
 
 use std::fmt;
 use std::str::FromStr;
@@ -12,7 +12,7 @@ use crate::mask::Mask;
 /// Longest group, and longest side of a block.
 const MAX_SIDE: usize = 64;
 
-/// Which weights of a tensor `[out, in, kh, kw]` go or stay together.
+/// Which weights of a tensor `[out, in, kh, kw]` are kept or removed together.
 ///
 /// As text, also in files: `unstructured`, `2:4`, `4x1` (output × input channels).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -29,7 +29,7 @@ pub enum Structure {
         /// Weights in a group, at most 64.
         m: usize,
     },
-    /// Consecutive output and input channels at the same `(kh, kw)` go together. Where a side does not divide
+    /// Consecutive output and input channels at the same `(kh, kw)` are removed together. If a side does not divide
     /// the channels, the last block is shorter.
     Block {
         /// Output channels, 1 to 64.
@@ -56,7 +56,7 @@ impl Structure {
         }
     }
 
-    /// Number of weights of a tensor that go, where the structure alone decides it (n:m).
+    /// Number of weights removed from a tensor, if the structure alone decides it (n:m).
     pub fn fixed_count(self, [out, inp, kh, kw]: [usize; 4]) -> Option<usize> {
         let Self::NofM { n, m } = self else { return None };
         let last = inp % m;

@@ -1,7 +1,7 @@
-//! The groups of weights that a structure looks at together.
+//! The groups of weights that a structure handles together.
 
 /// A tensor `[out, in, kh, kw]` cut into tiles of output × input channels at one tap. Every weight is in one
-/// tile; the last tiles of a side are shorter where it does not divide the channels.
+/// tile; the last tiles of a side are shorter if it does not divide the channels.
 pub(super) struct Tiles {
     shape: [usize; 4],
     out_side: usize,

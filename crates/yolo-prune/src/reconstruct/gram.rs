@@ -29,7 +29,7 @@ pub struct OutputError {
     pub per_row: Vec<f64>,
     /// The sum over the rows.
     pub total: f64,
-    /// `total` as a fraction of the same sum with `w = 0`; zero where both are.
+    /// `total` as a fraction of the same sum with `w = 0`; zero if both are.
     pub relative: f64,
 }
 

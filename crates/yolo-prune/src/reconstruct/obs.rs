@@ -55,7 +55,7 @@ pub fn obs_scores(gram: &Gram, inverse: &Inverse, weights: &[f32]) -> Result<Vec
 
 /// Removes the weight of a `row` whose removal costs least and adapts the others, exactly; returns its input.
 /// `inverse` is the inverse of `H` over the inputs that are `alive`, as it was after the last removal; it is
-/// updated, so that calls can follow each other. None where nothing is alive.
+/// updated, so that calls can follow each other. None if nothing is alive.
 ///
 /// # Panics
 /// If `row` or `alive` are shorter than the number of inputs.

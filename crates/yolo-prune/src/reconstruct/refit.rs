@@ -9,7 +9,7 @@ use super::gram::{Gram, times_symmetric};
 use super::obs::Inverse;
 
 /// The weights [rows, inputs] on the support `keep` that minimise `(w - w0)^T (G + lambda I) (w - w0)` for every row
-/// of `original`, exactly up to rounding. Weights of dead inputs keep their values where they are kept.
+/// of `original`, exactly up to rounding. Weights of dead inputs that are kept keep their values.
 ///
 /// A row is solved over the smaller of its two sides, the weights that stay or those that go:
 /// `H_SS d_S = H_SP w0_P`, or `[H^-1]_PP y = w0_P`, `w = w0 - [H^-1]_:P y`.

@@ -1,4 +1,4 @@
-//! What to aim at where a layer sees other inputs than the dense one.
+//! The weights to aim at when a layer sees other inputs than the dense one.
 
 use super::Inverse;
 use super::error::{ReconstructError, Result};

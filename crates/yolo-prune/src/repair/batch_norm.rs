@@ -10,7 +10,7 @@ use crate::error::{PruneError, Result};
 /// average over `batches` of images `[n, 3, height, width]` in `[0, 1]` on `device` with automatic
 /// differentiation ([`Device::autodiff`]), without labels.
 ///
-/// Pruning shifts what every layer hands on; the old statistics then normalise with the wrong scale. Nothing else
+/// Pruning shifts the outputs of every layer; the old statistics then normalise with the wrong scale. Nothing else
 /// changes. A fused model has no statistics left and comes back as it is.
 ///
 /// # Errors

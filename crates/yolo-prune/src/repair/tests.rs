@@ -1,4 +1,4 @@
-//! Biases that take up the mean of what went.
+//! Biases that replace the mean contribution of removed weights.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::HashMap;

@@ -7,8 +7,8 @@ use crate::candidates::Candidate;
 use crate::error::Result;
 use crate::fused::Fused;
 use crate::mask::Mask;
+use crate::measure::Scores;
 use crate::pattern::{self, Structure};
-use crate::scores::Scores;
 
 /// The squared error of every candidate's output, as a fraction of the output's own variance, with the weights of the
 /// smallest scores at zero and biases that make up for the mean.

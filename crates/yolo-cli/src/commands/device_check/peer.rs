@@ -23,7 +23,7 @@ struct Figure {
     images_per_second: f64,
 }
 
-/// Runs the peer, and gives our speed as a fraction of its own, for each of its figures; limits are for GPUs.
+/// Runs the peer, and returns our speed as a fraction of its speed, for each of its figures; limits are for GPUs.
 pub(super) fn beside(
     command: &str,
     names: &[&str],

@@ -57,7 +57,7 @@ impl ConvShape {
         self.group_in() * self.kernel[0] * self.kernel[1]
     }
 
-    /// Whether every output pixel reads the input pixel of its own place only.
+    /// Whether every output pixel reads only the input pixel at the same place.
     pub(crate) fn is_pointwise(&self) -> bool {
         self.kernel == [1, 1] && self.stride == [1, 1] && self.padding == [0, 0]
     }

@@ -45,7 +45,7 @@ fn patterns_that_match_nothing_or_everything() {
 }
 
 #[test]
-fn limits_that_are_none_or_do_not_allow_the_amount() {
+fn invalid_limits_and_limits_that_do_not_allow_the_amount() {
     let dense = tiny(114);
     for method in [Method::Layer, Method::Global, Method::Sensitivity, Method::Reconstruction] {
         let base = PruneOptions::new(method, 0.5);

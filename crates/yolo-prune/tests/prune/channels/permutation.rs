@@ -212,7 +212,7 @@ fn a_network_of_two_of_four_stays_as_it_is() {
 }
 
 #[test]
-fn senseless_requests_are_refused() {
+fn invalid_requests_are_refused() {
     let dense = yolov5n();
     let error = |options: &PruneOptions| {
         let error = permute(&dense, options).unwrap_err();

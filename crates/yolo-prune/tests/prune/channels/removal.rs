@@ -224,7 +224,7 @@ fn the_smaller_network_trains() {
 }
 
 #[test]
-fn plans_of_other_networks_and_senseless_ones_are_refused() {
+fn plans_of_other_networks_and_invalid_plans_are_refused() {
     let dense = random(tiny_architecture(), 17);
     let identity = ChannelPlan::identity(&dense.architecture);
     let error = |edit: &dyn Fn(&mut ChannelPlan)| {

@@ -143,7 +143,7 @@ fn released_sizes_reach_half_of_everything() {
 
 /// Per group, each loses the same fraction, whatever the scale of its scores.
 #[test]
-fn groups_lose_the_same_fraction_where_they_do_not_compete() {
+fn groups_lose_the_same_fraction_if_they_do_not_compete() {
     let architecture = Architecture::variant("yolov5n", None).unwrap();
     let mut scores = random_scores(&architecture, 2);
     for (index, own) in scores.groups.values_mut().enumerate() {
@@ -213,7 +213,7 @@ fn a_worthless_group_keeps_one_unit() {
 }
 
 #[test]
-fn senseless_and_unreachable_targets_are_refused() {
+fn invalid_and_unreachable_targets_are_refused() {
     let architecture = tiny_architecture();
     let scores = random_scores(&architecture, 5);
     let error = |edit: &dyn Fn(&mut ChannelOptions)| {

@@ -163,7 +163,7 @@ fn the_rule_finds_the_strength_that_reaches_the_fraction() {
 
 /// Asked for more than the network has to spare, the strength gives way before the fitness is gone.
 #[test]
-fn the_strength_gives_way_where_the_fitness_falls() {
+fn the_strength_falls_when_the_fitness_falls() {
     let run = |tolerance| {
         let mut training = Training::new([0.5, 0.1]);
         let (_, fitnesses) = training.run(0.9, 40, tolerance);
@@ -178,7 +178,7 @@ fn the_strength_gives_way_where_the_fitness_falls() {
 }
 
 #[test]
-fn a_rule_in_a_file_goes_on_where_it_was() {
+fn a_rule_read_from_a_file_continues() {
     let mut rule = Strength::new(0.1, None).unwrap();
     let progress =
         Training::new([1.0, 0.1]).slimming.progress(&Training::new([1.0, 0.1]).scales, 0.4).unwrap();
@@ -197,7 +197,7 @@ fn a_rule_in_a_file_goes_on_where_it_was() {
 }
 
 #[test]
-fn senseless_options_are_refused() {
+fn invalid_options_are_refused() {
     let dense = random(tiny_architecture(), 44);
     let message = |checkpoint: &Checkpoint, max_fraction, pattern: &str| {
         Slimming::new(checkpoint, max_fraction, &[Pattern::new(pattern)]).unwrap_err().to_string()

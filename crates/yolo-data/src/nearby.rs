@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use strsim::osa_distance;
 
 /// The end of a message about a path that is not there: the nearest name in its folder, where there is one.
-pub(crate) fn suggestion(path: &Path) -> String {
+pub fn suggestion(path: &Path) -> String {
     nearest(path).map_or_else(String::new, |near| format!("; did you mean {}?", near.display()))
 }
 
