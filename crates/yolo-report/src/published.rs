@@ -142,12 +142,11 @@ mod tests {
             let head = architecture.layers.last_mut().and_then(|layer| layer.block.head_mut()).unwrap();
             head.anchors[0][0] = [5.0, 6.0];
             assert_eq!(Stock::of(&architecture), Some(stock));
-            if let Some(conv) = architecture.layers[0].block.get_mut::<ConvSpec>() {
-                conv.out_channels -= 8;
-            }
+            architecture.layers[0].block.get_mut::<ConvSpec>().unwrap().out_channels -= 8;
+            architecture.layers[1].block.get_mut::<ConvSpec>().unwrap().in_channels -= 8;
             assert_eq!(Stock::of(&architecture), None);
         }
-        // Published at 1280 px, on a line of its own.
+        // Published at 1280 px, on a separate line.
         assert_eq!(Stock::of(&Architecture::variant("yolov5n6", None).unwrap()), None);
     }
 }
