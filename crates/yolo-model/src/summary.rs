@@ -43,13 +43,12 @@ impl Architecture {
     /// # Panics
     /// On an architecture that [`Architecture::validate`] rejects.
     pub fn summary(&self) -> Summary {
-        let parameters = self.tensors().into_iter().filter(|t| t.is_parameter);
         Summary {
             // The root and its list of layers are in no block.
             layers: 2 + self.layers.iter().map(|l| module_objects(&l.block, self.fused)).sum::<usize>(),
-            parameters: parameters.map(|t| t.shape.iter().product::<usize>()).sum(),
+            parameters: self.n_parameters(),
             conv_weights: self.convs().iter().map(|conv| conv.weight_count()).sum(),
-            gflops: self.layer_summaries().iter().map(|l| l.gflops).sum(),
+            gflops: self.gflops(),
         }
     }
 

@@ -72,11 +72,6 @@ impl Lowering {
         self.program
     }
 
-    /// What is there so far.
-    pub fn program(&self) -> &Program {
-        &self.program
-    }
-
     /// Channels of a value.
     pub fn channels(&self, value: ValueId) -> usize {
         self.program.channels[value]
@@ -172,7 +167,7 @@ impl Lowering {
 
     /// An error about the module, or about its part at `path`; outside of layers, about the operation of that name.
     pub fn error(&self, path: &str, reason: &str) -> ModelError {
-        let path = format!("{}{path}", self.part);
+        let path = self.name(path);
         let path = path.trim_end_matches('.');
         let place = match self.module {
             Some(module) => format!("layer {} ({module})", self.program.layers.len()),
