@@ -20,9 +20,9 @@ use yolo_prune::{Method, PruneOptions, apply, plan};
 use yolo_runtime::{CompiledNetwork, Isa, Options};
 
 use crate::support::Case;
-use crate::training_support::{TRAIN, files, shapes, trained};
+use crate::training_support::{TRAIN, TRAINED, files, shapes, squares, table, teach, trained};
 use inputs::{demo_network, image, mixed_network, varied};
-use record::{Digests, Figures, compare_text, sha256};
+use record::{Digests, Figures, compare_text, recorded, sha256, updates};
 
 /// Logits on another processor than the one that wrote the files: relative to the larger of the value and 1.
 const LOGIT_TOLERANCE: f64 = 1e-3;
@@ -204,6 +204,25 @@ fn a_short_training_ends_with_the_same_bytes() {
     figures.compare();
 }
 
+/// What [`trained`] reads is what a training makes.
+#[test]
+fn the_trained_network_is_what_a_training_makes() {
+    let case = squares();
+    teach(&case);
+    let mut figures = Figures::new("trained.txt", LOSS_TOLERANCE);
+    add_run(&mut figures, &case, "teach", &["last"]);
+    figures.compare();
+    if updates() {
+        std::fs::write(TRAINED, case.read("runs/teach/weights/last.safetensors")).unwrap();
+    }
+    // On every processor: the file in use is the one whose training was recorded.
+    let in_use = format!("teach last: {}\n", sha256(&std::fs::read(TRAINED).unwrap()));
+    assert!(
+        recorded("trained.txt").contains(&in_use),
+        "{TRAINED} is of another training; YOLO_UPDATE_GOLDENS=1"
+    );
+}
+
 #[test]
 fn short_fine_tunings_end_with_the_same_bytes() {
     let case = trained();
@@ -235,7 +254,7 @@ fn add_run(figures: &mut Figures, case: &Case, run: &str, weights: &[&str]) {
         let bytes = case.read(&format!("runs/{run}/weights/{name}.safetensors"));
         figures.add_text(&format!("{run} {name}"), &sha256(&bytes));
     }
-    let (titles, rows) = crate::training_support::table(case, &format!("runs/{run}"));
+    let (titles, rows) = table(case, &format!("runs/{run}"));
     figures.add_text(&format!("{run} titles"), &titles.join(","));
     for (epoch, row) in rows.iter().enumerate() {
         figures.add_numbers(&format!("{run} losses of epoch {epoch}"), &row[1..4]);

@@ -13,11 +13,13 @@ fn golden(path: &str) -> PathBuf {
     Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/golden")).join(path)
 }
 
-fn updates() -> bool {
+/// Whether files are written instead of compared.
+pub(super) fn updates() -> bool {
     std::env::var("YOLO_UPDATE_GOLDENS").is_ok_and(|value| value == "1")
 }
 
-fn recorded(path: &str) -> String {
+/// The text of a golden file.
+pub(super) fn recorded(path: &str) -> String {
     let text = std::fs::read_to_string(golden(path));
     text.unwrap_or_else(|error| panic!("tests/golden/{path}: {error}; YOLO_UPDATE_GOLDENS=1 writes it"))
 }
