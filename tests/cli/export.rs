@@ -173,7 +173,7 @@ fn bad_places_and_bad_models_are_named_and_nothing_is_written() {
 #[test]
 fn bad_arguments_are_refused() {
     let case = Case::with_model();
-    case.run(&format!("{EXPORT} --opset 10")).bad_arguments(&["--opset", "11..=20"]);
+    case.run(&format!("{EXPORT} --opset 11")).bad_arguments(&["--opset", "12..=20"]);
     case.run("export --weights in/tiny.safetensors --imgsz 640,480,3").bad_arguments(&["--imgsz"]);
     case.run(&format!("{EXPORT} --format engine")).bad_arguments(&["engine", "onnx"]);
     case.run(&format!("{EXPORT} --imgsz 16")).bad_arguments(&["--imgsz", "32..=8192"]);

@@ -2,7 +2,7 @@
 //!
 //! The graph is the fused network as YOLOv5 exports it: input `images` `[N, 3, H, W]`, RGB in `[0, 1]`, and either
 //! decoded boxes in one output or the logits in one output per level. Weights have PyTorch's names. Every
-//! operator has the same meaning in opsets 11 to 20 (<https://onnx.ai/onnx/operators/>), so the opset is only the
+//! operator has the same meaning in opsets 12 to 20 (<https://onnx.ai/onnx/operators/>), so the opset is only the
 //! version that the file asks its reader for. OpenCV's importer is the reader that takes least: constants that are added
 //! have no leading dimensions of 1, sums of several maps have one shape, and nothing asks for a shape.
 //!
@@ -46,7 +46,7 @@ use graph::Graph;
 pub use error::OnnxError;
 
 /// The opsets in which every operator used here means the same.
-pub const OPSETS: RangeInclusive<u32> = 11..=20;
+pub const OPSETS: RangeInclusive<u32> = 12..=20;
 /// Name of the graph's input.
 pub const INPUT: &str = "images";
 /// Longest side of an image of fixed size, in pixels.

@@ -50,8 +50,8 @@ pub(crate) struct ExportArgs {
     /// Return the head's logits instead of boxes.
     #[arg(long)]
     pub(crate) raw: bool,
-    /// Version of ONNX's operators, 11 to 20; the graph is the same in each.
-    #[arg(long, default_value_t = 13, value_parser = clap::value_parser!(u32).range(11..=20))]
+    /// Version of ONNX's operators, 12 to 20; the graph is the same in each.
+    #[arg(long, default_value_t = 13, value_parser = clap::value_parser!(u32).range(12..=20))]
     pub(crate) opset: u32,
     /// Store weights, images and outputs in half precision.
     #[arg(long)]

@@ -113,8 +113,7 @@ fn tensor_bytes((header, elements): &(Message, &Elements<'_>)) -> u64 {
 /// The version of the file format that came with an opset: readers that know the one know the other.
 fn ir_version(opset: u32) -> i64 {
     match opset {
-        ..12 => 6,
-        12..15 => 7,
+        ..15 => 7,
         15..19 => 8,
         _ => 9,
     }

@@ -200,7 +200,7 @@ fn attributes_of_a_convolution_are_those_of_its_spec() {
 fn metadata_is_what_yolov5s_loaders_read() {
     let mut checkpoint = yolov5n(3);
     checkpoint.class_names = ["person", "it's", "a\\b\n"].map(str::to_owned).to_vec();
-    for (opset, ir_version) in [(11, 6), (12, 7), (14, 7), (15, 8), (18, 8), (20, 9)] {
+    for (opset, ir_version) in [(12, 7), (14, 7), (15, 8), (18, 8), (20, 9)] {
         let (model, _) = export(&checkpoint, &OnnxOptions { opset, ..options(SQUARE, Outputs::Decoded) });
         assert_eq!((model.opset, model.ir_version), (i64::from(opset), ir_version));
         assert_eq!(model.producer, "yolo-prune");
@@ -226,7 +226,7 @@ fn bad_options_are_refused_before_anything_is_written() {
     let path = folder.path().join("model.onnx");
     let fixed = |batch, size| options(Axes::Fixed { batch, size }, Outputs::Decoded);
     let cases = [
-        (OnnxOptions { opset: 10, ..fixed(1, [640, 640]) }, "opset 10"),
+        (OnnxOptions { opset: 11, ..fixed(1, [640, 640]) }, "opset 11"),
         (OnnxOptions { opset: 21, ..fixed(1, [640, 640]) }, "opset 21"),
         (fixed(0, [640, 640]), "batch of 0"),
         (fixed(1, [640, 500]), "640×500"),
