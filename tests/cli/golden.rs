@@ -90,7 +90,7 @@ fn files_have_the_same_bytes() {
             ("decoded dynamic", Axes::Dynamic, Outputs::Decoded, 17),
             ("raw fixed", fixed, Outputs::Logits, 13),
         ] {
-            let options = OnnxOptions { axes, outputs, opset };
+            let options = OnnxOptions { axes, outputs, opset, precision: FloatFormat::F32 };
             let bytes = written(|path| drop(dense.export_onnx(path, &options).unwrap()));
             digests.add(&format!("{name} onnx {form} {opset}"), &bytes);
         }

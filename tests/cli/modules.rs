@@ -173,8 +173,12 @@ fn a_module_of_one_file_works_with_everything() {
     assert_executors_agree(&narrow);
 
     let onnx = folder.path().join("toy.onnx");
-    let options =
-        OnnxOptions { axes: Axes::Fixed { batch: 1, size: [64, 64] }, outputs: Outputs::Decoded, opset: 13 };
+    let options = OnnxOptions {
+        axes: Axes::Fixed { batch: 1, size: [64, 64] },
+        outputs: Outputs::Decoded,
+        opset: 13,
+        precision: FloatFormat::F32,
+    };
     let written = narrow.export_onnx(&onnx, &options).unwrap();
     assert_eq!(written.parameters, narrow.fuse().unwrap().architecture.summary().parameters);
 }

@@ -7,6 +7,7 @@ use yolo_data::dataset::cache::default_cache_dir;
 use yolo_data::dataset::config::DatasetConfig;
 use yolo_model::Checkpoint;
 use yolo_model::architecture::variant_yaml;
+use yolo_model::weights::unpacked_bytes;
 
 use crate::console::progress_bar;
 use crate::presets::{DEMO, demo_data, demo_weights};
@@ -26,18 +27,21 @@ pub(crate) struct Weights {
 }
 
 impl Weights {
-    /// Reads `weights`: a file, the example, or the name of a released checkpoint, which is looked for in
+    /// Reads `weights`: a file, the folder of an unpacked `.pt`, the example, or the name of a released checkpoint, which is looked for in
     /// `weights/` and the cache and downloaded into the cache unless `offline`.
     pub(crate) fn load(weights: &Path, offline: bool) -> Result<Self> {
         let path = weights_path(weights, offline)?;
         let checkpoint = Checkpoint::load(&path)?;
-        let file_bytes = std::fs::metadata(&path).with_context(|| path.display().to_string())?.len();
+        let file_bytes = match unpacked_bytes(&path) {
+            Some(bytes) => bytes,
+            None => std::fs::metadata(&path).with_context(|| path.display().to_string())?.len(),
+        };
         Ok(Self { path, file_bytes, checkpoint })
     }
 }
 
 fn weights_path(weights: &Path, offline: bool) -> Result<PathBuf> {
-    if weights.is_dir() {
+    if weights.is_dir() && unpacked_bytes(weights).is_none() {
         bail!("{}: it is a folder; name the checkpoint in it (.pt or .safetensors)", weights.display());
     }
     if weights.exists() {

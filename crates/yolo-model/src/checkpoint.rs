@@ -10,7 +10,7 @@ use crate::heads::Head;
 use crate::layout::check_tensors;
 use crate::pruning::PruningRecord;
 use crate::weights::{
-    FloatFormat, PackOptions, Packing, StateDict, TorchCheckpoint, file_bytes, read_packing,
+    FloatFormat, FoldedMasks, PackOptions, Packing, StateDict, TorchCheckpoint, file_bytes, read_packing,
     read_safetensors, read_torch, write_packed, write_safetensors,
 };
 
@@ -49,7 +49,8 @@ impl Checkpoint {
         Ok(Self { architecture, weights, class_names, pruning: None })
     }
 
-    /// Reads a `.pt` of YOLOv5 or a `.safetensors`, packed or not; the content decides, not the name.
+    /// Reads a `.pt` of YOLOv5, the folder that unpacking one leaves, or a `.safetensors`, packed or not; the content
+    /// decides, not the name. Masks of `torch.nn.utils.prune` are multiplied in and recorded.
     ///
     /// # Errors
     /// One line that names the file, the key or tensor, and the reason.
@@ -135,10 +136,13 @@ impl Checkpoint {
 
     fn from_torch(file: TorchCheckpoint) -> Result<Self> {
         let Some(module) = &file.module else {
-            return Self::from_plain(file.state, file.class_names, file.strides.as_deref());
+            let pruning = record_of(&file.masks);
+            let plain = Self::from_plain(file.state, file.class_names, file.strides.as_deref())?;
+            return Ok(Self { pruning, ..plain });
         };
         let architecture = Architecture::from_module_tree(module, &file.state, file.strides.as_deref())?;
-        Ok(Self::with_names(architecture, file.state, file.class_names))
+        let pruning = record_of(&file.masks);
+        Ok(Self { pruning, ..Self::with_names(architecture, file.state, file.class_names) })
     }
 
     fn from_plain(weights: StateDict, names: Option<Vec<String>>, strides: Option<&[f32]>) -> Result<Self> {
@@ -147,11 +151,15 @@ impl Checkpoint {
     }
 
     fn with_names(architecture: Architecture, mut weights: StateDict, names: Option<Vec<String>>) -> Self {
-        let wanted: std::collections::HashSet<String> =
-            architecture.tensors().into_iter().map(|t| t.name).collect();
-        weights.retain(|name| wanted.contains(name));
+        // In the order of the architecture, as a masked parameter comes behind those that have no mask.
+        let mut own = weights.origin().map_or_else(StateDict::new, StateDict::of_file);
+        for tensor in architecture.tensors() {
+            if let Some(values) = weights.remove(&tensor.name) {
+                own.insert(tensor.name, values);
+            }
+        }
         let class_names = names.unwrap_or_else(|| default_names(architecture.num_classes()));
-        Self { architecture, weights, class_names, pruning: None }
+        Self { architecture, weights: own, class_names, pruning: None }
     }
 
     /// Checks that the tensors are exactly those of the architecture, with its shapes, and that the names fit.
@@ -167,6 +175,19 @@ impl Checkpoint {
         }
         Ok(())
     }
+}
+
+/// What is known about a pruning by its masks alone.
+fn record_of(masks: &FoldedMasks) -> Option<PruningRecord> {
+    if masks.pruned == 0 {
+        return None;
+    }
+    Some(PruningRecord::Other(serde_json::json!({
+        "method": "torch.nn.utils.prune",
+        "amount": masks.pruned as f64 / masks.elements as f64,
+        "pruned": masks.pruned,
+        "tensors": masks.tensors,
+    })))
 }
 
 fn default_names(num_classes: usize) -> Vec<String> {

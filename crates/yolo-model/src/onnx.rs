@@ -2,16 +2,23 @@
 //!
 //! The graph is the fused network as YOLOv5 exports it: input `images` `[N, 3, H, W]`, RGB in `[0, 1]`, and either
 //! decoded boxes in one output or the logits in one output per level. Weights have PyTorch's names. Every
-//! operator has the same meaning in opsets 13 to 17 (<https://onnx.ai/onnx/operators/>), so the opset is only the
-//! version that the file asks its reader for.
+//! operator has the same meaning in opsets 12 to 20 (<https://onnx.ai/onnx/operators/>), so the opset is only the
+//! version that the file asks its reader for. OpenCV's importer is the reader that takes least: constants that are added
+//! have no leading dimensions of 1, sums of several maps have one shape, and nothing asks for a shape.
 //!
 //! ```no_run
 //! use std::path::Path;
 //! use yolo_model::Checkpoint;
 //! use yolo_model::onnx::{Axes, Outputs, OnnxOptions};
+//! use yolo_model::weights::FloatFormat;
 //!
 //! let checkpoint = Checkpoint::load(Path::new("yolov5n.pt"))?;
-//! let options = OnnxOptions { axes: Axes::Fixed { batch: 1, size: [640, 640] }, outputs: Outputs::Decoded, opset: 13 };
+//! let options = OnnxOptions {
+//!     axes: Axes::Fixed { batch: 1, size: [640, 640] },
+//!     outputs: Outputs::Decoded,
+//!     opset: 13,
+//!     precision: FloatFormat::F32,
+//! };
 //! let summary = checkpoint.export_onnx(Path::new("yolov5n.onnx"), &options)?;
 //! assert_eq!(summary.outputs[0].to_string(), "output0 [1, 25200, 85]");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -33,12 +40,13 @@ use serde::Serialize;
 
 use crate::architecture::Architecture;
 use crate::checkpoint::Checkpoint;
+use crate::weights::FloatFormat;
 use graph::Graph;
 
 pub use error::OnnxError;
 
 /// The opsets in which every operator used here means the same.
-pub const OPSETS: RangeInclusive<u32> = 13..=17;
+pub const OPSETS: RangeInclusive<u32> = 12..=20;
 /// Name of the graph's input.
 pub const INPUT: &str = "images";
 /// Longest side of an image of fixed size, in pixels.
@@ -55,6 +63,9 @@ pub struct OnnxOptions {
     pub outputs: Outputs,
     /// Version of the operators, one of [`OPSETS`].
     pub opset: u32,
+    /// How images, weights, maps and outputs are stored. In half precision boxes and scores are computed from the logits
+    /// in single precision and rounded once.
+    pub precision: FloatFormat,
 }
 
 /// Which images a graph takes.
@@ -92,13 +103,16 @@ pub enum Dim {
     Named(String),
 }
 
-/// An input or output of the graph, of single precision.
+/// An input or output of the graph.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct OnnxValue {
     /// Its name.
     pub name: String,
     /// Its shape.
     pub shape: Vec<Dim>,
+    /// The type of its elements, `float32` or `float16`.
+    #[serde(rename = "type", serialize_with = "serialize_precision")]
+    pub precision: FloatFormat,
 }
 
 /// What was written.
@@ -130,8 +144,27 @@ impl fmt::Display for Dim {
 impl fmt::Display for OnnxValue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let shape: Vec<String> = self.shape.iter().map(Dim::to_string).collect();
-        write!(f, "{} [{}]", self.name, shape.join(", "))
+        write!(f, "{} [{}]", self.name, shape.join(", "))?;
+        match self.precision {
+            FloatFormat::F32 => Ok(()),
+            FloatFormat::F16 => write!(f, " {}", type_name(self.precision)),
+        }
     }
+}
+
+/// The name of a precision in numpy and onnxruntime.
+fn type_name(precision: FloatFormat) -> &'static str {
+    match precision {
+        FloatFormat::F16 => "float16",
+        FloatFormat::F32 => "float32",
+    }
+}
+
+fn serialize_precision<S: serde::Serializer>(
+    precision: &FloatFormat,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(type_name(*precision))
 }
 
 impl Checkpoint {
@@ -144,13 +177,13 @@ impl Checkpoint {
     pub fn export_onnx(&self, path: &Path, options: &OnnxOptions) -> Result<OnnxSummary, OnnxError> {
         self.architecture.validate()?;
         options.check(&self.architecture)?;
-        file::check_size(weight_bytes(&self.architecture))?;
+        file::check_size(weight_bytes(&self.architecture, options.precision))?;
         self.check_tensors()?;
         let fused = self.fuse()?;
 
         let program = fused.architecture.program();
         let mut graph = Graph::new(options.input(fused.architecture.in_channels));
-        let values = network::lower(&mut graph, &program, &fused.weights)?;
+        let values = network::lower(&mut graph, &program, &fused.weights, options.axes)?;
         head::lower(&mut graph, &fused.architecture, &program, &values, options);
         let metadata = metadata::entries(&fused);
         let bytes = file::write(path, &graph, &metadata, options.opset)?;
@@ -192,15 +225,20 @@ impl OnnxOptions {
             Axes::Fixed { batch, size: [height, width] } => [batch, height, width].map(Dim::Fixed),
             Axes::Dynamic => ["batch", "height", "width"].map(named),
         };
-        OnnxValue { name: INPUT.to_owned(), shape: vec![batch, Dim::Fixed(channels), height, width] }
+        let shape = vec![batch, Dim::Fixed(channels), height, width];
+        OnnxValue { name: INPUT.to_owned(), shape, precision: self.precision }
     }
 }
 
-/// Bytes of the fused network's weights in single precision.
-fn weight_bytes(architecture: &Architecture) -> u64 {
+/// Bytes of the fused network's weights.
+fn weight_bytes(architecture: &Architecture, precision: FloatFormat) -> u64 {
+    let width = match precision {
+        FloatFormat::F16 => 2,
+        FloatFormat::F32 => 4,
+    };
     let conv = |conv: &crate::architecture::ConvRef| {
         let weights = conv.spec.weight_shape().iter().map(|&extent| extent as u64).product::<u64>();
-        4 * (weights + conv.spec.out_channels as u64)
+        width * (weights + conv.spec.out_channels as u64)
     };
     architecture.convs().iter().map(conv).fold(0, u64::saturating_add)
 }

@@ -9,6 +9,7 @@ mod entry;
 mod error;
 mod float16;
 mod header;
+mod masked;
 mod module;
 mod packed;
 mod pickle;
@@ -16,12 +17,15 @@ mod plain;
 mod safetensors;
 mod tensor;
 mod torch;
+mod unpacked;
 
 use std::path::{Path, PathBuf};
 
 use indexmap::IndexMap;
 
+pub(crate) use entry::to_halves;
 pub use error::{WeightsError, WeightsErrorKind};
+pub use masked::FoldedMasks;
 pub use module::PickledModule;
 pub use packed::{PackOptions, Packing, read_packing, write_packed};
 pub use plain::PlainValue;
@@ -29,6 +33,7 @@ pub(crate) use safetensors::file_bytes;
 pub use safetensors::{FloatFormat, read_safetensors, write_safetensors};
 pub use tensor::{ElementType, TensorRef};
 pub use torch::{TorchCheckpoint, read_torch};
+pub use unpacked::unpacked_bytes;
 
 /// The elements of a tensor in row-major order.
 #[derive(Debug, Clone, PartialEq)]

@@ -18,12 +18,15 @@ Examples:
   yolo-cli export --weights pruned.safetensors --format onnx --out pruned.onnx --imgsz 480 640
   yolo-cli export --weights yolov5n.pt --dynamic --out any-size.onnx     # any batch, height and width
   yolo-cli export --weights yolov5n.pt --raw --batch-size 8 --opset 17
+  yolo-cli export --weights yolov5n.pt --include onnx --imgsz 640,480 --opset 12 --half
 
 The input is `images` [N, 3, H, W], RGB in 0…1; sides are multiples of the stride (32). The output is `output0` \
 [N, boxes, 5 + classes]: centre x, centre y, width, height in pixels, objectness, scores, as YOLOv5's own export \
 has it, without non-maximum suppression. With --raw it is one map of logits per level, [N, anchors, H / stride, \
 W / stride, 5 + classes]. --dynamic leaves batch, height and width open for either. Batch normalisation is folded \
-in and everything is single precision. Pruned weights are stored as zeros: the file is as large as the dense one.")]
+in. --half stores weights, images and outputs in half precision; boxes beyond 512 pixels are then rounded to half a \
+pixel. Pruned weights are stored as zeros: the file is as large as the dense one. onnxruntime and OpenCV's DNN module \
+from 4.5.5 read every form, half precision from 4.7.")]
 pub(crate) struct ExportArgs {
     /// Checkpoint (.pt or .safetensors), or the name of a released one.
     #[arg(long)]
@@ -34,8 +37,8 @@ pub(crate) struct ExportArgs {
     /// The file to write [default: the name of the weights with .onnx, in the current folder].
     #[arg(long, value_name = "FILE")]
     pub(crate) out: Option<PathBuf>,
-    /// Side of the images in pixels, or height and width; without effect with --dynamic.
-    #[arg(long, visible_aliases = ["img", "img-size"], num_args = 1..=2, default_value = "640",
+    /// Side of the images in pixels, or height and width (640 480 or 640,480); without effect with --dynamic.
+    #[arg(long, visible_aliases = ["img", "img-size"], num_args = 1..=2, value_delimiter = ',', default_value = "640",
         value_name = "PIXELS", value_parser = clap::value_parser!(u32).range(32..=8192))]
     pub(crate) imgsz: Vec<u32>,
     /// Images per batch; without effect with --dynamic.
@@ -47,9 +50,18 @@ pub(crate) struct ExportArgs {
     /// Return the head's logits instead of boxes.
     #[arg(long)]
     pub(crate) raw: bool,
-    /// Version of ONNX's operators, 13 to 17; the graph is the same in each.
-    #[arg(long, default_value_t = 13, value_parser = clap::value_parser!(u32).range(13..=17))]
+    /// Version of ONNX's operators, 12 to 20; the graph is the same in each.
+    #[arg(long, default_value_t = 13, value_parser = clap::value_parser!(u32).range(12..=20))]
     pub(crate) opset: u32,
+    /// Store weights, images and outputs in half precision.
+    #[arg(long)]
+    pub(crate) half: bool,
+    /// Changes nothing: the file is made from the weights, and nothing is computed on a device.
+    #[arg(long, default_value = "cpu")]
+    pub(crate) device: String,
+    /// Changes nothing: the graph is written with nothing left to simplify.
+    #[arg(long)]
+    pub(crate) simplify: bool,
     /// Never download weights.
     #[arg(long)]
     pub(crate) offline: bool,

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Result, bail};
 use yolo_model::onnx::{Axes, OnnxOptions, OnnxSummary, Outputs};
+use yolo_model::weights::FloatFormat;
 use yolo_report::format::{bytes, thousands};
 use yolo_report::network::summary_line;
 use yolo_report::results::SCHEMA;
@@ -17,6 +18,7 @@ use crate::resolve::Weights;
 pub(crate) fn run(args: &ExportArgs) -> Result<()> {
     let ExportFormat::Onnx = args.format;
     let output = Output::new(args.json);
+    say_what_changes_nothing(args);
     let weights = Weights::load(&args.weights, args.offline)?;
     let out = out_path(args, &weights.path)?;
     let checkpoint = weights.checkpoint.fuse()?;
@@ -25,10 +27,11 @@ pub(crate) fn run(args: &ExportArgs) -> Result<()> {
 
     output.line(summary_line(&checkpoint.architecture))?;
     output.line(format!(
-        "Saved {} ({}): ONNX opset {}, {} nodes, {} parameters",
+        "Saved {} ({}): ONNX opset {}, {}{} nodes, {} parameters",
         out.display(),
         bytes(summary.bytes),
         options.opset,
+        if args.half { "half precision, " } else { "" },
         summary.nodes,
         thousands(summary.parameters),
     ))?;
@@ -45,6 +48,22 @@ pub(crate) fn run(args: &ExportArgs) -> Result<()> {
         "classes": checkpoint.class_names,
         "model": summary,
     }))
+}
+
+/// Flags of YOLOv5 that have nothing to do here.
+fn say_what_changes_nothing(args: &ExportArgs) {
+    if args.simplify {
+        tracing::info!(
+            "--simplify changes nothing: batch normalisation is folded in and constants are computed before the \
+             graph is written"
+        );
+    }
+    if args.device != "cpu" {
+        tracing::info!(
+            "--device {} changes nothing: the file is made from the weights, and nothing is computed on a device",
+            args.device
+        );
+    }
 }
 
 /// The file to write, which must not be the one that was read.
@@ -73,7 +92,8 @@ fn options(args: &ExportArgs, stride: usize) -> OnnxOptions {
         Axes::Fixed { batch: args.batch_size as usize, size }
     };
     let outputs = if args.raw { Outputs::Logits } else { Outputs::Decoded };
-    OnnxOptions { axes, outputs, opset: args.opset }
+    let precision = if args.half { FloatFormat::F16 } else { FloatFormat::F32 };
+    OnnxOptions { axes, outputs, opset: args.opset, precision }
 }
 
 fn print_interface(
@@ -105,6 +125,7 @@ fn print_use(output: &Output, out: &Path, options: &OnnxOptions) -> Result<()> {
         "Check:  python -c \"import sys, onnx; onnx.checker.check_model(sys.argv[1], full_check=True)\" {out}"
     ))?;
     // YOLOv5's detect.py reads boxes, and one image at a time.
+    let half = if options.precision == FloatFormat::F16 { " --half" } else { "" };
     let flags = match (options.outputs, options.axes) {
         (Outputs::Decoded, Axes::Dynamic) => String::new(),
         (Outputs::Decoded, Axes::Fixed { batch: 1, size: [height, width] }) => {
@@ -112,5 +133,5 @@ fn print_use(output: &Output, out: &Path, options: &OnnxOptions) -> Result<()> {
         }
         _ => return Ok(()),
     };
-    output.line(format!("YOLOv5: python detect.py --weights {out}{flags}"))
+    output.line(format!("YOLOv5: python detect.py --weights {out}{flags}{half}"))
 }

@@ -84,6 +84,9 @@ impl<'a> Parts<'a> {
         for (header, elements) in &self.tensors {
             writer.write_all(header.bytes())?;
             match elements {
+                Elements::F16(values) => {
+                    values.iter().try_for_each(|value| writer.write_all(&value.to_le_bytes()))?;
+                }
                 Elements::F32(values) => {
                     values.iter().try_for_each(|value| writer.write_all(&value.to_le_bytes()))?;
                 }
@@ -109,5 +112,9 @@ fn tensor_bytes((header, elements): &(Message, &Elements<'_>)) -> u64 {
 
 /// The version of the file format that came with an opset: readers that know the one know the other.
 fn ir_version(opset: u32) -> i64 {
-    if opset < 15 { 7 } else { 8 }
+    match opset {
+        ..15 => 7,
+        15..19 => 8,
+        _ => 9,
+    }
 }

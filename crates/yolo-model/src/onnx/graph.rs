@@ -6,11 +6,16 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
+use half::f16;
+
 use super::wire::Message;
 use super::{Dim, OnnxValue};
+use crate::weights::{FloatFormat, WeightsError, to_halves};
 
 /// ONNX's number for single precision.
 const FLOAT: i64 = 1;
+/// ONNX's number for half precision.
+const FLOAT16: i64 = 10;
 /// ONNX's number for 64-bit integers.
 const INT64: i64 = 7;
 
@@ -37,6 +42,7 @@ pub(crate) struct Tensor<'a> {
 /// The elements of a stored tensor in row-major order.
 #[derive(Clone, Debug)]
 pub(crate) enum Elements<'a> {
+    F16(Vec<f16>),
     F32(Cow<'a, [f32]>),
     I64(Vec<i64>),
 }
@@ -48,6 +54,8 @@ pub(crate) struct Graph<'a> {
     pub(crate) tensors: Vec<Tensor<'a>>,
     pub(crate) input: OnnxValue,
     pub(crate) outputs: Vec<OnnxValue>,
+    /// How the images, the weights, every map of the network and the outputs are stored.
+    pub(crate) precision: FloatFormat,
     /// The names that are taken.
     names: HashSet<String>,
 }
@@ -56,7 +64,8 @@ impl<'a> Graph<'a> {
     /// With its input and nothing else.
     pub(crate) fn new(input: OnnxValue) -> Self {
         let names = HashSet::from([input.name.clone()]);
-        Self { nodes: Vec::new(), tensors: Vec::new(), input, outputs: Vec::new(), names }
+        let precision = input.precision;
+        Self { nodes: Vec::new(), tensors: Vec::new(), input, outputs: Vec::new(), precision, names }
     }
 
     /// Appends a node with one output, and gives that.
@@ -72,19 +81,36 @@ impl<'a> Graph<'a> {
         name
     }
 
-    /// Appends a `Split` along `axis` into parts of these sizes.
-    pub(crate) fn split<const PARTS: usize>(
+    /// Appends a `Slice` of `input` along `axis`: every `step`-th entry from the first of `range` up to its end.
+    ///
+    /// OpenCV reads a `Slice`; not every version of it reads a `Split` into unequal parts.
+    pub(crate) fn slice(
         &mut self,
         name: &str,
         input: &str,
         axis: i64,
-        sizes: [usize; PARTS],
-    ) -> [Value; PARTS] {
-        let sizes = self.integers(&format!("{name}.sizes"), &sizes.map(|size| size as i64));
-        let name = self.unique(name);
-        let parts = std::array::from_fn(|part| self.unique(&format!("{name}.{part}")));
-        self.push_node(&name, "Split", &[input, &sizes], &parts, &[("axis", Attribute::Int(axis))]);
-        parts
+        range: [usize; 2],
+        step: usize,
+    ) -> Value {
+        let [start, end] = range.map(|place| place as i64);
+        let start = self.integers(&format!("{name}.start"), &[start]);
+        let end = self.integers(&format!("{name}.end"), &[end]);
+        let axis = self.integers(&format!("{name}.axis"), &[axis]);
+        let step = self.integers(&format!("{name}.step"), &[step as i64]);
+        self.node(name, "Slice", &[input, &start, &end, &axis, &step], &[])
+    }
+
+    /// Appends what makes a map of ones with the shape of the map `input`, whose values are probabilities.
+    pub(crate) fn ones(&mut self, name: &str, input: &str, precision: FloatFormat) -> Value {
+        let zero = self.scalar(&format!("{name}.zero"), 0.0, precision);
+        let one = self.scalar(&format!("{name}.one"), 1.0, precision);
+        let zeros = self.node(&format!("{name}.zeros"), "Mul", &[input, &zero], &[]);
+        self.node(name, "Add", &[&zeros, &one], &[])
+    }
+
+    /// Appends a conversion, which keeps values that are in that precision already as they are.
+    pub(crate) fn cast(&mut self, name: &str, input: &str, to: FloatFormat) -> Value {
+        self.node(name, "Cast", &[input], &[("to", Attribute::Int(number_of(to)))])
     }
 
     fn push_node(
@@ -101,9 +127,30 @@ impl<'a> Graph<'a> {
         self.nodes.push(outputs.text(3, name).text(4, operator).messages(5, &attributes));
     }
 
-    /// Stores weights under their own name.
-    pub(crate) fn weights(&mut self, name: String, shape: &[usize], values: &'a [f32]) -> Value {
-        self.store(name, shape.to_vec(), Elements::F32(Cow::Borrowed(values)))
+    /// Stores weights under their own name, in the precision of the graph.
+    ///
+    /// # Errors
+    /// In half precision, a weight beyond its range.
+    pub(crate) fn weights(
+        &mut self,
+        name: String,
+        shape: &[usize],
+        values: &'a [f32],
+    ) -> Result<Value, WeightsError> {
+        let elements = match self.precision {
+            FloatFormat::F32 => Elements::F32(Cow::Borrowed(values)),
+            FloatFormat::F16 => Elements::F16(to_halves(values).map_err(|error| error.at(name.as_str()))?),
+        };
+        Ok(self.store(name, shape.to_vec(), elements))
+    }
+
+    /// Stores a small number, which half precision holds exactly.
+    fn scalar(&mut self, name: &str, value: f32, precision: FloatFormat) -> Value {
+        let elements = match precision {
+            FloatFormat::F32 => Elements::F32(Cow::Owned(vec![value])),
+            FloatFormat::F16 => Elements::F16(vec![f16::from_f32(value)]),
+        };
+        self.store(name.to_owned(), Vec::new(), elements)
     }
 
     /// Stores single-precision constants.
@@ -156,6 +203,7 @@ impl Tensor<'_> {
     /// A `TensorProto` up to the length of its data, which follows.
     pub(super) fn header(&self) -> Message {
         let element_type = match self.elements {
+            Elements::F16(_) => FLOAT16,
             Elements::F32(_) => FLOAT,
             Elements::I64(_) => INT64,
         };
@@ -169,6 +217,7 @@ impl Elements<'_> {
     /// Bytes of the data.
     pub(crate) fn bytes(&self) -> u64 {
         match self {
+            Self::F16(values) => 2 * values.len() as u64,
             Self::F32(values) => 4 * values.len() as u64,
             Self::I64(values) => 8 * values.len() as u64,
         }
@@ -176,12 +225,20 @@ impl Elements<'_> {
 }
 
 impl OnnxValue {
-    /// A `ValueInfoProto` of single precision.
+    /// A `ValueInfoProto`.
     pub(super) fn message(&self) -> Message {
         let dims: Vec<Message> = self.shape.iter().map(Dim::message).collect();
         let shape = Message::default().messages(1, &dims);
-        let tensor = Message::default().int(1, FLOAT).message(2, &shape);
+        let tensor = Message::default().int(1, number_of(self.precision)).message(2, &shape);
         Message::default().text(1, &self.name).message(2, &Message::default().message(1, &tensor))
+    }
+}
+
+/// ONNX's number for a precision.
+fn number_of(precision: FloatFormat) -> i64 {
+    match precision {
+        FloatFormat::F16 => FLOAT16,
+        FloatFormat::F32 => FLOAT,
     }
 }
 

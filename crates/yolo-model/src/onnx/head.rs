@@ -1,6 +1,6 @@
 //! The head's part of the graph: where each level's logits are, for the head's codec to lower.
 //!
-//! If the size of images is open, the number of cells is read from the logits while the graph runs.
+//! If the size of images is open, nothing is computed from the shape of a map: OpenCV's importer has no shapes then.
 
 use super::graph::{Graph, Value};
 use super::{Axes, OnnxOptions};
@@ -24,10 +24,8 @@ pub(crate) enum Extents {
         rows: usize,
         columns: usize,
     },
-    /// The logits' shape as a value of the graph.
-    Open {
-        shape: Value,
-    },
+    /// Whatever the image brings.
+    Open,
 }
 
 impl Level<'_> {
@@ -59,9 +57,7 @@ pub(super) fn lower(
                 let [rows, columns] = sizes[output];
                 Extents::Fixed { batch, rows, columns }
             }
-            Axes::Dynamic => {
-                Extents::Open { shape: graph.node(&format!("{prefix}.shape"), "Shape", &[logits], &[]) }
-            }
+            Axes::Dynamic => Extents::Open,
         };
         levels.push(Level { index, prefix, logits, extents });
     }

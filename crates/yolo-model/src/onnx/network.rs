@@ -1,10 +1,11 @@
 //! The network's operations as ONNX nodes.
 
+use super::Axes;
 use super::error::OnnxError;
 use super::graph::{Attribute, Graph, Value};
 use crate::architecture::{Activation, ConvRef};
 use crate::error::ModelError;
-use crate::program::{OperationKind, Program};
+use crate::program::{OperationKind, Program, ValueId};
 use crate::weights::StateDict;
 
 /// Appends every operation, and gives the name of each value: the image first, then the operations' outputs.
@@ -12,7 +13,9 @@ pub(super) fn lower<'a>(
     graph: &mut Graph<'a>,
     program: &Program,
     weights: &'a StateDict,
+    axes: Axes,
 ) -> Result<Vec<Value>, OnnxError> {
+    let stand_ins = (axes == Axes::Dynamic).then(|| stand_ins(program));
     let mut values = vec![graph.input.name.clone()];
     for operation in &program.operations {
         let inputs: Vec<&str> = operation.inputs.iter().map(|&input| values[input].as_str()).collect();
@@ -21,6 +24,11 @@ pub(super) fn lower<'a>(
             OperationKind::Conv(conv) => conv_block(graph, conv, inputs[0], weights)?,
             OperationKind::Add => graph.node(&name("add"), "Add", &inputs, &[]),
             OperationKind::Concat => {
+                let inputs = match &stand_ins {
+                    Some(sizes) => level(graph, &name("concat"), &inputs, &operation.inputs, sizes),
+                    None => inputs.into_iter().map(str::to_owned).collect(),
+                };
+                let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
                 graph.node(&name("concat"), "Concat", &inputs, &[("axis", Attribute::Int(1))])
             }
             OperationKind::MaxPool { size } => max_pool(graph, &name("pool"), inputs[0], *size),
@@ -40,8 +48,11 @@ fn conv_block<'a>(
 ) -> Result<Value, OnnxError> {
     let spec = &conv.spec;
     let values = |name: &str| weights.f32s(name).map_err(ModelError::from);
-    let weight = graph.weights(conv.weight(), &spec.weight_shape(), values(&conv.weight())?);
-    let bias = graph.weights(conv.bias(), &[spec.out_channels], values(&conv.bias())?);
+    let weight = graph
+        .weights(conv.weight(), &spec.weight_shape(), values(&conv.weight())?)
+        .map_err(ModelError::from)?;
+    let bias =
+        graph.weights(conv.bias(), &[spec.out_channels], values(&conv.bias())?).map_err(ModelError::from)?;
     let [vertical, horizontal] = spec.padding;
     let attributes = [
         ("dilations", ints(&spec.dilation)),
@@ -87,6 +98,49 @@ fn upsample(graph: &mut Graph<'_>, name: &str, input: &str, scale: usize) -> Val
     ];
     // The empty name stands for the region of interest, which only another mode reads.
     graph.node(name, "Resize", &[input, "", &scales], &attributes)
+}
+
+/// The sides that OpenCV's importer (4.7 to 4.14) works with while it reads a graph whose image has no fixed size: no side
+/// is below 1, and an enlarged map is larger than the map that it was made from, whatever the two are in an image.
+fn stand_ins(program: &Program) -> Vec<[usize; 2]> {
+    let mut sizes = vec![[1; 2]];
+    for operation in &program.operations {
+        let inputs = operation.inputs.iter().map(|&input| sizes[input]);
+        let largest = inputs.reduce(larger).unwrap_or([1; 2]);
+        sizes.push(operation.kind.output_size(largest));
+    }
+    sizes
+}
+
+fn larger(a: [usize; 2], b: [usize; 2]) -> [usize; 2] {
+    std::array::from_fn(|axis| a[axis].max(b[axis]))
+}
+
+/// Multiplies the maps that the importer takes for smaller than the largest by ones of that one's shape. It then sees maps
+/// of one size; the values stay what they are.
+fn level(
+    graph: &mut Graph<'_>,
+    name: &str,
+    inputs: &[&str],
+    values: &[ValueId],
+    sizes: &[[usize; 2]],
+) -> Vec<Value> {
+    let whole = values.iter().map(|&value| sizes[value]).reduce(larger).unwrap_or([1; 2]);
+    let template = values.iter().position(|&value| sizes[value] == whole).unwrap_or(0);
+    if values.iter().all(|&value| sizes[value] == whole) {
+        return inputs.iter().map(|&input| input.to_owned()).collect();
+    }
+    let channel = graph.slice(&format!("{name}.channel"), inputs[template], 1, [0, 1], 1);
+    // A probability is finite, so that zero times it is zero.
+    let bounded = graph.node(&format!("{name}.bounded"), "Sigmoid", &[&channel], &[]);
+    let ones = graph.ones(&format!("{name}.ones"), &bounded, graph.precision);
+    let levelled = |(&input, &value): (&&str, &ValueId)| {
+        if sizes[value] == whole {
+            return input.to_owned();
+        }
+        graph.node(&format!("{name}.levelled"), "Mul", &[input, &ones], &[])
+    };
+    inputs.iter().zip(values).map(levelled).collect()
 }
 
 fn ints(values: &[usize]) -> Attribute {

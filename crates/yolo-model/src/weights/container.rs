@@ -1,4 +1,4 @@
-//! The ZIP archive around a `.pt` file: one pickle and one entry of raw bytes per storage.
+//! The ZIP archive around a `.pt` file, or its unpacked folder: one pickle and one entry of raw bytes per storage.
 //!
 //! `torch.save` stores entries uncompressed under one folder: `data.pkl`, `data/0 … data/N`, `version`, and in
 //! newer files `byteorder`. Everything else that people call `.pt` is turned away with what it looks like.
@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use zip::{CompressionMethod, ZipArchive};
 
 use super::error::{WeightsError, WeightsErrorKind};
+use super::unpacked::UnpackedArchive;
 
 /// How much of a foreign file is looked at to say what it is.
 const SNIFF_BYTES: u64 = 1024;
@@ -21,11 +22,20 @@ const RESAVE: &str = "load it in a current PyTorch and save it again with torch.
 /// An open `.pt` archive.
 #[derive(Debug)]
 pub(crate) struct Container {
-    archive: ZipArchive<BufReader<File>>,
+    entries: Entries,
     path: PathBuf,
-    /// The folder that holds `data.pkl`, with its slash, or nothing.
-    folder: String,
     file_bytes: u64,
+}
+
+/// Where the entries are.
+#[derive(Debug)]
+enum Entries {
+    Archive {
+        archive: ZipArchive<BufReader<File>>,
+        /// The folder that holds `data.pkl`, with its slash, or nothing.
+        folder: String,
+    },
+    Unpacked(UnpackedArchive),
 }
 
 impl Container {
@@ -35,6 +45,16 @@ impl Container {
     }
 
     fn open_inner(path: &Path) -> Result<Self, WeightsError> {
+        let parent =
+            path.parent().filter(|parent| path.ends_with("data.pkl") && parent.join("data").is_dir());
+        let path = parent.unwrap_or(path);
+        if path.is_dir() {
+            let unpacked = UnpackedArchive::open(path)?;
+            let file_bytes = unpacked.bytes;
+            let container =
+                Self { entries: Entries::Unpacked(unpacked), path: path.to_path_buf(), file_bytes };
+            return container.checked();
+        }
         let mut file = open_file(path)?;
         let file_bytes = file.metadata().map_err(|error| unreadable(&error))?.len();
         let mut head = Vec::new();
@@ -49,60 +69,40 @@ impl Container {
             ))
         })?;
         let folder = pickle_folder(&archive)?;
-        let mut container = Self { archive, path: path.to_path_buf(), folder, file_bytes };
-        container.check_entries()?;
-        container.check_byte_order()?;
-        Ok(container)
+        let entries = Entries::Archive { archive, folder };
+        Self { entries, path: path.to_path_buf(), file_bytes }.checked()
     }
 
-    /// The size of the whole file.
+    fn checked(mut self) -> Result<Self, WeightsError> {
+        self.check_entries()?;
+        self.check_byte_order()?;
+        Ok(self)
+    }
+
+    /// The size of the whole file, or of all files of a folder.
     pub(crate) fn file_bytes(&self) -> u64 {
         self.file_bytes
     }
 
-    /// The bytes of `data.pkl` or `data/N`, at most `limit` of them, with their CRC verified.
+    /// The bytes of `data.pkl` or `data/N`, at most `limit` of them; in an archive, with their CRC verified.
     pub(crate) fn read(&mut self, name: &str, limit: u64) -> Result<Vec<u8>, WeightsError> {
-        let full_name = format!("{}{name}", self.folder);
-        let path = self.path.clone();
-        self.read_inner(&full_name, limit).map_err(|error| error.at(full_name.as_str()).in_file(&path))
-    }
-
-    fn read_inner(&mut self, full_name: &str, limit: u64) -> Result<Vec<u8>, WeightsError> {
-        let index = self
-            .archive
-            .index_for_name(full_name)
-            .ok_or_else(|| WeightsError::damaged("the archive has no such entry"))?;
-        let raw = self.archive.by_index_raw(index).map_err(|error| bad_entry(&error))?;
-        if raw.encrypted() {
-            return Err(WeightsError::new(WeightsErrorKind::Format, "the entry is encrypted", RESAVE));
-        }
-        if raw.compression() != CompressionMethod::Stored {
-            let reason = format!(
-                "the entry is compressed ({}), which torch.save never does: the archive was repacked",
-                raw.compression()
-            );
-            return Err(WeightsError::new(WeightsErrorKind::Format, reason, RESAVE));
-        }
-        let size = raw.size();
-        drop(raw);
-        if size > limit {
-            return Err(WeightsError::hostile(format!("the entry has {size} bytes, more than {limit}")));
-        }
-        let mut bytes = Vec::with_capacity(usize::try_from(size.min(self.file_bytes)).unwrap_or(0));
-        let entry = self.archive.by_index(index).map_err(|error| bad_entry(&error))?;
-        entry.take(size.saturating_add(1)).read_to_end(&mut bytes).map_err(|error| bad_entry(&error))?;
-        if bytes.len() as u64 != size {
-            let reason = format!("the entry has {} bytes where its header says {size}", bytes.len());
-            return Err(WeightsError::damaged(reason));
-        }
-        Ok(bytes)
+        let (full_name, bytes) = match &mut self.entries {
+            Entries::Archive { archive, folder } => {
+                let full_name = format!("{folder}{name}");
+                let bytes = read_entry(archive, &full_name, limit, self.file_bytes);
+                (full_name, bytes)
+            }
+            Entries::Unpacked(unpacked) => (name.to_owned(), unpacked.read(name, limit)),
+        };
+        bytes.map_err(|error| error.at(full_name).in_file(&self.path))
     }
 
     /// Entries that share bytes would let a small file ask for much memory.
     fn check_entries(&mut self) -> Result<(), WeightsError> {
+        let Entries::Archive { archive, .. } = &mut self.entries else { return Ok(()) };
         let mut total = 0_u64;
-        for index in 0..self.archive.len() {
-            let entry = self.archive.by_index_raw(index).map_err(|error| bad_entry(&error))?;
+        for index in 0..archive.len() {
+            let entry = archive.by_index_raw(index).map_err(|error| bad_entry(&error))?;
             total = total.saturating_add(entry.compressed_size());
         }
         if total > self.file_bytes {
@@ -114,7 +114,13 @@ impl Container {
     }
 
     fn check_byte_order(&mut self) -> Result<(), WeightsError> {
-        if self.archive.index_for_name(&format!("{}byteorder", self.folder)).is_none() {
+        let says_order = match &self.entries {
+            Entries::Archive { archive, folder } => {
+                archive.index_for_name(&format!("{folder}byteorder")).is_some()
+            }
+            Entries::Unpacked(unpacked) => unpacked.has("byteorder"),
+        };
+        if !says_order {
             return Ok(());
         }
         let order = self.read("byteorder", 64)?;
@@ -127,18 +133,46 @@ impl Container {
     }
 }
 
+/// The bytes of an entry of an archive of `file_bytes`.
+fn read_entry(
+    archive: &mut ZipArchive<BufReader<File>>,
+    full_name: &str,
+    limit: u64,
+    file_bytes: u64,
+) -> Result<Vec<u8>, WeightsError> {
+    let index = archive
+        .index_for_name(full_name)
+        .ok_or_else(|| WeightsError::damaged("the archive has no such entry"))?;
+    let raw = archive.by_index_raw(index).map_err(|error| bad_entry(&error))?;
+    if raw.encrypted() {
+        return Err(WeightsError::new(WeightsErrorKind::Format, "the entry is encrypted", RESAVE));
+    }
+    if raw.compression() != CompressionMethod::Stored {
+        let reason = format!(
+            "the entry is compressed ({}), which torch.save never does: the archive was repacked",
+            raw.compression()
+        );
+        return Err(WeightsError::new(WeightsErrorKind::Format, reason, RESAVE));
+    }
+    let size = raw.size();
+    drop(raw);
+    if size > limit {
+        return Err(WeightsError::hostile(format!("the entry has {size} bytes, more than {limit}")));
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(size.min(file_bytes)).unwrap_or(0));
+    let entry = archive.by_index(index).map_err(|error| bad_entry(&error))?;
+    entry.take(size.saturating_add(1)).read_to_end(&mut bytes).map_err(|error| bad_entry(&error))?;
+    if bytes.len() as u64 != size {
+        let reason = format!("the entry has {} bytes where its header says {size}", bytes.len());
+        return Err(WeightsError::damaged(reason));
+    }
+    Ok(bytes)
+}
+
 fn open_file(path: &Path) -> Result<File, WeightsError> {
     let file = File::open(path).map_err(|error| {
         WeightsError::new(WeightsErrorKind::Io, format!("cannot be opened: {error}"), "check the path")
     })?;
-    let is_folder = file.metadata().is_ok_and(|metadata| metadata.is_dir());
-    if is_folder {
-        return Err(WeightsError::new(
-            WeightsErrorKind::Io,
-            "is a folder",
-            "name the weights file inside it",
-        ));
-    }
     Ok(file)
 }
 

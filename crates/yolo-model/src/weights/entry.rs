@@ -96,7 +96,7 @@ fn encoded<'a>(entry: &'a Entry) -> Result<Cow<'a, [u8]>, WeightsError> {
 }
 
 /// The nearest half-precision numbers. Errors name no tensor.
-pub(super) fn to_halves(values: &[f32]) -> Result<Vec<f16>, WeightsError> {
+pub(crate) fn to_halves(values: &[f32]) -> Result<Vec<f16>, WeightsError> {
     let halves = narrow(values);
     let lost = values.iter().zip(&halves).find(|(value, half)| value.is_finite() && half.is_infinite());
     match lost {

@@ -1,10 +1,11 @@
-//! What a YOLOv5 `.pt` file says: the tensors, and what the pickled network knows about itself.
+//! What a YOLOv5 `.pt` file, packed or not, says: the tensors, and what the pickled network knows about itself.
 
 use std::path::Path;
 
 use super::StateDict;
 use super::container::Container;
 use super::error::{WeightsError, WeightsErrorKind, printable};
+use super::masked::{self, FoldedMasks};
 use super::module::{PickledModule, is_module, module_tree};
 use super::pickle::{Arena, Id, MAX_PICKLE_BYTES, Unpickled, unpickle};
 use super::plain::{Copier, PlainValue};
@@ -34,6 +35,8 @@ pub struct TorchCheckpoint {
     pub config: Option<PlainValue>,
     /// The training hyper-parameters (`hyp`).
     pub hyp: Option<PlainValue>,
+    /// Masks of `torch.nn.utils.prune` that are multiplied into the tensors.
+    pub masks: FoldedMasks,
     /// Whether the tensors are the exponential moving average of the training.
     pub used_ema: bool,
     /// The last finished epoch, counted from 0; −1 in a file that was stripped for release.
@@ -42,7 +45,7 @@ pub struct TorchCheckpoint {
     pub date: Option<String>,
 }
 
-/// Reads a `.pt` file without running any of its code.
+/// Reads a `.pt` file, or the folder that unpacking one leaves, without running any of its code.
 ///
 /// Accepted are a checkpoint with a whole network under `ema` (preferred) or `model`, a bare pickled network,
 /// a dict that holds a state dict, and a bare state dict.
@@ -73,6 +76,7 @@ fn read_checkpoint(
         num_classes: None,
         config: None,
         hyp: None,
+        masks: FoldedMasks::default(),
         used_ema: found.is_ema,
         epoch: None,
         date: None,
@@ -109,6 +113,7 @@ impl TorchCheckpoint {
             let values = reader.read(&tensor).map_err(|error| error.at(short))?;
             self.state.insert(short, values);
         }
+        (self.state, self.masks) = masked::fold(std::mem::take(&mut self.state))?;
         if self.state.is_empty() {
             let reason = "the model in it has no tensors";
             return Err(WeightsError::new(
@@ -253,16 +258,34 @@ fn unwrap_parallel(mut module: PickledModule) -> PickledModule {
 
 fn reject_other_tasks(module: &PickledModule) -> Result<(), WeightsError> {
     let layers = module.child("model").map(|layers| layers.children.as_slice()).unwrap_or_default();
-    let head = layers.last().map(|(_, layer)| layer.class_name());
+    let last = layers.last().map(|(_, layer)| layer);
+    let head = last.map(PickledModule::class_name);
     let task = match (module.class_name(), head) {
         ("SegmentationModel", _) | (_, Some("Segment")) => "segmentation",
         ("ClassificationModel", _) | (_, Some("Classify")) => "classification",
-        _ => return Ok(()),
+        _ => return reject_other_heads(module, last),
     };
     let reason = format!(
         "is a {task} model (`{}`), and only detection models are supported",
         printable(&module.class)
     );
     let fix = "give a detection model such as yolov5n.pt, not one that ends in -seg or -cls";
+    Err(WeightsError::new(WeightsErrorKind::NotAModel, reason, fix))
+}
+
+/// Heads called Detect as well that predict without anchors.
+fn reject_other_heads(module: &PickledModule, head: Option<&PickledModule>) -> Result<(), WeightsError> {
+    let is_anchor_free = head.is_some_and(|head| {
+        head.class_name() == "Detect" && head.child("m").is_none() && head.child("cv3").is_some()
+    });
+    if !is_anchor_free {
+        return Ok(());
+    }
+    let reason = format!(
+        "is an anchor-free detector of another family (`{}`), and only YOLOv5's detection models, whose heads have \
+         anchors, are supported",
+        printable(&module.class)
+    );
+    let fix = "give weights that YOLOv5's own repository trained or released";
     Err(WeightsError::new(WeightsErrorKind::NotAModel, reason, fix))
 }

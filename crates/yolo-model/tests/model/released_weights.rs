@@ -1,6 +1,6 @@
 //! `yolov5n.pt` against the reference's sums.
 
-use yolo_model::weights::{FloatFormat, HostTensor, Values};
+use yolo_model::weights::{FloatFormat, HostTensor, Values, read_torch};
 use yolo_model::{Architecture, Checkpoint, PruningRecord};
 
 use crate::{json, shared};
@@ -88,4 +88,39 @@ fn the_smallest_format_that_loses_nothing() {
 fn bits(checkpoint: &Checkpoint) -> Vec<u32> {
     let floats = checkpoint.weights.iter().filter_map(|(_, tensor)| tensor.f32s().ok());
     floats.flatten().map(|value| value.to_bits()).collect()
+}
+
+/// The reference's figures are those of the unmasked weights times their masks; the tensors called `weight` in the pickle
+/// are of an earlier forward pass.
+#[test]
+fn masks_of_a_pruning_are_multiplied_in() {
+    let Some(path) = shared("reference/yolov5-modules/prune-masks.pt") else { return };
+    let reference = json("reference/yolov5-modules/prune-masks.json").unwrap();
+    let checkpoint = Checkpoint::load(&path).unwrap();
+    let zeros = |name: &str| {
+        let bare = format!("{name}.weight");
+        checkpoint.weights.f32s(&bare).unwrap().iter().filter(|value| **value == 0.0).count()
+    };
+    for (name, expected) in reference["zeros"].as_object().unwrap() {
+        assert_eq!(zeros(name), expected.as_u64().unwrap() as usize, "{name}");
+    }
+    let names: Vec<&str> = checkpoint.weights.names().collect();
+    let own: Vec<String> = checkpoint.architecture.tensors().into_iter().map(|tensor| tensor.name).collect();
+    assert_eq!(names, own, "in PyTorch's order, without pairs");
+    let record = serde_json::to_value(checkpoint.pruning.as_ref().unwrap()).unwrap();
+    assert_eq!(record["method"], "torch.nn.utils.prune");
+    let masked = read_torch(&path).unwrap().masks;
+    assert_eq!((record["pruned"].as_u64(), masked.tensors.len()), (Some(masked.pruned as u64), 18));
+    // The state dict says the same.
+    let bare = read_torch(shared("reference/yolov5-modules/prune-masks-state-dict.pt").unwrap()).unwrap();
+    assert_eq!(bare.masks, masked);
+    assert_eq!(bare.state, checkpoint.weights);
+}
+
+#[test]
+fn networks_of_another_family_are_called_what_they_are() {
+    let Some(path) = shared("reference/ultralytics/yolov5n-demo.pt") else { return };
+    let text = Checkpoint::load(&path).unwrap_err().to_string();
+    assert!(text.contains("yolov5n-demo.pt: is an anchor-free detector of another family"), "{text}");
+    assert!(text.contains("ultralytics.nn.tasks.DetectionModel"), "{text}");
 }

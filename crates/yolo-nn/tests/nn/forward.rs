@@ -152,3 +152,34 @@ fn a_missing_or_misshapen_tensor_is_named() {
     let error = Yolo::from_checkpoint(&misshapen, &Device::flex()).unwrap_err().to_string();
     assert!(error.contains("model.0.conv.weight") && error.contains("[16, 3, 36, 1]"), "{error}");
 }
+
+/// Weights times their masks, not the copies of an earlier forward pass that lie in the pickle as well.
+#[test]
+fn a_network_with_masks_computes_what_the_reference_does() {
+    let (Some(weights), Some(input)) = (
+        shared("reference/yolov5-modules/prune-masks.pt"),
+        shared("reference/yolov5-modules/input-96x64.safetensors"),
+    ) else {
+        return;
+    };
+    let reference = json("reference/yolov5-modules/prune-masks.json").unwrap();
+    let (tensors, _) = read_safetensors(&input).unwrap();
+    let images = tensors.require("x").unwrap();
+    let device = Device::flex();
+    let model = Yolo::from_checkpoint(&Checkpoint::load(&weights).unwrap().fuse().unwrap(), &device).unwrap();
+    let data = TensorData::new(images.f32s().unwrap().to_vec(), images.shape.clone());
+    let maps = model.forward(Tensor::<4>::from_data(data, &device));
+    for (map, expected) in maps.into_iter().zip(reference["heads"].as_array().unwrap()) {
+        let [_, channels, rows, columns] = map.dims();
+        let (anchors, outputs) = (3, channels / 3);
+        let map = map.reshape([1, anchors, outputs, rows, columns]).permute([0, 1, 3, 4, 2]);
+        assert_eq!(serde_json::json!(map.dims()), expected["shape"]);
+        let values = map.into_data().try_into_vec_as::<f32>().unwrap();
+        let first: Vec<f32> = serde_json::from_value(expected["first32"].clone()).unwrap();
+        for (found, expected) in values.iter().zip(&first) {
+            assert!((found - expected).abs() < 1e-4 * expected.abs().max(1.0), "{found} {expected}");
+        }
+        let mean = values.iter().map(|&value| f64::from(value)).sum::<f64>() / values.len() as f64;
+        assert!((mean - expected["mean"].as_f64().unwrap()).abs() < 1e-5, "{mean}");
+    }
+}

@@ -1,10 +1,11 @@
 //! The network on Burn against the reference's figures and against onnxruntime. Tests on real weights use `../shared`,
-//! others need Python with onnxruntime; they say when they are skipped.
+//! others need Python with onnxruntime or OpenCV; they say when they are skipped.
 #![allow(clippy::unwrap_used)]
 
 mod forward;
 mod onnx_equality;
 mod onnxruntime;
+mod opencv;
 mod precision;
 mod training;
 

@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use yolo_model::architecture::Architecture;
 use yolo_model::modules::{C3Spec, SppfSpec};
 use yolo_model::onnx::{Axes, OnnxOptions, Outputs};
-use yolo_model::weights::read_safetensors;
+use yolo_model::weights::{FloatFormat, read_safetensors};
 use yolo_model::{Checkpoint, ModelError};
 
-use super::onnxruntime::{Array, assert_equal, noise, python};
+use super::onnxruntime::{Array, assert_equal, assert_half, noise, python};
 use super::{lively, yolov5n};
 
 /// Exports, and compares on images of these sizes.
@@ -16,7 +16,8 @@ fn check(checkpoint: &Checkpoint, axes: Axes, outputs: Outputs, opset: u32, imag
     let Some(python) = python() else { return };
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.onnx");
-    checkpoint.export_onnx(&path, &OnnxOptions { axes, outputs, opset }).unwrap();
+    let precision = FloatFormat::F32;
+    checkpoint.export_onnx(&path, &OnnxOptions { axes, outputs, opset, precision }).unwrap();
     for images in images {
         assert_equal(python, &path, checkpoint, outputs, images);
     }
@@ -44,9 +45,26 @@ fn dense() {
 #[test]
 fn every_opset() {
     let checkpoint = yolov5n(3);
-    for opset in 13..=17 {
+    for opset in 12..=20 {
         check(&checkpoint, fixed(1, [64, 96]), Outputs::Decoded, opset, &[noise([1, 3, 64, 96])]);
         check(&checkpoint, Axes::Dynamic, Outputs::Decoded, opset, &[noise([2, 3, 64, 96])]);
+    }
+}
+
+#[test]
+fn half_precision() {
+    let Some(python) = python() else { return };
+    let checkpoint = yolov5n(3);
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("half.onnx");
+    for (axes, outputs) in [
+        (fixed(2, [64, 96]), Outputs::Decoded),
+        (Axes::Dynamic, Outputs::Decoded),
+        (Axes::Dynamic, Outputs::Logits),
+    ] {
+        let options = OnnxOptions { axes, outputs, opset: 13, precision: FloatFormat::F16 };
+        checkpoint.export_onnx(&path, &options).unwrap();
+        assert_half(python, &path, &checkpoint, outputs, &noise([2, 3, 64, 96]));
     }
 }
 
@@ -82,7 +100,7 @@ fn released_weights_on_the_references_input() {
 
 /// Widths that no multiple divides, as channel pruning leaves them: other ones inside each block, and other ones
 /// on the two branches that a C3 joins.
-fn uneven() -> Result<Architecture, ModelError> {
+pub(crate) fn uneven() -> Result<Architecture, ModelError> {
     let mut architecture = Architecture::variant("yolov5n", Some(3))?;
     for (index, layer) in architecture.layers.iter_mut().enumerate() {
         if let Some(c3) = layer.block.get_mut::<C3Spec>() {

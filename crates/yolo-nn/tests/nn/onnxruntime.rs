@@ -13,7 +13,10 @@ use yolo_model::{Checkpoint, Head, RawMap};
 use yolo_nn::Yolo;
 
 /// Largest difference from ours, relative to the value where that is above 1: of a box at 600 pixels 0.06.
-const TOLERANCE: f32 = 1e-4;
+pub(crate) const TOLERANCE: f32 = 1e-4;
+
+/// The same for a file of half precision, whose maps have 11 bits.
+pub(crate) const HALF_TOLERANCE: f32 = 2e-2;
 
 /// Images or outputs on the host.
 pub(crate) struct Array {
@@ -50,15 +53,32 @@ pub(crate) fn python() -> Option<&'static str> {
 
 /// Runs the file `model` on `images`.
 pub(crate) fn run(python: &str, model: &Path, images: &Array) -> Outcome {
+    let (said, outputs) = run_script(python, "run.py", model, images, &[]);
+    Outcome {
+        outputs,
+        stride: said["stride"].as_u64().unwrap() as usize,
+        names: serde_json::from_value(said["names"].clone()).unwrap(),
+    }
+}
+
+/// What a script of the ONNX tests says about the file `model` and `images`, and the outputs that it leaves.
+pub(crate) fn run_script(
+    python: &str,
+    script: &str,
+    model: &Path,
+    images: &Array,
+    arguments: &[&str],
+) -> (serde_json::Value, Vec<(String, Array)>) {
     let folder = tempfile::tempdir().unwrap();
     let input = folder.path().join("images.f32");
     let bytes: Vec<u8> = images.values.iter().flat_map(|value| value.to_le_bytes()).collect();
     std::fs::write(&input, bytes).unwrap();
     let shape = images.shape.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
     // The tests of the program include this file, from another crate.
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../yolo-model/tests/model/onnx/run.py");
+    let scripts = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../yolo-model/tests/model/onnx"));
     let mut command = Command::new(python);
-    let output = command.arg(script).arg(model).arg(&input).arg(shape).arg(folder.path()).output().unwrap();
+    command.arg(scripts.join(script)).arg(model).arg(&input).arg(shape).arg(folder.path()).args(arguments);
+    let output = command.output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{}: {stderr}", model.display());
     eprint!("{stderr}");
@@ -69,11 +89,8 @@ pub(crate) fn run(python: &str, model: &Path, images: &Array) -> Outcome {
         let shape = serde_json::from_value(output["shape"].clone()).unwrap();
         (output["name"].as_str().unwrap().to_owned(), Array { shape, values })
     });
-    Outcome {
-        outputs: outputs.collect(),
-        stride: said["stride"].as_u64().unwrap() as usize,
-        names: serde_json::from_value(said["names"].clone()).unwrap(),
-    }
+    let outputs = outputs.collect();
+    (said, outputs)
 }
 
 /// Images of random pixels.
@@ -94,17 +111,40 @@ pub(crate) fn assert_equal(
     let outcome = run(python, model, images);
     assert_eq!(outcome.names, checkpoint.class_names);
     assert_eq!(outcome.stride, checkpoint.architecture.max_stride());
+    assert_outputs(&outcome.outputs, checkpoint, outputs, images, TOLERANCE);
+}
+
+/// [`assert_equal`] for a file of half precision.
+pub(crate) fn assert_half(
+    python: &str,
+    model: &Path,
+    checkpoint: &Checkpoint,
+    outputs: Outputs,
+    images: &Array,
+) {
+    let outcome = run(python, model, images);
+    assert_outputs(&outcome.outputs, checkpoint, outputs, images, HALF_TOLERANCE);
+}
+
+/// Asserts that these are the outputs of our network.
+pub(crate) fn assert_outputs(
+    found: &[(String, Array)],
+    checkpoint: &Checkpoint,
+    outputs: Outputs,
+    images: &Array,
+    tolerance: f32,
+) {
     let expected = ours(checkpoint, outputs, images);
-    assert_eq!(outcome.outputs.len(), expected.len());
-    for (index, ((name, found), expected)) in outcome.outputs.iter().zip(&expected).enumerate() {
+    assert_eq!(found.len(), expected.len());
+    for (index, ((name, found), expected)) in found.iter().zip(&expected).enumerate() {
         let folded = (outputs == Outputs::Decoded).then(|| folded(found));
         let found = folded.as_ref().unwrap_or(found);
         assert_eq!((name, &found.shape), (&format!("output{index}"), &expected.shape));
-        assert_close(name, &found.values, &expected.values);
+        assert_close(name, &found.values, &expected.values, tolerance);
     }
 }
 
-fn assert_close(name: &str, found: &[f32], expected: &[f32]) {
+fn assert_close(name: &str, found: &[f32], expected: &[f32], tolerance: f32) {
     assert_eq!(found.len(), expected.len());
     let worst = found.iter().zip(expected).enumerate().map(|(index, (found, expected))| {
         let difference = (found - expected).abs() / expected.abs().max(1.0);
@@ -112,7 +152,7 @@ fn assert_close(name: &str, found: &[f32], expected: &[f32]) {
     });
     let (worst, index) = worst.max_by(|a, b| a.0.total_cmp(&b.0)).unwrap();
     let (found, expected) = (found[index], expected[index]);
-    assert!(worst <= TOLERANCE, "{name}[{index}] is {found} and should be {expected}: off by {worst}");
+    assert!(worst <= tolerance, "{name}[{index}] is {found} and should be {expected}: off by {worst}");
     eprintln!("{name}[{index}]: largest difference {worst:.1e}, {found} for {expected}");
 }
 

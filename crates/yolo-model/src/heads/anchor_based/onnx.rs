@@ -4,6 +4,7 @@ use crate::modules::DetectSpec;
 use crate::onnx::graph::{Attribute, Graph, Value};
 use crate::onnx::head::{Extents, Level};
 use crate::onnx::{Dim, OnnxValue, Outputs};
+use crate::weights::FloatFormat;
 
 /// One level of the head.
 struct AnchorLevel<'a> {
@@ -18,20 +19,28 @@ pub(in crate::heads) fn lower(
     levels: &[Level<'_>],
     outputs: Outputs,
 ) -> Vec<OnnxValue> {
+    let precision = graph.precision;
     let levels: Vec<AnchorLevel> = levels.iter().map(|level| AnchorLevel { detect, level }).collect();
     match outputs {
         Outputs::Logits => levels
             .iter()
             .map(|level| {
                 let name = level.map(graph, &format!("output{}", level.level.index));
-                OnnxValue { name, shape: level.map_shape() }
+                OnnxValue { name, shape: level.map_shape(), precision }
             })
             .collect(),
         Outputs::Decoded => {
             let boxes: Vec<Value> = levels.iter().map(|level| level.decode(graph)).collect();
             let boxes: Vec<&str> = boxes.iter().map(String::as_str).collect();
-            let name = graph.node("output0", "Concat", &boxes, &[("axis", Attribute::Int(1))]);
-            vec![OnnxValue { name, shape: decoded_shape(&levels) }]
+            let axis = [("axis", Attribute::Int(1))];
+            let name = match precision {
+                FloatFormat::F32 => graph.node("output0", "Concat", &boxes, &axis),
+                FloatFormat::F16 => {
+                    let rows = graph.node("rows", "Concat", &boxes, &axis);
+                    graph.cast("output0", &rows, precision)
+                }
+            };
+            vec![OnnxValue { name, shape: decoded_shape(&levels), precision }]
         }
     }
 }
@@ -39,94 +48,115 @@ pub(in crate::heads) fn lower(
 impl AnchorLevel<'_> {
     /// The logits as `[N, anchors, rows, columns, 5 + num_classes]`, under this name.
     fn map(&self, graph: &mut Graph<'_>, name: &str) -> Value {
-        let (anchors, outputs) = (self.detect.n_anchors() as i64, self.detect.n_outputs() as i64);
-        let shape = match &self.level.extents {
+        let (anchors, outputs) = (self.detect.n_anchors(), self.detect.n_outputs());
+        match self.level.extents {
             Extents::Fixed { batch, rows, columns } => {
-                let [batch, rows, columns] = [batch, rows, columns].map(|&extent| extent as i64);
-                graph.integers(&self.name("split_shape"), &[batch, anchors, outputs, rows, columns])
+                let shape = [batch, anchors, outputs, rows, columns].map(|extent| extent as i64);
+                let split = reshape(graph, &self.name("split"), self.level.logits, &shape);
+                transpose(graph, name, &split, [0, 1, 3, 4, 2])
             }
-            Extents::Open { shape } => {
-                let (first, last) = (self.name("batch"), self.name("cells"));
-                let first = gather(graph, &first, shape, &[0]);
-                let last = gather(graph, &last, shape, &[2, 3]);
-                let middle = graph.integers(&self.name("anchors_outputs"), &[anchors, outputs]);
-                let parts = [first.as_str(), &middle, &last];
-                graph.node(&self.name("split_shape"), "Concat", &parts, &[("axis", Attribute::Int(0))])
+            // 0 keeps an extent, so the open ones have to be in their places before the anchors are split off.
+            Extents::Open => {
+                let last = transpose(graph, &self.name("last"), self.level.logits, [0, 2, 3, 1]);
+                let shape = [0, 0, 0, anchors, outputs].map(|extent| extent as i64);
+                let split = reshape(graph, &self.name("split"), &last, &shape);
+                transpose(graph, name, &split, [0, 3, 1, 2, 4])
             }
-        };
-        let split = graph.node(&self.name("split"), "Reshape", &[self.level.logits, &shape], &[]);
-        graph.node(name, "Transpose", &[&split], &[("perm", Attribute::Ints(vec![0, 1, 3, 4, 2]))])
+        }
     }
 
     /// Boxes, objectness and scores `[N, anchors · rows · columns, 5 + num_classes]`, in the decoder's order of
-    /// operations.
+    /// operations. Boxes are computed as maps `[N, anchors, rows, columns]` of one coordinate each.
     fn decode(&self, graph: &mut Graph<'_>) -> Value {
-        let detect = self.detect;
-        let map = self.map(graph, &self.name("map"));
-        let scores = graph.node(&self.name("sigmoid"), "Sigmoid", &[&map], &[]);
-        let sizes = [1, 1, 2, detect.n_outputs() - DetectSpec::BOX.end];
-        let [x, y, sides, scores] = graph.split(&self.name("parts"), &scores, 4, sizes);
-        let x = self.centre(graph, "x", &x, Axis::Columns);
-        let y = self.centre(graph, "y", &y, Axis::Rows);
-        let sides = self.sides(graph, &sides);
-        let parts = [x.as_str(), &y, &sides, &scores];
-        let joined = graph.node(&self.name("joined"), "Concat", &parts, &[("axis", Attribute::Int(4))]);
-        let shape = match self.level.extents {
-            Extents::Fixed { batch, rows, columns } => {
-                [batch, detect.n_anchors() * rows * columns, detect.n_outputs()].map(|extent| extent as i64)
-            }
-            // 0 keeps the batch, −1 takes what is left.
-            Extents::Open { .. } => [0, -1, detect.n_outputs() as i64],
+        let logits = match graph.precision {
+            FloatFormat::F32 => self.level.logits.to_owned(),
+            FloatFormat::F16 => graph.cast(&self.name("logits"), self.level.logits, FloatFormat::F32),
         };
-        let shape = graph.integers(&self.name("rows_shape"), &shape);
-        graph.node(&self.name("rows"), "Reshape", &[&joined, &shape], &[])
+        let scores = graph.node(&self.name("sigmoid"), "Sigmoid", &[&logits], &[]);
+        let x = self.centre(graph, &scores, Axis::Columns);
+        let y = self.centre(graph, &scores, Axis::Rows);
+        let width = self.side(graph, &scores, Axis::Columns);
+        let height = self.side(graph, &scores, Axis::Rows);
+        let mut parts = Vec::new();
+        for (name, map) in [("x", x), ("y", y), ("width", width), ("height", height)] {
+            let shape = self.rows_shape(1);
+            parts.push(reshape(graph, &self.name(&format!("{name}.rows")), &map, &shape));
+        }
+        parts.push(self.scores(graph, &scores));
+        let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+        graph.node(&self.name("rows"), "Concat", &parts, &[("axis", Attribute::Int(2))])
+    }
+
+    /// Objectness and scores, `[N, anchors · rows · columns, 1 + num_classes]`.
+    fn scores(&self, graph: &mut Graph<'_>, sigmoid: &str) -> Value {
+        let (anchors, outputs) = (self.detect.n_anchors() as i64, self.detect.n_outputs());
+        let (batch, cells) = match self.level.extents {
+            Extents::Fixed { batch, rows, columns } => (batch as i64, (rows * columns) as i64),
+            Extents::Open => (0, -1),
+        };
+        let shape = [batch, anchors, outputs as i64, cells];
+        let split = reshape(graph, &self.name("split"), sigmoid, &shape);
+        let turned = transpose(graph, &self.name("turned"), &split, [0, 1, 3, 2]);
+        let all = reshape(graph, &self.name("all"), &turned, &self.rows_shape(outputs));
+        graph.slice(&self.name("scores"), &all, 2, [DetectSpec::BOX.end, outputs], 1)
     }
 
     /// `(2σ + g − ½) · stride` along one axis, `g` being the cell.
-    fn centre(&self, graph: &mut Graph<'_>, name: &str, sigmoid: &str, axis: Axis) -> Value {
-        let name = self.name(name);
-        let grid = self.grid(graph, &format!("{name}.grid"), axis);
+    fn centre(&self, graph: &mut Graph<'_>, sigmoid: &str, axis: Axis) -> Value {
+        let name = self.name(axis.centre());
+        let sigmoid = self.channel(graph, &name, sigmoid, axis as usize);
+        let grid = self.grid(graph, &format!("{name}.grid"), &sigmoid, axis);
         let stride = vec![self.detect.strides[self.level.index] as f32];
         let stride = graph.floats(&format!("{name}.stride"), &[], stride);
-        let doubled = doubled(graph, &name, sigmoid);
+        let doubled = doubled(graph, &name, &sigmoid);
         let cells = graph.node(&format!("{name}.cells"), "Add", &[&doubled, &grid], &[]);
         graph.node(&name, "Mul", &[&cells, &stride], &[])
     }
 
-    /// `(2σ)² · anchor`.
-    fn sides(&self, graph: &mut Graph<'_>, sigmoid: &str) -> Value {
-        let name = self.name("sides");
+    /// `(2σ)² · anchor` along one axis.
+    fn side(&self, graph: &mut Graph<'_>, sigmoid: &str, axis: Axis) -> Value {
+        let name = self.name(axis.side());
+        let sigmoid = self.channel(graph, &name, sigmoid, 2 + axis as usize);
         let anchors = &self.detect.anchors[self.level.index];
-        let shape = [1, anchors.len(), 1, 1, 2];
-        let values = anchors.iter().flatten().copied().collect();
-        let anchors = graph.floats(&format!("{name}.anchors"), &shape, values);
-        let doubled = doubled(graph, &name, sigmoid);
+        let values = anchors.iter().map(|sides| sides[axis as usize]).collect();
+        let anchors = graph.floats(&format!("{name}.anchors"), &[1, anchors.len(), 1, 1], values);
+        let doubled = doubled(graph, &name, &sigmoid);
         let squared = graph.node(&format!("{name}.squared"), "Mul", &[&doubled, &doubled], &[]);
         graph.node(&name, "Mul", &[&squared, &anchors], &[])
     }
 
-    /// The cells' numbers along an axis less one half, in five dimensions of which only that axis is not 1.
-    fn grid(&self, graph: &mut Graph<'_>, name: &str, axis: Axis) -> Value {
-        match &self.level.extents {
-            Extents::Fixed { rows, columns, .. } => {
-                let cells = if axis == Axis::Rows { *rows } else { *columns };
-                let shape = axis.shape(cells);
-                graph.floats(name, &shape, (0..cells).map(|cell| cell as f32 - 0.5).collect())
+    /// One output of every anchor, `[N, anchors, rows, columns]`.
+    fn channel(&self, graph: &mut Graph<'_>, name: &str, map: &str, output: usize) -> Value {
+        let (anchors, outputs) = (self.detect.n_anchors(), self.detect.n_outputs());
+        graph.slice(&format!("{name}.sigmoid"), map, 1, [output, anchors * outputs], outputs)
+    }
+
+    /// The cells' numbers along an axis less one half: a constant `[rows, columns]`, or computed in the shape of `like`.
+    fn grid(&self, graph: &mut Graph<'_>, name: &str, like: &str, axis: Axis) -> Value {
+        if let Extents::Fixed { rows, columns, .. } = self.level.extents {
+            let number = |cell: usize| if axis == Axis::Rows { cell / columns } else { cell % columns };
+            let values = (0..rows * columns).map(|cell| number(cell) as f32 - 0.5).collect();
+            return graph.floats(name, &[rows, columns], values);
+        }
+        // Counted along the last axis, as OpenCV up to 4.7 counts wrongly along others.
+        match axis {
+            Axis::Columns => counted(graph, name, like),
+            Axis::Rows => {
+                let turned = transpose(graph, &format!("{name}.turned"), like, [0, 1, 3, 2]);
+                let counted = counted(graph, &format!("{name}.along"), &turned);
+                transpose(graph, name, &counted, [0, 1, 3, 2])
             }
-            Extents::Open { shape } => {
-                let index = graph.integer(&format!("{name}.axis"), if axis == Axis::Rows { 2 } else { 3 });
-                let cells = graph.node(&format!("{name}.cells"), "Gather", &[shape, &index], &[]);
-                let zero = graph.integer(&format!("{name}.zero"), 0);
-                let one = graph.integer(&format!("{name}.one"), 1);
-                let range = graph.node(&format!("{name}.range"), "Range", &[&zero, &cells, &one], &[]);
-                // 1 is ONNX's number for single precision.
-                let to_float = [("to", Attribute::Int(1))];
-                let numbers = graph.node(&format!("{name}.numbers"), "Cast", &[&range], &to_float);
-                let half = graph.floats(&format!("{name}.half"), &[], vec![0.5]);
-                let shifted = graph.node(&format!("{name}.shifted"), "Sub", &[&numbers, &half], &[]);
-                let shape = graph.integers(&format!("{name}.shape"), &axis.shape(-1));
-                graph.node(name, "Reshape", &[&shifted, &shape], &[])
+        }
+    }
+
+    /// The shape of rows with this many numbers.
+    fn rows_shape(&self, numbers: usize) -> [i64; 3] {
+        match self.level.extents {
+            Extents::Fixed { batch, rows, columns } => {
+                [batch, self.detect.n_anchors() * rows * columns, numbers].map(|extent| extent as i64)
             }
+            // 0 keeps the batch, −1 takes what is left.
+            Extents::Open => [0, -1, numbers as i64],
         }
     }
 
@@ -137,7 +167,7 @@ impl AnchorLevel<'_> {
     fn map_shape(&self) -> Vec<Dim> {
         let [batch, rows, columns] = match self.level.extents {
             Extents::Fixed { batch, rows, columns } => [batch, rows, columns].map(Dim::Fixed),
-            Extents::Open { .. } => {
+            Extents::Open => {
                 let stride = self.detect.strides[self.level.index];
                 ["batch".to_owned(), format!("height/{stride}"), format!("width/{stride}")].map(Dim::Named)
             }
@@ -147,19 +177,25 @@ impl AnchorLevel<'_> {
     }
 }
 
+/// An axis of a map, with the place of its centre among the outputs of an anchor.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Axis {
-    Rows,
-    Columns,
+    Columns = 0,
+    Rows = 1,
 }
 
 impl Axis {
-    /// The shape of a map's axis of `cells`.
-    fn shape<T: From<u8>>(self, cells: T) -> [T; 5] {
-        let one = || T::from(1);
+    fn centre(self) -> &'static str {
         match self {
-            Self::Rows => [one(), one(), cells, one(), one()],
-            Self::Columns => [one(), one(), one(), cells, one()],
+            Self::Columns => "x",
+            Self::Rows => "y",
+        }
+    }
+
+    fn side(self) -> &'static str {
+        match self {
+            Self::Columns => "width",
+            Self::Rows => "height",
         }
     }
 }
@@ -169,9 +205,22 @@ fn doubled(graph: &mut Graph<'_>, name: &str, input: &str) -> Value {
     graph.node(&format!("{name}.doubled"), "Mul", &[input, &two], &[])
 }
 
-fn gather(graph: &mut Graph<'_>, name: &str, input: &str, indices: &[i64]) -> Value {
-    let indices = graph.integers(&format!("{name}.indices"), indices);
-    graph.node(name, "Gather", &[input, &indices], &[])
+/// −½, ½, 1½, … along the last of four axes, in the shape of `like`, whose values are probabilities.
+fn counted(graph: &mut Graph<'_>, name: &str, like: &str) -> Value {
+    let ones = graph.ones(&format!("{name}.ones"), like, FloatFormat::F32);
+    let last = graph.integer(&format!("{name}.axis"), 3);
+    let counts = graph.node(&format!("{name}.counts"), "CumSum", &[&ones, &last], &[]);
+    let offset = graph.floats(&format!("{name}.offset"), &[], vec![1.5]);
+    graph.node(name, "Sub", &[&counts, &offset], &[])
+}
+
+fn transpose<const RANK: usize>(graph: &mut Graph<'_>, name: &str, input: &str, order: [i64; RANK]) -> Value {
+    graph.node(name, "Transpose", &[input], &[("perm", Attribute::Ints(order.to_vec()))])
+}
+
+fn reshape(graph: &mut Graph<'_>, name: &str, input: &str, shape: &[i64]) -> Value {
+    let shape = graph.integers(&format!("{name}.shape"), shape);
+    graph.node(name, "Reshape", &[input, &shape], &[])
 }
 
 fn decoded_shape(levels: &[AnchorLevel<'_>]) -> Vec<Dim> {
@@ -183,7 +232,7 @@ fn decoded_shape(levels: &[AnchorLevel<'_>]) -> Vec<Dim> {
                 batches = Dim::Fixed(batch);
                 rows = rows.map(|rows| rows + level.detect.n_anchors() * down * columns);
             }
-            Extents::Open { .. } => rows = None,
+            Extents::Open => rows = None,
         }
     }
     let rows = rows.map_or_else(|| Dim::Named("anchors".to_owned()), Dim::Fixed);

@@ -91,7 +91,7 @@ pub(crate) struct Node {
 /// A stored tensor.
 pub(crate) struct Tensor {
     pub(crate) shape: Vec<i64>,
-    /// 1 is single precision, 7 are 64-bit integers.
+    /// 1 is single precision, 7 are 64-bit integers, 10 is half precision.
     pub(crate) element_type: i64,
     pub(crate) data: Vec<u8>,
 }
@@ -155,18 +155,26 @@ fn node(fields: Fields<'_>) -> Node {
 fn tensor(fields: Fields<'_>) -> (String, Tensor) {
     let tensor =
         Tensor { shape: fields.ints(1), element_type: fields.ints(2)[0], data: fields.bytes(9)[0].to_vec() };
-    let size = if tensor.element_type == 1 { 4 } else { 8 };
+    let size = match tensor.element_type {
+        1 => 4,
+        10 => 2,
+        _ => 8,
+    };
     assert_eq!(tensor.data.len() as i64, size * tensor.shape.iter().product::<i64>(), "{}", fields.text(8));
     (fields.text(8), tensor)
 }
 
 fn value(fields: &Fields<'_>) -> String {
     let tensor = fields.message(2).message(1);
-    assert_eq!(tensor.ints(1), [1], "inputs and outputs are of single precision");
+    let precision = match tensor.ints(1)[..] {
+        [1] => "",
+        [10] => " float16",
+        _ => panic!("element type {:?}", tensor.ints(1)),
+    };
     let dim = |dim: Fields<'_>| match dim.ints(1)[..] {
         [extent] => extent.to_string(),
         _ => dim.text(2),
     };
     let shape: Vec<String> = tensor.message(2).messages(1).into_iter().map(dim).collect();
-    format!("{} [{}]", fields.text(1), shape.join(", "))
+    format!("{} [{}]{precision}", fields.text(1), shape.join(", "))
 }

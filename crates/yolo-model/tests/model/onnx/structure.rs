@@ -6,7 +6,7 @@ use std::path::Path;
 use yolo_model::architecture::{Architecture, ConvSpec};
 use yolo_model::onnx::{Axes, OnnxError, OnnxOptions, OnnxSummary, Outputs};
 use yolo_model::program::OperationKind;
-use yolo_model::weights::StateDict;
+use yolo_model::weights::{FloatFormat, StateDict};
 use yolo_model::{Checkpoint, ModelError};
 
 use super::reader::Model;
@@ -15,7 +15,7 @@ use super::yolov5n;
 const SQUARE: Axes = Axes::Fixed { batch: 1, size: [640, 640] };
 
 fn options(axes: Axes, outputs: Outputs) -> OnnxOptions {
-    OnnxOptions { axes, outputs, opset: 13 }
+    OnnxOptions { axes, outputs, opset: 13, precision: FloatFormat::F32 }
 }
 
 fn export(checkpoint: &Checkpoint, options: &OnnxOptions) -> (Model, OnnxSummary) {
@@ -84,9 +84,9 @@ fn weights_are_the_fused_ones_bit_for_bit() {
         weights += 1;
     }
     assert_eq!(weights, 120, "60 convolutions with weight and bias");
-    // Per enlargement its factors; per level two shapes, the parts' sizes, for each of x and y the grid, the
-    // stride and the factor 2, the anchors and their factor 2.
-    assert_eq!(model.tensors.len(), 120 + 2 + 3 * 11);
+    // Per enlargement its factors; per level five slices of four numbers and six shapes, for each of x and y the grid, the
+    // stride and the factor 2, for each side the anchors and their factor 2.
+    assert_eq!(model.tensors.len(), 120 + 2 + 3 * (5 * 4 + 6 + 2 * 3 + 2 * 2));
     // A file that was exported from the fused network is the same.
     let (from_fused, _) = export(&fused, &options(SQUARE, Outputs::Decoded));
     assert!(from_fused.tensors.iter().all(|(name, tensor)| tensor.data == model.tensors[name].data));
@@ -122,6 +122,66 @@ fn nodes_are_the_operations_in_order() {
     }
 }
 
+/// OpenCV's importer refuses the others, or computes something else.
+#[test]
+fn operators_are_those_that_opencv_reads() {
+    let read = [
+        "Add",
+        "Concat",
+        "Conv",
+        "CumSum",
+        "MaxPool",
+        "Mul",
+        "Reshape",
+        "Resize",
+        "Sigmoid",
+        "Slice",
+        "Sub",
+        "Transpose",
+    ];
+    let checkpoint = yolov5n(3);
+    for axes in [SQUARE, Axes::Dynamic] {
+        let (model, _) = export(&checkpoint, &options(axes, Outputs::Decoded));
+        let others: HashSet<&str> = model
+            .nodes
+            .iter()
+            .map(|node| node.operator.as_str())
+            .filter(|name| !read.contains(name))
+            .collect();
+        assert!(others.is_empty(), "{axes:?}: {others:?}");
+        // While it reads a graph without sizes, an enlarged map and the one beside it have to look alike.
+        let levelled = model.nodes.iter().filter(|node| node.name.ends_with("concat.levelled")).count();
+        assert_eq!(levelled, if axes == Axes::Dynamic { 2 } else { 0 });
+        for node in model.nodes.iter().filter(|node| node.operator == "Add") {
+            let constant = node.inputs.iter().find_map(|input| model.tensors.get(input));
+            assert!(constant.is_none_or(|tensor| tensor.shape.first() != Some(&1)), "{}", node.name);
+        }
+    }
+}
+
+#[test]
+fn half_precision_is_that_of_weights_images_and_outputs() {
+    let checkpoint = yolov5n(3);
+    let half = OnnxOptions { precision: FloatFormat::F16, ..options(SQUARE, Outputs::Decoded) };
+    let (model, summary) = export(&checkpoint, &half);
+    assert_eq!(model.inputs, ["images [1, 3, 640, 640] float16"]);
+    assert_eq!(model.outputs, ["output0 [1, 25200, 8] float16"]);
+    assert_eq!(summary.outputs[0].to_string(), model.outputs[0]);
+    for conv in checkpoint.architecture.convs() {
+        for name in [conv.weight(), conv.bias()] {
+            assert_eq!(model.tensors[&name].element_type, 10, "{name}");
+        }
+    }
+    // Boxes are computed from the logits of each level in single precision, and rounded once.
+    assert_eq!(model.count("Cast"), 3 + 1);
+    assert_eq!(model.tensors["model.24.0.x.grid"].element_type, 1);
+    let mut loud = checkpoint.fuse().unwrap().into_checkpoint();
+    loud.weights.get_mut("model.0.conv.weight").unwrap().f32s_mut().unwrap()[0] = 1e5;
+    let path = tempfile::tempdir().unwrap().path().join("model.onnx");
+    let error = loud.export_onnx(&path, &half).unwrap_err().to_string();
+    assert!(error.contains("`model.0.conv.weight`: the value 100000 is too large"), "{error}");
+}
+
 #[test]
 fn attributes_of_a_convolution_are_those_of_its_spec() {
     let mut architecture = Architecture::variant("yolov5n", Some(3)).unwrap();
@@ -140,7 +200,7 @@ fn attributes_of_a_convolution_are_those_of_its_spec() {
 fn metadata_is_what_yolov5s_loaders_read() {
     let mut checkpoint = yolov5n(3);
     checkpoint.class_names = ["person", "it's", "a\\b\n"].map(str::to_owned).to_vec();
-    for (opset, ir_version) in [(13, 7), (14, 7), (15, 8), (17, 8)] {
+    for (opset, ir_version) in [(12, 7), (14, 7), (15, 8), (18, 8), (20, 9)] {
         let (model, _) = export(&checkpoint, &OnnxOptions { opset, ..options(SQUARE, Outputs::Decoded) });
         assert_eq!((model.opset, model.ir_version), (i64::from(opset), ir_version));
         assert_eq!(model.producer, "yolo-prune");
@@ -166,8 +226,8 @@ fn bad_options_are_refused_before_anything_is_written() {
     let path = folder.path().join("model.onnx");
     let fixed = |batch, size| options(Axes::Fixed { batch, size }, Outputs::Decoded);
     let cases = [
-        (OnnxOptions { opset: 12, ..fixed(1, [640, 640]) }, "opset 12"),
-        (OnnxOptions { opset: 18, ..fixed(1, [640, 640]) }, "opset 18"),
+        (OnnxOptions { opset: 11, ..fixed(1, [640, 640]) }, "opset 11"),
+        (OnnxOptions { opset: 21, ..fixed(1, [640, 640]) }, "opset 21"),
         (fixed(0, [640, 640]), "batch of 0"),
         (fixed(1, [640, 500]), "640×500"),
         (fixed(1, [0, 640]), "0×640"),

@@ -2,7 +2,9 @@
 
 use zip::CompressionMethod;
 
-use super::assembler::{View, archive, counting, pt, refusal, state_dict_pickle};
+use yolo_model::weights::{read_torch, unpacked_bytes};
+
+use super::assembler::{View, archive, counting, message, pt, refusal, state_dict_pickle};
 
 #[test]
 fn foreign_files_are_called_what_they_are() {
@@ -69,11 +71,54 @@ fn a_file_cut_anywhere_is_refused() {
     }
 }
 
+/// Writes what `unzip` leaves of the archive of [`pt`].
+fn unpack(folder: &std::path::Path, pickle: &[u8]) {
+    std::fs::create_dir_all(folder.join("data")).unwrap();
+    std::fs::write(folder.join("data.pkl"), pickle).unwrap();
+    std::fs::write(folder.join("data/0"), counting(6)).unwrap();
+    std::fs::write(folder.join("version"), b"3\n").unwrap();
+}
+
+#[test]
+fn an_unpacked_archive_is_read_as_the_file() {
+    let pickle = state_dict_pickle(&View::default());
+    let packed = super::assembler::file("best.pt", &pt(&pickle));
+    let expected = read_torch(&packed.path).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let best = folder.path().join("best");
+    unpack(&best, &pickle);
+    // The folder, its pickle, and the folder around it.
+    for path in [best.clone(), best.join("data.pkl"), folder.path().to_owned()] {
+        assert_eq!(read_torch(&path).unwrap().state, expected.state, "{}", path.display());
+        assert_eq!(unpacked_bytes(&best), Some(pickle.len() as u64 + 24));
+    }
+    std::fs::write(best.join("data/0"), &counting(6)[..23]).unwrap();
+    let text = message(&read_torch(&best).unwrap_err(), &best);
+    assert!(text.contains("data/0") && text.contains("23 bytes"), "{text}");
+    std::fs::remove_file(best.join("data/0")).unwrap();
+    let text = message(&read_torch(&best).unwrap_err(), &best);
+    assert!(text.contains("`data/0`: the unpacked archive has no such file"), "{text}");
+    std::fs::write(best.join("byteorder"), b"big").unwrap();
+    assert!(read_torch(&best).unwrap_err().to_string().contains("big byte order"));
+    std::fs::create_dir(best.join("code")).unwrap();
+    assert!(read_torch(&best).unwrap_err().to_string().contains("TorchScript"));
+}
+
+#[test]
+fn an_unpacked_archive_does_not_lead_out_of_its_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::write(folder.path().join("secret"), counting(6)).unwrap();
+    let best = folder.path().join("best");
+    unpack(&best, &state_dict_pickle(&View { key: "../../secret", ..View::default() }));
+    let text = message(&read_torch(&best).unwrap_err(), &best);
+    assert!(text.contains("outside its folder"), "{text}");
+}
+
 #[test]
 fn a_path_that_is_no_file_is_refused() {
     let folder = tempfile::tempdir().unwrap();
-    let error = yolo_model::weights::read_torch(folder.path()).unwrap_err();
+    let error = read_torch(folder.path()).unwrap_err();
     assert!(error.to_string().contains("is a folder"));
-    let error = yolo_model::weights::read_torch(folder.path().join("no.pt")).unwrap_err();
+    let error = read_torch(folder.path().join("no.pt")).unwrap_err();
     assert!(error.to_string().contains("cannot be opened"));
 }
