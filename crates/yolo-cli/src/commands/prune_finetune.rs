@@ -6,6 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use yolo_data::dataset::{Dataset, Split};
+use yolo_data::train_loader::CachePlace;
 use yolo_model::weights::FloatFormat;
 use yolo_model::{Checkpoint, FusedCheckpoint, NmsOptions};
 use yolo_report::comparison::{Account, Stage, lines, page, rows, verdict};
@@ -18,14 +19,14 @@ use yolo_train::train::{EpochRecord, RunFolder, Setup, TrainOptions, check};
 use yolo_train::{Validation, ValidationOptions};
 
 use self::pruning::{Pruned, Pruning};
-use crate::args::{PruneFinetuneArgs, SelectionArgs};
+use crate::args::{OBEYED_WHEN_RESUMED, PruneFinetuneArgs, SelectionArgs, Typed};
 use crate::channels::yaml;
 use crate::clock::utc_minutes;
 use crate::console::Output;
 use crate::device::Backend;
 use crate::image_size::fitted_training;
 use crate::measure::{EvaluationSet, check_classes, open_split};
-use crate::resolve::{Weights, absolute, data_config};
+use crate::resolve::{Weights, absolute, absolute_file, absolute_weights, data_config, is_demo};
 use crate::run_dir::{FLAGS, RunDir, command_line, read_flags, remove, resumed_run};
 use crate::samples::samples;
 use crate::selection::refine;
@@ -37,12 +38,13 @@ use crate::{channels, figures, interrupt, presets};
 const SUMMARY: &str = "summary.json";
 
 /// Runs all stages and compares them.
-pub(crate) fn run(args: &PruneFinetuneArgs) -> Result<()> {
+pub(crate) fn run(args: &PruneFinetuneArgs, typed: &Typed) -> Result<()> {
     let output = Output::new(args.json);
     let resumed = args.resume.resume.as_deref().map(|run| resumed_run(run, &args.run.project)).transpose()?;
     let flags = match &resumed {
         Some(run) => {
             let saved: PruneFinetuneArgs = read_flags(run, "such a run")?;
+            typed.warn_ignored(&portable(args), &saved, &OBEYED_WHEN_RESUMED, run)?;
             PruneFinetuneArgs { compute: args.compute.resuming(saved.compute), json: args.json, ..saved }
         }
         None => args.clone(),
@@ -272,7 +274,7 @@ impl Job {
         output
             .line(format!("Weights: {}", self.run.path().join("weights/finetuned.safetensors").display()))?;
         output.line(format!("Report:  {}", page.display()))?;
-        if self.args.dataset.data == Path::new(presets::DEMO) {
+        if is_demo(&self.args.dataset.data) {
             output.line("Next:    yolo-cli prune-finetune --weights yolov5n --data coco128 --amount 0.5")?;
             output.line("         (cargo xtask fetch-coco128 downloads the images)")?;
         }
@@ -329,11 +331,9 @@ fn remove_leftovers(folder: &Path) -> Result<()> {
 
 /// The flags with paths that mean the same from every folder.
 fn portable(args: &PruneFinetuneArgs) -> PruneFinetuneArgs {
-    let text = |name: &Option<String>| {
-        name.as_ref().map(|name| absolute(Path::new(name)).to_string_lossy().into_owned())
-    };
+    let text = |name: &Option<String>| name.as_deref().map(absolute_file);
     PruneFinetuneArgs {
-        weights: absolute(&args.weights),
+        weights: absolute_weights(&args.weights),
         dataset: args.dataset.portable(),
         selection: SelectionArgs {
             calibration: args.selection.calibration.as_deref().map(absolute),
@@ -347,7 +347,7 @@ fn portable(args: &PruneFinetuneArgs) -> PruneFinetuneArgs {
 
 /// The recipe with the flags on top.
 fn recipe(args: &PruneFinetuneArgs) -> Result<Recipe> {
-    let is_demo = args.dataset.data == Path::new(presets::DEMO);
+    let is_demo = is_demo(&args.dataset.data);
     let usual = match (is_demo, args.channels.is_asked()) {
         (true, true) => presets::DEMO_CHANNELS,
         (true, false) => presets::DEMO,
@@ -414,7 +414,7 @@ fn train_options(args: &PruneFinetuneArgs, recipe: &Recipe, checkpoint: &Checkpo
         patience: finetune.patience,
         seed: args.seed,
         workers: args.compute.loader_threads(),
-        cache: finetune.cache,
+        cache: finetune.cache.then_some(CachePlace::Memory),
         distillation: finetune.distillation,
         amp: args.amp.format(&args.compute.device),
         ..TrainOptions::new(finetune.epochs, finetune.batch_size, image_size)
