@@ -24,6 +24,7 @@ mod samples;
 mod selection;
 mod timing;
 mod training_view;
+mod turns;
 mod version;
 
 use std::process::ExitCode;

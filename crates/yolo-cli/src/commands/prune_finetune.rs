@@ -32,6 +32,7 @@ use crate::samples::samples;
 use crate::selection::refine;
 use crate::timing::Stopwatch;
 use crate::training_view::TrainingView;
+use crate::turns::in_turns;
 use crate::{channels, figures, interrupt, presets};
 
 /// The figures of a run, in its folder.
@@ -195,7 +196,8 @@ impl Job {
             self.run.write("weights/finetuned.yaml", yaml(&finetuned.checkpoint)?.as_bytes())?;
         }
         let last = self.stage("finetuned", &finetuned.checkpoint, &file, file_bytes, output)?;
-        let (stages, validations): (Vec<_>, Vec<_>) = [baseline, pruned_stage, last].into_iter().unzip();
+        let (mut stages, validations): (Vec<_>, Vec<_>) = [baseline, pruned_stage, last].into_iter().unzip();
+        self.time(&mut stages, [dense, pruned, &finetuned.checkpoint])?;
         self.finish(&stages, &validations, &finetuned, &folder, output)
     }
 
@@ -230,6 +232,17 @@ impl Job {
         let image_size = self.validation.image_size;
         let stage = figures::stage(name, &network, (file, file_bytes), image_size, &measurement)?;
         Ok((stage, measurement.validation))
+    }
+
+    /// Measures the networks of all stages in turns: while they were validated, images were loaded on the same cores.
+    fn time(&self, stages: &mut [Stage], networks: [&Checkpoint; 3]) -> Result<()> {
+        let networks = networks.into_iter().map(Checkpoint::fuse).collect::<Result<Vec<_>, _>>()?;
+        let times = in_turns(&self.backend, networks, self.validation.image_size)?;
+        for (stage, turns) in stages.iter_mut().zip(times) {
+            stage.figures.speed_ms.inference = turns.median;
+            stage.figures.turns = Some(turns);
+        }
+        Ok(())
     }
 
     /// Table, `summary.json`, `report.html`, and what to do next.
