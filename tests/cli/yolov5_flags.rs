@@ -1,7 +1,7 @@
 //! What users of YOLOv5's scripts type: flags that work, flags that change nothing and say why, and names of built-in
 //! things as they are written there.
 
-use image::GenericImageView;
+use yolo_data::image::decode_file;
 
 use crate::support::{Case, VAL};
 use crate::training_support::{TRAIN, files, shapes, squares, table};
@@ -26,8 +26,8 @@ fn train_takes_what_users_of_train_py_type() {
     }
     let written = files(&case, "runs/train/exp");
     for (picture, size) in [("labels.jpg", (2000, 2000)), ("train_batch0.jpg", (256, 256))] {
-        let shown = image::load_from_memory(&written[picture]).unwrap();
-        assert_eq!(shown.dimensions(), size, "{picture}");
+        let shown = decode_file(&case.path("runs/train/exp").join(picture)).unwrap().image;
+        assert_eq!((shown.width, shown.height), size, "{picture}");
     }
     assert!(
         written.contains_key("train_batch1.jpg") && !written.contains_key("train_batch2.jpg"),
@@ -110,7 +110,7 @@ fn folders_do_not_hide_what_is_built_in_but_yamls_do() {
     case.write("demo.yaml", case.data_yaml().replace("path: .", "path: in/data"));
     let mine =
         case.run("val --weights in/tiny.safetensors --data demo --imgsz 64 --no-plots --json").ok().json();
-    assert_eq!(mine["images"], 4);
+    assert_eq!(mine["data"]["images"], 4);
 }
 
 #[test]

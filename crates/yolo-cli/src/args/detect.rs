@@ -35,7 +35,7 @@ pub(crate) struct DetectArgs {
     /// example's for the example].
     #[arg(long, num_args = 1..)]
     pub(crate) weights: Vec<PathBuf>,
-    /// Image, video, folder, 'pattern*.jpg', list file (.txt), URL of an image, stream (rtsp://…), number of a webcam, or demo
+    /// Image, video, folder, 'pattern*.jpg', list file (.txt, .streams), URL of an image, stream (rtsp://…), number of a webcam, or demo
     /// [default: data/images, or the example where neither it nor --weights is there].
     #[arg(long)]
     pub(crate) source: Option<String>,

@@ -72,7 +72,7 @@ impl Typed {
         let ignored: Vec<&str> = self.0.iter().filter(is_ignored).map(|flag| flag.text.as_str()).collect();
         if !ignored.is_empty() {
             tracing::warn!(
-                "ignored, because a resumed run keeps the flags in {}: {}",
+                "a resumed run keeps the flags in {}; ignored: {}",
                 place.join(crate::run_dir::FLAGS).display(),
                 ignored.join(", ")
             );

@@ -458,3 +458,21 @@ fn show_best(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn stock_networks_are_known_by_the_names_of_their_files() {
+        let known = |cfg: &str| model_yaml(cfg, 3).map(|network| network.layers.len());
+        let layers = known("yolov5n").unwrap();
+        for cfg in ["yolov5n.yaml", "models/yolov5n.yaml", "yolov5/models/yolov5n.yaml"] {
+            assert_eq!(known(cfg).unwrap(), layers, "{cfg}");
+        }
+        assert!(known("models/hub/yolov5n6.yaml").unwrap() > layers);
+        let error = known("mine/yolov5n.yaml").unwrap_err().to_string();
+        assert!(error.contains("no such file"), "{error}");
+    }
+}

@@ -13,6 +13,9 @@ use yolo_data::nearby::suggestion;
 const VIDEO_EXTENSIONS: [&str; 12] =
     ["asf", "avi", "gif", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "ts", "webm", "wmv"];
 
+/// File name extensions of lists of sources.
+const LISTS: [&str; 2] = ["txt", "streams"];
+
 /// One thing to look at.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Source {
@@ -49,7 +52,7 @@ pub(crate) struct Input {
 pub(crate) fn find(source: &str) -> Result<Vec<Source>> {
     let mut found = if Path::new(source).is_dir() {
         in_folder(Path::new(source))?
-    } else if is_file_with(source, &["txt"]) {
+    } else if is_file_with(source, &LISTS) {
         in_list(Path::new(source))?
     } else if source.contains(['*', '?', '[']) && !source.contains("://") && !Path::new(source).exists() {
         matching(source)?
@@ -290,6 +293,10 @@ mod tests {
         let list = temp.path().join("list.txt");
         std::fs::write(&list, "\u{feff}# two\nx/deep.jpg\n\nnone.jpg\nrtsp://camera/1\n").unwrap();
         assert_eq!(names(list.to_str().unwrap(), temp.path()), ["x/deep.jpg", "rtsp://camera/1"]);
+        let streams = temp.path().join("list.streams");
+        std::fs::write(&streams, "rtsp://camera/1\nhttp://host/b.jpg\n").unwrap();
+        // Images come first.
+        assert_eq!(names(streams.to_str().unwrap(), temp.path()), ["http://host/b.jpg", "rtsp://camera/1"]);
         std::fs::write(&list, "none.jpg\n").unwrap();
         assert!(find(list.to_str().unwrap()).unwrap_err().to_string().contains("no line"));
     }
