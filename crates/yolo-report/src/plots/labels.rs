@@ -116,8 +116,7 @@ mod tests {
 
     /// The hints of filled shapes with their rectangles.
     fn fills(scene: &Scene) -> Vec<(&str, [f64; 4])> {
-        let fill = |shape: &'_ Shape| matches!(shape, Shape::Fill { .. });
-        let shapes = scene.shapes.iter().filter(|shape| fill(shape));
+        let shapes = scene.shapes.iter();
         shapes
             .filter_map(|shape| match shape {
                 Shape::Fill { hint, rect, .. } => Some((hint.as_str(), *rect)),
