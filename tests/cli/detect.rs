@@ -3,7 +3,9 @@
 use image::{ImageFormat, RgbImage};
 use serde_json::Value;
 
+use crate::downloads::Server;
 use crate::support::{Case, IMAGES, NAMES, encoded, keys, picture, shared};
+use crate::training_support::files;
 
 /// The tiny model on the images of the tiny data set; its scores are near 0.25.
 const DETECT: &str =
@@ -167,10 +169,67 @@ fn images_of_one_name_do_not_overwrite_each_other() {
         case.write(&format!("in/{folder}/same.png"), encoded(&picture(0), ImageFormat::Png));
     }
     let args = "detect --weights in/tiny.safetensors --source in/*/same.png --imgsz 64";
-    case.run(args).ok().warns(&["same_2"]);
+    case.run(&format!("{args} --conf-thres 0.2 --save-csv")).ok().warns(&["same_2"]);
+    let table = String::from_utf8(case.read("runs/detect/exp/predictions.csv")).unwrap();
+    let mut names: Vec<&str> = table.lines().skip(1).filter_map(|row| row.split(',').next()).collect();
+    names.dedup();
+    assert_eq!(names, ["same.png", "same_2.png"]);
     assert!(
         case.path("runs/detect/exp/same.png").exists() && case.path("runs/detect/exp/same_2.png").exists()
     );
+}
+
+#[test]
+fn a_run_in_an_old_folder_leaves_no_stale_label_file() {
+    let case = Case::with_data();
+    let labels = || files(&case, "runs/detect/exp/labels").keys().cloned().collect::<Vec<_>>();
+    case.run(&format!("{DETECT} --save-txt --nosave")).ok();
+    assert!(labels().len() > 2, "{:?}", labels());
+    // An image that this run does not look at keeps its file.
+    let one = "detect --weights in/tiny.safetensors --imgsz 64 --source in/data/images/val/000001.png --save-txt --nosave";
+    case.run(&format!("{one} --conf-thres 0.99 --exist-ok")).ok();
+    assert!(!labels().contains(&"000001.txt".to_owned()) && labels().len() > 1, "{:?}", labels());
+}
+
+#[test]
+#[cfg(unix)]
+fn links_that_lead_nowhere_are_one_line_each() {
+    let case = Case::with_data();
+    std::os::unix::fs::symlink("../gone.png", case.path("in/data/images/val/000009.png")).unwrap();
+    let outcome = case.run(&format!("{DETECT} --nosave")).ok();
+    outcome.warns(&["left out: in/data/images/val/000009.png: a link to ../gone.png, which is not there"]);
+    case.run("detect --weights in/tiny.safetensors --source in/data/images/val/000009.png")
+        .fails(&["000009.png: a link to ../gone.png, which is not there; check --source"]);
+}
+
+#[test]
+fn layers_are_shown_as_pictures_and_arrays() {
+    let case = Case::with_data();
+    let outcome = case.run(&format!(
+        "detect --weights in/tiny.safetensors --source in/data/images/val/000001.png --imgsz 64 --nosave --visualize"
+    ));
+    let written = outcome.ok().written;
+    let pictures: Vec<&String> = written.iter().filter(|path| path.ends_with(".png")).collect();
+    assert_eq!(pictures.len(), 5, "{written:?}");
+    let first = picture_at(&case, "runs/detect/exp/features/000001/stage0_Conv_features.png");
+    // Eight maps of 32 pixels, three times as large, side by side.
+    assert_eq!(first.dimensions(), (8 * 98 + 2, 98 + 2));
+    let array = case.read("runs/detect/exp/features/000001/stage3_Conv_features.npy");
+    assert_eq!(array.len(), 128 + 4 * 24 * 8 * 8);
+}
+
+#[test]
+fn images_are_downloaded_from_servers() {
+    let case = Case::with_model();
+    let server = Server::new(encoded(&picture(0), ImageFormat::Png));
+    let url = format!("{}/photos/first.png?size=large", server.url);
+    let outcome =
+        case.run(&format!("detect --weights in/tiny.safetensors --imgsz 64 --source {url} --json")).ok();
+    assert_eq!(outcome.json()["results"][0]["source"], url.as_str());
+    assert_eq!(outcome.written.last().map(String::as_str), Some("runs/detect/exp/first.png"));
+    let nobody = "http://127.0.0.1:9/a.png";
+    case.run(&format!("detect --weights in/tiny.safetensors --source {nobody}"))
+        .fails(&[nobody, "cannot be downloaded"]);
 }
 
 #[test]
@@ -190,6 +249,9 @@ fn only_classes_that_are_looked_for_are_found() {
     let one = all[0];
     assert_eq!(classes(&format!("--classes {one}")), [one]);
     assert_eq!(classes(&format!("--classes {}", NAMES[one as usize])), [one]);
+    let two: Vec<u64> = classes("--classes 0,2");
+    assert_eq!(two, all.into_iter().filter(|class| *class != 1).collect::<Vec<_>>());
+    assert_eq!(two, classes("--classes red,blue"));
     case.run(&format!("{DETECT} --classes dog")).fails(&["--classes dog", "red, green, blue"]);
 }
 
@@ -202,6 +264,7 @@ fn what_cannot_be_looked_at_is_an_error() {
     run("in/data/data.yaml").fails(&["data.yaml", "not an image"]);
     run("in/*.jpg").fails(&["in/*.jpg", "matches"]);
     run("ftp://host/x").fails(&["ftp://"]);
+    run("screen").fails(&["--source screen", "ffmpeg"]);
     case.run("detect --weights in/tiny.safetensors").fails(&["--source"]);
     case.run(&format!("{DETECT} --data coco128")).fails(&["3 classes", "80"]);
     case.run(&format!("{DETECT} --vid-stride 0")).bad_arguments(&["--vid-stride"]);

@@ -107,7 +107,7 @@ fn a_stream_is_looked_at_until_it_ends() {
     let source = format!("tcp://{}", listener.local_addr().unwrap());
     let bytes = case.read("in/live.ts");
     let server = std::thread::spawn(move || listener.accept().unwrap().0.write_all(&bytes));
-    let outcome = case.run(&format!("{DETECT} --source {source} --json")).ok();
+    let outcome = case.run(&format!("{DETECT} --source {source} --reconnect 0 --json")).ok();
     // Whoever reads it may stop early.
     let _ = server.join().unwrap();
     let found = outcome.json();
@@ -116,4 +116,51 @@ fn a_stream_is_looked_at_until_it_ends() {
     assert!(!frames.is_empty() && frames.is_sorted() && frames.last() == Some(&40), "{frames:?}");
     let video = outcome.written.iter().find(|path| path.ends_with(".mp4")).unwrap();
     assert_eq!(facts(&case, video).3, frames.len().to_string());
+}
+
+/// A camera that sends its video once to each of `visitors`.
+fn camera(video: Vec<u8>, visitors: usize) -> (String, std::thread::JoinHandle<()>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let source = format!("tcp://{}", listener.local_addr().unwrap());
+    let server = std::thread::spawn(move || {
+        for _ in 0..visitors {
+            // Whoever reads it may stop early.
+            let _ = listener.accept().unwrap().0.write_all(&video);
+        }
+    });
+    (source, server)
+}
+
+#[test]
+fn streams_are_looked_at_together_and_lost_ones_come_back() {
+    let Some(case) = with_video("in/live.ts", 12, "64x64", "25") else { return };
+    let video = case.read("in/live.ts");
+    let (steady, first) = camera(video.clone(), 1);
+    let (restarted, second) = camera(video, 2);
+    case.write("in/list.txt", format!("{steady}\n{restarted}\n"));
+    let outcome = case.run(&format!("{DETECT} --source in/list.txt --reconnect 2 --json")).ok();
+    (first.join().unwrap(), second.join().unwrap());
+    let outcome = outcome.warns(&[&restarted, "the stream is lost", "connecting again for up to 2 s"]);
+    let outcome = outcome.shows(&[&format!("{restarted}: the stream is back")]);
+    let found = outcome.json();
+    let results = found["results"].as_array().unwrap();
+    let last = |source: &str| {
+        let frames = results.iter().filter(|result| result["source"] == source);
+        frames.map(|result| result["frame"].as_u64().unwrap()).max()
+    };
+    assert_eq!((last(&steady), last(&restarted)), (Some(12), Some(24)));
+    let videos = outcome.written.iter().filter(|path| path.ends_with(".mp4")).count();
+    assert_eq!(videos, 2, "{:?}", outcome.written);
+}
+
+#[test]
+fn a_file_with_sound_only_is_one_clear_line() {
+    let Some(case) = with_video("in/clip.mp4", 5, "64x64", "25") else { return };
+    let made = Command::new("ffmpeg")
+        .args(["-nostdin", "-loglevel", "error", "-f", "lavfi", "-i", "sine=duration=0.2"])
+        .arg(case.path("in/sound.mp4"))
+        .status();
+    assert!(made.unwrap().success());
+    case.run(&format!("{DETECT} --source in/sound.mp4"))
+        .fails(&["in/sound.mp4: it has no video, only sound or other data"]);
 }

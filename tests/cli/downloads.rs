@@ -9,13 +9,13 @@ use crate::support::{Case, Outcome, shared};
 use crate::training_support::{files, shapes};
 
 /// A server on the loopback that answers every request with one file, and refuses to be a proxy.
-struct Server {
-    url: String,
+pub(crate) struct Server {
+    pub(crate) url: String,
     asked: Arc<Mutex<Vec<String>>>,
 }
 
 impl Server {
-    fn new(file: Vec<u8>) -> Self {
+    pub(crate) fn new(file: Vec<u8>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
         let asked = Arc::new(Mutex::new(Vec::new()));

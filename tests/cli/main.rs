@@ -49,3 +49,4 @@ mod val_outputs;
 mod val_plots;
 mod val_study;
 mod verdict;
+mod yolov5_flags;

@@ -87,7 +87,18 @@ fn the_table_and_the_way_on_are_printed() {
     let parts =
         ["baseline", "pruned", "finetuned", "change", "mAP50-95", "Zero convolution weights", "GFLOPs"];
     let outcome = outcome.shows(&parts).shows(&["Pruned 30%", "Kept: ", "ms per image", "distill"]);
-    outcome.shows(&["Report:  runs/prune-finetune/exp/report.html", "Weights: runs/prune-finetune/exp/"]);
+    let outcome =
+        outcome.shows(&["Report:  runs/prune-finetune/exp/report.html", "Weights: runs/prune-finetune/exp/"]);
+    // Every stage was timed in turns with the others, and the row has the spread.
+    let summary = case.json("runs/prune-finetune/exp/summary.json");
+    let row = outcome.stdout.lines().find(|line| line.contains("ms per image  ")).unwrap();
+    for stage in summary["stages"].as_array().unwrap() {
+        let turns = |key: &str| stage["turns"][key].as_f64().unwrap();
+        let (fast, median, slow) = (turns("fast"), turns("median"), turns("slow"));
+        assert!(0.0 < fast && fast <= median && median <= slow, "{stage}");
+        assert_eq!(stage["speed_ms"]["inference"], median);
+        assert!(row.contains(&format!("{median:.1} ({fast:.1}–{slow:.1})")), "{row}");
+    }
 }
 
 #[test]

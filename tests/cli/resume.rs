@@ -100,6 +100,7 @@ fn a_killed_prune_finetune_ends_with_the_bytes_of_one_that_was_not() {
         let mut summary = case.json(&format!("runs/{run}/summary.json"));
         for stage in summary["stages"].as_array_mut().unwrap() {
             stage["speed_ms"] = 0.into();
+            stage["turns"] = 0.into();
             stage["model"]["weights"] = "".into();
         }
         summary
@@ -254,7 +255,18 @@ fn the_newest_interrupted_run_is_resumed_where_none_is_named() {
     let args = format!("{TRAIN_TINY} --epochs 2 --batch-size 1");
     let args = args.replace("--batch-size 8 ", "");
     interrupted(&case, &args, "runs/train/exp", "Model summary").unwrap();
-    case.run("train --resume").ok().shows(&["continuing at epoch", "Results saved to runs/train/exp"]);
+    let other = "--epochs 500 --batch-size 4 --imgsz 64 --data nosuch.yaml --workers 1";
+    let outcome = case.run(&format!("train --resume {other}")).ok();
+    let outcome =
+        outcome.warns(&["ignored", "runs/train/exp/opt.yaml", ": --", "--epochs 500", "--batch-size 4"]);
+    let outcome = outcome.warns(&["--data nosuch.yaml"]);
+    // The size is the one that it began with, and where it computes is up to the one who resumes it.
+    assert!(
+        !outcome.stderr.contains("--imgsz") && !outcome.stderr.contains("--workers"),
+        "{}",
+        outcome.stderr
+    );
+    outcome.shows(&["continuing at epoch", "Results saved to runs/train/exp"]);
     assert_eq!(table(&case, "runs/train/exp").1.len(), 2);
     // What YOLOv5 takes: the checkpoint in the run.
     case.run("train --resume runs/train/exp/weights/last.safetensors").fails(&["this run is done"]);

@@ -120,12 +120,15 @@ fn snapshot(folder: &Path) -> Snapshot {
     let mut entries = Snapshot::new();
     let mut pending = vec![folder.to_owned()];
     while let Some(path) = pending.pop() {
-        let metadata = std::fs::metadata(&path).unwrap();
+        // A link may lead nowhere.
+        let is_dangling = !path.exists();
+        let metadata =
+            if is_dangling { std::fs::symlink_metadata(&path) } else { std::fs::metadata(&path) }.unwrap();
         let content = if metadata.is_dir() {
             pending.extend(std::fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
             None
         } else {
-            Some(std::fs::read(&path).unwrap())
+            (!is_dangling).then(|| std::fs::read(&path).unwrap())
         };
         entries
             .insert(path.strip_prefix(folder).unwrap().to_owned(), (content, metadata.modified().unwrap()));

@@ -161,13 +161,19 @@ fn single_options_change_the_numbers() {
     let plain = run("plain", "");
     assert!(run("again", "") == plain, "the same seed, other bytes");
     assert!(run("cached", "--cache --workers 1") == plain, "--cache changes the numbers");
+    for name in ["disk", "disk-again"] {
+        assert!(run(name, "--cache disk") == plain, "--cache disk changes the numbers");
+        assert_eq!(case.path("cache/yolo-prune/images").read_dir().unwrap().count(), 12);
+    }
     for (name, flags) in [
         ("rect", "--rect"),
         ("scale", "--multi-scale"),
         ("smooth", "--label-smoothing 0.1"),
         ("cos", "--cos-lr"),
+        ("adam", "--optimizer Adam"),
         ("adamw", "--optimizer AdamW"),
         ("seed", "--seed 1"),
+        ("negative-seed", "--seed -1"),
         ("high", "--hyp hyp.scratch-high.yaml"),
         ("balance", "--autobalance"),
     ] {

@@ -16,9 +16,10 @@ use yolo_train::train::TrainState;
 use crate::support::{Case, encoded};
 
 /// A training of the small network from random weights on the shapes, without what differs between tests.
-pub(crate) const TRAIN: &str = "train --weights= --cfg in/demo.yaml --data in/shapes/demo.yaml --imgsz 64";
+pub(crate) const TRAIN: &str =
+    "train --weights= --cfg in/demo.yaml --data in/shapes/demo.yaml --imgsz 64 --noplots";
 /// A training of the tiny detector on the squares.
-pub(crate) const TRAIN_TINY: &str = "train --weights in/tiny.safetensors --data in/squares/data.yaml --imgsz 64 --batch-size 8 --hyp in/hyp.yaml";
+pub(crate) const TRAIN_TINY: &str = "train --weights in/tiny.safetensors --data in/squares/data.yaml --imgsz 64 --batch-size 8 --hyp in/hyp.yaml --noplots";
 /// What the tiny detector learns quickly with: a high rate from the start, and images nearly as they are.
 const TINY_HYP: &str = "lr0: 0.02
 lrf: 0.1

@@ -8,6 +8,7 @@ mod detect;
 mod device_check;
 mod export;
 mod finetune;
+mod inert;
 mod named;
 mod pack;
 mod pruning;
@@ -16,7 +17,9 @@ mod shared;
 mod sweep;
 mod terminal;
 mod train;
+mod typed;
 mod val;
+mod yolov5;
 
 use std::path::PathBuf;
 
@@ -43,7 +46,9 @@ pub(crate) use shared::RunArgs;
 pub(crate) use sweep::SweepArgs;
 pub(crate) use terminal::{CompletionsArgs, DoctorArgs, LogFormat, ManArgs, TerminalArgs};
 pub(crate) use train::TrainArgs;
+pub(crate) use typed::{OBEYED_WHEN_RESUMED, Typed, parse};
 pub(crate) use val::{TaskArg, ValArgs};
+pub(crate) use yolov5::{CacheArg, FITTING};
 
 /// Prune YOLOv5 detectors, measure what it costs on COCO's own metric, and keep what is left.
 #[derive(Debug, Parser)]

@@ -4,14 +4,16 @@ use anyhow::Result;
 use yolo_data::dataset::Dataset;
 use yolo_data::image::{Encoding, JPEG_QUALITY, RgbImage, encode};
 use yolo_data::loader::Batch;
+use yolo_data::train_loader::{Target, TrainBatch};
 use yolo_draw::{BoxAnnotation, Mosaic, MosaicOptions};
 use yolo_eval::Xyxy;
+use yolo_report::format::class_name;
 use yolo_train::ValidatedBatch;
 
 use crate::run_dir::RunDir;
 
 /// Batches that are drawn.
-const DRAWN: usize = 3;
+pub(crate) const DRAWN: usize = 3;
 /// Detections are drawn if they are surer than this.
 const SURE: f32 = 0.25;
 
@@ -66,7 +68,11 @@ impl<'a> BatchSheets<'a> {
                 break;
             }
             let file = self.dataset.items[sample.item_idx].image.file_name().unwrap_or_default();
-            mosaic.add(&image(batch, i), &boxes(i), &file.to_string_lossy());
+            mosaic.add(
+                &image(&batch.pixels, (batch.width, batch.height), i),
+                &boxes(i),
+                &file.to_string_lossy(),
+            );
         }
         Ok(encode(&mosaic.finish(), Encoding::Jpeg(JPEG_QUALITY))?)
     }
@@ -88,12 +94,40 @@ impl<'a> BatchSheets<'a> {
     }
 }
 
-/// One image of a batch, its planes as pixels.
-fn image(batch: &Batch, sample: usize) -> RgbImage {
-    let area = batch.width * batch.height;
-    let planes = &batch.pixels[sample * 3 * area..(sample + 1) * 3 * area];
+/// A batch of training with its boxes, as JPEG; none if no image could be read.
+pub(crate) fn training_sheet(
+    batch: &TrainBatch,
+    dataset: &Dataset,
+    class_names: &[String],
+) -> Result<Option<Vec<u8>>> {
+    let (size, count) = ((batch.width, batch.height), batch.item_indices.len());
+    if count == 0 {
+        return Ok(None);
+    }
+    let mut mosaic = Mosaic::new(count, (size.0 as u32, size.1 as u32), &MosaicOptions::default());
+    for (i, item_idx) in batch.item_indices.iter().enumerate() {
+        if mosaic.is_full() {
+            break;
+        }
+        let drawn = |target: &Target| BoxAnnotation {
+            bbox: Xyxy::from(target.bbox_norm).scaled(size.0 as f32, size.1 as f32),
+            class: target.class as usize,
+            label: class_name(class_names, target.class).to_owned(),
+        };
+        let boxes: Vec<BoxAnnotation> =
+            batch.targets.iter().filter(|target| target.image == i).map(drawn).collect();
+        let file = dataset.items[*item_idx].image.file_name().unwrap_or_default();
+        mosaic.add(&image(&batch.pixels, size, i), &boxes, &file.to_string_lossy());
+    }
+    Ok(Some(encode(&mosaic.finish(), Encoding::Jpeg(JPEG_QUALITY))?))
+}
+
+/// One image of a batch of images of `(width, height)`, its planes as pixels.
+fn image(pixels: &[u8], (width, height): (usize, usize), sample: usize) -> RgbImage {
+    let area = width * height;
+    let planes = &pixels[sample * 3 * area..(sample + 1) * 3 * area];
     let (red, rest) = planes.split_at(area);
     let (green, blue) = rest.split_at(area);
     let pixels = red.iter().zip(green).zip(blue).flat_map(|((&r, &g), &b)| [r, g, b]).collect();
-    RgbImage { width: batch.width as u32, height: batch.height as u32, pixels }
+    RgbImage { width: width as u32, height: height as u32, pixels }
 }

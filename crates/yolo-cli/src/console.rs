@@ -81,6 +81,7 @@ where
     ) -> std::fmt::Result {
         let mut message = String::new();
         context.field_format().format_fields(Writer::new(&mut message), event)?;
+        let message = in_one_line(&message);
         if output_mode().json {
             let level = match *event.metadata().level() {
                 Level::WARN => "warning".to_owned(),
@@ -123,8 +124,12 @@ fn one_line(error: &anyhow::Error) -> String {
             line = if line.is_empty() { cause } else { format!("{line}: {cause}") };
         }
     }
-    let line = line.lines().map(str::trim).collect::<Vec<_>>().join(" ");
-    printable(&line).into_owned()
+    printable(&in_one_line(&line)).into_owned()
+}
+
+/// The lines of a text one behind the other.
+fn in_one_line(text: &str) -> String {
+    text.lines().map(str::trim).collect::<Vec<_>>().join(" ")
 }
 
 /// The text with control characters escaped: names in files may hold anything, and a terminal obeys.
@@ -205,4 +210,15 @@ pub(crate) fn progress_bar(what: &'static str, total: u64) -> ProgressBar {
     bar.set_style(style);
     bar.set_message(what);
     bar
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_of_several_lines_is_one() {
+        assert_eq!(in_one_line("a.txt: bad:\n  first\n  second\n"), "a.txt: bad: first second");
+        assert_eq!(printable("a\u{1b}[2J"), "a\\u{1b}[2J");
+    }
 }

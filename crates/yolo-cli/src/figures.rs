@@ -61,6 +61,7 @@ pub(crate) fn results(
         native: NativeFigures::new(&validation.native, class_names),
         coco,
         speed_ms: speed_figures(&validation.speed),
+        turns: None,
         confusion_matrix: None,
     }
 }

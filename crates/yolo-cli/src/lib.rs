@@ -3,6 +3,7 @@
 
 mod args;
 mod batch_sheets;
+mod batch_size;
 mod channels;
 mod clock;
 mod commands;
@@ -23,21 +24,20 @@ mod samples;
 mod selection;
 mod timing;
 mod training_view;
+mod turns;
 mod version;
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
-use args::{Cli, Command};
+use args::{Command, Typed};
 
 /// Runs the program on the process's arguments: exit code 0 when done, 1 on failure with one line on stderr, 2
 /// on bad arguments.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let (cli, typed) = args::parse();
     console::init_logging(cli.terminal);
     interrupt::catch_ctrl_c();
-    let outcome = device::catching(|| run(&cli.command));
+    let outcome = device::catching(|| run(&cli.command, &typed));
     match failure::explained(&cli.command, outcome) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -47,7 +47,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn run(command: &Command) -> anyhow::Result<()> {
+fn run(command: &Command, typed: &Typed) -> anyhow::Result<()> {
     match command {
         Command::Val(args) => commands::val::run(args),
         Command::Detect(args) => commands::detect::run(args),
@@ -58,9 +58,9 @@ fn run(command: &Command) -> anyhow::Result<()> {
         Command::Bench(args) => commands::bench::run(args),
         Command::DeviceCheck(args) => commands::device_check::run(args),
         Command::Info(args) => commands::info::run(args),
-        Command::Train(args) => commands::train::run(args),
-        Command::PruneFinetune(args) => commands::prune_finetune::run(args),
-        Command::Sweep(args) => commands::sweep::run(args),
+        Command::Train(args) => commands::train::run(args, typed),
+        Command::PruneFinetune(args) => commands::prune_finetune::run(args, typed),
+        Command::Sweep(args) => commands::sweep::run(args, typed),
         Command::Report(args) => commands::report::run(args),
         Command::Data(args) => commands::data::run(args),
         Command::Doctor(args) => commands::doctor::run(args),

@@ -42,7 +42,7 @@ pub(crate) fn open_split(config: &DatasetConfig, split: Split, no_cache: bool) -
     let dataset = scan_split(config, split, no_cache)?;
     tracing::info!("{}: {}", dataset.source, dataset.report);
     for problem in dataset.report.problems.iter().take(SHOWN_PROBLEMS) {
-        tracing::warn!("{problem}");
+        tracing::warn!("{}", problem.as_warning());
     }
     if let Some(more @ 1..) = dataset.report.problems.len().checked_sub(SHOWN_PROBLEMS) {
         tracing::warn!("and {more} more problems");

@@ -9,6 +9,7 @@ use yolo_train::hyper::Hyperparameters;
 use yolo_train::recipe::Recipe;
 
 use crate::console::progress_bar;
+use crate::resolve::is_demo;
 use yolo_data::nearby::suggestion;
 
 /// Name of the example: drawn shapes, and a small network trained on them.
@@ -19,7 +20,7 @@ const DEMO_IMAGE_SIZE: usize = 256;
 
 /// The side of the network's input in pixels, if none is asked for.
 pub(crate) fn usual_image_size(data: &Path) -> usize {
-    if data == Path::new(DEMO) { DEMO_IMAGE_SIZE } else { 640 }
+    if is_demo(data) { DEMO_IMAGE_SIZE } else { 640 }
 }
 
 /// Its recipe where channels go.
@@ -44,29 +45,47 @@ const RECIPES: [(&str, &str); 7] = [
     (DEMO, include_str!("../configs/recipes/demo.yaml")),
 ];
 
-/// The hyper-parameters of a file or a known name; YOLOv5's `hyp.scratch-low.yaml` is one, too.
+/// The hyper-parameters of a file or a known name; YOLOv5's `data/hyps/hyp.scratch-low.yaml` is one, too.
 pub(crate) fn hyperparameters(name: &str) -> Result<Hyperparameters> {
-    let (text, file) = text(name, "--hyp", "hyp.", &HYPS)?;
+    let (text, file) = text(name, "--hyp", ("hyp.", "hyps"), &HYPS)?;
     Ok(Hyperparameters::parse(&text, &file)?)
 }
 
 /// The recipe of a file or a known name.
 pub(crate) fn recipe(name: &str) -> Result<Recipe> {
-    let (text, file) = text(name, "--recipe", "", &RECIPES)?;
+    let (text, file) = text(name, "--recipe", ("", "recipes"), &RECIPES)?;
     Ok(Recipe::parse(&text, &file)?)
 }
 
-/// The text behind `name` and the path that messages call it by.
-fn text(name: &str, flag: &str, prefix: &str, known: &[(&str, &str)]) -> Result<(String, PathBuf)> {
+/// The name of something built in that `name` may stand for if there is no such file: without its suffix `.yaml`, the
+/// `prefix` of its file, and the folder where YOLOv5 has such files, if it is one of `folders`. None for a file in another
+/// folder.
+pub(crate) fn built_in_name<'a>(name: &'a str, prefix: &str, folders: &[&str]) -> Option<&'a str> {
+    let path = Path::new(name);
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    if folder.is_some_and(|folder| !folders.iter().any(|usual| folder.ends_with(usual))) {
+        return None;
+    }
+    let file = path.file_name()?.to_str()?;
+    let stem = file.strip_suffix(".yaml").unwrap_or(file);
+    Some(stem.strip_prefix(prefix).unwrap_or(stem))
+}
+
+/// The text behind `name` and the path that messages call it by; files of that kind have a `prefix` and lie in `folder`.
+fn text(
+    name: &str,
+    flag: &str,
+    (prefix, folder): (&str, &str),
+    known: &[(&str, &str)],
+) -> Result<(String, PathBuf)> {
     let path = Path::new(name);
     if path.is_file() {
         let text = std::fs::read_to_string(path)
             .with_context(|| format!("{name}: cannot be read as text; check {flag}"))?;
         return Ok((text, path.to_owned()));
     }
-    let stem = name.strip_prefix(prefix).unwrap_or(name);
-    let stem = stem.strip_suffix(".yaml").unwrap_or(stem);
-    match known.iter().find(|(known, _)| *known == stem) {
+    let stem = built_in_name(name, prefix, &[folder]);
+    match known.iter().find(|(known, _)| stem == Some(known)) {
         Some((_, text)) => Ok(((*text).to_owned(), path.to_owned())),
         None => {
             let names: Vec<&str> = known.iter().map(|(known, _)| *known).collect();
@@ -124,7 +143,11 @@ mod tests {
         for (name, _) in RECIPES {
             recipe(name).unwrap().check().unwrap();
         }
-        assert_eq!(hyperparameters("hyp.scratch-low.yaml").unwrap(), Hyperparameters::default());
+        for name in ["hyp.scratch-low.yaml", "data/hyps/hyp.scratch-low.yaml", "hyps/scratch-low.yaml"] {
+            assert_eq!(hyperparameters(name).unwrap(), Hyperparameters::default(), "{name}");
+        }
+        let error = hyperparameters("mine/hyp.scratch-low.yaml").unwrap_err().to_string();
+        assert!(error.contains("no such file"), "{error}");
         let error = recipe("default-70").unwrap_err().to_string();
         assert!(error.contains("gradual-70"), "{error}");
     }

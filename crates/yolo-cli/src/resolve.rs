@@ -10,7 +10,7 @@ use yolo_model::architecture::variant_yaml;
 use yolo_model::weights::unpacked_bytes;
 
 use crate::console::progress_bar;
-use crate::presets::{DEMO, demo_data, demo_weights};
+use crate::presets::{DEMO, built_in_name, demo_data, demo_weights};
 use yolo_data::nearby::suggestion;
 
 /// Data sets known by name, and their yaml.
@@ -41,12 +41,14 @@ impl Weights {
 }
 
 fn weights_path(weights: &Path, offline: bool) -> Result<PathBuf> {
-    if weights.is_dir() && unpacked_bytes(weights).is_none() {
+    let is_unpacked = weights.is_dir() && unpacked_bytes(weights).is_some();
+    if weights.is_dir() && !is_unpacked && !is_built_in(weights) {
         bail!("{}: it is a folder; name the checkpoint in it (.pt or .safetensors)", weights.display());
     }
-    if weights.exists() {
+    if weights.is_file() || is_unpacked && !is_built_in(weights) {
         return Ok(weights.to_owned());
     }
+    mention_folder(weights);
     if weights == Path::new(DEMO) {
         return demo_weights();
     }
@@ -90,7 +92,41 @@ fn download(name: &str, folder: &Path) -> Result<PathBuf> {
     path.with_context(|| format!("{name} is not here and its download failed"))
 }
 
-/// The absolute path of a file that is there; names of things stay what they are.
+/// Whether `weights` is the name of the example's network or of a released one, which a folder of that name does not
+/// hide.
+fn is_built_in(weights: &Path) -> bool {
+    let name = weights.to_str().unwrap_or_default();
+    name == DEMO || variant_yaml(name).is_some()
+}
+
+/// Says that a folder which has the name of something built in is not what is used.
+pub(crate) fn mention_folder(name: &Path) {
+    if name.is_dir() {
+        let name = name.display();
+        tracing::info!("{name} is the built-in {name}, not the folder, which ./{name} names");
+    }
+}
+
+/// The checkpoint `weights` with its absolute path; names of built-in networks stay what they are.
+pub(crate) fn absolute_weights(weights: &Path) -> PathBuf {
+    if weights.is_dir() && is_built_in(weights) { weights.to_owned() } else { absolute(weights) }
+}
+
+/// The data set yaml `data` with its absolute path; names of known data sets stay what they are.
+pub(crate) fn absolute_data(data: &Path) -> PathBuf {
+    match data_source(data) {
+        Some(DataSource::File(file)) => absolute(&file),
+        _ => data.to_owned(),
+    }
+}
+
+/// The file `name` with its absolute path; names of built-in ones stay what they are.
+pub(crate) fn absolute_file(name: &str) -> String {
+    let path = Path::new(name);
+    if path.is_dir() { name.to_owned() } else { absolute(path).to_string_lossy().into_owned() }
+}
+
+/// The absolute path of a file or folder that is there; names of things stay what they are.
 pub(crate) fn absolute(path: &Path) -> PathBuf {
     if path.exists() {
         std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
@@ -107,25 +143,53 @@ pub(crate) fn check_exists(path: &Path, flag: &str) -> Result<()> {
     bail!("{}: no such file; check {flag}{}", path.display(), suggestion(path))
 }
 
+/// What `--data` means.
+enum DataSource {
+    /// A yaml.
+    File(PathBuf),
+    /// The yaml of a data set that is known by this name.
+    Known(&'static str, &'static str),
+    /// The example.
+    Demo,
+}
+
+/// What `data` means, if it is there: a yaml of that name first, then a name; a folder never.
+fn data_source(data: &Path) -> Option<DataSource> {
+    if data.exists() && !data.is_dir() {
+        return Some(DataSource::File(data.to_owned()));
+    }
+    let name = built_in_name(data.to_str()?, "", &["data"])?;
+    let known = KNOWN_DATA.iter().find(|(known, _)| *known == name);
+    let known = known.map(|(name, yaml)| DataSource::Known(name, yaml));
+    let known = known.or((name == DEMO).then_some(DataSource::Demo))?;
+    let yaml = ["yaml", "yml"].map(|extension| data.with_extension(extension));
+    let file = yaml.into_iter().find(|yaml| data.extension().is_none() && yaml.is_file());
+    Some(file.map_or(known, DataSource::File))
+}
+
+/// Whether `data` is the example.
+pub(crate) fn is_demo(data: &Path) -> bool {
+    matches!(data_source(data), Some(DataSource::Demo))
+}
+
 /// Reads the data set yaml `data`, or the one of a known name.
 pub(crate) fn data_config(data: &Path) -> Result<DatasetConfig> {
-    if data.is_dir() {
-        bail!("{}: it is a folder; name the data yaml in it", data.display());
-    }
-    if data.exists() {
-        return Ok(DatasetConfig::read(data)?);
-    }
-    let name = data.to_str().unwrap_or_default().trim_end_matches(".yaml");
-    if name == DEMO {
-        return Ok(DatasetConfig::read(&demo_data()?)?);
-    }
-    let Some((_, yaml)) = KNOWN_DATA.iter().find(|(known, _)| *known == name) else {
-        bail!(
+    match data_source(data) {
+        Some(DataSource::File(file)) => Ok(DatasetConfig::read(&file)?),
+        Some(DataSource::Demo) => {
+            mention_folder(data);
+            Ok(DatasetConfig::read(&demo_data()?)?)
+        }
+        Some(DataSource::Known(name, yaml)) => {
+            mention_folder(data);
+            let here = std::env::current_dir().context("the current folder is not readable")?;
+            Ok(DatasetConfig::parse(yaml, &here.join(format!("{name}.yaml")))?)
+        }
+        None if data.is_dir() => bail!("{}: it is a folder; name the data yaml in it", data.display()),
+        None => bail!(
             "{}: no such file; check --data (known names: coco, coco128, demo){}",
             data.display(),
             suggestion(data)
-        );
-    };
-    let here = std::env::current_dir().context("the current folder is not readable")?;
-    Ok(DatasetConfig::parse(yaml, &here.join(format!("{name}.yaml")))?)
+        ),
+    }
 }

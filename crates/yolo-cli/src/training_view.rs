@@ -3,13 +3,33 @@
 use std::collections::HashSet;
 
 use indicatif::ProgressBar;
+use yolo_data::dataset::Dataset;
+use yolo_data::train_loader::TrainBatch;
 use yolo_model::LossTerm;
 use yolo_report::format::general;
 use yolo_report::table::{EpochColumns, EpochRow};
 use yolo_train::train::{BatchReport, EpochRecord, Observer};
 
+use crate::batch_sheets::{DRAWN, training_sheet};
 use crate::console::{Output, progress_bar};
 use crate::interrupt;
+use crate::run_dir::RunDir;
+
+/// Where pictures of the first batches go, and what is on them.
+pub(crate) struct TrainingSheets<'a> {
+    pub(crate) run: &'a RunDir,
+    pub(crate) dataset: &'a Dataset,
+    pub(crate) class_names: &'a [String],
+}
+
+impl TrainingSheets<'_> {
+    fn write(&self, number: usize, batch: &TrainBatch) -> anyhow::Result<()> {
+        if let Some(jpeg) = training_sheet(batch, self.dataset, self.class_names)? {
+            self.run.write(&format!("train_batch{number}.jpg"), &jpeg)?;
+        }
+        Ok(())
+    }
+}
 
 /// Shows a run.
 pub(crate) struct TrainingView<'a> {
@@ -23,6 +43,7 @@ pub(crate) struct TrainingView<'a> {
     /// What the bar is about.
     step: &'static str,
     has_header: bool,
+    sheets: Option<TrainingSheets<'a>>,
     warned: HashSet<String>,
 }
 
@@ -42,6 +63,7 @@ impl<'a> TrainingView<'a> {
             bar: None,
             step: "",
             has_header: false,
+            sheets: None,
             warned: HashSet::new(),
         }
     }
@@ -56,6 +78,12 @@ impl<'a> TrainingView<'a> {
     /// For a run that drives scales to zero.
     pub(crate) fn of_slimming(mut self, slims: bool) -> Self {
         self.columns.slimming = slims;
+        self
+    }
+
+    /// With pictures of the first batches in the folder of the run.
+    pub(crate) fn with_sheets(mut self, sheets: Option<TrainingSheets<'a>>) -> Self {
+        self.sheets = sheets;
         self
     }
 
@@ -91,6 +119,14 @@ impl Drop for TrainingView<'_> {
 }
 
 impl Observer for TrainingView<'_> {
+    fn images(&mut self, number: usize, batch: &TrainBatch) {
+        if let Some(sheets) = self.sheets.as_ref().filter(|_| number < DRAWN)
+            && let Err(error) = sheets.write(number, batch)
+        {
+            self.warning(&format!("train_batch{number}.jpg: {error:#}"));
+        }
+    }
+
     fn batch(&mut self, report: &BatchReport) {
         let terms =
             report.mean.iter().map(|(term, value)| format!("{} {}", term.short_name(), general(value, 4)));

@@ -84,15 +84,28 @@ impl Problem {
     }
 }
 
+impl Problem {
+    /// The file, with the line if one is known.
+    fn place(&self) -> String {
+        let file = self.path.display();
+        self.line.map_or_else(|| file.to_string(), |line| format!("{file}:{line}"))
+    }
+
+    /// The sentence for where it stands behind the word "warning" already.
+    pub fn as_warning(&self) -> String {
+        match self.severity {
+            Severity::Warning => format!("{}: {}", self.place(), self.reason),
+            Severity::Rejected => self.to_string(),
+        }
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.path.display())?;
-        if let Some(line) = self.line {
-            write!(f, ":{line}")?;
-        }
-        match self.severity {
-            Severity::Warning => write!(f, ": warning: {}", self.reason),
-            Severity::Rejected => write!(f, ": image left out: {}", self.reason),
-        }
+        let what = match self.severity {
+            Severity::Warning => "warning",
+            Severity::Rejected => "image left out",
+        };
+        write!(f, "{}: {what}: {}", self.place(), self.reason)
     }
 }

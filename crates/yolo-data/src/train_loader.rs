@@ -6,7 +6,7 @@
 
 mod cache;
 mod epoch;
-mod memory;
+pub mod memory;
 mod seed;
 
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use rand::SeedableRng;
 use rand::rngs::StdRng;
 use yolo_eval::Cxcywh;
 
-pub use cache::ImageCache;
+pub use cache::{CachePlace, ImageCache};
 pub use epoch::{EpochOptions, epoch_plans, image_weights};
 
 use crate::Result;

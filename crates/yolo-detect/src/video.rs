@@ -2,12 +2,14 @@
 
 mod ffmpeg;
 mod latest;
+mod reconnect;
 mod recorder;
 
 use std::path::PathBuf;
 
 pub use ffmpeg::{Ffmpeg, Frames, Probe, Rate};
-pub use latest::Latest;
+pub use latest::{Latest, Next};
+pub use reconnect::{LiveEvent, Reconnecting};
 pub use recorder::Recorder;
 
 /// Why a video cannot be read or written. Every message is one line.
@@ -26,6 +28,9 @@ pub enum VideoError {
     /// ffmpeg ended without a picture and without a reason.
     #[error("no picture in it")]
     NoPicture,
+    /// A file with sound only.
+    #[error("it has no video, only sound or other data")]
+    NoVideo,
     /// ffmpeg ended without a picture.
     #[error("ffmpeg cannot read it: {reason}")]
     Unreadable {

@@ -1,8 +1,9 @@
-//! The plots of `val`: curves, the confusion matrix and a study's figures. Plots are described once, as a [`Scene`],
-//! and shown twice: as SVG and as pixels.
+//! The plots of `val` (curves, the confusion matrix, a study's figures) and of `train` (its labels). Plots are described
+//! once, as a [`Scene`], and shown twice: as SVG and as pixels.
 
 mod confusion;
 mod curves;
+mod labels;
 mod raster;
 mod scene;
 mod study;
@@ -11,6 +12,7 @@ mod vector;
 use yolo_draw::RgbImage;
 use yolo_eval::metrics::{ConfusionMatrix, NativeReport};
 
+pub use labels::labels;
 pub use scene::Scene;
 pub use study::{StudyLine, study};
 

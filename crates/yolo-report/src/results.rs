@@ -36,6 +36,9 @@ pub struct Results {
     pub coco: Option<Summary>,
     /// Milliseconds per image.
     pub speed_ms: SpeedFigures,
+    /// The network alone, in turns with the other stages of `prune-finetune`; its median is `speed_ms.inference` then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub turns: Option<Turns>,
     /// Which classes are taken for which.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub confusion_matrix: Option<ConfusionFigures>,
@@ -157,6 +160,34 @@ pub struct Times {
     pub nms: f64,
 }
 
+/// Milliseconds of runs that took turns with those of other networks.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Turns {
+    /// The median of all runs.
+    pub median: f64,
+    /// A tenth of the runs was faster.
+    pub fast: f64,
+    /// A tenth of the runs was slower.
+    pub slow: f64,
+    /// Number of runs.
+    pub runs: usize,
+}
+
+impl Turns {
+    /// Of the milliseconds of all runs; not a number if there is none.
+    pub fn of(mut times: Vec<f64>) -> Self {
+        times.sort_by(f64::total_cmp);
+        let last = times.len().saturating_sub(1) as f64;
+        let quantile = |share: f64| times.get((last * share).round() as usize).copied().unwrap_or(f64::NAN);
+        Self { median: quantile(0.5), fast: quantile(0.1), slow: quantile(0.9), runs: times.len() }
+    }
+
+    /// Whether eight in ten runs of both lie in ranges that have something in common.
+    pub fn overlaps(&self, other: &Self) -> bool {
+        self.fast <= other.slow && other.fast <= self.slow
+    }
+}
+
 /// What a network takes for one image, before and after pruning.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Milliseconds {
@@ -271,5 +302,15 @@ mod tests {
             "Milliseconds: 12.00 → 9.00 (-25.0 %) by the times of its convolutions, 12.50 → 10.00 (-20.0 %) measured as \
              a whole (1 thread, 64 px)"
         );
+    }
+
+    #[test]
+    fn turns_are_a_median_with_its_spread() {
+        let turns = Turns::of((0..=10).rev().map(f64::from).collect());
+        assert_eq!(turns, Turns { median: 5.0, fast: 1.0, slow: 9.0, runs: 11 });
+        let other = |fast, slow| Turns { median: 0.0, fast, slow, runs: 1 };
+        assert!(turns.overlaps(&other(9.0, 12.0)) && turns.overlaps(&other(0.5, 1.0)));
+        assert!(!turns.overlaps(&other(9.5, 12.0)) && !turns.overlaps(&other(0.1, 0.9)));
+        assert!(Turns::of(Vec::new()).median.is_nan());
     }
 }

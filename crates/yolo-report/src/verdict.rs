@@ -144,8 +144,8 @@ impl Verdict {
         let [before, after] = kept.ms;
         verdict.time.push(match kept.skips_zeros {
             true => format!(
-                "Time: {before:.1} ms per image before, {after:.1} after, with images loaded on the same cores. Zeros are \
-                 skipped here; `bench` measures that alone. Most other runtimes compute with zeros."
+                "Time: {before:.1} ms per image before, {after:.1} after, measured in turns without loading images. Zeros \
+                 are skipped here; most other runtimes compute with zeros."
             ),
             false => format!(
                 "Time: this back end computes with zeros as with other numbers ({before:.1} ms per image before, \

@@ -1,4 +1,4 @@
-//! SGD with Nesterov momentum and AdamW, on the host.
+//! SGD with Nesterov momentum, Adam and AdamW, on the host.
 //!
 //! The trained weights are on the host in single precision and are copied to the device before every step, which is
 //! little compared to a detector's activations. In return a step is plain arithmetic in a fixed order, a masked weight is
@@ -14,9 +14,9 @@ use crate::schedule::Rates;
 
 /// Largest norm of the gradient of all parameters together.
 const MAX_GRADIENT_NORM: f64 = 10.0;
-/// Decay of AdamW's mean of squared gradients.
+/// Decay of Adam's mean of squared gradients.
 const BETA2: f64 = 0.999;
-/// Keeps AdamW's quotient finite.
+/// Keeps Adam's quotient finite.
 const EPSILON: f64 = 1e-8;
 
 /// The rule that updates the weights.
@@ -26,6 +26,8 @@ pub enum Rule {
     #[default]
     #[serde(rename = "SGD")]
     Sgd,
+    /// Adam; the decay is part of the gradient (Kingma & Ba 2015).
+    Adam,
     /// Adam with decoupled weight decay (Loshchilov & Hutter 2019).
     AdamW,
 }
@@ -62,9 +64,9 @@ pub struct Optimizer {
     pub rule: Rule,
     /// Decay of convolution weights in one step.
     pub weight_decay: f64,
-    /// Momentum of SGD, mean gradient of AdamW; empty before the first step.
+    /// Momentum of SGD, mean gradient of Adam and AdamW; empty before the first step.
     pub first: PerParameter,
-    /// Mean squared gradient of AdamW; empty for SGD.
+    /// Mean squared gradient of Adam and AdamW; empty for SGD.
     pub second: PerParameter,
     /// Steps so far.
     pub steps: u64,
@@ -94,7 +96,7 @@ impl Optimizer {
         self.steps += 1;
         for (name, gradient) in gradients {
             self.first.entry(name.clone()).or_insert_with(|| vec![0.0; gradient.len()]);
-            let n_second = if self.rule == Rule::AdamW { gradient.len() } else { 0 };
+            let n_second = if self.rule == Rule::Sgd { 0 } else { gradient.len() };
             self.second.entry(name.clone()).or_insert_with(|| vec![0.0; n_second]);
         }
         let mut slots = Vec::with_capacity(gradients.len());
@@ -119,7 +121,12 @@ impl Optimizer {
             let (lr, decay) = (lr(slot.group), decay(slot.group));
             match self.rule {
                 Rule::Sgd => sgd(slot, lr, rates.momentum, decay, is_first),
-                Rule::AdamW => adamw(slot, lr, rates.momentum, decay, steps),
+                Rule::Adam => {
+                    adam(slot, lr, rates.momentum, AdamDecay { coupled: decay, decoupled: 0.0 }, steps)
+                }
+                Rule::AdamW => {
+                    adam(slot, lr, rates.momentum, AdamDecay { coupled: 0.0, decoupled: decay }, steps);
+                }
             }
         });
         Ok(())
@@ -136,17 +143,26 @@ fn sgd(slot: Slot, lr: f64, momentum: f64, decay: f64, is_first: bool) {
     }
 }
 
-/// `p ← p(1 − ηλ) − η·m̂/(√v̂ + ε)` with bias-corrected means.
-fn adamw(slot: Slot, lr: f64, beta1: f64, decay: f64, steps: u64) {
+/// Weight decay, by where it enters a step of Adam.
+struct AdamDecay {
+    /// λ, part of the gradient.
+    coupled: f64,
+    /// λ', which shrinks the weight itself.
+    decoupled: f64,
+}
+
+/// `g ← g + λp; p ← p(1 − ηλ') − η·m̂/(√v̂ + ε)` with bias-corrected means.
+fn adam(slot: Slot, lr: f64, beta1: f64, decay: AdamDecay, steps: u64) {
     let steps = i32::try_from(steps).unwrap_or(i32::MAX);
     let step_size = (lr / (1.0 - beta1.powi(steps))) as f32;
     let root_correction = (1.0 - BETA2.powi(steps)).sqrt() as f32;
-    let keep = (1.0 - lr * decay) as f32;
+    let (keep, decay) = ((1.0 - lr * decay.decoupled) as f32, decay.coupled as f32);
     // In single precision, 1 − 0.999 would be off by 5·10⁻⁵.
     let (rest1, rest2) = ((1.0 - beta1) as f32, (1.0 - BETA2) as f32);
     let (beta1, beta2, epsilon) = (beta1 as f32, BETA2 as f32, EPSILON as f32);
     let moments = slot.first.iter_mut().zip(slot.second);
     for ((p, g), (m, v)) in slot.value.iter_mut().zip(slot.gradient).zip(moments) {
+        let g = g + decay * *p;
         *p *= keep;
         *m = beta1 * *m + rest1 * g;
         *v = beta2 * *v + rest2 * g * g;

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use burn::tensor::Device;
 use yolo_data::dataset::Dataset;
 use yolo_data::train_loader::{
-    EpochOptions, ImageCache, TrainLoader, TrainLoaderOptions, epoch_plans, image_weights,
+    EpochOptions, ImageCache, TrainBatch, TrainLoader, TrainLoaderOptions, epoch_plans, image_weights,
 };
 use yolo_detect::{DetectError, check_format};
 use yolo_model::{Architecture, Checkpoint};
@@ -97,6 +97,8 @@ pub type Pruner<'a> = dyn Fn(usize, &Checkpoint) -> Result<Option<Masks>> + 'a;
 
 /// Receives reports of a run, and may stop it.
 pub trait Observer {
+    /// The images of the run's batch `number`, counted from 0, before the network sees them.
+    fn images(&mut self, _number: usize, _batch: &TrainBatch) {}
     /// A batch of `epoch` is done: `batch` of `batches`.
     fn batch(&mut self, _report: &BatchReport) {}
     /// `images` images are validated.
@@ -156,7 +158,9 @@ pub fn train(state: &mut TrainState, setup: &Setup, observer: &mut dyn Observer)
     let options = setup.options;
     let devices = (setup.device, setup.other_devices);
     let mut replicas = Replicas::new(devices, options, setup.teacher, &state.checkpoint.architecture)?;
-    if let (Some(folder), true) = (setup.folder, state.progress.batches_seen == 0) {
+    if let (Some(folder), true, true) =
+        (setup.folder, state.progress.batches_seen == 0, options.save_every_epoch)
+    {
         // From here on the run can be resumed.
         state.save(&folder.state())?;
     }
@@ -164,6 +168,9 @@ pub fn train(state: &mut TrainState, setup: &Setup, observer: &mut dyn Observer)
     while state.progress.epoch < options.epochs {
         // Before an epoch, not after it: a run that was killed once its patience was over must not continue.
         if state.progress.batch_in_epoch == 0 && patience_is_over(state, setup) {
+            if let (Some(folder), false) = (setup.folder, options.save_every_epoch) {
+                folder.save_epoch(state, false, None)?;
+            }
             outcome = Outcome::EarlyStop;
             break;
         }
@@ -188,7 +195,10 @@ pub fn train(state: &mut TrainState, setup: &Setup, observer: &mut dyn Observer)
         state.check_masks()?;
         if let Some(folder) = setup.folder {
             let keep = options.save_period > 0 && epoch.is_multiple_of(options.save_period);
-            folder.save_epoch(state, is_best, keep.then_some(epoch))?;
+            match options.save_every_epoch || is_last {
+                true => folder.save_epoch(state, is_best, keep.then_some(epoch))?,
+                false => folder.save_table(state)?,
+            }
         }
         if let Some(record) = state.progress.history.last() {
             observer.epoch(record, is_best);
@@ -303,7 +313,8 @@ impl<'a> Run<'a> {
             state.progress.scaler.get_or_insert_with(|| LossScaler::new(format));
         }
         let items: Arc<[_]> = Arc::from(setup.train.items.as_slice());
-        let cache = options.cache.then(|| ImageCache::new(&items, options.image_size as u32));
+        let cache_at = |place| ImageCache::at(place, &items, options.image_size as u32);
+        let cache = options.cache.as_ref().map(cache_at);
         let cache = match cache.transpose() {
             Ok(cache) => cache.map(Arc::new),
             Err(reason) => {
@@ -335,6 +346,7 @@ impl<'a> Run<'a> {
             batch.warnings.iter().for_each(|warning| observer.warning(warning));
             batch.skipped.iter().for_each(|skipped| observer.warning(&skipped.error));
             if !batch.item_indices.is_empty() {
+                observer.images(state.progress.batches_seen, &batch);
                 let scaler = state.progress.scaler.as_mut();
                 let mut result = replicas.run(&Work {
                     checkpoint: &state.checkpoint,

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use yolo_report::detections::BoxFormat;
 
+use super::inert::{DETECT, InertFlags};
 use super::named::{Named, named};
 use super::shared::{RunArgs, ThresholdArgs, runs_in, usual};
 
@@ -34,7 +35,7 @@ pub(crate) struct DetectArgs {
     /// example's for the example].
     #[arg(long, num_args = 1..)]
     pub(crate) weights: Vec<PathBuf>,
-    /// Image, video, folder, 'pattern*.jpg', list file (.txt), stream (rtsp://…), number of a webcam, or demo
+    /// Image, video, folder, 'pattern*.jpg', list file (.txt, .streams), URL of an image, stream (rtsp://…), number of a webcam, or demo
     /// [default: data/images, or the example where neither it nor --weights is there].
     #[arg(long)]
     pub(crate) source: Option<String>,
@@ -56,7 +57,7 @@ pub(crate) struct DetectArgs {
     /// Where to compute: cpu, flex (Burn's own back end for it), cuda:0, tch, tch:cuda:0.
     #[arg(long, default_value = "cpu")]
     pub(crate) device: String,
-    /// Only these classes, by number or name.
+    /// Only these classes, by number or name; commas separate them, too.
     #[arg(long, num_args = 1.., value_name = "CLASS")]
     pub(crate) classes: Vec<String>,
     /// Boxes of different classes suppress each other.
@@ -95,6 +96,12 @@ pub(crate) struct DetectArgs {
     /// Look at every n-th frame of videos; what is written has the frames that were looked at.
     #[arg(long, default_value_t = 1, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=10000))]
     pub(crate) vid_stride: u32,
+    /// Seconds for which a stream that was lost is connected to again; 0 for not at all.
+    #[arg(long, default_value_t = 30, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(0..=86400))]
+    pub(crate) reconnect: u32,
+    /// Show what the layers make of every image, as pictures and as .npy arrays, in features/NAME.
+    #[arg(long)]
+    pub(crate) visualize: bool,
     /// Compute in half precision (fp16): GPUs, tch and flex; slow on a processor.
     #[arg(long)]
     pub(crate) half: bool,
@@ -106,4 +113,9 @@ pub(crate) struct DetectArgs {
     /// Print all detections as JSON, alone, on stdout.
     #[arg(long)]
     pub(crate) json: bool,
+    /// Has no effect but a line that says how to view the pictures: no window is opened.
+    #[arg(long, help_heading = "Flags of YOLOv5 without effect")]
+    pub(crate) view_img: bool,
+    #[command(flatten)]
+    pub(crate) inert: InertFlags<DETECT>,
 }

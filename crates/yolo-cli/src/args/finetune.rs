@@ -9,6 +9,7 @@ use yolo_report::verdict::StockTime;
 use super::shared::{
     ComputeArgs, DatasetArgs, ResumeArgs, RunArgs, ThresholdArgs, runs_in, training_workers, usual,
 };
+use super::yolov5::seed;
 use super::{AmpArg, ChannelArgs, SelectionArgs, unit};
 
 #[derive(Clone, Debug, Args, Serialize, Deserialize)]
@@ -78,7 +79,7 @@ pub(crate) struct PruneFinetuneArgs {
     #[serde(default)]
     pub(crate) latency: Vec<StockTime>,
     /// Decides shuffling and augmentation.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, allow_negative_numbers = true, value_parser = seed)]
     pub(crate) seed: u64,
     #[command(flatten)]
     #[serde(flatten)]

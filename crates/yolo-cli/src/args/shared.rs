@@ -10,7 +10,7 @@ use yolo_model::NmsOptions;
 use super::{maybe_path, run_name, unit};
 use crate::device::Backend;
 use crate::measure::CocoOptions;
-use crate::resolve::absolute;
+use crate::resolve::{absolute, absolute_data};
 
 /// The folder of a run. Each command says where its runs are, by [`runs_in`].
 #[derive(Clone, Debug, Args, Serialize, Deserialize)]
@@ -55,7 +55,7 @@ impl DatasetArgs {
 
     /// The same with paths that mean the same from every folder.
     pub(crate) fn portable(&self) -> Self {
-        Self { data: absolute(&self.data), annotations: self.annotations.as_deref().map(absolute) }
+        Self { data: absolute_data(&self.data), annotations: self.annotations.as_deref().map(absolute) }
     }
 }
 

@@ -6,13 +6,16 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 use yolo_train::optimizer::Rule;
 
+use super::inert::{InertFlags, TRAIN};
 use super::named::{Named, named};
 use super::shared::{ComputeArgs, ResumeArgs, RunArgs, runs_in, training_workers};
+use super::yolov5::{CacheArg, batch_size, period, seed};
 use super::{AmpArg, inner_fraction, maybe_path, unit};
 
 /// Which rule updates the weights.
-pub(crate) const RULES: [Named<Rule>; 2] = [
+pub(crate) const RULES: [Named<Rule>; 3] = [
     Named(Rule::Sgd, "SGD|sgd", "Nesterov momentum"),
+    Named(Rule::Adam, "Adam|adam", "Adam, with the weight decay in the gradient"),
     Named(Rule::AdamW, "AdamW|adamw", "Adam with decoupled weight decay"),
 ];
 
@@ -37,14 +40,15 @@ pub(crate) struct TrainArgs {
     /// Data set yaml, or a known name: coco, coco128, demo.
     #[arg(long, default_value = "coco128.yaml")]
     pub(crate) data: PathBuf,
-    /// Hyper-parameters: a yaml, or scratch-low, scratch-med, scratch-high, VOC, finetune, demo.
+    /// Hyper-parameters: a yaml, or scratch-low (data/hyps/hyp.scratch-low.yaml is that, too), scratch-med, scratch-high,
+    /// VOC, finetune, demo.
     #[arg(long, default_value = "scratch-low")]
     pub(crate) hyp: String,
     /// Passes over the training images.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) epochs: u32,
-    /// Images per batch.
-    #[arg(long, visible_alias = "batch", default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=4096))]
+    /// Images per batch; -1 for as many as fit into the free memory.
+    #[arg(long, visible_alias = "batch", default_value_t = 16, allow_negative_numbers = true, value_parser = batch_size)]
     pub(crate) batch_size: u32,
     /// Images whose gradients make one step.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..=65536))]
@@ -58,6 +62,14 @@ pub(crate) struct TrainArgs {
     #[command(flatten)]
     #[serde(skip)]
     pub(crate) resume: ResumeArgs,
+    /// Write weights after the last epoch only; only Ctrl-C leaves something to resume then.
+    #[arg(long)]
+    #[serde(default)]
+    pub(crate) nosave: bool,
+    /// Draw no statistics of the labels and no first batches.
+    #[arg(long, alias = "no-plots")]
+    #[serde(default)]
+    pub(crate) noplots: bool,
     /// Validate the last epoch only.
     #[arg(long)]
     pub(crate) noval: bool,
@@ -91,8 +103,8 @@ pub(crate) struct TrainArgs {
     /// Epochs without a better result after which the run ends; 0 for never.
     #[arg(long, default_value_t = 100)]
     pub(crate) patience: u32,
-    /// Keep a checkpoint every this many epochs; 0 for never.
-    #[arg(long, default_value_t = 0)]
+    /// Keep a checkpoint every this many epochs; -1 or 0 for never.
+    #[arg(long, default_value_t = 0, allow_negative_numbers = true, value_name = "EPOCHS", value_parser = period)]
     pub(crate) save_period: u32,
     /// Drive the scales of this fraction of all channels to zero while training, so that `prune --channels
     /// --channel-criterion bn-scale` can take them (network slimming; the strength is found on the way).
@@ -102,11 +114,11 @@ pub(crate) struct TrainArgs {
     #[arg(long, value_name = "FRACTION", requires = "slim", default_value_t = 0.9, value_parser = unit)]
     pub(crate) slim_tolerance: f64,
     /// Decides initial weights, shuffling and augmentation.
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, allow_negative_numbers = true, value_parser = seed)]
     pub(crate) seed: u64,
-    /// Keep decoded images in memory.
-    #[arg(long)]
-    pub(crate) cache: bool,
+    /// Keep decoded images between epochs. Alone, it means ram.
+    #[arg(long, value_enum, num_args = 0..=1, default_value = "off", default_missing_value = "ram")]
+    pub(crate) cache: CacheArg,
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) compute: ComputeArgs,
@@ -117,4 +129,11 @@ pub(crate) struct TrainArgs {
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) run: RunArgs,
+    /// Not here: `sweep` compares methods and amounts of pruning.
+    #[arg(long, num_args = 0..=1, value_name = "N", hide = true)]
+    #[serde(skip)]
+    pub(crate) evolve: Option<Option<String>>,
+    #[command(flatten)]
+    #[serde(skip)]
+    pub(crate) inert: InertFlags<TRAIN>,
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use yolo_prune::Method;
 
+use super::inert::{InertFlags, VAL};
 use super::named::named;
 use super::pruning::METHODS;
 use super::shared::{ComputeArgs, DatasetArgs, RunArgs, ThresholdArgs, runs_in, usual};
@@ -79,7 +80,7 @@ pub(crate) struct ValArgs {
     #[arg(long)]
     pub(crate) save_json: bool,
     /// Draw no curves, no confusion matrix and no images with boxes.
-    #[arg(long)]
+    #[arg(long, alias = "noplots")]
     pub(crate) no_plots: bool,
     /// Compute in half precision (fp16): GPUs, tch and flex; slow on a processor.
     #[arg(long)]
@@ -101,4 +102,6 @@ pub(crate) struct ValArgs {
     /// Print results.json, alone, on stdout.
     #[arg(long)]
     pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) inert: InertFlags<VAL>,
 }

@@ -1,25 +1,29 @@
 //! `detect`: YOLOv5's `detect.py`.
 
+mod clip;
+
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use yolo_data::image::{Decoded, RgbImage, decode_file};
-use yolo_detect::video::{Ffmpeg, Frames, Latest, Probe, Rate, Recorder, VideoError};
+use yolo_detect::video::{Ffmpeg, VideoError};
 use yolo_detect::{DetectOptions, Detected, Detector};
 use yolo_model::{FusedCheckpoint, NmsOptions};
 use yolo_report::detections::{ClassCounts, DetectedImage, Detections, Skipped, Totals};
 use yolo_report::network::summary_line;
 
 use crate::args::DetectArgs;
-use crate::console::{Output, counter, progress_bar};
+use crate::console::Output;
+use crate::detect::download::Downloads;
+use crate::detect::feature_maps::FeatureMaps;
 use crate::detect::output::{Files, draw};
-use crate::detect::sources::{self, Input, Source};
+use crate::detect::sources::{self, ImageUrl, Input, Source};
 use crate::device::{Backend, DeviceName};
 use crate::figures::speed_figures;
 use crate::image_size::fitted;
 use crate::interrupt;
 use crate::presets::{DEMO, demo_data};
-use crate::resolve::{Weights, data_config};
+use crate::resolve::{Weights, data_config, mention_folder};
 use crate::run_dir::RunDir;
 
 /// Where YOLOv5 has its example images.
@@ -34,6 +38,10 @@ pub(crate) fn run(args: &DetectArgs) -> Result<()> {
     if args.half && DeviceName::parse(&args.device) == Ok(DeviceName::Cpu) {
         tracing::warn!("--half has no effect on --device cpu: computing in f32");
     }
+    args.inert.warn();
+    if args.view_img {
+        tracing::warn!("--view-img has no effect: {}", how_to_view(args));
+    }
     let output = Output::new(args.json);
     let (weights, source) = subject(args)?;
     let sources = if source == DEMO { example()? } else { sources::find(&source)? };
@@ -41,6 +49,7 @@ pub(crate) fn run(args: &DetectArgs) -> Result<()> {
     let names = networks.class_names(args.data.as_deref())?;
     let detector = networks.detector(&backend)?;
     let options = options(args, detector.max_stride(), &names)?;
+    let feature_maps = args.visualize.then(|| networks.feature_maps(&backend)).transpose()?;
     let run = RunDir::create(&args.run)?;
     let account = Detections::new(networks.name(), source, options.image_size);
     let mut session = Session {
@@ -55,20 +64,48 @@ pub(crate) fn run(args: &DetectArgs) -> Result<()> {
         totals: Totals::default(),
         is_only: sources.len() == 1,
         ffmpeg: None,
+        feature_maps,
+        downloads: Downloads::default(),
+        only_streams_left: false,
     };
     let graceful = interrupt::graceful();
+    let mut live: Vec<(String, &Input)> = Vec::new();
     for (index, source) in sources.iter().enumerate() {
         if interrupt::requested() {
             break;
         }
         let place = format!("{}/{}", index + 1, sources.len());
         match source {
-            Source::Image(path) => session.image(&place, path).with_context(|| networks.name())?,
-            Source::Video(input) => session.video(&place, input).with_context(|| networks.name())?,
+            Source::Image(path) => session.image(&place, path, &path.display().to_string()),
+            Source::Url(image) => session.url(&place, image),
+            Source::Video(input) if input.is_live => {
+                live.push((place, input));
+                Ok(())
+            }
+            Source::Video(input) => session.video(&place, input),
         }
+        .with_context(|| networks.name())?;
+    }
+    if !live.is_empty() && !interrupt::requested() {
+        session.only_streams_left = true;
+        session.streams(&live).with_context(|| networks.name())?;
     }
     drop(graceful);
     session.finish(&sources)
+}
+
+/// What to do instead of looking at a window.
+fn how_to_view(args: &DetectArgs) -> String {
+    let has = |name| std::env::var_os(name).is_some_and(|value| !value.is_empty());
+    let has_display = cfg!(any(windows, target_os = "macos")) || has("DISPLAY") || has("WAYLAND_DISPLAY");
+    let folder = args.run.project.display();
+    match (has_display, args.nosave) {
+        (false, _) => "there is no display".to_owned(),
+        (true, false) => format!(
+            "no window is opened; open the pictures below {folder} in an image viewer, videos while they grow with ffplay"
+        ),
+        (true, true) => format!("no window is opened; without --nosave the pictures are below {folder}"),
+    }
 }
 
 /// The weights and the source, where they were not named: YOLOv5's usual ones, or the example.
@@ -86,6 +123,7 @@ fn subject(args: &DetectArgs) -> Result<(Vec<PathBuf>, String)> {
 
 /// Some images of the example.
 fn example() -> Result<Vec<Source>> {
+    mention_folder(Path::new(DEMO));
     let yaml = demo_data()?;
     let folder = yaml.parent().unwrap_or(Path::new("")).join("images/val");
     let mut sources = sources::find(&folder.display().to_string())?;
@@ -132,6 +170,15 @@ impl Networks {
         Ok(names)
     }
 
+    /// What shows the maps of the first network's layers.
+    fn feature_maps(&self, backend: &Backend) -> Result<FeatureMaps> {
+        let (path, network) = self.members.first().context("no weights; name a checkpoint with --weights")?;
+        if self.members.len() > 1 {
+            tracing::warn!("--visualize shows the layers of {} only", path.display());
+        }
+        FeatureMaps::new(network, &backend.device).with_context(|| path.display().to_string())
+    }
+
     fn detector(&self, backend: &Backend) -> Result<Detector> {
         let networks = self.members.iter().map(|(_, network)| network.borrowed());
         backend.ensemble(networks).with_context(|| self.name())
@@ -147,9 +194,18 @@ fn options(args: &DetectArgs, stride: usize, names: &[String]) -> Result<DetectO
         class_agnostic: args.agnostic_nms,
         ..args.thresholds.nms(NmsOptions::detection())
     };
-    let classes = args.classes.iter().map(|class| class_index(class, names)).collect::<Result<_>>()?;
+    let classes = class_indices(&args.classes, names)?;
     let options = DetectOptions::new((height, width));
     Ok(DetectOptions { full: args.square, nms, classes, augment: args.augment, ..options })
+}
+
+/// Classes by their numbers or names; several of them in one word are separated by commas, which a name may have, too.
+fn class_indices(words: &[String], names: &[String]) -> Result<Vec<usize>> {
+    let parts = words.iter().flat_map(|word| match names.contains(word) {
+        true => vec![word.as_str()],
+        false => word.split(',').map(str::trim).filter(|part| !part.is_empty()).collect(),
+    });
+    parts.map(|class| class_index(class, names)).collect()
 }
 
 /// A class by its number or name.
@@ -185,33 +241,58 @@ struct Session<'a> {
     is_only: bool,
     /// Looked for with the first video.
     ffmpeg: Option<Ffmpeg>,
+    /// What --visualize asks for.
+    feature_maps: Option<FeatureMaps>,
+    downloads: Downloads,
+    /// Whether nothing but streams is left, which only end when they are stopped.
+    only_streams_left: bool,
 }
 
 impl Session<'_> {
-    fn image(&mut self, place: &str, path: &Path) -> Result<()> {
+    /// An image on a server.
+    fn url(&mut self, place: &str, image: &ImageUrl) -> Result<()> {
+        match self.downloads.fetch(image) {
+            Ok(path) => self.image(place, &path, &image.name),
+            Err(error) => {
+                self.skip(image.name.clone(), format!("{error:#}"));
+                Ok(())
+            }
+        }
+    }
+
+    /// The image in the file `path`, which messages call `name`.
+    fn image(&mut self, place: &str, path: &Path, name: &str) -> Result<()> {
         let Decoded { mut image, warnings } = match decode_file(path) {
             Ok(decoded) => decoded,
             Err(error) => {
-                self.skip(path.display().to_string(), error.to_string());
+                let error = error.to_string().replace(&path.display().to_string(), name);
+                self.skip(name.to_owned(), error);
                 return Ok(());
             }
         };
         for warning in warnings {
-            tracing::warn!("{}: {warning}", path.display());
+            tracing::warn!("{name}: {warning}");
         }
-        let found = self.detect(&path.display().to_string(), None, &image)?;
+        let found = self.detect(name, None, &image)?;
         let mut classes = ClassCounts::default();
         classes.add(&found.boxes);
         let [_, _, height, width] = found.speed.shape;
         self.output.line(format!(
-            "image {place} {}: {height}x{width} {}, {:.1}ms",
-            path.display(),
+            "image {place} {name}: {height}x{width} {}, {:.1}ms",
             classes.line(self.names),
             found.speed.inference
         ))?;
-        let file = path.file_name().unwrap_or_default().to_string_lossy();
         let stem = self.files.stem(&path.file_stem().unwrap_or_default().to_string_lossy());
+        // Its own name, or the numbered one of its other files, so that the table tells equal names apart.
+        let file = match path.extension() {
+            Some(extension) => format!("{stem}.{}", extension.to_string_lossy()),
+            None => stem.clone(),
+        };
         self.files.detections(&stem, &file, &image, &found.boxes)?;
+        if let Some(feature_maps) = &self.feature_maps {
+            feature_maps.write(&image, self.options, self.run, &stem)?;
+            self.files.any = true;
+        }
         if !self.args.nosave {
             draw(&mut image, &found.boxes, self.names, self.args);
             self.files.image(&stem, path, &image)?;
@@ -233,86 +314,11 @@ impl Session<'_> {
         Ok(found)
     }
 
-    fn video(&mut self, place: &str, input: &Input) -> Result<()> {
-        let opened = self.open(input);
-        let (frames, probe) = match opened {
-            Ok(opened) => opened,
-            Err(error) => {
-                self.skip(input.name.clone(), format!("{}: {error}", input.name));
-                return Ok(());
-            }
-        };
-        let bar = match probe.frames {
-            Some(frames) => progress_bar("Detecting", frames),
-            None => counter("Detecting"),
-        };
-        let stem = self.files.stem(&input.stem);
-        let path = self.run.path().join(format!("{stem}.mp4"));
-        let rate = if input.is_live { probe.rate } else { probe.rate.every(self.args.vid_stride) };
-        let mut recorder: Option<Recorder> = None;
-        let mut totals = VideoTotals::default();
-        for (number, frame) in numbered(frames, input.is_live) {
-            if interrupt::requested() {
-                break;
-            }
-            bar.set_position(number);
-            let mut image = match frame {
-                Ok(image) => image,
-                Err(error) => {
-                    self.cut_short(input, &totals, &error);
-                    break;
-                }
-            };
-            if number < totals.next {
-                continue;
-            }
-            totals.next = number + u64::from(self.args.vid_stride);
-            let found = self.detect(&input.name, Some(number), &image)?;
-            totals.add(&found);
-            let file = format!("{stem}_{number}");
-            self.files.detections(&file, &file, &image, &found.boxes)?;
-            if !self.args.nosave {
-                draw(&mut image, &found.boxes, self.names, self.args);
-                let size = (image.width, image.height);
-                let recorder = match &mut recorder {
-                    Some(recorder) => recorder,
-                    None => recorder.insert(Recorder::start(&path, size, rate)?),
-                };
-                recorder.write(&image)?;
-            }
-        }
-        bar.finish_and_clear();
-        if let Some(recorder) = recorder {
-            recorder.finish()?;
-            self.files.any = true;
-        }
-        totals.line(place, input, self.names).map_or(Ok(()), |line| self.output.line(line))
-    }
-
-    fn open(&mut self, input: &Input) -> Result<(Frames, Probe), VideoError> {
-        let ffmpeg = match &self.ffmpeg {
-            Some(ffmpeg) => ffmpeg,
-            None => self.ffmpeg.insert(Ffmpeg::find()?),
-        };
-        let usual = Probe { rate: Rate::USUAL, frames: None };
-        let probe = match input.is_live {
-            true => usual,
-            false => ffmpeg.probe(&input.args).unwrap_or_else(|_| {
-                let name = &input.name;
-                tracing::warn!("{name}: ffprobe is not in PATH, so 30 frames per second are assumed");
-                usual
-            }),
-        };
-        Ok((ffmpeg.frames(&input.args)?, probe))
-    }
-
-    /// A video that ended with an error: left out if no frame was processed.
-    fn cut_short(&mut self, input: &Input, totals: &VideoTotals, error: &VideoError) {
-        let message = format!("{}: {error}", input.name);
-        if totals.frames == 0 {
-            self.skip(input.name.clone(), message);
-        } else {
-            tracing::warn!("{message}");
+    /// ffmpeg, looked for with the first video.
+    fn ffmpeg(&mut self) -> Result<&Ffmpeg, VideoError> {
+        match &mut self.ffmpeg {
+            Some(ffmpeg) => Ok(ffmpeg),
+            none => Ok(none.insert(Ffmpeg::find()?)),
         }
     }
 
@@ -352,54 +358,10 @@ impl Session<'_> {
         self.account.speed_ms = self.totals.mean();
         self.output.json(&self.account)?;
         // Ctrl-C is how a stream ends; anything else was not completed.
-        if stopped && !matches!(sources, [Source::Video(Input { is_live: true, .. })]) {
+        if stopped && !self.only_streams_left {
             bail!("interrupted after {} images; what was found in them is saved", self.totals.images);
         }
         Ok(())
-    }
-}
-
-/// The frames of a video with their numbers from 1.
-fn numbered(frames: Frames, is_live: bool) -> Box<dyn Iterator<Item = (u64, Result<RgbImage, VideoError>)>> {
-    if is_live {
-        let stop = frames.stopper();
-        return Box::new(Latest::of(frames, stop, interrupt::requested));
-    }
-    Box::new((1..).zip(frames))
-}
-
-/// Sums over the frames of a video.
-#[derive(Default)]
-struct VideoTotals {
-    frames: u64,
-    /// Number of the frame that is processed next.
-    next: u64,
-    classes: ClassCounts,
-    inference_ms: f64,
-    shape: [usize; 4],
-}
-
-impl VideoTotals {
-    fn add(&mut self, found: &Detected) {
-        self.frames += 1;
-        self.inference_ms += found.speed.inference;
-        self.shape = found.speed.shape;
-        self.classes.add(&found.boxes);
-    }
-
-    /// A line for the video, if any frame was processed.
-    fn line(&self, place: &str, input: &Input, names: &[String]) -> Option<String> {
-        let [_, _, height, width] = self.shape;
-        let mean = self.inference_ms / self.frames.max(1) as f64;
-        let plural = if self.frames > 1 { "s" } else { "" };
-        (self.frames > 0).then(|| {
-            format!(
-                "video {place} {}: {height}x{width}, {} frame{plural}, in all {}, {mean:.1}ms",
-                input.name,
-                self.frames,
-                self.classes.line(names)
-            )
-        })
     }
 }
 
@@ -416,5 +378,13 @@ mod tests {
         let error = class_index("3", &names).unwrap_err().to_string();
         assert!(error.contains("0 to 2 (person, 7, bus)"), "{error}");
         assert!(class_index("dog", &names).is_err());
+        let words = |words: &[&str]| {
+            class_indices(&words.iter().map(|w| (*w).to_owned()).collect::<Vec<_>>(), &names)
+        };
+        assert_eq!(words(&["0,2"]).unwrap(), [0, 2]);
+        assert_eq!(words(&["person, bus", "1"]).unwrap(), [0, 2, 1]);
+        let comma = ["cup".to_owned(), "cup, broken".to_owned()];
+        assert_eq!(class_indices(&["cup, broken".to_owned()], &comma).unwrap(), [1]);
+        assert!(words(&["0,9"]).is_err());
     }
 }

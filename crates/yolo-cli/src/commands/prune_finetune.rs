@@ -6,6 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail};
 use yolo_data::dataset::{Dataset, Split};
+use yolo_data::train_loader::CachePlace;
 use yolo_model::weights::FloatFormat;
 use yolo_model::{Checkpoint, FusedCheckpoint, NmsOptions};
 use yolo_report::comparison::{Account, Stage, lines, page, rows, verdict};
@@ -18,31 +19,33 @@ use yolo_train::train::{EpochRecord, RunFolder, Setup, TrainOptions, check};
 use yolo_train::{Validation, ValidationOptions};
 
 use self::pruning::{Pruned, Pruning};
-use crate::args::{PruneFinetuneArgs, SelectionArgs};
+use crate::args::{OBEYED_WHEN_RESUMED, PruneFinetuneArgs, SelectionArgs, Typed};
 use crate::channels::yaml;
 use crate::clock::utc_minutes;
 use crate::console::Output;
 use crate::device::Backend;
 use crate::image_size::fitted_training;
 use crate::measure::{EvaluationSet, check_classes, open_split};
-use crate::resolve::{Weights, absolute, data_config};
+use crate::resolve::{Weights, absolute, absolute_file, absolute_weights, data_config, is_demo};
 use crate::run_dir::{FLAGS, RunDir, command_line, read_flags, remove, resumed_run};
 use crate::samples::samples;
 use crate::selection::refine;
 use crate::timing::Stopwatch;
 use crate::training_view::TrainingView;
+use crate::turns::in_turns;
 use crate::{channels, figures, interrupt, presets};
 
 /// The figures of a run, in its folder.
 const SUMMARY: &str = "summary.json";
 
 /// Runs all stages and compares them.
-pub(crate) fn run(args: &PruneFinetuneArgs) -> Result<()> {
+pub(crate) fn run(args: &PruneFinetuneArgs, typed: &Typed) -> Result<()> {
     let output = Output::new(args.json);
     let resumed = args.resume.resume.as_deref().map(|run| resumed_run(run, &args.run.project)).transpose()?;
     let flags = match &resumed {
         Some(run) => {
             let saved: PruneFinetuneArgs = read_flags(run, "such a run")?;
+            typed.warn_ignored(&portable(args), &saved, &OBEYED_WHEN_RESUMED, run)?;
             PruneFinetuneArgs { compute: args.compute.resuming(saved.compute), json: args.json, ..saved }
         }
         None => args.clone(),
@@ -193,7 +196,8 @@ impl Job {
             self.run.write("weights/finetuned.yaml", yaml(&finetuned.checkpoint)?.as_bytes())?;
         }
         let last = self.stage("finetuned", &finetuned.checkpoint, &file, file_bytes, output)?;
-        let (stages, validations): (Vec<_>, Vec<_>) = [baseline, pruned_stage, last].into_iter().unzip();
+        let (mut stages, validations): (Vec<_>, Vec<_>) = [baseline, pruned_stage, last].into_iter().unzip();
+        self.time(&mut stages, [dense, pruned, &finetuned.checkpoint])?;
         self.finish(&stages, &validations, &finetuned, &folder, output)
     }
 
@@ -228,6 +232,17 @@ impl Job {
         let image_size = self.validation.image_size;
         let stage = figures::stage(name, &network, (file, file_bytes), image_size, &measurement)?;
         Ok((stage, measurement.validation))
+    }
+
+    /// Measures the networks of all stages in turns: while they were validated, images were loaded on the same cores.
+    fn time(&self, stages: &mut [Stage], networks: [&Checkpoint; 3]) -> Result<()> {
+        let networks = networks.into_iter().map(Checkpoint::fuse).collect::<Result<Vec<_>, _>>()?;
+        let times = in_turns(&self.backend, networks, self.validation.image_size)?;
+        for (stage, turns) in stages.iter_mut().zip(times) {
+            stage.figures.speed_ms.inference = turns.median;
+            stage.figures.turns = Some(turns);
+        }
+        Ok(())
     }
 
     /// Table, `summary.json`, `report.html`, and what to do next.
@@ -272,7 +287,7 @@ impl Job {
         output
             .line(format!("Weights: {}", self.run.path().join("weights/finetuned.safetensors").display()))?;
         output.line(format!("Report:  {}", page.display()))?;
-        if self.args.dataset.data == Path::new(presets::DEMO) {
+        if is_demo(&self.args.dataset.data) {
             output.line("Next:    yolo-cli prune-finetune --weights yolov5n --data coco128 --amount 0.5")?;
             output.line("         (cargo xtask fetch-coco128 downloads the images)")?;
         }
@@ -329,11 +344,9 @@ fn remove_leftovers(folder: &Path) -> Result<()> {
 
 /// The flags with paths that mean the same from every folder.
 fn portable(args: &PruneFinetuneArgs) -> PruneFinetuneArgs {
-    let text = |name: &Option<String>| {
-        name.as_ref().map(|name| absolute(Path::new(name)).to_string_lossy().into_owned())
-    };
+    let text = |name: &Option<String>| name.as_deref().map(absolute_file);
     PruneFinetuneArgs {
-        weights: absolute(&args.weights),
+        weights: absolute_weights(&args.weights),
         dataset: args.dataset.portable(),
         selection: SelectionArgs {
             calibration: args.selection.calibration.as_deref().map(absolute),
@@ -347,7 +360,7 @@ fn portable(args: &PruneFinetuneArgs) -> PruneFinetuneArgs {
 
 /// The recipe with the flags on top.
 fn recipe(args: &PruneFinetuneArgs) -> Result<Recipe> {
-    let is_demo = args.dataset.data == Path::new(presets::DEMO);
+    let is_demo = is_demo(&args.dataset.data);
     let usual = match (is_demo, args.channels.is_asked()) {
         (true, true) => presets::DEMO_CHANNELS,
         (true, false) => presets::DEMO,
@@ -414,7 +427,7 @@ fn train_options(args: &PruneFinetuneArgs, recipe: &Recipe, checkpoint: &Checkpo
         patience: finetune.patience,
         seed: args.seed,
         workers: args.compute.loader_threads(),
-        cache: finetune.cache,
+        cache: finetune.cache.then_some(CachePlace::Memory),
         distillation: finetune.distillation,
         amp: args.amp.format(&args.compute.device),
         ..TrainOptions::new(finetune.epochs, finetune.batch_size, image_size)

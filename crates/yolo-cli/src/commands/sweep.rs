@@ -16,14 +16,14 @@ use yolo_report::sweep::{
 };
 use yolo_train::ValidationOptions;
 
-use crate::args::{METHODS, SelectionArgs, SweepArgs, name_of};
+use crate::args::{METHODS, OBEYED_WHEN_RESUMED, SelectionArgs, SweepArgs, Typed, name_of};
 use crate::clock::utc_minutes;
 use crate::console::{Output, progress_bar};
 use crate::device::Backend;
 use crate::figures::model_figures;
 use crate::image_size::fitted_training;
 use crate::measure::{EvaluationSet, Measurement, check_classes, open_split};
-use crate::resolve::{Weights, absolute, data_config};
+use crate::resolve::{Weights, absolute, absolute_weights, data_config};
 use crate::run_dir::{FLAGS, RunDir, command_line, read_flags, remove, resumed_run_by};
 use crate::selection::{self, ImageSource, Planned, plan_pruning};
 use crate::{interrupt, presets};
@@ -60,13 +60,14 @@ fn options(args: &SweepArgs, method: Method, amount: f64) -> PruneOptions {
 }
 
 /// Measures every point that is missing, and draws the curves.
-pub(crate) fn run(args: &SweepArgs) -> Result<()> {
+pub(crate) fn run(args: &SweepArgs, typed: &Typed) -> Result<()> {
     let output = Output::new(args.json);
     let resumed =
         args.resume.resume.as_deref().map(|run| interrupted_run(run, &args.run.project)).transpose()?;
     let flags = match &resumed {
         Some(run) => {
             let saved: SweepArgs = read_flags(run, "a sweep")?;
+            typed.warn_ignored(&portable(args), &saved, &OBEYED_WHEN_RESUMED, run)?;
             SweepArgs { compute: args.compute.resuming(saved.compute), json: args.json, ..saved }
         }
         None => SweepArgs { command: command_line(), ..args.clone() },
@@ -324,7 +325,7 @@ fn validation_options(args: &SweepArgs, checkpoint: &Checkpoint) -> ValidationOp
 /// The flags with paths that mean the same from every folder.
 fn portable(args: &SweepArgs) -> SweepArgs {
     SweepArgs {
-        weights: absolute(&args.weights),
+        weights: absolute_weights(&args.weights),
         dataset: args.dataset.portable(),
         calibration: args.calibration.as_deref().map(absolute),
         ..args.clone()

@@ -6,37 +6,44 @@ use anyhow::{Context, Result, bail};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use yolo_data::anchors::{AnchorDecision, check_anchors, kmeans_anchors, label_sizes};
-use yolo_data::dataset::{Dataset, Split};
+use yolo_data::dataset::cache::default_cache_dir;
+use yolo_data::dataset::{Dataset, Label, Split};
+use yolo_data::image::{Encoding, JPEG_QUALITY, encode};
+use yolo_data::train_loader::{CachePlace, ImageCache};
 use yolo_model::architecture::variant_yaml;
 use yolo_model::{Architecture, Checkpoint, FusedCheckpoint, Head, NmsOptions};
 use yolo_report::network::summary_line;
 use yolo_train::ValidationOptions;
+use yolo_train::hyper::Hyperparameters;
 use yolo_train::masks::Masks;
 use yolo_train::schedule::Decay;
 use yolo_train::slim::SlimOptions;
 use yolo_train::train::{EpochRecord, Outcome, RunFolder, Setup, TrainOptions, TrainState, check, train};
 
-use crate::args::TrainArgs;
+use crate::args::{CacheArg, FITTING, OBEYED_WHEN_RESUMED, TrainArgs, Typed};
 use crate::console::Output;
 use crate::device::Backend;
 use crate::figures::class_table;
 use crate::image_size::{fitted_training, fitting_training};
 use crate::measure::{CocoOptions, EvaluationSet, open_split};
-use crate::resolve::{Weights, absolute, data_config};
-use crate::run_dir::{FLAGS, RunDir, read_flags, resumed_run};
-use crate::training_view::TrainingView;
-use crate::{interrupt, presets};
+use crate::resolve::{Weights, absolute_data, absolute_file, absolute_weights, data_config};
+use crate::run_dir::{FLAGS, RunDir, read_flags, remove, resumed_run};
+use crate::training_view::{TrainingSheets, TrainingView};
+use crate::{batch_size, interrupt, presets};
 
 /// Steps of the search for anchors of another number.
 const ANCHOR_GENERATIONS: usize = 1000;
 
 /// Trains, and validates the best epoch at the end.
-pub(crate) fn run(args: &TrainArgs) -> Result<()> {
+pub(crate) fn run(args: &TrainArgs, typed: &Typed) -> Result<()> {
+    refuse_evolution(args)?;
+    args.inert.warn();
     let output = Output::new(false);
     let resumed = args.resume.resume.as_deref().map(|run| resumed_run(run, &args.run.project)).transpose()?;
     let flags = match &resumed {
         Some(run) => {
             let saved: TrainArgs = read_flags(run, "a training run")?;
+            typed.warn_ignored(&portable(args), &saved, &OBEYED_WHEN_RESUMED, run)?;
             TrainArgs { compute: args.compute.resuming(saved.compute), ..saved }
         }
         None => args.clone(),
@@ -47,7 +54,7 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     let train_set = open_split(&config, Split::Train, args.compute.no_cache)?;
     let val_set = open_split(&config, Split::Val, args.compute.no_cache)?;
     let (run, state, options) = match &resumed {
-        Some(run) => resume(args, run)?,
+        Some(run) => resume(args, run, &train_set)?,
         None => start(args, &train_set, &output)?,
     };
     let job = Job { args, options, run, backend, train_set };
@@ -85,7 +92,9 @@ fn start(
         checkpoint = fit_anchors(checkpoint, train_set, image_size, hyp.anchor_t, args.seed, output)?;
     }
     hyp.anchors = 0.0;
-    let options = options(args, hyp, image_size);
+    let sized = with_batch_size(args, &checkpoint.architecture, image_size, train_set, output)?;
+    let args = &sized;
+    let options = options(args, hyp, image_size, train_set);
     // Before there is a folder that a refused run would leave behind.
     check(&checkpoint.architecture, train_set, &options)?;
     let masks = Masks::of_zeros(&checkpoint)?;
@@ -95,13 +104,78 @@ fn start(
     }
     let state = TrainState::new(checkpoint, masks, options.rule)?;
     let run = RunDir::create(&args.run)?;
-    let flags = TrainArgs { weights: absolute(&args.weights), data: absolute(&args.data), ..args.clone() };
-    run.write(FLAGS, serde_saphyr::to_string(&flags)?.as_bytes())?;
+    remove_leftovers(&run, args)?;
+    if !args.noplots {
+        run.write("labels.jpg", &labels_picture(train_set, &state.checkpoint.class_names, args.single_cls)?)?;
+    }
+    run.write(FLAGS, serde_saphyr::to_string(&portable(args))?.as_bytes())?;
     run.write("hyp.yaml", serde_saphyr::to_string(&options.hyp)?.as_bytes())?;
     Ok((run, state, options))
 }
 
-fn resume(args: &TrainArgs, folder: &Path) -> Result<(RunDir, TrainState, TrainOptions)> {
+/// The flags with a batch size that is a number.
+fn with_batch_size(
+    args: &TrainArgs,
+    architecture: &Architecture,
+    image_size: usize,
+    train_set: &Dataset,
+    output: &Output,
+) -> Result<TrainArgs> {
+    let mut args = args.clone();
+    if args.batch_size == FITTING {
+        // A larger batch would only make fewer steps.
+        let most = train_set.items.len().min(args.nominal_batch_size as usize);
+        let (size, line) = batch_size::fitting(architecture, image_size, &args.compute.device, most)?;
+        output.line(line)?;
+        args.batch_size = u32::try_from(size)?;
+    }
+    Ok(args)
+}
+
+/// Removes what an earlier run in the same folder left and this one would not write anew.
+fn remove_leftovers(run: &RunDir, args: &TrainArgs) -> Result<()> {
+    let folder = RunFolder::open(run.path());
+    if args.nosave {
+        [folder.best(), folder.last(), folder.state()].iter().try_for_each(|file| remove(file))?;
+    }
+    Ok(())
+}
+
+/// Statistics of the labels that are trained on, as JPEG.
+fn labels_picture(train_set: &Dataset, class_names: &[String], single_class: bool) -> Result<Vec<u8>> {
+    let class = |label: &Label| if single_class { 0 } else { label.class };
+    let all = train_set.items.iter().flat_map(|item| &item.labels);
+    let labels: Vec<_> = all.map(|label| (class(label), label.bbox_norm)).collect();
+    let picture = yolo_report::plots::labels(&labels, class_names).image();
+    Ok(encode(&picture, Encoding::Jpeg(JPEG_QUALITY))?)
+}
+
+/// The flags with paths that mean the same from every folder.
+fn portable(args: &TrainArgs) -> TrainArgs {
+    TrainArgs {
+        weights: absolute_weights(&args.weights),
+        data: absolute_data(&args.data),
+        cfg: args.cfg.as_deref().map(absolute_file),
+        hyp: absolute_file(&args.hyp),
+        ..args.clone()
+    }
+}
+
+fn refuse_evolution(args: &TrainArgs) -> Result<()> {
+    if args.evolve.is_some() {
+        bail!(
+            "--evolve: hyper-parameters are not evolved here; try others with --hyp, and compare methods and amounts of \
+             pruning with `yolo-cli sweep`"
+        );
+    }
+    Ok(())
+}
+
+fn resume(
+    args: &TrainArgs,
+    folder: &Path,
+    train_set: &Dataset,
+) -> Result<(RunDir, TrainState, TrainOptions)> {
     let files = RunFolder::open(folder);
     match (files.state().is_file(), files.last().is_file()) {
         (true, _) => {}
@@ -115,7 +189,7 @@ fn resume(args: &TrainArgs, folder: &Path) -> Result<(RunDir, TrainState, TrainO
     let hyp = presets::hyperparameters(&hyp_file.display().to_string())?;
     let stride = state.checkpoint.architecture.max_stride();
     let image_size = fitting_training(args.imgsz as usize, stride);
-    let options = options(args, hyp, image_size);
+    let options = options(args, hyp, image_size, train_set);
     let at = &state.progress;
     tracing::info!("continuing at epoch {}, batch {}", at.epoch, at.batch_in_epoch);
     Ok((RunDir::reopen(folder), state, options))
@@ -155,8 +229,8 @@ fn first_weights(args: &TrainArgs, classes: &[String], output: &Output) -> Resul
 }
 
 fn model_yaml(cfg: &str, num_classes: usize) -> Result<Architecture> {
-    let name = cfg.strip_suffix(".yaml").unwrap_or(cfg);
-    let text = match (Path::new(cfg).is_file(), variant_yaml(name)) {
+    let built_in = presets::built_in_name(cfg, "", &["models", "hub"]).and_then(variant_yaml);
+    let text = match (Path::new(cfg).is_file(), built_in) {
         (true, _) => std::fs::read_to_string(cfg).with_context(|| format!("{cfg}: cannot be read"))?,
         (false, Some(text)) => text.to_owned(),
         (false, None) => bail!("{cfg}: no such file; check --cfg (known names: yolov5n, yolov5s, …)"),
@@ -220,7 +294,7 @@ fn fit_anchors(
     Ok(checkpoint)
 }
 
-fn options(args: &TrainArgs, hyp: yolo_train::hyper::Hyperparameters, image_size: usize) -> TrainOptions {
+fn options(args: &TrainArgs, hyp: Hyperparameters, image_size: usize, train_set: &Dataset) -> TrainOptions {
     let freeze = match args.freeze[..] {
         [first] => (0..first).collect(),
         _ => args.freeze.clone(),
@@ -240,8 +314,9 @@ fn options(args: &TrainArgs, hyp: yolo_train::hyper::Hyperparameters, image_size
         patience: args.patience as usize,
         seed: args.seed,
         workers: args.compute.loader_threads(),
-        cache: args.cache,
+        cache: image_cache(args.cache, train_set, image_size),
         save_period: args.save_period as usize,
+        save_every_epoch: !args.nosave,
         validate_every_epoch: !args.noval,
         amp: args.amp.format(&args.compute.device),
         slim: args
@@ -249,6 +324,40 @@ fn options(args: &TrainArgs, hyp: yolo_train::hyper::Hyperparameters, image_size
             .map(|fraction| SlimOptions { tolerance: args.slim_tolerance, ..SlimOptions::new(fraction) }),
         ..TrainOptions::new(args.epochs as usize, args.batch_size as usize, image_size)
     }
+}
+
+/// Where decoded images are kept; nowhere, with a warning, if the disk has no room for them.
+fn image_cache(cache: CacheArg, train_set: &Dataset, image_size: usize) -> Option<CachePlace> {
+    match cache {
+        CacheArg::Off => None,
+        CacheArg::Ram => Some(CachePlace::Memory),
+        CacheArg::Disk => {
+            let Some(folder) = default_cache_dir().map(|folder| folder.join("images")) else {
+                tracing::warn!("--cache disk has no effect: there is no home folder");
+                return None;
+            };
+            let needed = ImageCache::estimate(&train_set.items, image_size as u32);
+            match free_space(&folder) {
+                Some(free) if free < needed + needed / 10 => {
+                    let gib = |bytes: u64| bytes as f64 / f64::from(1 << 30);
+                    tracing::warn!(
+                        "--cache disk has no effect: the images take {:.2} GiB, but {} has {:.2} GiB free",
+                        gib(needed),
+                        folder.display(),
+                        gib(free)
+                    );
+                    None
+                }
+                _ => Some(CachePlace::Folder(folder)),
+            }
+        }
+    }
+}
+
+/// Free bytes on the disk of a folder that may not be there yet; none where it is not known.
+fn free_space(folder: &Path) -> Option<u64> {
+    let existing = folder.ancestors().find(|folder| folder.is_dir())?;
+    (yolo_fetch::Options::default().free_space)(existing)
 }
 
 impl Job<'_> {
@@ -276,9 +385,12 @@ impl Job<'_> {
             folder: Some(&folder),
             ..Setup::new(&self.train_set, &val_set, device, options, &validation, &compile)
         };
+        let class_names = state.checkpoint.class_names.clone();
+        let sheets = TrainingSheets { run, dataset: &self.train_set, class_names: &class_names };
         let loss_terms = state.checkpoint.architecture.head().loss_terms();
         let mut view = TrainingView::new(output, loss_terms, options.epochs, val_set.items.len())
-            .of_slimming(options.slim.is_some());
+            .of_slimming(options.slim.is_some())
+            .with_sheets((!args.noplots).then_some(sheets));
         let outcome = train(&mut state, &setup, &mut view);
         drop((view, graceful));
         match outcome.with_context(|| run.path().display().to_string())? {
@@ -294,7 +406,9 @@ impl Job<'_> {
             ))?,
             Outcome::Done => {}
         }
-        let best = if folder.best().is_file() { folder.best() } else { folder.last() };
+        // Without epochs that were saved, the last is what there is, whatever was better before.
+        let has_best = folder.best().is_file() && !args.nosave;
+        let best = if has_best { folder.best() } else { folder.last() };
         show_best(&best, val_set, &self.backend, &validation, output)?;
         std::fs::remove_file(folder.state()).with_context(|| folder.state().display().to_string())?;
         output.line(format!("Results saved to {}", run.path().display()))?;
@@ -343,4 +457,22 @@ fn show_best(
         output.line(line)?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn stock_networks_are_known_by_the_names_of_their_files() {
+        let known = |cfg: &str| model_yaml(cfg, 3).map(|network| network.layers.len());
+        let layers = known("yolov5n").unwrap();
+        for cfg in ["yolov5n.yaml", "models/yolov5n.yaml", "yolov5/models/yolov5n.yaml"] {
+            assert_eq!(known(cfg).unwrap(), layers, "{cfg}");
+        }
+        assert!(known("models/hub/yolov5n6.yaml").unwrap() > layers);
+        let error = known("mine/yolov5n.yaml").unwrap_err().to_string();
+        assert!(error.contains("no such file"), "{error}");
+    }
 }

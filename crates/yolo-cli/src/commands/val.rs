@@ -58,6 +58,7 @@ pub(crate) fn run(args: &ValArgs) -> Result<()> {
 }
 
 fn warn_about_flags(args: &ValArgs) {
+    args.inert.warn();
     if args.thresholds.conf_thres > 0.001 && args.task != TaskArg::Speed {
         tracing::warn!(
             "--conf-thres {} is above 0.001, so low scores are missing from the metrics",

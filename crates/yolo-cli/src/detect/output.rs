@@ -12,7 +12,7 @@ use yolo_report::detections::{CSV_TITLES, csv_line, label_lines};
 use yolo_report::format::class_name;
 
 use crate::args::DetectArgs;
-use crate::run_dir::RunDir;
+use crate::run_dir::{RunDir, remove};
 
 /// Lines of boxes are at least this many pixels wide.
 const MIN_LINE: u32 = 3;
@@ -48,7 +48,8 @@ impl<'a> Files<'a> {
         stem
     }
 
-    /// Labels, crops and lines of the table. `stem` names the label file, `file` the image in the table.
+    /// Labels, crops and lines of the table. `stem` names the label file, `file` the image in the table. A label file of an
+    /// earlier run in the same folder goes if there is nothing to write.
     pub(crate) fn detections(
         &mut self,
         stem: &str,
@@ -57,7 +58,10 @@ impl<'a> Files<'a> {
         found: &[ScoredBox],
     ) -> Result<()> {
         if found.is_empty() {
-            return Ok(());
+            return match self.args.save_txt && self.args.run.exist_ok {
+                true => remove(&self.run.path().join(format!("labels/{stem}.txt"))),
+                false => Ok(()),
+            };
         }
         if self.args.save_txt {
             let size = (image.width, image.height);

@@ -13,11 +13,26 @@ use yolo_data::nearby::suggestion;
 const VIDEO_EXTENSIONS: [&str; 12] =
     ["asf", "avi", "gif", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "ts", "webm", "wmv"];
 
+/// File name extensions of lists of sources.
+const LISTS: [&str; 2] = ["txt", "streams"];
+
 /// One thing to look at.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Source {
     Image(PathBuf),
+    /// The URL of an image, which is downloaded when it is its turn.
+    Url(ImageUrl),
     Video(Input),
+}
+
+/// An image on a server.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct ImageUrl {
+    pub(crate) url: String,
+    /// What messages call it: the URL without a password.
+    pub(crate) name: String,
+    /// The name of the file on the server.
+    pub(crate) file: String,
 }
 
 /// What ffmpeg reads.
@@ -37,7 +52,7 @@ pub(crate) struct Input {
 pub(crate) fn find(source: &str) -> Result<Vec<Source>> {
     let mut found = if Path::new(source).is_dir() {
         in_folder(Path::new(source))?
-    } else if is_file_with(source, &["txt"]) {
+    } else if is_file_with(source, &LISTS) {
         in_list(Path::new(source))?
     } else if source.contains(['*', '?', '[']) && !source.contains("://") && !Path::new(source).exists() {
         matching(source)?
@@ -51,6 +66,12 @@ pub(crate) fn find(source: &str) -> Result<Vec<Source>> {
 
 /// A file, a webcam or a stream.
 fn single(source: &str) -> Result<Source> {
+    if source.split_whitespace().next() == Some("screen") && !Path::new(source).exists() {
+        bail!(
+            "--source {source}: the screen is not captured; record it with ffmpeg (ffmpeg -f x11grab -i :0.0 clip.mp4) and \
+             name the video, or stream it and name the stream"
+        );
+    }
     if !source.is_empty() && source.bytes().all(|byte| byte.is_ascii_digit()) && !Path::new(source).exists() {
         return webcam(source);
     }
@@ -58,6 +79,9 @@ fn single(source: &str) -> Result<Source> {
         return stream(source, scheme, rest);
     }
     let path = Path::new(source);
+    if let Some(reason) = dangling(path) {
+        bail!("{reason}; check --source");
+    }
     if !path.exists() {
         bail!("{source}: no such file or folder; check --source{}", suggestion(Path::new(source)));
     }
@@ -84,16 +108,20 @@ fn stream(url: &str, scheme: &str, rest: &str) -> Result<Source> {
     if !["http", "https", "rtmp", "rtmps", "rtp", "rtsp", "rtsps", "tcp", "udp"].contains(&scheme) {
         bail!("{url}: {scheme}:// is not a stream that can be read; use rtsp, rtmp, http, tcp or udp");
     }
-    if has_extension(file, &IMAGE_EXTENSIONS) {
-        bail!("{url}: images are read from files; download it first");
-    }
     let letters = |c: char| if c.is_alphanumeric() || c == '-' || c == '.' { c } else { '_' };
+    let name = format!("{scheme}://{}", without_password(rest));
+    if has_extension(file, &IMAGE_EXTENSIONS) {
+        if !scheme.starts_with("http") {
+            bail!("{name}: images are downloaded by http and https only");
+        }
+        let file = file.file_name().unwrap_or_default().to_string_lossy().chars().map(letters).collect();
+        return Ok(Source::Url(ImageUrl { url: url.to_owned(), name, file }));
+    }
     let is_file = scheme.starts_with("http") && has_extension(file, &VIDEO_EXTENSIONS);
     let stem = match file.file_stem().and_then(|stem| stem.to_str()) {
         Some(stem) if is_file => stem.chars().map(letters).collect(),
         _ => without_password(path).chars().map(letters).collect::<String>().trim_matches('_').to_owned(),
     };
-    let name = format!("{scheme}://{}", without_password(rest));
     let args = ["-i", url].map(OsString::from).to_vec();
     Ok(Source::Video(Input { name, stem, args, is_live: !is_file }))
 }
@@ -109,12 +137,12 @@ fn in_folder(folder: &Path) -> Result<Vec<Source>> {
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(folder).with_context(unreadable)? {
         let entry = entry.with_context(unreadable)?;
-        if !entry.file_name().as_encoded_bytes().starts_with(b".") && entry.path().is_file() {
+        if !entry.file_name().as_encoded_bytes().starts_with(b".") {
             paths.push(entry.path());
         }
     }
     paths.sort();
-    let found: Vec<Source> = paths.iter().filter_map(|path| classified(path)).collect();
+    let found = files_among(&paths);
     if found.is_empty() {
         bail!("{}: no image or video in this folder ({}); check --source", folder.display(), extensions());
     }
@@ -126,13 +154,31 @@ fn matching(pattern: &str) -> Result<Vec<Source>> {
     let paths = glob::glob_with(pattern, as_the_shell)
         .with_context(|| format!("{pattern}: not a pattern of file names; check --source"))?;
     // Folders on the way that may not be read are passed over, as the shell does.
-    let mut paths: Vec<PathBuf> = paths.flatten().filter(|path| path.is_file()).collect();
+    let mut paths: Vec<PathBuf> = paths.flatten().collect();
     paths.sort();
-    let found: Vec<Source> = paths.iter().filter_map(|path| classified(path)).collect();
+    let found = files_among(&paths);
     if found.is_empty() {
         bail!("{pattern}: no image or video matches ({}); check --source", extensions());
     }
     Ok(found)
+}
+
+/// The images and videos among paths in order. A link that leads nowhere is named and left out, if it would be one.
+fn files_among(paths: &[PathBuf]) -> Vec<Source> {
+    let source = |path: &PathBuf| {
+        let source = classified(path)?;
+        if let Some(reason) = dangling(path) {
+            tracing::warn!("left out: {reason}");
+        }
+        path.is_file().then_some(source)
+    };
+    paths.iter().filter_map(source).collect()
+}
+
+/// What is wrong with a link that leads nowhere.
+fn dangling(path: &Path) -> Option<String> {
+    let target = std::fs::read_link(path).ok().filter(|_| !path.exists())?;
+    Some(format!("{}: a link to {}, which is not there", path.display(), target.display()))
 }
 
 /// A file or stream per line. Paths are relative to the list's folder or to the current one.
@@ -200,6 +246,7 @@ mod tests {
         let prefix = format!("{}/", folder.display());
         let name = |source: &Source| match source {
             Source::Image(path) => path.display().to_string(),
+            Source::Url(image) => image.name.clone(),
             Source::Video(input) => input.name.clone(),
         };
         found.iter().map(|source| name(source).trim_start_matches(&prefix).to_owned()).collect()
@@ -228,11 +275,28 @@ mod tests {
     }
 
     #[test]
+    #[cfg(unix)]
+    fn links_that_lead_nowhere_are_named_and_left_out() {
+        let temp = folder();
+        let link = temp.path().join("z.jpg");
+        std::os::unix::fs::symlink("gone.jpg", &link).unwrap();
+        let at = |name: &str| temp.path().join(name).display().to_string();
+        assert_eq!(names(&at(""), temp.path()), ["b.jpg", "c.PNG", "a.mp4"]);
+        assert_eq!(names(&at("*.jpg"), temp.path()), ["b.jpg"]);
+        let error = find(&at("z.jpg")).unwrap_err().to_string();
+        assert!(error.ends_with("z.jpg: a link to gone.jpg, which is not there; check --source"), "{error}");
+    }
+
+    #[test]
     fn lists_name_files_beside_them_and_streams() {
         let temp = folder();
         let list = temp.path().join("list.txt");
         std::fs::write(&list, "\u{feff}# two\nx/deep.jpg\n\nnone.jpg\nrtsp://camera/1\n").unwrap();
         assert_eq!(names(list.to_str().unwrap(), temp.path()), ["x/deep.jpg", "rtsp://camera/1"]);
+        let streams = temp.path().join("list.streams");
+        std::fs::write(&streams, "rtsp://camera/1\nhttp://host/b.jpg\n").unwrap();
+        // Images come first.
+        assert_eq!(names(streams.to_str().unwrap(), temp.path()), ["http://host/b.jpg", "rtsp://camera/1"]);
         std::fs::write(&list, "none.jpg\n").unwrap();
         assert!(find(list.to_str().unwrap()).unwrap_err().to_string().contains("no line"));
     }
@@ -241,14 +305,20 @@ mod tests {
     fn streams_are_live_and_files_on_servers_are_not() {
         let input = |source: &str| match find(source).unwrap().remove(0) {
             Source::Video(input) => (input.name, input.stem, input.is_live),
-            Source::Image(_) => panic!("{source}"),
+            _ => panic!("{source}"),
         };
         let camera = input("rtsp://me:secret@10.0.0.1:554/live/1");
         assert_eq!(camera, ("rtsp://10.0.0.1:554/live/1".to_owned(), "10.0.0.1_554_live_1".to_owned(), true));
         let file = input("https://host/a/clip.mp4?key=1");
         assert_eq!((file.1.as_str(), file.2), ("clip", false));
-        assert!(find("http://host/a.jpg").unwrap_err().to_string().contains("download it"));
+        let image = match find("https://me:secret@host/a/b%20c.jpg?key=1").unwrap().remove(0) {
+            Source::Url(image) => (image.name, image.file),
+            _ => panic!("not an image"),
+        };
+        assert_eq!(image, ("https://host/a/b%20c.jpg?key=1".to_owned(), "b_20c.jpg".to_owned()));
+        assert!(find("rtsp://host/a.jpg").unwrap_err().to_string().contains("http"));
         assert!(find("file:///etc/passwd").is_err());
+        assert!(find("screen 0 100 100 512 256").unwrap_err().to_string().contains("ffmpeg"));
         if cfg!(target_os = "linux") {
             assert_eq!(input("0"), ("webcam 0".to_owned(), "webcam0".to_owned(), true));
         }

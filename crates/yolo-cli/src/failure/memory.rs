@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 use yolo_train::memory::try_batch;
 
-use crate::args::Command;
+use crate::args::{Command, FITTING};
 use crate::device::{self, DeviceName, catching};
 use crate::image_size::fitting;
 use crate::resolve::Weights;
@@ -29,7 +29,7 @@ impl<'a> Load<'a> {
             Command::Sweep(args) => {
                 (&args.compute.device, &args.weights, args.batch_size, args.imgsz.unwrap_or(640), false)
             }
-            Command::Train(args) if args.resume.resume.is_none() => {
+            Command::Train(args) if args.resume.resume.is_none() && args.batch_size != FITTING => {
                 (&args.compute.device, &args.weights, args.batch_size, args.imgsz, true)
             }
             Command::PruneFinetune(args) => {

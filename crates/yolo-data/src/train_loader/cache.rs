@@ -1,25 +1,47 @@
-//! Decoded and resized images, kept in memory between epochs.
+//! Decoded and resized images, kept between epochs: in memory or in files.
 
+mod files;
+
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
+
+use serde::{Deserialize, Serialize};
 
 use super::memory::available;
 use crate::augment::sample::Loaded;
 use crate::dataset::Item;
 use crate::letterbox::load_size;
 use crate::{DataError, Result};
+use files::Files;
 
 /// Memory that must be free per byte of images.
 const SAFETY: f64 = 1.1;
+
+/// Where images are kept.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum CachePlace {
+    /// In memory, as long as a run takes.
+    Memory,
+    /// In files of this folder, which later runs read as well.
+    Folder(PathBuf),
+}
 
 /// Images as training loads them, each filled in when it is first used. Shared by threads and by epochs.
 #[derive(Debug)]
 pub struct ImageCache {
     image_size: u32,
-    slots: Vec<OnceLock<Arc<Loaded>>>,
+    items: usize,
+    store: Store,
+}
+
+#[derive(Debug)]
+enum Store {
+    Memory(Vec<OnceLock<Arc<Loaded>>>),
+    Files(Files),
 }
 
 impl ImageCache {
-    /// An empty cache for `items`, loaded at a longer side of `image_size` pixels.
+    /// An empty cache in memory for `items`, loaded at a longer side of `image_size` pixels.
     ///
     /// # Errors
     /// [`DataError::Mismatch`] if the memory that is available now does not hold all images with a reserve of 10 %, or
@@ -49,7 +71,30 @@ impl ImageCache {
                 gib(budget)
             )));
         }
-        Ok(Self { image_size, slots: (0..items.len()).map(|_| OnceLock::new()).collect() })
+        let slots = (0..items.len()).map(|_| OnceLock::new()).collect();
+        Ok(Self { image_size, items: items.len(), store: Store::Memory(slots) })
+    }
+
+    /// A cache in files of `folder`, which is made if it is missing, for `items` at a longer side of `image_size` pixels.
+    /// A file that cannot be written ends the writing, not the training: the first image that this happens to has a
+    /// warning.
+    ///
+    /// # Errors
+    /// The folder cannot be made.
+    pub fn in_folder(items: &[Item], image_size: u32, folder: PathBuf) -> Result<Self> {
+        let files = Files::create(items, image_size, folder)?;
+        Ok(Self { image_size, items: items.len(), store: Store::Files(files) })
+    }
+
+    /// A cache at `place`.
+    ///
+    /// # Errors
+    /// As [`ImageCache::new`] and [`ImageCache::in_folder`].
+    pub fn at(place: &CachePlace, items: &[Item], image_size: u32) -> Result<Self> {
+        match place {
+            CachePlace::Memory => Self::new(items, image_size),
+            CachePlace::Folder(folder) => Self::in_folder(items, image_size, folder.clone()),
+        }
     }
 
     /// Bytes that the pixels of all `items` need. No image is read, because the sizes are known.
@@ -61,14 +106,17 @@ impl ImageCache {
         items.iter().map(bytes).sum()
     }
 
-    /// Number of images in the cache.
+    /// Number of images in the cache; of a folder, those that this cache wrote.
     pub fn filled(&self) -> usize {
-        self.slots.iter().filter(|slot| slot.get().is_some()).count()
+        match &self.store {
+            Store::Memory(slots) => slots.iter().filter(|slot| slot.get().is_some()).count(),
+            Store::Files(files) => files.written(),
+        }
     }
 
     /// Whether the cache was made for this number of items and this size.
     pub(super) fn fits(&self, items: usize, image_size: u32) -> bool {
-        (self.slots.len(), self.image_size) == (items, image_size)
+        (self.items, self.image_size) == (items, image_size)
     }
 
     /// The image of an item, read if it is not in the cache. If two threads read it at once, one result is discarded.
@@ -77,7 +125,10 @@ impl ImageCache {
         item_idx: usize,
         read: impl FnOnce() -> Result<Loaded>,
     ) -> Result<Arc<Loaded>> {
-        let slot = &self.slots[item_idx];
+        let slot = match &self.store {
+            Store::Memory(slots) => &slots[item_idx],
+            Store::Files(files) => return files.get_or_load(item_idx, read).map(Arc::new),
+        };
         if let Some(loaded) = slot.get() {
             return Ok(Arc::clone(loaded));
         }

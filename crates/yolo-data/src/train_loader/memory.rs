@@ -2,7 +2,7 @@
 
 /// Bytes that are available without swapping: what the system or the container's limit leaves, whichever is less.
 /// `None` if the system does not report it (it is read from Linux's files).
-pub(super) fn available() -> Option<u64> {
+pub fn available() -> Option<u64> {
     let read = |path: &str| std::fs::read_to_string(path).ok();
     let system = mem_available(&read("/proc/meminfo")?)?;
     let limit = read("/sys/fs/cgroup/memory.max").zip(read("/sys/fs/cgroup/memory.current"));

@@ -10,10 +10,13 @@ use yolo_data::image::{MAX_PIXELS, RgbImage};
 
 use super::VideoError;
 
+/// How ffmpeg says that a file has no video.
+const NO_VIDEO: &str = "matches no streams";
 /// Time bases of MPEG-4 have 16 bits.
 const MAX_TIME_BASE: u64 = 65_535;
 
 /// ffmpeg, as it is found in PATH.
+#[derive(Clone, Debug)]
 pub struct Ffmpeg {
     /// The flags that keep it from repeating and dropping frames.
     every_frame: [&'static str; 2],
@@ -154,13 +157,17 @@ impl Rate {
     }
 }
 
-/// What ffmpeg writes to stderr, read on another thread so that it never waits for us; the last line of it.
+/// What ffmpeg writes to stderr, read on another thread so that it never waits for us; the last line of it, or the one
+/// that tells that there is no video.
 pub(super) fn complaints(child: &mut Child) -> Option<JoinHandle<String>> {
     let stderr = child.stderr.take()?;
     Some(std::thread::spawn(move || {
         let lines = BufReader::new(stderr).split(b'\n').map_while(std::result::Result::ok);
-        let last = lines.filter(|line| !line.trim_ascii().is_empty()).last().unwrap_or_default();
-        String::from_utf8_lossy(last.trim_ascii()).into_owned()
+        let lines = lines.map(|line| String::from_utf8_lossy(line.trim_ascii()).into_owned());
+        lines.filter(|line| !line.is_empty()).fold(String::new(), |kept, line| {
+            // What follows that sentence is about ffmpeg's own flags.
+            if kept.contains(NO_VIDEO) { kept } else { line }
+        })
     }))
 }
 
@@ -190,6 +197,7 @@ impl Frames {
         let failed = !status.is_ok_and(|status| status.success()) || self.read == 0;
         let error = match (reason.is_empty(), self.read) {
             (true, 0) => VideoError::NoPicture,
+            (false, 0) if reason.contains(NO_VIDEO) => VideoError::NoVideo,
             (false, 0) => VideoError::Unreadable { reason },
             (_, frames) => VideoError::Stopped { frames, reason },
         };

@@ -52,6 +52,29 @@ impl Latest {
     }
 }
 
+/// What a stream has right now.
+#[derive(Debug)]
+pub enum Next {
+    /// The latest picture, with its number.
+    Frame(u64, Result<RgbImage, VideoError>),
+    /// Nothing new.
+    Waiting,
+    /// Nothing any more.
+    Ended,
+}
+
+impl Latest {
+    /// The latest picture, without waiting for one.
+    pub fn try_next(&mut self) -> Next {
+        let mut slot = self.shared.0.lock().unwrap_or_else(PoisonError::into_inner);
+        match slot.latest.take() {
+            Some((number, frame)) => Next::Frame(number, frame),
+            None if slot.has_ended => Next::Ended,
+            None => Next::Waiting,
+        }
+    }
+}
+
 impl Iterator for Latest {
     type Item = (u64, Result<RgbImage, VideoError>);
 

@@ -4,6 +4,7 @@ use super::Stage;
 use super::page::file_size;
 use super::report::Row;
 use crate::format::thousands;
+use crate::results::Turns;
 
 const COCO: &str = "COCO";
 const NATIVE: &str = "YOLOv5's own";
@@ -127,17 +128,33 @@ fn time(stages: &[Stage]) -> Row {
         }
         _ => false,
     };
+    let skips_zeros = stages.last().is_some_and(|last| last.skips_zeros);
+    let (change, better) = match turns(stages) {
+        _ if zeros_only && !skips_zeros => (Some("zeros: no gain".to_owned()), None),
+        Some((first, last)) if first.overlaps(&last) => (Some("within the spread".to_owned()), None),
+        Some((first, last)) => {
+            let percent = relative(first.median, last.median);
+            (percent.map(|percent| format!("{} %", signed(percent))), percent.map(|percent| percent < 0.0))
+        }
+        // Images were loaded on the same cores meanwhile, so a small difference may be noise.
+        None => (skips_zeros.then(|| "`bench` tells more".to_owned()), None),
+    };
+    let value = |stage: &Stage| match stage.figures.turns {
+        Some(Turns { median, fast, slow, .. }) => format!("{median:.1} ({fast:.1}–{slow:.1})"),
+        None => format!("{:.1}", stage.figures.speed_ms.inference),
+    };
     Row {
         group: SPEED.to_owned(),
         label: "ms per image".to_owned(),
-        values: stages.iter().map(|stage| Some(format!("{:.1}", stage.figures.speed_ms.inference))).collect(),
-        // Images are loaded on the same cores meanwhile, so a small difference may be noise.
-        change: match stages.last().is_some_and(|last| last.skips_zeros) {
-            true => Some("`bench` tells more".to_owned()),
-            false => zeros_only.then(|| "zeros: no gain".to_owned()),
-        },
-        better: None,
+        values: stages.iter().map(|stage| Some(value(stage))).collect(),
+        change,
+        better,
     }
+}
+
+/// The times of the first and the last stage, if they were measured in turns.
+fn turns(stages: &[Stage]) -> Option<(Turns, Turns)> {
+    stages.first()?.figures.turns.zip(stages.last()?.figures.turns)
 }
 
 /// The rows as lines of text with aligned columns.

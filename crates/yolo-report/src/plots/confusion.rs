@@ -104,7 +104,7 @@ fn scale(scene: &mut Scene, left: f64, side: f64) {
 }
 
 /// From nearly white over blue to dark blue.
-fn color(share: f64) -> Rgb {
+pub(super) fn color(share: f64) -> Rgb {
     let share = share.clamp(0.0, 1.0);
     let (from, to, part) = if share < 0.5 {
         (COLORS[0], COLORS[1], share * 2.0)

@@ -72,9 +72,18 @@ impl RunFolder {
             averaged.save(&file, FloatFormat::F16)?;
         }
         averaged.save(&self.last(), FloatFormat::F16)?;
-        let table = results_csv(&state.progress.history, state.checkpoint.architecture.head().loss_terms());
-        yolo_files::write(self.results(), table).map_err(|e| yolo_data::DataError::io(self.results(), e))?;
+        self.save_table(state)?;
         state.save(&self.state())
+    }
+
+    /// Writes the table of epochs.
+    ///
+    /// # Errors
+    /// A file that cannot be written.
+    pub fn save_table(&self, state: &TrainState) -> Result<()> {
+        let table = results_csv(&state.progress.history, state.checkpoint.architecture.head().loss_terms());
+        let written = yolo_files::write(self.results(), table);
+        Ok(written.map_err(|e| yolo_data::DataError::io(self.results(), e))?)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The options of a training run.
 
 use serde::{Deserialize, Serialize};
+use yolo_data::train_loader::CachePlace;
 use yolo_nn::HalfFormat;
 
 use crate::distill::DistillationOptions;
@@ -50,10 +51,12 @@ pub struct TrainOptions {
     pub seed: u64,
     /// Threads that decode and augment images.
     pub workers: usize,
-    /// Whether decoded images are kept in memory, if there is enough.
-    pub cache: bool,
+    /// Where decoded images are kept between epochs, if there is room for them.
+    pub cache: Option<CachePlace>,
     /// A checkpoint is kept every this many epochs; 0 for never.
     pub save_period: usize,
+    /// Whether weights and state are written after every epoch, or only after the last.
+    pub save_every_epoch: bool,
     /// Whether every epoch is validated, or only the last.
     pub validate_every_epoch: bool,
     /// Distillation from the dense network; needs a teacher.
@@ -88,8 +91,9 @@ impl TrainOptions {
             patience: 100,
             seed: 0,
             workers: 2,
-            cache: false,
+            cache: None,
             save_period: 0,
+            save_every_epoch: true,
             validate_every_epoch: true,
             distillation: None,
             slim: None,

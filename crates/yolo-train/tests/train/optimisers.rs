@@ -59,6 +59,23 @@ fn adamw_corrects_its_means_and_decays_apart_from_the_gradient() {
 }
 
 #[test]
+fn adam_has_the_decay_in_its_gradient() {
+    let (mut weights, mut optimizer) = (weights(), Optimizer::new(Rule::Adam, 0.5));
+    optimizer.step(&mut weights, &gradients(2.0), &RATES).unwrap();
+    // The first corrected step is the rate itself, whatever the gradient.
+    assert_close(values(&weights), [0.9, 0.9, 0.8]);
+    optimizer.step(&mut weights, &gradients(-1.0), &RATES).unwrap();
+    // Weight: g₁ = 2 + 0.5·1, g₂ = −1 + 0.5·0.9. The others have no decay.
+    let step = |first: f64, second: f64| {
+        let m = (0.9 * 0.1 * first + 0.1 * second) / (1.0 - 0.81);
+        let v = 0.001 * (0.999 * first * first + second * second) / (1.0 - 0.999f64.powi(2));
+        m / (v.sqrt() + 1e-8)
+    };
+    let plain = step(2.0, -1.0);
+    assert_close(values(&weights), [0.9 - 0.1 * step(2.5, -0.55), 0.9 - 0.1 * plain, 0.8 - 0.2 * plain]);
+}
+
+#[test]
 fn parameters_without_gradient_stay() {
     let (mut weights, mut optimizer) = (weights(), Optimizer::new(Rule::Sgd, 0.5));
     let mut gradients = gradients(1.0);
