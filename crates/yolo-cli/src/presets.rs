@@ -60,8 +60,8 @@ pub(crate) fn recipe(name: &str) -> Result<Recipe> {
 fn text(name: &str, flag: &str, prefix: &str, known: &[(&str, &str)]) -> Result<(String, PathBuf)> {
     let path = Path::new(name);
     if path.is_file() {
-        let text = std::fs::read_to_string(path)
-            .with_context(|| format!("{name}: cannot be read as text; check {flag}"))?;
+        let text =
+            yolo_data::yaml::read(path).with_context(|| format!("{name}: cannot be read; check {flag}"))?;
         return Ok((text, path.to_owned()));
     }
     let stem = name.strip_prefix(prefix).unwrap_or(name);

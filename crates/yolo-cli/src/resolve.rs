@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use yolo_data::dataset::cache::default_cache_dir;
 use yolo_data::dataset::config::DatasetConfig;
+use yolo_eval::coco::classes::CategoryMap;
 use yolo_model::Checkpoint;
 use yolo_model::architecture::variant_yaml;
 
@@ -101,6 +102,16 @@ pub(crate) fn check_exists(path: &Path, flag: &str) -> Result<()> {
         return Ok(());
     }
     bail!("{}: no such file; check {flag}{}", path.display(), suggestion(path))
+}
+
+/// Reads a yaml of `category: class`.
+pub(crate) fn category_map(file: &Path) -> Result<CategoryMap> {
+    check_exists(file, "--category-map")?;
+    let text = yolo_data::yaml::read(file)?;
+    serde_saphyr::from_str(&text).map_err(|error| {
+        let line = error.location().map(|at| format!(":{}", at.line())).unwrap_or_default();
+        anyhow!("{}{line}: expected a line `category: class` per category", file.display())
+    })
 }
 
 /// Reads the data set yaml `data`, or the one of a known name.

@@ -7,6 +7,7 @@ pub mod cache;
 pub mod check;
 pub mod coco_classes;
 pub(crate) mod coco_file;
+mod coco_images;
 pub mod coco_json;
 pub mod config;
 pub mod labels;
@@ -21,7 +22,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use yolo_eval::Cxcywh;
 
-pub use coco_classes::{category_ids, image_id};
+pub use coco_classes::image_id;
 pub use config::{DatasetConfig, Split};
 pub use scan::{Dataset, ScanOptions, ScanReport};
 pub use statistics::Statistics;
@@ -84,15 +85,24 @@ impl Problem {
     }
 }
 
+impl Problem {
+    /// The line to show where its level is shown already: without the word `warning`.
+    pub fn without_level(&self) -> String {
+        let left_out = if self.severity == Severity::Rejected { "image left out: " } else { "" };
+        format!("{}: {left_out}{}", self.place(), self.reason)
+    }
+
+    fn place(&self) -> String {
+        let line = self.line.map(|line| format!(":{line}")).unwrap_or_default();
+        format!("{}{line}", self.path.display())
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.path.display())?;
-        if let Some(line) = self.line {
-            write!(f, ":{line}")?;
-        }
         match self.severity {
-            Severity::Warning => write!(f, ": warning: {}", self.reason),
-            Severity::Rejected => write!(f, ": image left out: {}", self.reason),
+            Severity::Warning => write!(f, "{}: warning: {}", self.place(), self.reason),
+            Severity::Rejected => write!(f, "{}: image left out: {}", self.place(), self.reason),
         }
     }
 }

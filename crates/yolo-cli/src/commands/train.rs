@@ -21,8 +21,8 @@ use crate::console::Output;
 use crate::device::Backend;
 use crate::figures::class_table;
 use crate::image_size::{fitted_training, fitting_training};
-use crate::measure::{CocoOptions, EvaluationSet, open_split};
-use crate::resolve::{Weights, absolute, data_config};
+use crate::measure::{CocoOptions, EvaluationSet, open_split, other_names};
+use crate::resolve::{Weights, absolute, category_map, data_config};
 use crate::run_dir::{FLAGS, RunDir, read_flags, resumed_run};
 use crate::training_view::TrainingView;
 use crate::{interrupt, presets};
@@ -44,8 +44,10 @@ pub(crate) fn run(args: &TrainArgs) -> Result<()> {
     let args = &flags;
     let backend = args.compute.backend()?;
     let config = data_config(&args.data)?;
-    let train_set = open_split(&config, Split::Train, args.compute.no_cache)?;
-    let val_set = open_split(&config, Split::Val, args.compute.no_cache)?;
+    let map = args.category_map.as_deref().map(category_map).transpose()?;
+    let open = |split| open_split(&config, split, args.compute.no_cache, map.as_ref());
+    let (train_set, val_set) = (open(Split::Train)?, open(Split::Val)?);
+    train_set.check_trainable()?;
     let (run, state, options) = match &resumed {
         Some(run) => resume(args, run)?,
         None => start(args, &train_set, &output)?,
@@ -95,7 +97,12 @@ fn start(
     }
     let state = TrainState::new(checkpoint, masks, options.rule)?;
     let run = RunDir::create(&args.run)?;
-    let flags = TrainArgs { weights: absolute(&args.weights), data: absolute(&args.data), ..args.clone() };
+    let flags = TrainArgs {
+        weights: absolute(&args.weights),
+        data: absolute(&args.data),
+        category_map: args.category_map.as_deref().map(absolute),
+        ..args.clone()
+    };
     run.write(FLAGS, serde_saphyr::to_string(&flags)?.as_bytes())?;
     run.write("hyp.yaml", serde_saphyr::to_string(&options.hyp)?.as_bytes())?;
     Ok((run, state, options))
@@ -143,6 +150,11 @@ fn first_weights(args: &TrainArgs, classes: &[String], output: &Output) -> Resul
     if let Some(Weights { path, checkpoint: source, .. }) = &pretrained {
         let same_classes = source.class_names.len() == classes.len();
         if same_classes && args.cfg.is_none() {
+            if !args.single_cls
+                && let Some(difference) = other_names(&source.class_names, classes)
+            {
+                tracing::warn!("{} and {}: {difference}", path.display(), args.data.display());
+            }
             checkpoint = source.clone();
         } else {
             let n = checkpoint.transfer_from(source);
@@ -157,7 +169,7 @@ fn first_weights(args: &TrainArgs, classes: &[String], output: &Output) -> Resul
 fn model_yaml(cfg: &str, num_classes: usize) -> Result<Architecture> {
     let name = cfg.strip_suffix(".yaml").unwrap_or(cfg);
     let text = match (Path::new(cfg).is_file(), variant_yaml(name)) {
-        (true, _) => std::fs::read_to_string(cfg).with_context(|| format!("{cfg}: cannot be read"))?,
+        (true, _) => yolo_data::yaml::read(Path::new(cfg))?,
         (false, Some(text)) => text.to_owned(),
         (false, None) => bail!("{cfg}: no such file; check --cfg (known names: yolov5n, yolov5s, …)"),
     };
@@ -295,7 +307,7 @@ impl Job<'_> {
             Outcome::Done => {}
         }
         let best = if folder.best().is_file() { folder.best() } else { folder.last() };
-        show_best(&best, val_set, &self.backend, &validation, output)?;
+        show_best(&best, val_set, self, &validation, output)?;
         std::fs::remove_file(folder.state()).with_context(|| folder.state().display().to_string())?;
         output.line(format!("Results saved to {}", run.path().display()))?;
         if let (Some(wanted), Some(last)) = (args.slim, state.progress.history.last()) {
@@ -326,15 +338,16 @@ fn slimmed(wanted: f64, last: &EpochRecord, best: &Path) -> String {
 fn show_best(
     best: &Path,
     val_set: Dataset,
-    backend: &Backend,
+    job: &Job,
     options: &ValidationOptions,
     output: &Output,
 ) -> Result<()> {
     let checkpoint = Checkpoint::load(best)?;
     let names = checkpoint.class_names.clone();
-    let coco = CocoOptions { single_cls: options.single_class, ..CocoOptions::default() };
+    let category_map = job.args.category_map.as_deref().map(category_map).transpose()?;
+    let coco = CocoOptions { single_cls: options.single_class, category_map, ..CocoOptions::default() };
     let evaluation_set = EvaluationSet::new(val_set, &coco)?;
-    let measurement = evaluation_set.measure(&checkpoint.fuse()?, backend, options)?;
+    let measurement = evaluation_set.measure(&checkpoint.fuse()?, &job.backend, options)?;
     output.line(format!("Best weights: {}", best.display()))?;
     for line in class_table(&measurement.validation, &names, names.len() > 1) {
         output.line(line)?;
