@@ -57,7 +57,7 @@ pub(crate) fn open_split(
     let dataset = scan_split(config, split, no_cache, category_map)?;
     tracing::info!("{}: {}", dataset.source, dataset.report);
     for problem in dataset.report.problems.iter().take(SHOWN_PROBLEMS) {
-        tracing::warn!("{}", problem.without_level());
+        tracing::warn!("{}", problem.as_warning());
     }
     if let Some(more @ 1..) = dataset.report.problems.len().checked_sub(SHOWN_PROBLEMS) {
         tracing::warn!("and {more} more problems");
@@ -72,12 +72,21 @@ pub(crate) struct CocoOptions<'a> {
     pub(crate) annotations: Option<&'a Path>,
     /// Classes of categories whose names do not tell.
     pub(crate) category_map: Option<CategoryMap>,
+    /// Class names of the network, if they are known before it runs.
+    pub(crate) network_names: Option<Vec<String>>,
     /// Images that the annotations lack only cost a warning.
     pub(crate) allow_missing: bool,
     /// Whether detections are to be written in COCO's format.
     pub(crate) save_json: bool,
     /// All classes count as one.
     pub(crate) single_cls: bool,
+}
+
+impl CocoOptions<'_> {
+    /// The same for networks with the classes of `checkpoint`.
+    pub(crate) fn of(self, checkpoint: &Checkpoint) -> Self {
+        Self { network_names: Some(checkpoint.class_names.clone()), ..self }
+    }
 }
 
 /// A data set that networks are measured on, with what COCO's metric needs.
@@ -103,11 +112,8 @@ pub(crate) struct Measurement {
 impl EvaluationSet {
     /// The data set with its annotations, where it has any.
     pub(crate) fn new(dataset: Dataset, options: &CocoOptions) -> Result<Self> {
-        if dataset.num_instances() == 0 {
-            tracing::warn!(
-                "no labels found in {}: nothing to measure on, so the figures are 0",
-                dataset.source
-            );
+        if let Some(reason) = dataset.without_labels("nothing to measure on") {
+            tracing::warn!("{reason}");
         }
         let task = coco_task(options, &dataset)?;
         let has_figures = task.has_annotations() && is_complete(options, &dataset, &task)?;
@@ -202,30 +208,37 @@ pub(crate) fn check_classes(
     Ok(())
 }
 
+/// Names as they are compared, in alphabetical order.
+fn sorted_names(names: &[String]) -> Vec<String> {
+    let mut names: Vec<String> = names.iter().map(|name| folded(name)).collect();
+    names.sort_unstable();
+    names
+}
+
+/// Whether both have the same names, in whatever order.
+fn is_reordered(weights: &[String], data: &[String]) -> bool {
+    sorted_names(weights) == sorted_names(data)
+}
+
 /// How the names of as many classes differ between weights and data, case and surrounding space aside.
 pub(crate) fn other_names(weights: &[String], data: &[String]) -> Option<String> {
-    let fold = |names: &[String]| names.iter().map(|name| folded(name)).collect::<Vec<_>>();
-    let [mut a, mut b] = [fold(weights), fold(data)];
-    let first = a.iter().zip(&b).position(|(a, b)| a != b)?;
-    let at_first =
-        format!("class {first} is `{}` in the weights and `{}` in the data", weights[first], data[first]);
-    a.sort_unstable();
-    b.sort_unstable();
-    Some(if a == b {
-        format!(
-            "the same class names in another order: {at_first}. Classes are compared by number, and the order of the \
-             data counts: what the network calls `{}` is measured as `{}`. Use the order that the network was trained \
-             with, unless the labels are numbered so",
-            weights[first], data[first]
-        )
-    } else {
-        let others = a.iter().filter(|name| !b.contains(name)).count();
-        format!(
-            "OTHER CLASSES: {others} of {} class names of the weights are not in the data; {at_first}. Classes are \
-             compared by number, so the figures mean nothing unless both names stand for the same objects",
-            weights.len()
-        )
-    })
+    let first = weights.iter().zip(data).position(|(a, b)| folded(a) != folded(b))?;
+    let (a, b) = (&weights[first], &data[first]);
+    let at_first = format!("class {first} is `{a}` in the weights and `{b}` in the data");
+    if is_reordered(weights, data) {
+        return Some(format!(
+            "the same class names in another order: {at_first}. Labels are compared by number, so what the network calls \
+             `{a}` is measured on labels of `{b}`; COCO's annotations are compared by name, in which the order of the \
+             weights counts. Put `names` in the order of the weights, unless the labels are numbered as they are"
+        ));
+    }
+    let known = sorted_names(data);
+    let others = weights.iter().filter(|name| !known.contains(&folded(name))).count();
+    Some(format!(
+        "OTHER CLASSES: {others} of {} class names of the weights are not in the data; {at_first}. Classes are compared by \
+         number, so the figures mean nothing unless both names stand for the same objects",
+        weights.len()
+    ))
 }
 
 /// COCO's ids, and the annotations if there are any. Those that were asked for have to be good; those that merely lie
@@ -249,7 +262,11 @@ fn coco_task(options: &CocoOptions, dataset: &Dataset) -> Result<CocoTask> {
         }
     };
     warn_about(&annotations);
-    match CocoTask::with_annotations(dataset, annotations, options.category_map.as_ref()) {
+    // A network's own names say what its classes are, even if the yaml has them in another order.
+    let reordered =
+        options.network_names.as_deref().filter(|names| is_reordered(names, &dataset.class_names));
+    let names = reordered.unwrap_or(&dataset.class_names);
+    match CocoTask::with_annotations(dataset, names, annotations, options.category_map.as_ref()) {
         Ok(task) => {
             task.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
             let outside = task.images_outside();

@@ -86,23 +86,27 @@ impl Problem {
 }
 
 impl Problem {
-    /// The line to show where its level is shown already: without the word `warning`.
-    pub fn without_level(&self) -> String {
-        let left_out = if self.severity == Severity::Rejected { "image left out: " } else { "" };
-        format!("{}: {left_out}{}", self.place(), self.reason)
+    /// The file, with the line if one is known.
+    fn place(&self) -> String {
+        let file = self.path.display();
+        self.line.map_or_else(|| file.to_string(), |line| format!("{file}:{line}"))
     }
 
-    fn place(&self) -> String {
-        let line = self.line.map(|line| format!(":{line}")).unwrap_or_default();
-        format!("{}{line}", self.path.display())
+    /// The sentence for where it stands behind the word "warning" already.
+    pub fn as_warning(&self) -> String {
+        match self.severity {
+            Severity::Warning => format!("{}: {}", self.place(), self.reason),
+            Severity::Rejected => self.to_string(),
+        }
     }
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.severity {
-            Severity::Warning => write!(f, "{}: warning: {}", self.place(), self.reason),
-            Severity::Rejected => write!(f, "{}: image left out: {}", self.place(), self.reason),
-        }
+        let what = match self.severity {
+            Severity::Warning => "warning",
+            Severity::Rejected => "image left out",
+        };
+        write!(f, "{}: {what}: {}", self.place(), self.reason)
     }
 }

@@ -50,23 +50,24 @@ impl CocoTask {
         }
     }
 
-    /// With annotations: categories are matched with the classes by name or by `map` ([`match_classes`]), images by
-    /// path, name or number ([`match_files`]).
+    /// With annotations: categories are matched with the network's classes, which are called `class_names`, by name or by
+    /// `map` ([`match_classes`]), images by path, name or number ([`match_files`]).
     ///
     /// # Errors
     /// Categories that do not fit the classes, or an image that could be several of the annotations.
     pub fn with_annotations(
         dataset: &Dataset,
+        class_names: &[String],
         annotations: GroundTruth,
         map: Option<&CategoryMap>,
     ) -> Result<Self> {
         let source = annotations.source().to_owned();
         let used = annotations.used_categories();
-        let classes = match_classes(&dataset.class_names, annotations.categories(), &used, map)
+        let classes = match_classes(class_names, annotations.categories(), &used, map)
             .map_err(|reason| DataError::Classes { path: source.clone(), reason })?;
         let images = images(dataset, &annotations)?;
         let mut warnings = Vec::new();
-        warnings.extend(absent_classes(dataset, &classes.category_ids, &source));
+        warnings.extend(absent_classes(class_names, &classes.category_ids, &source));
         warnings.extend(other_sizes(dataset, &annotations, &images));
         let annotations = if map.is_some() { annotations.with_classes(&classes)? } else { annotations };
         Ok(Self { annotations: Some(annotations), category_ids: classes.category_ids, images, warnings })
@@ -191,8 +192,8 @@ fn id_by_name(image: &Path) -> ImageId {
     image_id(stem).map_or_else(|| ImageId::Name(stem.to_owned()), ImageId::Number)
 }
 
-fn absent_classes(dataset: &Dataset, category_ids: &[Option<i64>], source: &Path) -> Option<String> {
-    let pairs = dataset.class_names.iter().zip(category_ids);
+fn absent_classes(class_names: &[String], category_ids: &[Option<i64>], source: &Path) -> Option<String> {
+    let pairs = class_names.iter().zip(category_ids);
     let absent: Vec<&str> = pairs.filter(|(_, id)| id.is_none()).map(|(name, _)| name.as_str()).collect();
     if absent.is_empty() {
         return None;

@@ -19,18 +19,20 @@ pub(crate) fn run(args: &CocoEvalArgs) -> Result<()> {
         GroundTruth::read(&args.annotations)?
     };
     let detections = Detections::read_for(&args.predictions, &annotations)?.into_vec();
+    let evaluation = evaluate(&annotations, &detections, &Params::coco())
+        .with_context(|| args.predictions.display().to_string())?;
+    let summary = evaluation.summary();
+    for line in summary.lines() {
+        output.line(line)?;
+    }
+    output.json(&summary)?;
+    // Behind the figures, where they are seen.
     warn_about(&annotations);
     if annotations.annotations().iter().any(|annotation| annotation.id == 0) {
         tracing::info!(
             "annotation id 0 counts; pycocotools takes its match for a miss, so its figures are lower"
         );
     }
-    let evaluation = evaluate(&annotations, &detections, &Params::coco())
-        .with_context(|| args.predictions.display().to_string())?;
     warn_unknown_categories(evaluation.unknown_category_count);
-    let summary = evaluation.summary();
-    for line in summary.lines() {
-        output.line(line)?;
-    }
-    output.json(&summary)
+    Ok(())
 }

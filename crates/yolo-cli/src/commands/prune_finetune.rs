@@ -119,7 +119,7 @@ impl Job {
             workers: options.workers,
             ..ValidationOptions::new(options.image_size)
         };
-        let evaluation_set = EvaluationSet::new(val, &coco)?;
+        let evaluation_set = EvaluationSet::new(val, &coco.of(&weights.checkpoint))?;
         let run = match resumed {
             Some(folder) => RunDir::reopen(folder),
             None => RunDir::create(&args.run)?,

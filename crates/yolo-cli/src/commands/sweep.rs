@@ -122,7 +122,7 @@ impl Sweep {
         let config = data_config(&args.dataset.data)?;
         let dataset = open_split(&config, Split::Val, args.compute.no_cache, coco.category_map.as_ref())?;
         check_classes(&weights.checkpoint, &weights.path, &dataset, &args.dataset.data, false)?;
-        let evaluation_set = EvaluationSet::new(dataset, &coco)?;
+        let evaluation_set = EvaluationSet::new(dataset, &coco.of(&weights.checkpoint))?;
         let validation = validation_options(&args, &weights.checkpoint);
         let run = match resumed {
             Some(folder) => RunDir::reopen(folder),

@@ -71,7 +71,8 @@ fn of_split(split: Split, dataset: &Dataset, statistics: &Statistics, image_size
     let mut found = Vec::new();
     let report = &dataset.report;
     let listed = report.found + report.missing + report.empty + report.corrupt;
-    if let Some(reason) = dataset.without_labels() {
+    let lost = if split == Split::Train { "nothing to train on" } else { "nothing to measure on" };
+    if let Some(reason) = dataset.without_labels(lost) {
         let reason = format!("{split}: {reason}");
         // Training works without labels to validate on; its figures are zero.
         found.push(if split == Split::Train { Finding::error(reason) } else { Finding::warning(reason) });

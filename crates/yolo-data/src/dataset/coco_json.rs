@@ -3,12 +3,12 @@
 //! Only boxes and classes are kept, which is what training needs. Crowd annotations and outlines are left out. The
 //! evaluator checks more: [`yolo_eval::coco::GroundTruth::read`].
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::Path;
 
 use yolo_eval::coco::classes::{CategoryMap, match_classes};
 use yolo_eval::coco::image_id::ImageIds;
-use yolo_eval::coco::{AnnotationEntry, Category, ImageId, Instances};
+use yolo_eval::coco::{AnnotationEntry, Category, ImageEntry, ImageId, Instances};
 use yolo_eval::{Cxcywh, Ltwh};
 
 use super::Problem;
@@ -95,48 +95,64 @@ pub fn read(path: &Path) -> Result<CocoLabels> {
 /// As [`read`].
 pub fn parse(path: &Path, content: &[u8]) -> Result<CocoLabels> {
     let file = Instances::parse(path, content)?;
-    let mut categories: Vec<Category> = Vec::with_capacity(file.categories.len());
-    for category in file.categories {
-        match categories.iter().find(|known| known.id == category.id) {
-            None => categories.push(category),
-            Some(known) if *known == category => {}
-            Some(known) => {
-                let (id, a, b) = (category.id, &known.name, &category.name);
-                let reason =
-                    format!("category id {id} occurs twice (`{a}` and `{b}`): remove or renumber one");
-                return Err(DataError::invalid(path, reason));
-            }
+    let categories = listed_categories(path, file.categories)?;
+    let mut labels = CocoLabels { categories, images: vec![], crowds: 0, problems: vec![] };
+    let ids = ImageIds::new(file.images.iter().map(|image| &image.id));
+    let position_of = add_images(path, file.images, &ids, &mut labels)?;
+    let position = |id: &ImageId| position_of.get(&ids.number(id)?).copied();
+    add_objects(path, &file.annotations, position, &mut labels)?;
+    Ok(labels)
+}
+
+/// Every category once, in order of their ids.
+fn listed_categories(path: &Path, listed: Vec<Category>) -> Result<Vec<Category>> {
+    let mut by_id: BTreeMap<i64, Category> = BTreeMap::new();
+    for category in listed {
+        let known = by_id.entry(category.id).or_insert_with(|| category.clone());
+        if *known != category {
+            let (id, a, b) = (category.id, &known.name, &category.name);
+            let reason = format!("category id {id} occurs twice (`{a}` and `{b}`): remove or renumber one");
+            return Err(DataError::invalid(path, reason));
         }
     }
-    categories.sort_by_key(|category| category.id);
-    let ids = ImageIds::new(file.images.iter().map(|image| &image.id));
-    let mut labels = CocoLabels { categories, images: vec![], crowds: 0, problems: vec![] };
-    let mut position_of: HashMap<i64, usize> = HashMap::new();
+    Ok(by_id.into_values().collect())
+}
+
+/// Adds every image once, and returns the position of each by the number of its id.
+fn add_images(
+    path: &Path,
+    listed: Vec<ImageEntry>,
+    ids: &ImageIds,
+    labels: &mut CocoLabels,
+) -> Result<HashMap<i64, usize>> {
+    let mut position_of = HashMap::new();
     let mut repeated = Skipped::default();
-    for image in file.images {
+    for image in listed {
         if image.file_name.is_empty() {
             let reason = format!("image id {} has no `file_name`: add it", image.id);
             return Err(DataError::invalid(path, reason));
         }
-        let number = ids.number(&image.id).unwrap_or_default();
-        if let Some(&position) = position_of.get(&number) {
-            let known: &CocoImage = &labels.images[position];
-            if known.file_name != image.file_name {
-                let (id, a, b) = (&image.id, &known.file_name, &image.file_name);
-                let reason = format!("image id {id} occurs twice (`{a}` and `{b}`): renumber one");
-                return Err(DataError::invalid(path, reason));
-            }
-            repeated.add(&format!("image id {}", image.id));
+        let position =
+            *position_of.entry(ids.number(&image.id).unwrap_or_default()).or_insert(labels.images.len());
+        let Some(known) = labels.images.get(position) else {
+            let size_px = image.size_px();
+            labels.images.push(CocoImage {
+                id: image.id,
+                file_name: image.file_name,
+                size_px,
+                objects: vec![],
+            });
             continue;
+        };
+        if known.file_name != image.file_name {
+            let (id, a, b) = (&image.id, &known.file_name, &image.file_name);
+            let reason = format!("image id {id} occurs twice (`{a}` and `{b}`): renumber one");
+            return Err(DataError::invalid(path, reason));
         }
-        position_of.insert(number, labels.images.len());
-        let size_px = image.size_px();
-        labels.images.push(CocoImage { id: image.id, file_name: image.file_name, size_px, objects: vec![] });
+        repeated.add(&format!("image id {}", image.id));
     }
     repeated.report(path, "entries of `images` are there before and are", &mut labels.problems);
-    let position = |id: &ImageId| position_of.get(&ids.number(id)?).copied();
-    add_objects(path, &file.annotations, position, &mut labels)?;
-    Ok(labels)
+    Ok(position_of)
 }
 
 fn add_objects(
@@ -176,9 +192,14 @@ fn add_objects(
     }
     labels.crowds = crowds.count;
     let problems = &mut labels.problems;
-    let what = "annotation(s) are crowds (`iscrowd` 1), which YOLO labels do not have; CVAT writes masks of single \
-                objects so: export polygons or boxes, or set `iscrowd` to 0, if they are single objects;";
-    crowds.report(path, what, problems);
+    if crowds.count > 0 {
+        let reason = format!(
+            "{} annotation(s) are crowds (`iscrowd` 1), which YOLO labels do not have, and are left out; the first is \
+             {}. CVAT writes masks of single objects as crowds: export these as polygons or boxes, or set `iscrowd` to 0",
+            crowds.count, crowds.first
+        );
+        problems.push(Problem::warning(path, None, reason));
+    }
     without_area.report(path, "annotation(s) have a box without width or height and are", problems);
     without_image.report(path, "annotation(s) are of images that are not in `images` and are", problems);
     without_category.report(

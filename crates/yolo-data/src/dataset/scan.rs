@@ -128,8 +128,8 @@ impl Dataset {
         Ok(if options.single_class { dataset.with_single_class() } else { dataset })
     }
 
-    /// What is expected where, if no image has a label; `None` if any has one. Training needs labels.
-    pub fn without_labels(&self) -> Option<String> {
+    /// What is expected where, if no image has a label; `None` if any has one. `lost` is what cannot be done then.
+    pub fn without_labels(&self, lost: &str) -> Option<String> {
         let first = self.items.first().filter(|_| self.num_instances() == 0)?;
         let label = list::label_path(&first.image);
         let expected = match self.report.crowds {
@@ -144,7 +144,7 @@ impl Dataset {
                 label.display()
             ),
         };
-        Some(format!("no labels found in {}, nothing to train on; expected {expected}", self.source))
+        Some(format!("no labels found in {}, {lost}; expected {expected}", self.source))
     }
 
     /// Fails if no image has a label.
@@ -152,7 +152,7 @@ impl Dataset {
     /// # Errors
     /// The text of [`Dataset::without_labels`].
     pub fn check_trainable(&self) -> Result<()> {
-        self.without_labels().map_or(Ok(()), |reason| Err(DataError::mismatch(reason)))
+        self.without_labels("nothing to train on").map_or(Ok(()), |reason| Err(DataError::mismatch(reason)))
     }
 
     /// Number of labels of all images.

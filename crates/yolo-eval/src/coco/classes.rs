@@ -44,26 +44,7 @@ pub fn match_classes(
     map: Option<&CategoryMap>,
 ) -> Result<ClassMatch, String> {
     let mapped = map.map_or(Ok(HashMap::new()), |map| resolved(map, class_names, categories))?;
-    let classes = Names::new(class_names);
-    let mut claims: BTreeMap<usize, Vec<&Category>> = BTreeMap::new();
-    let mut without_class = Vec::new();
-    for category in categories {
-        let class = match mapped.get(&category.id) {
-            Some(None) => continue,
-            Some(Some(class)) => Some(*class),
-            None => match classes.find(&category.name) {
-                Found::One(class) => Some(class),
-                Found::None => None,
-                Found::Several(_) if !used.contains(&category.id) => None,
-                Found::Several(several) => return Err(ambiguous(category, &several, class_names)),
-            },
-        };
-        match class {
-            Some(class) => claims.entry(class).or_default().push(category),
-            None if used.contains(&category.id) => without_class.push(category),
-            None => {}
-        }
-    }
+    let (claims, mut without_class) = claims(class_names, categories, used, &mapped)?;
     let mut matched = ClassMatch { category_ids: vec![None; class_names.len()], ..ClassMatch::default() };
     for (class, claims) in claims {
         let is_mapped = claims.iter().any(|category| mapped.contains_key(&category.id));
@@ -76,6 +57,37 @@ pub fn match_classes(
         without_class = categories.iter().collect();
     }
     if without_class.is_empty() { Ok(matched) } else { Err(unmatched(&without_class, class_names, &matched)) }
+}
+
+/// The categories that could be each class, and those with annotations that could be none.
+type Claims<'a> = (BTreeMap<usize, Vec<&'a Category>>, Vec<&'a Category>);
+
+fn claims<'a>(
+    class_names: &[String],
+    categories: &'a [Category],
+    used: &HashSet<i64>,
+    mapped: &HashMap<i64, Option<usize>>,
+) -> Result<Claims<'a>, String> {
+    let classes = Names::new(class_names);
+    let mut claims: Claims = (BTreeMap::new(), Vec::new());
+    for category in categories {
+        let is_used = used.contains(&category.id);
+        let class = match mapped.get(&category.id) {
+            Some(None) => continue,
+            Some(Some(class)) => Some(*class),
+            None => match classes.find(&category.name) {
+                Found::One(class) => Some(class),
+                Found::Several(several) if is_used => return Err(ambiguous(category, &several, class_names)),
+                Found::None | Found::Several(_) => None,
+            },
+        };
+        match class {
+            Some(class) => claims.0.entry(class).or_default().push(category),
+            None if is_used => claims.1.push(category),
+            None => {}
+        }
+    }
+    Ok(claims)
 }
 
 /// The category that counts for a class.

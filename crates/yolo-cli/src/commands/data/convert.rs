@@ -71,10 +71,11 @@ pub(crate) fn run(args: &DataConvertArgs) -> Result<()> {
 
 /// Fails if no split has an object: what would be written is nothing to train on.
 fn check_objects(opened: &[(Split, Dataset)], args: &DataConvertArgs) -> Result<()> {
-    let reasons: Vec<String> = opened.iter().filter_map(|(_, dataset)| dataset.without_labels()).collect();
+    let reasons: Vec<String> =
+        opened.iter().filter_map(|(_, dataset)| dataset.without_labels("nothing to convert")).collect();
     match &reasons[..] {
         [first, ..] if reasons.len() == opened.len() => {
-            bail!("{}: nothing to convert: {first}", args.out.display())
+            bail!("{}: {first}", args.out.display())
         }
         _ => Ok(()),
     }

@@ -134,8 +134,9 @@ fn categories<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result
     struct RawCategory {
         #[serde(deserialize_with = "raw::own_id")]
         id: i64,
-        name: String,
+        /// A text, or a number that stands for itself.
+        name: ImageId,
     }
     let entries: Vec<RawCategory> = raw::entries(deserializer, "categories")?;
-    Ok(entries.into_iter().map(|raw| Category { id: raw.id, name: raw.name }).collect())
+    Ok(entries.into_iter().map(|raw| Category { id: raw.id, name: raw.name.to_string() }).collect())
 }
