@@ -19,9 +19,11 @@ pub fn read(file: &Path) -> Result<String> {
 /// As [`read`], from the file's content.
 pub fn decode(bytes: &[u8]) -> String {
     let utf16 = |of: fn([u8; 2]) -> u16| {
-        let units = bytes.as_chunks().0.iter().map(|&pair| of(pair));
+        let (pairs, rest) = bytes.as_chunks();
+        let units = pairs.iter().map(|&pair| of(pair));
         let text: String = char::decode_utf16(units).map(|c| c.unwrap_or(UNREADABLE)).collect();
-        text.trim_start_matches('\u{feff}').to_owned()
+        let half = if rest.is_empty() { String::new() } else { UNREADABLE.to_string() };
+        text.trim_start_matches('\u{feff}').to_owned() + &half
     };
     match bytes {
         [0xFF, 0xFE, ..] | [_, 0, _, 0, ..] => utf16(u16::from_le_bytes),
@@ -59,10 +61,10 @@ mod tests {
         let le: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
         let be: Vec<u8> = text.encode_utf16().flat_map(u16::to_be_bytes).collect();
         assert_eq!((decode(&le), decode(&be)), (text.to_owned(), text.to_owned()));
-        assert_eq!(decode(&[&[0xFF, 0xFE], &le[..]].concat()), text);
-        assert_eq!(decode(&[&[0xFE, 0xFF], &be[..]].concat()), text);
-        assert_eq!(decode(&[b"\xEF\xBB\xBF", text.as_bytes()].concat()), text);
-        assert_eq!(decode(b""), "");
+        assert_eq!(decode(&[&[0xFF, 0xFE][..], &le].concat()), text);
+        assert_eq!(decode(&[&[0xFE, 0xFF][..], &be].concat()), text);
+        assert_eq!(decode(&[&b"\xEF\xBB\xBF"[..], text.as_bytes()].concat()), text);
+        assert_eq!((decode(b"").as_str(), decode(&[0xFF, 0xFE, 0]).as_str()), ("", "\u{fffd}"));
     }
 
     #[test]
