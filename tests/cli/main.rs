@@ -12,6 +12,7 @@ mod bad_models;
 mod bench;
 mod channels;
 mod coco_eval;
+mod coco_matching;
 mod data;
 mod demo;
 mod detect;
@@ -27,6 +28,7 @@ mod info;
 mod interruption;
 mod milliseconds;
 mod modules;
+mod no_labels;
 #[path = "../../crates/yolo-nn/tests/nn/onnxruntime.rs"]
 mod onnxruntime;
 mod pack;

@@ -187,6 +187,9 @@ pub(crate) struct CocoEvalArgs {
     /// Detections in COCO's results format.
     #[arg(long, value_name = "FILE")]
     pub(crate) predictions: PathBuf,
+    /// Refuse annotations that pycocotools reads in spite of errors, such as those on images that are not listed.
+    #[arg(long)]
+    pub(crate) strict: bool,
     /// Print the twelve figures as JSON, alone, on stdout.
     #[arg(long)]
     pub(crate) json: bool,

@@ -3,29 +3,36 @@
 use std::path::Path;
 use std::sync::OnceLock;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, anyhow, bail};
 use indicatif::ProgressBar;
+use yolo_data::DataError;
 use yolo_data::dataset::cache::default_cache_dir;
 use yolo_data::dataset::{Dataset, DatasetConfig, ScanOptions, Split};
 use yolo_detect::Detector;
+use yolo_eval::coco::classes::{CategoryMap, folded};
 use yolo_eval::coco::{Detection, GroundTruth, ImageId, Summary};
 use yolo_model::{Checkpoint, FusedCheckpoint};
-use yolo_train::{
-    CocoTask, ValidatedBatch, Validation, ValidationOptions, coco_evaluation, validate_watched,
-};
+use yolo_train::{CocoTask, TrainError, ValidatedBatch, Validation, ValidationOptions, validate_watched};
 
 use crate::console::progress_bar;
 use crate::device::Backend;
 
+/// What else to do about categories that do not fit.
+const CATEGORY_HINT: &str = "; or pair them in a yaml of `category: class` for --category-map";
 /// Problems of a data set that are shown one by one.
 const SHOWN_PROBLEMS: usize = 10;
 
 /// Lists a split and checks its images and labels.
-pub(crate) fn scan_split(config: &DatasetConfig, split: Split, no_cache: bool) -> Result<Dataset> {
+pub(crate) fn scan_split(
+    config: &DatasetConfig,
+    split: Split,
+    no_cache: bool,
+    category_map: Option<&CategoryMap>,
+) -> Result<Dataset> {
     let scan = ScanOptions {
         cache_dir: if no_cache { None } else { default_cache_dir() },
-        single_class: false,
-        strict: false,
+        category_map: category_map.cloned(),
+        ..ScanOptions::default()
     };
     let bar: OnceLock<ProgressBar> = OnceLock::new();
     let dataset = Dataset::open(config, split, &scan, &|done, total| {
@@ -34,12 +41,20 @@ pub(crate) fn scan_split(config: &DatasetConfig, split: Split, no_cache: bool) -
     if let Some(bar) = bar.get() {
         bar.finish_and_clear();
     }
-    Ok(dataset?)
+    dataset.map_err(|error| match error {
+        DataError::Classes { .. } => anyhow!("{error}{CATEGORY_HINT}"),
+        error => error.into(),
+    })
 }
 
 /// The same, and says what is wrong with them.
-pub(crate) fn open_split(config: &DatasetConfig, split: Split, no_cache: bool) -> Result<Dataset> {
-    let dataset = scan_split(config, split, no_cache)?;
+pub(crate) fn open_split(
+    config: &DatasetConfig,
+    split: Split,
+    no_cache: bool,
+    category_map: Option<&CategoryMap>,
+) -> Result<Dataset> {
+    let dataset = scan_split(config, split, no_cache, category_map)?;
     tracing::info!("{}: {}", dataset.source, dataset.report);
     for problem in dataset.report.problems.iter().take(SHOWN_PROBLEMS) {
         tracing::warn!("{}", problem.as_warning());
@@ -55,17 +70,31 @@ pub(crate) fn open_split(config: &DatasetConfig, split: Split, no_cache: bool) -
 pub(crate) struct CocoOptions<'a> {
     /// The file of annotations, if one was named.
     pub(crate) annotations: Option<&'a Path>,
+    /// Classes of categories whose names do not tell.
+    pub(crate) category_map: Option<CategoryMap>,
+    /// Class names of the network, if they are known before it runs.
+    pub(crate) network_names: Option<Vec<String>>,
+    /// Images that the annotations lack only cost a warning.
+    pub(crate) allow_missing: bool,
     /// Whether detections are to be written in COCO's format.
     pub(crate) save_json: bool,
     /// All classes count as one.
     pub(crate) single_cls: bool,
 }
 
+impl CocoOptions<'_> {
+    /// The same for networks with the classes of `checkpoint`.
+    pub(crate) fn of(self, checkpoint: &Checkpoint) -> Self {
+        Self { network_names: Some(checkpoint.class_names.clone()), ..self }
+    }
+}
+
 /// A data set that networks are measured on, with what COCO's metric needs.
 pub(crate) struct EvaluationSet {
     pub(crate) dataset: Dataset,
-    annotations: Option<GroundTruth>,
-    task: Option<CocoTask>,
+    task: CocoTask,
+    /// Whether COCO's figures are computed.
+    has_figures: bool,
     save_json: bool,
 }
 
@@ -83,9 +112,12 @@ pub(crate) struct Measurement {
 impl EvaluationSet {
     /// The data set with its annotations, where it has any.
     pub(crate) fn new(dataset: Dataset, options: &CocoOptions) -> Result<Self> {
-        let annotations = annotations(options, &dataset)?;
-        let task = coco_task(options, &dataset, annotations.as_ref())?;
-        Ok(Self { dataset, annotations, task, save_json: options.save_json })
+        if let Some(reason) = dataset.without_labels("nothing to measure on") {
+            tracing::warn!("{reason}");
+        }
+        let task = coco_task(options, &dataset)?;
+        let has_figures = task.has_annotations() && is_complete(options, &dataset, &task)?;
+        Ok(Self { dataset, task, has_figures, save_json: options.save_json })
     }
 
     /// Runs `network` over all images.
@@ -125,8 +157,8 @@ impl EvaluationSet {
         watch: impl FnMut(&ValidatedBatch),
     ) -> Result<Measurement> {
         let validation = validate_watched(detector, &self.dataset, options, progress, watch)?;
-        let wanted = self.task.as_ref().filter(|_| self.annotations.is_some() || self.save_json);
-        let results = wanted.map(|task| task.results(&validation.detections)).unwrap_or_default();
+        let is_wanted = self.has_figures || self.save_json;
+        let results = if is_wanted { self.task.results(&validation.detections) } else { Vec::new() };
         let coco = self.coco(&validation, &results)?;
         Ok(Measurement { validation, results, coco, skips_zeros: backend.skips_zeros() })
     }
@@ -146,21 +178,11 @@ impl EvaluationSet {
     }
 
     fn coco(&self, validation: &Validation, results: &[(ImageId, Detection)]) -> Result<Option<Summary>> {
-        let (Some(annotations), Some(task)) = (&self.annotations, &self.task) else { return Ok(None) };
-        let known = task.known_images(annotations, &validation.detections).len();
-        let all = validation.detections.len();
-        if known < all {
-            tracing::warn!(
-                "{} images are not in the annotations; COCO's figures are without them",
-                all - known
-            );
-        }
-        if known == 0 {
+        if !self.has_figures {
             return Ok(None);
         }
-        let evaluation = coco_evaluation(task, annotations, &validation.detections, results)?;
-        warn_unknown_categories(evaluation.unknown_category_count);
-        Ok(Some(evaluation.summary()))
+        let evaluation = self.task.evaluation(&validation.detections, results)?;
+        Ok(evaluation.map(|evaluation| evaluation.summary()))
     }
 }
 
@@ -180,56 +202,113 @@ pub(crate) fn check_classes(
             data.display()
         );
     }
+    if !single_cls && let Some(difference) = other_names(&checkpoint.class_names, &dataset.class_names) {
+        tracing::warn!("{} and {}: {difference}", weights.display(), data.display());
+    }
     Ok(())
 }
 
-/// The annotations for COCO's metric. Those that were asked for have to be good; those that merely lie there
-/// may be bad, and cost the COCO figures only.
-fn annotations(options: &CocoOptions, dataset: &Dataset) -> Result<Option<GroundTruth>> {
+/// Names as they are compared, in alphabetical order.
+fn sorted_names(names: &[String]) -> Vec<String> {
+    let mut names: Vec<String> = names.iter().map(|name| folded(name)).collect();
+    names.sort_unstable();
+    names
+}
+
+/// Whether both have the same names, in whatever order.
+fn is_reordered(weights: &[String], data: &[String]) -> bool {
+    sorted_names(weights) == sorted_names(data)
+}
+
+/// How the names of as many classes differ between weights and data, case and surrounding space aside.
+pub(crate) fn other_names(weights: &[String], data: &[String]) -> Option<String> {
+    let first = weights.iter().zip(data).position(|(a, b)| folded(a) != folded(b))?;
+    let (a, b) = (&weights[first], &data[first]);
+    let at_first = format!("class {first} is `{a}` in the weights and `{b}` in the data");
+    if is_reordered(weights, data) {
+        return Some(format!(
+            "the same class names in another order: {at_first}. Labels are compared by number, so what the network calls \
+             `{a}` is measured on labels of `{b}`; COCO's annotations are compared by name, in which the order of the \
+             weights counts. Put `names` in the order of the weights, unless the labels are numbered as they are"
+        ));
+    }
+    let known = sorted_names(data);
+    let others = weights.iter().filter(|name| !known.contains(&folded(name))).count();
+    Some(format!(
+        "OTHER CLASSES: {others} of {} class names of the weights are not in the data; {at_first}. Classes are compared by \
+         number, so the figures mean nothing unless both names stand for the same objects",
+        weights.len()
+    ))
+}
+
+/// COCO's ids, and the annotations if there are any. Those that were asked for have to be good; those that merely lie
+/// there may be bad, and cost the COCO figures only, unless something else that was asked for needs their ids.
+fn coco_task(options: &CocoOptions, dataset: &Dataset) -> Result<CocoTask> {
+    let without = || Ok(CocoTask::without_annotations(dataset));
     if options.single_cls {
         tracing::info!(
             "--single-cls merges the classes, so COCO's figures, which are per class, are left out"
         );
-        return Ok(None);
+        return without();
     }
-    if let Some(path) = options.annotations {
-        return Ok(Some(GroundTruth::read(path)?));
-    }
-    let Some(path) = &dataset.coco_annotations else { return Ok(None) };
-    match GroundTruth::read(path) {
-        Ok(annotations) => {
-            warn_missing_areas(&annotations);
-            Ok(Some(annotations))
-        }
+    let is_asked_for = options.annotations.is_some();
+    let Some(path) = options.annotations.or(dataset.coco_annotations.as_deref()) else { return without() };
+    let annotations = match GroundTruth::read(path) {
+        Ok(annotations) => annotations,
+        Err(error) if is_asked_for => return Err(error.into()),
         Err(error) => {
             tracing::warn!("{error}; continuing without COCO's figures");
-            Ok(None)
+            return without();
+        }
+    };
+    warn_about(&annotations);
+    // A network's own names say what its classes are, even if the yaml has them in another order.
+    let reordered =
+        options.network_names.as_deref().filter(|names| is_reordered(names, &dataset.class_names));
+    let names = reordered.unwrap_or(&dataset.class_names);
+    match CocoTask::with_annotations(dataset, names, annotations, options.category_map.as_ref()) {
+        Ok(task) => {
+            task.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
+            let outside = task.images_outside();
+            if outside > 0 {
+                tracing::info!("{}: {outside} images are not in the split and do not count", path.display());
+            }
+            Ok(task)
+        }
+        Err(error) => {
+            let hint =
+                if matches!(error, TrainError::Data(DataError::Classes { .. })) { CATEGORY_HINT } else { "" };
+            if is_asked_for || options.save_json {
+                let asked = if is_asked_for { "--annotations" } else { "--save-json" };
+                bail!("{asked} needs category and image ids: {error}{hint}");
+            }
+            tracing::warn!("{error}{hint}; continuing without COCO's figures");
+            without()
         }
     }
 }
 
-/// COCO's ids for the data set. Where it has none, that is an error only if something that was asked for needs
-/// them.
-fn coco_task(
-    options: &CocoOptions,
-    dataset: &Dataset,
-    annotations: Option<&GroundTruth>,
-) -> Result<Option<CocoTask>> {
-    match CocoTask::new(dataset, annotations) {
-        Ok(task) => Ok(Some(task)),
-        Err(error) if options.annotations.is_some() || options.save_json => {
-            let asked = if options.annotations.is_some() { "--annotations" } else { "--save-json" };
-            Err(error).context(format!("{asked} needs category ids"))
-        }
-        Err(error) => {
-            tracing::warn!("{error}; continuing without COCO's figures");
-            Ok(None)
-        }
+/// Whether the annotations have every image. That they do not is an error if they were asked for.
+fn is_complete(options: &CocoOptions, dataset: &Dataset, task: &CocoTask) -> Result<bool> {
+    let Some(missing) = task.missing_images(dataset) else { return Ok(true) };
+    if options.allow_missing {
+        tracing::warn!("{missing}; COCO's figures are without them");
+        return Ok(true);
     }
+    if options.annotations.is_some() {
+        bail!("{missing}, or --allow-missing to leave them out");
+    }
+    tracing::warn!(
+        "{missing}; continuing without COCO's figures (--allow-missing computes them without these images)"
+    );
+    Ok(false)
 }
 
-/// COCO's sizes are areas of outlines; say so if areas of boxes are used instead.
-pub(crate) fn warn_missing_areas(annotations: &GroundTruth) {
+/// Says what is odd about annotations. COCO's sizes are areas of outlines; areas of boxes are used if there are none.
+pub(crate) fn warn_about(annotations: &GroundTruth) {
+    for remark in annotations.remarks() {
+        tracing::warn!("{}: {remark}", annotations.source().display());
+    }
     let count = annotations.missing_areas();
     if count > 0 {
         tracing::warn!(

@@ -80,8 +80,8 @@ fn text(
 ) -> Result<(String, PathBuf)> {
     let path = Path::new(name);
     if path.is_file() {
-        let text = std::fs::read_to_string(path)
-            .with_context(|| format!("{name}: cannot be read as text; check {flag}"))?;
+        let text =
+            yolo_data::yaml::read(path).with_context(|| format!("{name}: cannot be read; check {flag}"))?;
         return Ok((text, path.to_owned()));
     }
     let stem = built_in_name(name, prefix, &[folder]);

@@ -2,9 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
 use yolo_data::dataset::cache::default_cache_dir;
 use yolo_data::dataset::config::DatasetConfig;
+use yolo_eval::coco::classes::CategoryMap;
 use yolo_model::Checkpoint;
 use yolo_model::architecture::variant_yaml;
 use yolo_model::weights::unpacked_bytes;
@@ -45,7 +46,7 @@ fn weights_path(weights: &Path, offline: bool) -> Result<PathBuf> {
     if weights.is_dir() && !is_unpacked && !is_built_in(weights) {
         bail!("{}: it is a folder; name the checkpoint in it (.pt or .safetensors)", weights.display());
     }
-    if weights.is_file() || is_unpacked && !is_built_in(weights) {
+    if weights.exists() && (!weights.is_dir() || is_unpacked && !is_built_in(weights)) {
         return Ok(weights.to_owned());
     }
     mention_folder(weights);
@@ -170,6 +171,16 @@ fn data_source(data: &Path) -> Option<DataSource> {
 /// Whether `data` is the example.
 pub(crate) fn is_demo(data: &Path) -> bool {
     matches!(data_source(data), Some(DataSource::Demo))
+}
+
+/// Reads a yaml of `category: class`.
+pub(crate) fn category_map(file: &Path) -> Result<CategoryMap> {
+    check_exists(file, "--category-map")?;
+    let text = yolo_data::yaml::read(file)?;
+    serde_saphyr::from_str(&text).map_err(|error| {
+        let line = error.location().map(|at| format!(":{}", at.line())).unwrap_or_default();
+        anyhow!("{}{line}: expected a line `category: class` per category", file.display())
+    })
 }
 
 /// Reads the data set yaml `data`, or the one of a known name.

@@ -7,6 +7,7 @@ pub mod cache;
 pub mod check;
 pub mod coco_classes;
 pub(crate) mod coco_file;
+mod coco_images;
 pub mod coco_json;
 pub mod config;
 pub mod labels;
@@ -21,7 +22,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use yolo_eval::Cxcywh;
 
-pub use coco_classes::{category_ids, image_id};
+pub use coco_classes::image_id;
 pub use config::{DatasetConfig, Split};
 pub use scan::{Dataset, ScanOptions, ScanReport};
 pub use statistics::Statistics;

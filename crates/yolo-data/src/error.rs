@@ -30,6 +30,14 @@ pub enum DataError {
         /// What is wrong (with the key or value), and what to do about it.
         reason: String,
     },
+    /// Categories of an annotation file do not fit the classes of the data set.
+    #[error("{}: {reason}", path.display())]
+    Classes {
+        /// The annotation file.
+        path: PathBuf,
+        /// Which names do not fit, on both sides, and what to do about it.
+        reason: String,
+    },
     /// An annotation file or detections cannot be evaluated.
     #[error(transparent)]
     Eval(#[from] EvalError),

@@ -35,5 +35,6 @@ pub mod nearby;
 pub mod rect;
 pub mod resize;
 pub mod train_loader;
+pub mod yaml;
 
 pub use error::{DataError, Result};

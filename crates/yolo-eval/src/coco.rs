@@ -2,7 +2,8 @@
 //!
 //! Four stages, one file each: [`json`] reads and writes, `matching` pairs detections
 //! with ground truth per image and category, `accumulate` turns the pairs into precision–recall curves,
-//! [`summarize`] reduces the curves to the twelve numbers. Arithmetic is `f64` throughout.
+//! [`summarize`] reduces the curves to the twelve numbers. Arithmetic is `f64` throughout. [`classes`] and [`files`] find
+//! out which category and which image of a file is which class and which image file of a data set.
 //!
 //! This module differs from pycocotools on purpose where that crashes or silently loses data: a missing `iscrowd` is
 //! false, a missing `area` is the area of the box, no detections give zeros, an annotation with id 0 counts, a
@@ -12,6 +13,9 @@
 //! YOLOv5's own metrics are in [`crate::metrics`].
 
 mod accumulate;
+pub mod classes;
+pub mod files;
+pub mod image_id;
 pub mod json;
 mod matching;
 pub mod params;
@@ -19,9 +23,10 @@ pub mod summarize;
 
 use rayon::prelude::*;
 
+pub use image_id::ImageId;
 pub use json::{
-    Annotation, Category, Detections, GroundTruth, ImageId, ImageInfo, round_like_val, write_detections,
-    write_results,
+    Annotation, AnnotationEntry, Category, Detections, GroundTruth, ImageEntry, ImageInfo, Instances,
+    round_like_val, write_detections, write_results,
 };
 pub use params::{AreaRange, Params};
 pub use summarize::Summary;

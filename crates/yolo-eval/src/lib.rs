@@ -17,7 +17,7 @@
 //! use yolo_eval::coco::{Detections, GroundTruth, Params, evaluate};
 //!
 //! let gt = GroundTruth::read("instances_val2017.json")?;
-//! let dt = Detections::read("detections.json")?;
+//! let dt = Detections::read_for("detections.json", &gt)?;
 //! let evaluation = evaluate(&gt, &dt, &Params::coco())?;
 //! for line in evaluation.summary().lines() {
 //!     println!("{line}");

@@ -3,86 +3,229 @@
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use yolo_data::dataset::{Dataset, category_ids, image_id};
+use yolo_data::DataError;
+use yolo_data::dataset::{Dataset, Item, image_id};
+use yolo_eval::coco::classes::{CategoryMap, match_classes};
+use yolo_eval::coco::files::{FileMatch, Listed, match_files};
 use yolo_eval::coco::{Detection, Evaluation, GroundTruth, ImageId, Params, evaluate};
 use yolo_eval::metrics::ScoredBox;
 
 use crate::error::Result;
 use crate::validate::ImageDetections;
 
-/// COCO's identifiers for the images and classes of a data set.
+/// The number of images that are not in the annotations.
+const NOT_ANNOTATED: i64 = i64::MIN;
+/// Names that a message lists.
+const LISTED_NAMES: usize = 5;
+
+/// COCO's identifiers for the images and classes of a data set, and the annotations if there are any.
 #[derive(Clone, Debug)]
 pub struct CocoTask {
-    category_ids: Vec<i64>,
-    image_ids: Vec<ImageId>,
+    annotations: Option<GroundTruth>,
+    /// The category of each class; `None` for a class that the annotations do not have.
+    category_ids: Vec<Option<i64>>,
+    images: Vec<TaskImage>,
+    warnings: Vec<String>,
+}
+
+/// An image of the data set.
+#[derive(Clone, Debug)]
+struct TaskImage {
+    /// As results files name it.
+    id: ImageId,
+    /// Its number in the annotations, if they have it.
+    number: Option<i64>,
 }
 
 impl CocoTask {
-    /// With annotations, categories are found by name, and images by file name or by the number in it. Without
-    /// annotations, classes are their indices.
+    /// Without annotations: classes are their indices, and images are called by the number that their name is, or by
+    /// their name.
+    pub fn without_annotations(dataset: &Dataset) -> Self {
+        let image = |item: &Item| TaskImage { id: id_by_name(&item.image), number: None };
+        Self {
+            annotations: None,
+            category_ids: (0..).map(Some).take(dataset.class_names.len()).collect(),
+            images: dataset.items.iter().map(image).collect(),
+            warnings: Vec::new(),
+        }
+    }
+
+    /// With annotations: categories are matched with the network's classes, which are called `class_names`, by name or by
+    /// `map` ([`match_classes`]), images by path, name or number ([`match_files`]).
     ///
     /// # Errors
-    /// Class names that are not categories of the annotations.
-    pub fn new(dataset: &Dataset, annotations: Option<&GroundTruth>) -> Result<Self> {
-        let categories: Vec<(i64, String)> = annotations
-            .map(|gt| gt.categories().iter().map(|c| (c.id, c.name.clone())).collect())
-            .unwrap_or_default();
-        let by_name: HashMap<&str, i64> = annotations
-            .map(|gt| gt.images().iter().map(|i| (file_name(Path::new(&i.file_name)), i.id)).collect())
-            .unwrap_or_default();
-        let id = |path: &Path| {
-            let stem = path.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
-            let number = by_name.get(file_name(path)).copied().or_else(|| image_id(stem));
-            number.map_or_else(|| ImageId::Name(stem.to_owned()), ImageId::Number)
-        };
-        Ok(Self {
-            category_ids: category_ids(&dataset.class_names, &categories)?,
-            image_ids: dataset.items.iter().map(|item| id(&item.image)).collect(),
-        })
+    /// Categories that do not fit the classes, or an image that could be several of the annotations.
+    pub fn with_annotations(
+        dataset: &Dataset,
+        class_names: &[String],
+        annotations: GroundTruth,
+        map: Option<&CategoryMap>,
+    ) -> Result<Self> {
+        let source = annotations.source().to_owned();
+        let used = annotations.used_categories();
+        let classes = match_classes(class_names, annotations.categories(), &used, map)
+            .map_err(|reason| DataError::Classes { path: source.clone(), reason })?;
+        let images = images(dataset, &annotations)?;
+        let mut warnings = Vec::new();
+        warnings.extend(absent_classes(class_names, &classes.category_ids, &source));
+        warnings.extend(other_sizes(dataset, &annotations, &images));
+        let annotations = if map.is_some() { annotations.with_classes(&classes)? } else { annotations };
+        Ok(Self { annotations: Some(annotations), category_ids: classes.category_ids, images, warnings })
     }
 
-    /// The detections in COCO's form with the image of each, rounded as `val.py` writes them. For
-    /// an image without a number the detection's own `image_id` is −1.
+    /// Whether there are annotations.
+    pub const fn has_annotations(&self) -> bool {
+        self.annotations.is_some()
+    }
+
+    /// What about the annotations a user should know; a line each.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// Number of images of the annotations that are not in the data set. They do not count.
+    pub fn images_outside(&self) -> usize {
+        let known: HashSet<i64> = self.images.iter().filter_map(|image| image.number).collect();
+        self.annotations.as_ref().map_or(0, |gt| gt.images().len() - known.len())
+    }
+
+    /// A line about the images that the annotations do not have, if there are any. Figures without them are not those
+    /// of the data set.
+    pub fn missing_images(&self, dataset: &Dataset) -> Option<String> {
+        let source = self.annotations.as_ref()?.source();
+        let mut missing = self.images.iter().zip(&dataset.items).filter(|(image, _)| image.number.is_none());
+        let (_, first) = missing.next()?;
+        let (count, all) = (1 + missing.count(), self.images.len());
+        Some(format!(
+            "{}: {count} of {all} images are not in the annotations; the first is {}. Use the annotations of these images",
+            source.display(),
+            first.image.display()
+        ))
+    }
+
+    /// The detections in COCO's form with the image of each, rounded as `val.py` writes them, without those of classes
+    /// that the annotations do not have. For an image that is not in the annotations the detection's own `image_id` is no id.
     pub fn results(&self, found: &[ImageDetections]) -> Vec<(ImageId, Detection)> {
-        let image = |image: &ImageDetections| {
-            let id = self.image_ids.get(image.item_idx).cloned().unwrap_or(ImageId::Number(-1));
-            let number = if let ImageId::Number(number) = id { number } else { -1 };
-            let category = |class: u32| self.category_ids.get(class as usize).copied().unwrap_or(-1);
-            let coco = |d: &ScoredBox| Detection::like_val(number, category(d.class), d.bbox, d.score);
-            image.detections.iter().map(|d| (id.clone(), coco(d))).collect::<Vec<_>>()
+        let of_image = |image: &ImageDetections| {
+            let TaskImage { id, number } = self
+                .images
+                .get(image.item_idx)
+                .cloned()
+                .unwrap_or(TaskImage { id: ImageId::Number(NOT_ANNOTATED), number: None });
+            let number = number.unwrap_or(NOT_ANNOTATED);
+            let category = |class: u32| self.category_ids.get(class as usize).copied().flatten();
+            let coco = |d: &ScoredBox| Some(Detection::like_val(number, category(d.class)?, d.bbox, d.score));
+            image.detections.iter().filter_map(|d| Some((id.clone(), coco(d)?))).collect::<Vec<_>>()
         };
-        found.iter().flat_map(image).collect()
+        found.iter().flat_map(of_image).collect()
     }
 
-    /// The numbers of the images that were processed and are in `annotations`.
-    pub fn known_images(&self, annotations: &GroundTruth, found: &[ImageDetections]) -> Vec<i64> {
-        let known: HashSet<i64> = annotations.images().iter().map(|image| image.id).collect();
-        let number = |image: &ImageDetections| match self.image_ids.get(image.item_idx) {
-            Some(ImageId::Number(number)) if known.contains(number) => Some(*number),
-            _ => None,
+    /// The numbers of the images that were processed and are in the annotations.
+    fn known_images(&self, found: &[ImageDetections]) -> Vec<i64> {
+        found.iter().filter_map(|image| self.images.get(image.item_idx)?.number).collect()
+    }
+
+    /// COCO's evaluation of `results`, which [`CocoTask::results`] made from `found`, over the images of the
+    /// annotations; `None` without annotations of any of them.
+    ///
+    /// # Errors
+    /// Scores or boxes that are not finite.
+    pub fn evaluation(
+        &self,
+        found: &[ImageDetections],
+        results: &[(ImageId, Detection)],
+    ) -> Result<Option<Evaluation>> {
+        let images = self.known_images(found);
+        let Some(annotations) = self.annotations.as_ref().filter(|_| !images.is_empty()) else {
+            return Ok(None);
         };
-        found.iter().filter_map(number).collect()
+        let known: HashSet<i64> = images.iter().copied().collect();
+        let detections = results.iter().map(|(_, detection)| *detection);
+        let detections: Vec<Detection> = detections.filter(|d| known.contains(&d.image_id)).collect();
+        let params = Params { image_ids: Some(images), ..Params::coco() };
+        Ok(Some(evaluate(annotations, &detections, &params)?))
     }
 }
 
-fn file_name(path: &Path) -> &str {
-    path.file_name().and_then(|name| name.to_str()).unwrap_or_default()
+/// The images of the data set in the annotations.
+fn images(dataset: &Dataset, annotations: &GroundTruth) -> Result<Vec<TaskImage>> {
+    let written: Vec<ImageId> =
+        annotations.images().iter().map(|image| annotations.written_id(image.id)).collect();
+    let listed =
+        annotations.images().iter().zip(&written).map(|(image, id)| match (id, image.file_name.as_str()) {
+            (ImageId::Name(name), "") => Listed { file_name: name, number: id.number() },
+            (_, file_name) => Listed { file_name, number: id.number() },
+        });
+    let listed: Vec<Listed> = listed.collect();
+    let files: Vec<&Path> = dataset.items.iter().map(|item| item.image.as_path()).collect();
+    let matched = match_files(&files, &listed).into_iter().zip(&dataset.items);
+    let image = |(matched, item): (FileMatch, &Item)| match matched {
+        FileMatch::One(index) => {
+            Ok(TaskImage { id: written[index].clone(), number: Some(annotations.images()[index].id) })
+        }
+        FileMatch::Absent => {
+            let id = id_by_name(&item.image);
+            // Its number may be the id of another image.
+            let is_taken = annotations.image_number(&id).is_some();
+            let name = || item.image.file_name().unwrap_or_default().to_string_lossy().into_owned();
+            Ok(TaskImage { id: if is_taken { ImageId::Name(name()) } else { id }, number: None })
+        }
+        FileMatch::Several(a, b) => {
+            let reason = format!(
+                "{} could be two images of the annotations: id {} (`{}`) and id {} (`{}`); list it once, or with its \
+                 folders",
+                item.image.display(),
+                written[a],
+                listed[a].file_name,
+                written[b],
+                listed[b].file_name
+            );
+            Err(DataError::invalid(annotations.source(), reason).into())
+        }
+    };
+    matched.map(image).collect()
 }
 
-/// COCO's evaluation of `results`, which [`CocoTask::results`] made from `found`, over the images of the annotations.
-///
-/// # Errors
-/// Scores or boxes that are not finite.
-pub fn coco_evaluation(
-    task: &CocoTask,
-    annotations: &GroundTruth,
-    found: &[ImageDetections],
-    results: &[(ImageId, Detection)],
-) -> Result<Evaluation> {
-    let images = task.known_images(annotations, found);
-    let known: HashSet<i64> = images.iter().copied().collect();
-    let detections = results.iter().map(|(_, detection)| *detection);
-    let detections: Vec<Detection> = detections.filter(|d| known.contains(&d.image_id)).collect();
-    let params = Params { image_ids: Some(images), ..Params::coco() };
-    Ok(evaluate(annotations, &detections, &params)?)
+/// How `val.py` calls an image: by the number that its name is, or by its name.
+fn id_by_name(image: &Path) -> ImageId {
+    let stem = image.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    image_id(stem).map_or_else(|| ImageId::Name(stem.to_owned()), ImageId::Number)
+}
+
+fn absent_classes(class_names: &[String], category_ids: &[Option<i64>], source: &Path) -> Option<String> {
+    let pairs = class_names.iter().zip(category_ids);
+    let absent: Vec<&str> = pairs.filter(|(_, id)| id.is_none()).map(|(name, _)| name.as_str()).collect();
+    if absent.is_empty() {
+        return None;
+    }
+    let more = if absent.len() > LISTED_NAMES { ", …" } else { "" };
+    Some(format!(
+        "{}: no category for {} of {} classes ({}{more}): they have no ground truth and do not count in COCO's figures",
+        source.display(),
+        absent.len(),
+        category_ids.len(),
+        absent[..absent.len().min(LISTED_NAMES)].join(", ")
+    ))
+}
+
+/// A warning about images that have another size in the annotations, whose boxes cannot fit.
+fn other_sizes(dataset: &Dataset, annotations: &GroundTruth, images: &[TaskImage]) -> Option<String> {
+    let sizes: HashMap<i64, (u32, u32)> =
+        annotations.images().iter().map(|image| (image.id, (image.width, image.height))).collect();
+    let pairs = dataset.items.iter().zip(images);
+    let mut others = pairs.filter_map(|(item, image)| {
+        let (width, height) = *sizes.get(&image.number?)?;
+        let is_other = width > 0 && height > 0 && (width, height) != (item.width, item.height);
+        is_other.then_some((item, width, height))
+    });
+    let (item, width, height) = others.next()?;
+    Some(format!(
+        "{}: {} images have another size in the annotations; the first is {}: {} x {}, annotated as {width} x {height}. \
+         Boxes are compared in pixels; check that images and annotations belong together",
+        annotations.source().display(),
+        1 + others.count(),
+        item.image.display(),
+        item.width,
+        item.height
+    ))
 }

@@ -127,7 +127,7 @@ impl Hyperparameters {
         let hyp: Self = serde_saphyr::from_str(text).map_err(|error| {
             let line = error.location().map(|at| at.line());
             let at = line.map(|line| format!(":{line}")).unwrap_or_default();
-            let reason = error.without_snippet().to_string();
+            let reason = yolo_data::yaml::reason(&error);
             TrainError::Hyp { place: format!("{}{at}", file.display()), reason }
         })?;
         hyp.check().map_err(|reason| TrainError::Hyp { place: file.display().to_string(), reason })?;

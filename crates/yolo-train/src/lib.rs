@@ -9,7 +9,7 @@
 //!
 //! [`validate`] is YOLOv5's `val.py` as a function, [`train::train`] its `train.py`; [`finetune::finetune`] picks the
 //! best of a pruned network, the same with re-estimated batch statistics, and every epoch of training. They print
-//! nothing; training reports to a [`train::Observer`]. [`coco_evaluation`] turns detections into COCO's twelve figures.
+//! nothing; training reports to a [`train::Observer`]. [`CocoTask`] turns detections into COCO's twelve figures.
 //!
 //! ```
 //! use burn::tensor::Device;
@@ -47,7 +47,7 @@ pub mod slim;
 pub mod train;
 mod validate;
 
-pub use coco::{CocoTask, coco_evaluation};
+pub use coco::CocoTask;
 pub use error::{Result, TrainError};
 pub use validate::{
     Compile, ImageDetections, SkippedImage, ValidatedBatch, Validation, ValidationLoss, ValidationOptions,

@@ -89,7 +89,7 @@ impl Recipe {
     pub fn parse(text: &str, file: &Path) -> Result<Self> {
         let recipe: Self = serde_saphyr::from_str(text).map_err(|error| {
             let line = error.location().map(|at| format!(":{}", at.line())).unwrap_or_default();
-            let reason = error.without_snippet().to_string();
+            let reason = yolo_data::yaml::reason(&error);
             TrainError::Recipe { place: format!("{}{line}", file.display()), reason }
         })?;
         let invalid = |reason: String| TrainError::Recipe { place: file.display().to_string(), reason };

@@ -37,6 +37,9 @@ pub(crate) struct DataCheckArgs {
     /// Splits to look at [default: all that the yaml has].
     #[arg(long, value_delimiter = ',', value_name = "SPLITS", value_parser = named(&SPLITS))]
     pub(crate) split: Vec<Split>,
+    /// Classes of COCO categories whose names do not tell: a yaml of `category: class`; no class leaves it out.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) category_map: Option<PathBuf>,
     /// Long side of the network's input in pixels, by which boxes are called tiny.
     #[arg(long, visible_aliases = ["img", "img-size"], default_value_t = 640, value_parser = clap::value_parser!(u32).range(32..=8192))]
     pub(crate) imgsz: u32,
@@ -75,9 +78,12 @@ pub(crate) struct DataConvertArgs {
     /// The folder to write; it must not exist.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) out: PathBuf,
-    /// Folder of the images of COCO files, where they are not at images/SPLIT, SPLIT, images or beside the file.
+    /// Folder of the images of COCO files, where they are not at images/SPLIT, SPLIT, images, beside the file or below the root.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) image_dir: Option<PathBuf>,
+    /// Classes of COCO categories whose names do not tell: a yaml of `category: class`; no class leaves it out.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) category_map: Option<PathBuf>,
     /// How images get into the folder.
     #[arg(long, default_value = "link", value_parser = named(&PLACEMENTS))]
     pub(crate) images: Placement,

@@ -5,12 +5,13 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::{Arg, Args};
 use serde::{Deserialize, Serialize};
+use yolo_eval::coco::classes::CategoryMap;
 use yolo_model::NmsOptions;
 
 use super::{maybe_path, run_name, unit};
 use crate::device::Backend;
 use crate::measure::CocoOptions;
-use crate::resolve::{absolute, absolute_data};
+use crate::resolve::{absolute, absolute_data, category_map};
 
 /// The folder of a run. Each command says where its runs are, by [`runs_in`].
 #[derive(Clone, Debug, Args, Serialize, Deserialize)]
@@ -45,17 +46,40 @@ pub(crate) struct DatasetArgs {
     /// COCO annotations, if they are not at annotations/instances_SPLIT.json.
     #[arg(long, value_name = "FILE")]
     pub(crate) annotations: Option<PathBuf>,
+    /// Classes of COCO categories whose names do not tell: a yaml of `category: class`; no class leaves it out.
+    #[arg(long, value_name = "FILE")]
+    #[serde(default)]
+    pub(crate) category_map: Option<PathBuf>,
+    /// Leave images that the annotations do not have out of COCO's figures instead of failing.
+    #[arg(long)]
+    #[serde(default)]
+    pub(crate) allow_missing: bool,
 }
 
 impl DatasetArgs {
     /// What was asked for about COCO's metric.
-    pub(crate) fn coco_options(&self) -> CocoOptions<'_> {
-        CocoOptions { annotations: self.annotations.as_deref(), ..CocoOptions::default() }
+    pub(crate) fn coco_options(&self) -> Result<CocoOptions<'_>> {
+        Ok(CocoOptions {
+            annotations: self.annotations.as_deref(),
+            category_map: self.category_map()?,
+            allow_missing: self.allow_missing,
+            ..CocoOptions::default()
+        })
+    }
+
+    /// The file of `--category-map`.
+    pub(crate) fn category_map(&self) -> Result<Option<CategoryMap>> {
+        self.category_map.as_deref().map(category_map).transpose()
     }
 
     /// The same with paths that mean the same from every folder.
     pub(crate) fn portable(&self) -> Self {
-        Self { data: absolute_data(&self.data), annotations: self.annotations.as_deref().map(absolute) }
+        Self {
+            data: absolute_data(&self.data),
+            annotations: self.annotations.as_deref().map(absolute),
+            category_map: self.category_map.as_deref().map(absolute),
+            allow_missing: self.allow_missing,
+        }
     }
 }
 

@@ -40,6 +40,10 @@ pub(crate) struct TrainArgs {
     /// Data set yaml, or a known name: coco, coco128, demo.
     #[arg(long, default_value = "coco128.yaml")]
     pub(crate) data: PathBuf,
+    /// Classes of COCO categories whose names do not tell: a yaml of `category: class`; no class leaves it out.
+    #[arg(long, value_name = "FILE")]
+    #[serde(default)]
+    pub(crate) category_map: Option<PathBuf>,
     /// Hyper-parameters: a yaml, or scratch-low (data/hyps/hyp.scratch-low.yaml is that, too), scratch-med, scratch-high,
     /// VOC, finetune, demo.
     #[arg(long, default_value = "scratch-low")]

@@ -5,7 +5,7 @@ use yolo_eval::coco::{Detections, GroundTruth, Params, evaluate};
 
 use crate::args::CocoEvalArgs;
 use crate::console::Output;
-use crate::measure::{warn_missing_areas, warn_unknown_categories};
+use crate::measure::{warn_about, warn_unknown_categories};
 use crate::resolve::check_exists;
 
 /// Evaluates a file of detections and prints the twelve figures.
@@ -13,15 +13,26 @@ pub(crate) fn run(args: &CocoEvalArgs) -> Result<()> {
     let output = Output::new(args.json);
     check_exists(&args.annotations, "--annotations")?;
     check_exists(&args.predictions, "--predictions")?;
-    let annotations = GroundTruth::read(&args.annotations)?;
-    let detections = Detections::read(&args.predictions)?.into_vec();
-    warn_missing_areas(&annotations);
+    let annotations = if args.strict {
+        GroundTruth::read_strictly(&args.annotations)?
+    } else {
+        GroundTruth::read(&args.annotations)?
+    };
+    let detections = Detections::read_for(&args.predictions, &annotations)?.into_vec();
     let evaluation = evaluate(&annotations, &detections, &Params::coco())
         .with_context(|| args.predictions.display().to_string())?;
-    warn_unknown_categories(evaluation.unknown_category_count);
     let summary = evaluation.summary();
     for line in summary.lines() {
         output.line(line)?;
     }
-    output.json(&summary)
+    output.json(&summary)?;
+    // Behind the figures, where they are seen.
+    warn_about(&annotations);
+    if annotations.annotations().iter().any(|annotation| annotation.id == 0) {
+        tracing::info!(
+            "annotation id 0 counts; pycocotools takes its match for a miss, so its figures are lower"
+        );
+    }
+    warn_unknown_categories(evaluation.unknown_category_count);
+    Ok(())
 }

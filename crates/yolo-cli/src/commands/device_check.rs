@@ -94,7 +94,7 @@ fn epoch(args: &DeviceCheckArgs) -> Result<Vec<Row>> {
     let name = DeviceName::parse(&args.device)?;
     let dense = Weights::load(DEMO.as_ref(), true)?.checkpoint;
     let config = data_config(DEMO.as_ref())?;
-    let [train, val] = [Split::Train, Split::Val].map(|split| open_split(&config, split, true));
+    let [train, val] = [Split::Train, Split::Val].map(|split| open_split(&config, split, true, None));
     let example = Example::new(&dense, train?, val?)?;
     let [got, expected] =
         [name.to_string(), vec!["flex"; name.count()].join(",")].map(|name| Backend::parse(&name, true));

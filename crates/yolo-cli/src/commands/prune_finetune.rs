@@ -92,8 +92,10 @@ impl Job {
         output.line(summary_line(&weights.checkpoint.fuse()?.architecture))?;
         backend.sharing().map_or(Ok(()), |sharing| output.line(sharing))?;
         let config = data_config(&args.dataset.data)?;
-        let train = open_split(&config, Split::Train, args.compute.no_cache)?;
-        let val = open_split(&config, Split::Val, args.compute.no_cache)?;
+        let coco = args.dataset.coco_options()?;
+        let open = |split| open_split(&config, split, args.compute.no_cache, coco.category_map.as_ref());
+        let (train, val) = (open(Split::Train)?, open(Split::Val)?);
+        train.check_trainable()?;
         check_classes(&weights.checkpoint, &weights.path, &val, &args.dataset.data, false)?;
         let options = train_options(args, &recipe, &weights.checkpoint)?;
         check(&weights.checkpoint.architecture, &train, &options)?;
@@ -120,11 +122,11 @@ impl Job {
             workers: options.workers,
             ..ValidationOptions::new(options.image_size)
         };
+        let evaluation_set = EvaluationSet::new(val, &coco.of(&weights.checkpoint))?;
         let run = match resumed {
             Some(folder) => RunDir::reopen(folder),
             None => RunDir::create(&args.run)?,
         };
-        let evaluation_set = EvaluationSet::new(val, &args.dataset.coco_options())?;
         Ok(Self {
             args: args.clone(),
             recipe,

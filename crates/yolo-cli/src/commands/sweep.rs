@@ -119,9 +119,11 @@ impl Sweep {
             None => Vec::new(),
         };
         output.line(summary_line(&weights.checkpoint.fuse()?.architecture))?;
-        let dataset = open_split(&data_config(&args.dataset.data)?, Split::Val, args.compute.no_cache)?;
+        let coco = args.dataset.coco_options()?;
+        let config = data_config(&args.dataset.data)?;
+        let dataset = open_split(&config, Split::Val, args.compute.no_cache, coco.category_map.as_ref())?;
         check_classes(&weights.checkpoint, &weights.path, &dataset, &args.dataset.data, false)?;
-        let evaluation_set = EvaluationSet::new(dataset, &args.dataset.coco_options())?;
+        let evaluation_set = EvaluationSet::new(dataset, &coco.of(&weights.checkpoint))?;
         let validation = validation_options(&args, &weights.checkpoint);
         let run = match resumed {
             Some(folder) => RunDir::reopen(folder),

@@ -25,8 +25,10 @@ use crate::console::Output;
 use crate::device::Backend;
 use crate::figures::class_table;
 use crate::image_size::{fitted_training, fitting_training};
-use crate::measure::{CocoOptions, EvaluationSet, open_split};
-use crate::resolve::{Weights, absolute_data, absolute_file, absolute_weights, data_config};
+use crate::measure::{CocoOptions, EvaluationSet, open_split, other_names};
+use crate::resolve::{
+    Weights, absolute, absolute_data, absolute_file, absolute_weights, category_map, data_config,
+};
 use crate::run_dir::{FLAGS, RunDir, read_flags, remove, resumed_run};
 use crate::training_view::{TrainingSheets, TrainingView};
 use crate::{batch_size, interrupt, presets};
@@ -51,8 +53,10 @@ pub(crate) fn run(args: &TrainArgs, typed: &Typed) -> Result<()> {
     let args = &flags;
     let backend = args.compute.backend()?;
     let config = data_config(&args.data)?;
-    let train_set = open_split(&config, Split::Train, args.compute.no_cache)?;
-    let val_set = open_split(&config, Split::Val, args.compute.no_cache)?;
+    let map = args.category_map.as_deref().map(category_map).transpose()?;
+    let open = |split| open_split(&config, split, args.compute.no_cache, map.as_ref());
+    let (train_set, val_set) = (open(Split::Train)?, open(Split::Val)?);
+    train_set.check_trainable()?;
     let (run, state, options) = match &resumed {
         Some(run) => resume(args, run, &train_set)?,
         None => start(args, &train_set, &output)?,
@@ -157,6 +161,7 @@ fn portable(args: &TrainArgs) -> TrainArgs {
         data: absolute_data(&args.data),
         cfg: args.cfg.as_deref().map(absolute_file),
         hyp: absolute_file(&args.hyp),
+        category_map: args.category_map.as_deref().map(absolute),
         ..args.clone()
     }
 }
@@ -217,6 +222,11 @@ fn first_weights(args: &TrainArgs, classes: &[String], output: &Output) -> Resul
     if let Some(Weights { path, checkpoint: source, .. }) = &pretrained {
         let same_classes = source.class_names.len() == classes.len();
         if same_classes && args.cfg.is_none() {
+            if !args.single_cls
+                && let Some(difference) = other_names(&source.class_names, classes)
+            {
+                tracing::warn!("{} and {}: {difference}", path.display(), args.data.display());
+            }
             checkpoint = source.clone();
         } else {
             let n = checkpoint.transfer_from(source);
@@ -231,7 +241,7 @@ fn first_weights(args: &TrainArgs, classes: &[String], output: &Output) -> Resul
 fn model_yaml(cfg: &str, num_classes: usize) -> Result<Architecture> {
     let built_in = presets::built_in_name(cfg, "", &["models", "hub"]).and_then(variant_yaml);
     let text = match (Path::new(cfg).is_file(), built_in) {
-        (true, _) => std::fs::read_to_string(cfg).with_context(|| format!("{cfg}: cannot be read"))?,
+        (true, _) => yolo_data::yaml::read(Path::new(cfg))?,
         (false, Some(text)) => text.to_owned(),
         (false, None) => bail!("{cfg}: no such file; check --cfg (known names: yolov5n, yolov5s, …)"),
     };
@@ -409,7 +419,7 @@ impl Job<'_> {
         // Without epochs that were saved, the last is what there is, whatever was better before.
         let has_best = folder.best().is_file() && !args.nosave;
         let best = if has_best { folder.best() } else { folder.last() };
-        show_best(&best, val_set, &self.backend, &validation, output)?;
+        show_best(&best, val_set, self, &validation, output)?;
         std::fs::remove_file(folder.state()).with_context(|| folder.state().display().to_string())?;
         output.line(format!("Results saved to {}", run.path().display()))?;
         if let (Some(wanted), Some(last)) = (args.slim, state.progress.history.last()) {
@@ -440,15 +450,16 @@ fn slimmed(wanted: f64, last: &EpochRecord, best: &Path) -> String {
 fn show_best(
     best: &Path,
     val_set: Dataset,
-    backend: &Backend,
+    job: &Job,
     options: &ValidationOptions,
     output: &Output,
 ) -> Result<()> {
     let checkpoint = Checkpoint::load(best)?;
     let names = checkpoint.class_names.clone();
-    let coco = CocoOptions { single_cls: options.single_class, ..CocoOptions::default() };
+    let category_map = job.args.category_map.as_deref().map(category_map).transpose()?;
+    let coco = CocoOptions { single_cls: options.single_class, category_map, ..CocoOptions::default() };
     let evaluation_set = EvaluationSet::new(val_set, &coco)?;
-    let measurement = evaluation_set.measure(&checkpoint.fuse()?, backend, options)?;
+    let measurement = evaluation_set.measure(&checkpoint.fuse()?, &job.backend, options)?;
     output.line(format!("Best weights: {}", best.display()))?;
     for line in class_table(&measurement.validation, &names, names.len() > 1) {
         output.line(line)?;

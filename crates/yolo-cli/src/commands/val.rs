@@ -43,10 +43,12 @@ pub(crate) fn run(args: &ValArgs) -> Result<()> {
         TaskArg::Val | TaskArg::Speed | TaskArg::Study => Split::Val,
         TaskArg::Test => Split::Test,
     };
-    let dataset = open_split(&data_config(&args.dataset.data)?, split, args.compute.no_cache)?;
+    let coco = args.dataset.coco_options()?;
+    let config = data_config(&args.dataset.data)?;
+    let dataset = open_split(&config, split, args.compute.no_cache, coco.category_map.as_ref())?;
     groups.iter().try_for_each(|networks| networks.check_classes(args, &dataset))?;
-    let coco = args.dataset.coco_options();
-    let coco = CocoOptions { save_json: args.save_json, single_cls: args.single_cls, ..coco };
+    let network_names = groups.first().map(|networks| networks.class_names(args));
+    let coco = CocoOptions { save_json: args.save_json, single_cls: args.single_cls, network_names, ..coco };
     let evaluation_set = EvaluationSet::new(dataset, &coco)?;
     let run = RunDir::create(&args.run)?;
     let session = Session { args, backend, output, evaluation_set, run };

@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use yolo_eval::coco::classes::folded;
+
 use crate::dataset::{DatasetConfig, Split, coco_json};
 use crate::{DataError, Result};
 
@@ -48,11 +50,7 @@ pub fn config_of_json(files: &[PathBuf], image_dir: Option<&Path>) -> Result<Dat
                 return Err(DataError::invalid(path, reason));
             }
         };
-        for name in coco_json::read(&path)?.class_names {
-            if !config.class_names.contains(&name) {
-                config.class_names.push(name);
-            }
-        }
+        add_names(&mut config.class_names, coco_json::read(&path)?.category_names());
         let entries = match split {
             Split::Train => &mut config.train,
             Split::Val => &mut config.val,
@@ -67,6 +65,17 @@ pub fn config_of_json(files: &[PathBuf], image_dir: Option<&Path>) -> Result<Dat
         ));
     }
     Ok(config)
+}
+
+/// Adds the categories of a file to the classes of the files before. Names that differ only by case or surrounding space
+/// are one class, unless the file itself tells them apart.
+fn add_names<'a>(classes: &mut Vec<String>, categories: impl Iterator<Item = &'a str>) {
+    let known: Vec<String> = classes.iter().map(|class| folded(class)).collect();
+    for name in categories {
+        if !classes.iter().any(|class| class == name) && !known.contains(&folded(name)) {
+            classes.push(name.to_owned());
+        }
+    }
 }
 
 /// The folder above `annotations/`, or the folder of the file.
@@ -104,6 +113,14 @@ mod tests {
         for (file, split) in cases {
             assert_eq!(split_of(Path::new(file)), split, "{file}");
         }
+    }
+
+    #[test]
+    fn names_of_several_files_are_one_class_if_only_case_differs() {
+        let mut classes = vec![];
+        add_names(&mut classes, ["Cat", "cat", "dog"].into_iter());
+        add_names(&mut classes, ["DOG ", "eel"].into_iter());
+        assert_eq!(classes, ["Cat", "cat", "dog", "eel"]);
     }
 
     #[test]

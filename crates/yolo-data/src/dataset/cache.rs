@@ -17,7 +17,7 @@ use yolo_files::AtomicFile;
 use super::{Label, Problem};
 
 /// First line of a cache file. The number changes whenever a scan of the same files may give another result.
-const VERSION_LINE: &str = "yolo-prune data set cache 2";
+const VERSION_LINE: &str = "yolo-prune data set cache 3";
 
 /// The folder for caches: `$XDG_CACHE_HOME/yolo-prune`, or otherwise `~/.cache/yolo-prune`; `None` without a home
 /// folder.
@@ -29,11 +29,14 @@ pub fn default_cache_dir() -> Option<PathBuf> {
     Some(base.join("yolo-prune"))
 }
 
-/// Size and modification time. A file is unchanged if both are equal.
+/// Size and times of an image. The file is unchanged if all are equal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct FileState {
     size: u64,
     mtime_ns: i64,
+    /// When the file system changed the entry, which copies with the old modification time do too; 0 if the system does
+    /// not record it.
+    ctime_ns: i64,
 }
 
 impl FileState {
@@ -45,8 +48,25 @@ impl FileState {
             Ok(after) => i64::try_from(after.as_nanos()).ok()?,
             Err(before) => -i64::try_from(before.duration().as_nanos()).ok()?,
         };
-        Some(Self { size: metadata.len(), mtime_ns })
+        Some(Self { size: metadata.len(), mtime_ns, ctime_ns: changed_ns(&metadata) })
     }
+}
+
+#[cfg(unix)]
+fn changed_ns(metadata: &std::fs::Metadata) -> i64 {
+    use std::os::unix::fs::MetadataExt;
+    metadata.ctime().saturating_mul(1_000_000_000).saturating_add(metadata.ctime_nsec())
+}
+
+#[cfg(not(unix))]
+fn changed_ns(_metadata: &std::fs::Metadata) -> i64 {
+    0
+}
+
+/// A hash of a label file's content; `None` if it cannot be read. Label files are small, and tools replace them without
+/// a trace in size or time.
+pub(super) fn content_hash(path: &Path) -> Option<u64> {
+    std::fs::read(path).ok().map(|content| fnv1a(content.iter()))
 }
 
 /// The state of an image and its label file when they were scanned.
@@ -54,7 +74,8 @@ impl FileState {
 pub(super) struct Key {
     pub(super) image: FileState,
     pub(super) label_path: Option<PathBuf>,
-    pub(super) label: Option<FileState>,
+    /// Of the content.
+    pub(super) label: Option<u64>,
 }
 
 /// The result of one scan, before classes are checked.
@@ -92,7 +113,7 @@ impl Cache {
     /// Reads the cache of the data set named by `sources`; empty without a folder or a readable file.
     pub(super) fn open(dir: Option<&Path>, sources: &[PathBuf]) -> Self {
         let Some(dir) = dir else { return Self::default() };
-        let file = dir.join(format!("dataset-{:016x}.jsonl", fnv1a(sources)));
+        let file = dir.join(format!("dataset-{:016x}.jsonl", source_hash(sources)));
         let entries = match std::fs::read_to_string(&file) {
             Ok(text) => parse(&text, &file),
             Err(error) => {
@@ -187,9 +208,12 @@ impl Line {
     }
 }
 
+fn source_hash(paths: &[PathBuf]) -> u64 {
+    fnv1a(paths.iter().flat_map(|path| path.as_os_str().as_encoded_bytes().iter().chain(&[0])))
+}
+
 /// FNV-1a. The standard hasher may differ between builds, which would then not find their files.
-fn fnv1a(paths: &[PathBuf]) -> u64 {
-    let bytes = paths.iter().flat_map(|path| path.as_os_str().as_encoded_bytes().iter().chain(&[0]));
+fn fnv1a<'a>(bytes: impl Iterator<Item = &'a u8>) -> u64 {
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
@@ -199,10 +223,10 @@ mod tests {
     use super::*;
 
     fn example() -> (PathBuf, Key, Scanned) {
-        let stamp = FileState { size: 3, mtime_ns: 1_700_000_000_123_456_789 };
+        let stamp = FileState { size: 3, mtime_ns: 1_700_000_000_123_456_789, ctime_ns: 7 };
         let bbox_norm = Cxcywh { cx: 0.1, cy: 1.0 / 3.0, w: f32::MIN_POSITIVE, h: 0.7 };
         let label = Label { class: 4, bbox_norm, polygon_norm: vec![[0.1, 0.2], [0.3, 1e-9]] };
-        let key = Key { image: stamp, label_path: Some("/l.txt".into()), label: Some(stamp) };
+        let key = Key { image: stamp, label_path: Some("/l.txt".into()), label: Some(u64::MAX - 1) };
         let problems = vec![Problem::warning(Path::new("/l.txt"), Some(3), "odd\n\"line\"")];
         let scanned = Scanned {
             size: Some((30, 20)),

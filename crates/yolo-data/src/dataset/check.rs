@@ -1,6 +1,6 @@
 //! Checks whether a data set as a whole can be trained on.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -71,15 +71,14 @@ fn of_split(split: Split, dataset: &Dataset, statistics: &Statistics, image_size
     let mut found = Vec::new();
     let report = &dataset.report;
     let listed = report.found + report.missing + report.empty + report.corrupt;
-    if statistics.objects == 0 {
-        let reason = format!(
-            "{split}: none of {listed} images has a label; the path of a label is that of its image with the last \
-             folder `images` replaced by `labels`"
-        );
+    let lost = if split == Split::Train { "nothing to train on" } else { "nothing to measure on" };
+    if let Some(reason) = dataset.without_labels(lost) {
+        let reason = format!("{split}: {reason}");
         // Training works without labels to validate on; its figures are zero.
         found.push(if split == Split::Train { Finding::error(reason) } else { Finding::warning(reason) });
         return found;
     }
+    found.extend(repeated_images(split, dataset));
     if report.corrupt as f64 > MANY_CORRUPT * listed as f64 {
         found.push(Finding::warning(format!(
             "{split}: {} of {listed} images are left out; the problems give the reasons",
@@ -108,6 +107,23 @@ fn of_split(split: Split, dataset: &Dataset, statistics: &Statistics, image_size
         )));
     }
     found
+}
+
+/// Image files that a split has more than once.
+fn repeated_images(split: Split, dataset: &Dataset) -> Option<Finding> {
+    let mut seen = HashSet::new();
+    let mut repeated = dataset.items.iter().filter(|item| !seen.insert(&item.image));
+    let first = repeated.next()?;
+    let count = 1 + repeated.count();
+    let files = if count == 1 {
+        "1 entry repeats an image".to_owned()
+    } else {
+        format!("{count} entries repeat images")
+    };
+    Some(Finding::warning(format!(
+        "{split}: {files} that the split has already; the first is {}. List every file once, and under one image id",
+        first.image.display()
+    )))
 }
 
 /// Classes that are evaluated but not in the training split.

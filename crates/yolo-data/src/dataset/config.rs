@@ -11,9 +11,10 @@ use std::path::{Path, PathBuf};
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
+use serde_saphyr::options::DuplicateKeyPolicy;
 use strsim::osa_distance;
 
-use crate::{DataError, Result};
+use crate::{DataError, Result, yaml};
 use names::Names;
 pub use paths::{Entry, SearchPath};
 
@@ -74,8 +75,7 @@ impl DatasetConfig {
     /// make sense. The message names the key and line and shows what to write.
     pub fn read(file: &Path) -> Result<Self> {
         let file = std::path::absolute(file).map_err(|e| DataError::io(file, e))?;
-        let text = std::fs::read_to_string(&file).map_err(|e| DataError::io(&file, e))?;
-        Self::parse(&text, &file)
+        Self::parse(&yaml::read(&file)?, &file)
     }
 
     /// As [`DatasetConfig::read`], from the file's text.
@@ -83,7 +83,11 @@ impl DatasetConfig {
     /// # Errors
     /// As [`DatasetConfig::read`].
     pub fn parse(text: &str, file: &Path) -> Result<Self> {
-        let raw: RawConfig = serde_saphyr::from_str(text).map_err(|e| yaml_error(file, &e))?;
+        // As in PyYAML, the last of several equal keys counts; a warning names it.
+        let options = serde_saphyr::options! { duplicate_keys: DuplicateKeyPolicy::PassThrough };
+        let raw: RawConfig =
+            serde_saphyr::from_str_with_options(text, options).map_err(|e| yaml_error(file, &e))?;
+        raw.check_readable(text, file)?;
         let class_names = match &raw.names {
             Some(names) => names::check(names, raw.num_classes.as_ref(), file)?,
             None => return Err(missing_key("names", "names: {0: person, 1: bicycle}", &raw, file)),
@@ -91,6 +95,15 @@ impl DatasetConfig {
         let train = raw.required("train", "train: images/train", file)?;
         let val = raw.required("val", "val: images/val", file)?;
         warn_about_misspelt_keys(&raw, file);
+        for (key, first, line) in &raw.repeated {
+            tracing::warn!(
+                "{}:{line}: `{key}` is at line {first} already; the last one counts, so remove the other",
+                file.display()
+            );
+        }
+        if let Some(reason) = names::alike(&class_names) {
+            tracing::warn!("{}: {reason}", file.display());
+        }
         Ok(Self {
             file: file.to_owned(),
             train,
@@ -128,9 +141,22 @@ struct RawConfig {
     download: Option<String>,
     image_dir: Option<String>,
     unknown: Vec<(String, u64)>,
+    /// Keys that are there again, with the lines of the first and of this one.
+    repeated: Vec<(String, u64, u64)>,
 }
 
 impl RawConfig {
+    /// Fails if a value that is used has bytes in an unknown encoding.
+    fn check_readable(&self, text: &str, file: &Path) -> Result<()> {
+        let paths = self.entries.values().flatten().chain(&self.path).chain(&self.image_dir);
+        let names = self.names.iter().flat_map(|names| names.value.texts());
+        if !paths.map(String::as_str).chain(names).any(|value| value.contains(yaml::UNREADABLE)) {
+            return Ok(());
+        }
+        let reason = "the text is not UTF-8, so a name or path cannot be read; save the file as UTF-8";
+        Err(DataError::at_line(file, yaml::unreadable_line(text).unwrap_or(1), reason))
+    }
+
     fn required(&self, key: &str, example: &str, file: &Path) -> Result<Vec<String>> {
         match self.entries.get(key) {
             Some(entries) if !entries.is_empty() => Ok(entries.clone()),
@@ -151,7 +177,13 @@ impl<'de> Deserialize<'de> for RawConfig {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> std::result::Result<RawConfig, A::Error> {
                 let mut raw = RawConfig::default();
+                let mut lines = BTreeMap::new();
                 while let Some(key) = map.next_key::<Spanned<String>>()? {
+                    let line = key.referenced.line();
+                    let first = *lines.entry(key.value.clone()).or_insert(line);
+                    if first != line {
+                        raw.repeated.push((key.value.clone(), first, line));
+                    }
                     match key.value.as_str() {
                         "path" => raw.path = map.next_value()?,
                         "train" => drop(raw.entries.insert("train", map.next_value::<OneOrMany>()?.0)),
@@ -214,7 +246,7 @@ impl<'de> Deserialize<'de> for OneOrMany {
 
 fn yaml_error(file: &Path, error: &serde_saphyr::Error) -> DataError {
     let example = "configs/data/coco.yaml is an example";
-    let reason = format!("not a valid data set YAML: {}; {example}", error.without_snippet());
+    let reason = format!("not a valid data set YAML: {}; {example}", yaml::reason(error));
     match error.location().map(|at| at.line()).and_then(|line| usize::try_from(line).ok()) {
         Some(line) if line > 0 => DataError::at_line(file, line, reason),
         _ => DataError::invalid(file, reason),
@@ -229,7 +261,7 @@ fn missing_key(key: &str, example: &str, raw: &RawConfig, file: &Path) -> DataEr
     };
     DataError::invalid(
         file,
-        format!("the key `{key}` is missing or empty{hint}. Write for example:\n{example}"),
+        format!("the key `{key}` is missing or empty{hint}. Write for example `{example}`"),
     )
 }
 
@@ -301,6 +333,26 @@ mod tests {
     }
 
     #[test]
+    fn of_a_key_that_is_there_twice_the_last_counts() {
+        let config = parse("train: a\nval: c\nnames: [x]\ntrain: b\nextra: 1\nextra: 2\n").unwrap();
+        assert_eq!(config.train, ["b"]);
+        let text = message("train: a\nval: c\nnames: [x, y]\nnc: 2\nnc: 3\n");
+        assert!(text.starts_with("/data/fruit.yaml:5: `nc` is 3"), "{text}");
+    }
+
+    #[test]
+    fn bytes_of_another_encoding_matter_only_in_values() {
+        let config = |bytes: &[u8]| parse(&yaml::decode(bytes));
+        let fine = config(b"train: a # \xD1\xB5\nval: b\n# \xE9\nnames: [x]\nlicense: \xE9\n").unwrap();
+        assert_eq!(fine.train, ["a"]);
+        let text = config(b"train: a\nval: b # \xE9\nnames: [caf\xE9]\n").unwrap_err().to_string();
+        assert!(
+            text.starts_with("/data/fruit.yaml:3: ") && text.contains("save the file as UTF-8"),
+            "{text}"
+        );
+    }
+
+    #[test]
     fn missing_keys_are_named_with_what_to_write() {
         let text = message("train: a\nnames: [x]\n");
         assert!(text.contains("`val` is missing") && text.contains("val: images/val"), "{text}");
@@ -316,8 +368,6 @@ mod tests {
     fn wrong_yaml_gives_the_line() {
         let text = message("train: a\nval: {b\nnames: [x]\n");
         assert!(text.starts_with("/data/fruit.yaml:"), "{text}");
-        let text = message("train: a\ntrain: b\nval: c\nnames: [x]\n");
-        assert!(text.starts_with("/data/fruit.yaml:2"), "{text}");
         assert!(message("- a\n- b\n").contains("mapping"));
         assert!(message("train: 7\nval: b\nnames: [x]\n").contains("quotes"));
     }

@@ -77,16 +77,18 @@ fn parse_row(row: &str) -> Result<Label, String> {
     let columns: Vec<&str> = row.split_whitespace().collect();
     check_column_count(&columns)?;
     let class = parse_class(columns[0])?;
-    let coordinates = columns[1..]
-        .iter()
-        .enumerate()
-        .map(|(i, text)| parse_coordinate(i + 2, text))
-        .collect::<Result<Vec<_>, _>>()?;
-    if let [cx, cy, w, h] = coordinates[..] {
-        return Ok(Label { class, bbox_norm: Cxcywh { cx, cy, w, h }, polygon_norm: vec![] });
+    let numbers = columns[1..].iter().enumerate();
+    if let [cx, cy, w, h] = columns[1..] {
+        let values = [cx, cy, w, h].into_iter().enumerate().map(|(i, text)| parse_coordinate(i + 2, text));
+        let values: Vec<f32> = values.collect::<Result<_, _>>()?;
+        let bbox_norm = Cxcywh { cx: values[0], cy: values[1], w: values[2], h: values[3] };
+        return Ok(Label { class, bbox_norm, polygon_norm: vec![] });
     }
-    let polygon_norm: Vec<[f32; 2]> = coordinates.as_chunks().0.to_vec();
-    Ok(Label { class, bbox_norm: bounding_box(&polygon_norm), polygon_norm })
+    let values: Vec<f32> = numbers
+        .map(|(i, text)| parse_number(i + 2, text).map(|value| value as f32 + 0.0))
+        .collect::<Result<_, _>>()?;
+    let polygon_norm: Vec<[f32; 2]> = values.as_chunks().0.to_vec();
+    Ok(Label { class, bbox_norm: outline_box(&polygon_norm)?, polygon_norm })
 }
 
 fn check_column_count(columns: &[&str]) -> Result<(), String> {
@@ -119,13 +121,21 @@ fn parse_class(text: &str) -> Result<u32, String> {
     Ok(value as u32)
 }
 
-fn parse_coordinate(column: usize, text: &str) -> Result<f32, String> {
-    let fix = "coordinates are fractions of the image's width and height, from 0 to 1";
+const FRACTIONS: &str = "coordinates are fractions of the image's width and height, from 0 to 1";
+
+fn parse_number(column: usize, text: &str) -> Result<f64, String> {
+    let fix = FRACTIONS;
     let value: f64 =
         text.parse().map_err(|_| format!("column {column}: `{text}` is not a number; {fix}: correct it"))?;
     if !value.is_finite() {
         return Err(format!("column {column}: {text} is not finite; {fix}: correct it or remove the row"));
     }
+    Ok(value)
+}
+
+fn parse_coordinate(column: usize, text: &str) -> Result<f32, String> {
+    let fix = FRACTIONS;
+    let value = parse_number(column, text)?;
     if value < 0.0 {
         return Err(format!("column {column}: {text} is negative; {fix}: clip the box to the image"));
     }
@@ -138,7 +148,9 @@ fn parse_coordinate(column: usize, text: &str) -> Result<f32, String> {
     Ok(value.min(1.0) as f32 + 0.0)
 }
 
-fn bounding_box(polygon: &[[f32; 2]]) -> Cxcywh {
+/// The box around an outline. As in YOLOv5, points may be outside of the image as long as centre, width and height of the
+/// box are fractions from 0 to 1.
+fn outline_box(polygon: &[[f32; 2]]) -> Result<Cxcywh, String> {
     let mut corners = Xyxy::new(f32::INFINITY, f32::INFINITY, f32::NEG_INFINITY, f32::NEG_INFINITY);
     for &[x, y] in polygon {
         corners.x1 = corners.x1.min(x);
@@ -146,7 +158,16 @@ fn bounding_box(polygon: &[[f32; 2]]) -> Cxcywh {
         corners.x2 = corners.x2.max(x);
         corners.y2 = corners.y2.max(y);
     }
-    corners.into()
+    let Cxcywh { cx, cy, w, h } = corners.into();
+    let values = [("centre x", cx), ("centre y", cy), ("width", w), ("height", h)];
+    let highest = (1.0 + COORDINATE_TOLERANCE) as f32;
+    if let Some((name, value)) = values.into_iter().find(|(_, value)| *value < 0.0 || *value > highest) {
+        return Err(format!(
+            "the box around the outline has the {name} {value}; it must be from 0 to 1: divide pixels by the image \
+             size, or clip the outline to the image"
+        ));
+    }
+    Ok(Cxcywh { cx: cx.min(1.0), cy: cy.min(1.0), w: w.min(1.0), h: h.min(1.0) })
 }
 
 fn collect(path: &Path, mut rows: Vec<(usize, Label)>) -> ParsedLabels {
@@ -213,6 +234,19 @@ mod tests {
         assert_eq!(parsed.labels[1].polygon_norm, [[0.25, 0.5], [0.75, 0.5], [0.5, 1.0]]);
         assert_eq!(parsed.highest_class, Some((2, 1)));
         assert!(parsed.warnings.is_empty());
+    }
+
+    #[test]
+    fn an_outline_may_leave_the_image_if_its_box_has_a_centre_and_a_size_inside() {
+        let parsed = ok("0 -0.01 0.2 0.5 0.2 0.5 0.6\n");
+        let Cxcywh { cx, w, .. } = parsed.labels[0].bbox_norm;
+        assert!((cx - 0.245).abs() < 1e-6 && (w - 0.51).abs() < 1e-6, "{cx} {w}");
+        assert_eq!(parsed.labels[0].polygon_norm[0], [-0.01, 0.2]);
+        for (row, expected) in
+            [("0 -0.3 0.2 0.1 0.2 0.1 0.6", "centre x -0.1"), ("0 -0.1 0 0.5 0 1 1", "width 1.1")]
+        {
+            assert!(reasons(row)[0].contains(expected), "{:?}", reasons(row));
+        }
     }
 
     #[test]

@@ -74,6 +74,16 @@ fn is_image(path: &Path) -> bool {
     extension.is_some_and(|e| IMAGE_EXTENSIONS.contains(&e.as_str()))
 }
 
+/// The images below a folder in the order of their paths; none if it cannot be read.
+pub(super) fn images_below(dir: &Path) -> Vec<PathBuf> {
+    let mut images = vec![];
+    if walk(dir, &mut vec![], &mut images).is_err() {
+        images.clear();
+    }
+    images.sort();
+    images
+}
+
 /// Collects the images below `dir`. `above` holds the real paths of the folders on the way, since a symlink
 /// may lead back to one of them.
 fn walk(dir: &Path, above: &mut Vec<PathBuf>, images: &mut Vec<PathBuf>) -> Result<()> {
@@ -171,7 +181,7 @@ fn find_listed(line: &str, places: &[PathBuf]) -> std::result::Result<PathBuf, V
 
 fn nothing_found(entries: &[Entry], problems: &[Problem]) -> DataError {
     let looked_in: Vec<String> = entries.iter().map(|e| e.path.display().to_string()).collect();
-    let first: String = problems.iter().take(3).map(|problem| format!("\n  {problem}")).collect();
+    let first: String = problems.iter().take(3).map(|problem| format!("; {problem}")).collect();
     let reason = format!(
         "no image in {}: looked for files ending in {} (any case, hidden ones skipped). Correct the entry or put \
          the images there{first}",

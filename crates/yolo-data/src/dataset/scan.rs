@@ -5,8 +5,13 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
+use yolo_eval::Ltwh;
+use yolo_eval::coco::ImageId;
+use yolo_eval::coco::classes::CategoryMap;
+use yolo_eval::coco::files::Listed;
 
-use super::cache::{Cache, FileState, Key, Scanned};
+use super::cache::{self, Cache, FileState, Key, Scanned};
+use super::coco_images::{ImageDirs, find_images};
 use super::coco_json::{self, CocoImage, Skipped};
 use super::config::{DatasetConfig, Entry, SearchPath, Split};
 use super::{Item, Label, Problem, Severity, labels, list, probe};
@@ -24,6 +29,8 @@ pub struct ScanOptions {
     pub single_class: bool,
     /// Fail on the first rejected image instead of leaving it out.
     pub strict: bool,
+    /// Classes of the categories of COCO files whose names do not tell.
+    pub category_map: Option<CategoryMap>,
 }
 
 /// One split of a data set, ready to load.
@@ -52,6 +59,8 @@ pub struct ScanReport {
     pub empty: usize,
     /// Images left out because they or their label files are bad.
     pub corrupt: usize,
+    /// Crowd annotations, which labels do not have, if the labels come from COCO files.
+    pub crowds: Option<usize>,
     /// All problems, in the order of the images.
     pub problems: Vec<Problem>,
 }
@@ -117,6 +126,33 @@ impl Dataset {
         };
         dataset.check_rejected(options)?;
         Ok(if options.single_class { dataset.with_single_class() } else { dataset })
+    }
+
+    /// What is expected where, if no image has a label; `None` if any has one. `lost` is what cannot be done then.
+    pub fn without_labels(&self, lost: &str) -> Option<String> {
+        let first = self.items.first().filter(|_| self.num_instances() == 0)?;
+        let label = list::label_path(&first.image);
+        let expected = match self.report.crowds {
+            Some(0) => "annotations with a box in one of the images".to_owned(),
+            Some(crowds) => format!("annotations with `iscrowd` 0; {crowds} are crowds and left out"),
+            None if label.is_file() => {
+                let label = label.display();
+                format!("rows `class cx cy w h` in {label} and the other label files, which are all empty")
+            }
+            None => format!(
+                "label files such as {} (the path of the image with its last folder `images` replaced by `labels`)",
+                label.display()
+            ),
+        };
+        Some(format!("no labels found in {}, {lost}; expected {expected}", self.source))
+    }
+
+    /// Fails if no image has a label.
+    ///
+    /// # Errors
+    /// The text of [`Dataset::without_labels`].
+    pub fn check_trainable(&self) -> Result<()> {
+        self.without_labels("nothing to train on").map_or(Ok(()), |reason| Err(DataError::mismatch(reason)))
     }
 
     /// Number of labels of all images.
@@ -198,14 +234,17 @@ fn from_coco_json(
     let mut report = ScanReport::default();
     let mut annotated = vec![];
     for entry in entries {
-        annotated.extend(read_coco_entry(config, entry, &mut report)?);
+        annotated.extend(read_coco_entry(config, entry, options, &mut report)?);
     }
     annotated.sort_by(|(a, _), (b, _)| a.image.as_os_str().cmp(b.image.as_os_str()));
-    let (pairs, coco_images): (Vec<Pair>, Vec<CocoImage>) = annotated.into_iter().unzip();
+    report.problems.extend(listed_twice(&annotated, &entries[0].path));
+    let (pairs, annotated): (Vec<Pair>, Vec<Annotated>) = annotated.into_iter().unzip();
     let scans = scan(&pairs, entries, options, progress);
     let mut items = vec![];
     let mut outside = Skipped::default();
-    for ((pair, coco_image), scanned) in pairs.into_iter().zip(coco_images).zip(scans) {
+    for ((pair, Annotated { image: coco_image, objects }), scanned) in
+        pairs.into_iter().zip(annotated).zip(scans)
+    {
         report.problems.extend(scanned.problems);
         let Some((width, height)) = scanned.size else {
             report.corrupt += 1;
@@ -221,7 +260,7 @@ fn from_coco_json(
             );
             report.problems.push(Problem::warning(&pair.image, None, reason));
         }
-        let labels = normalised_labels(&coco_image, w, h, &mut outside);
+        let labels = normalised_labels(&coco_image.id, &objects, [w, h], &mut outside);
         if labels.is_empty() {
             report.empty += 1;
         } else {
@@ -229,28 +268,48 @@ fn from_coco_json(
         }
         items.push(Item { image: pair.image, width, height, labels });
     }
-    outside.report(&entries[0].path, "outside of their image", &mut report.problems);
+    outside.report(
+        &entries[0].path,
+        "annotation(s) are outside of their image and are",
+        &mut report.problems,
+    );
     Ok((items, report))
 }
 
-/// The images of one COCO file that exist, with class indices of the YAML.
+/// An image of a COCO file that exists, with its objects as classes of the data set.
+struct Annotated {
+    image: CocoImage,
+    objects: Vec<(u32, Ltwh)>,
+}
+
+/// The images of one COCO file that exist.
 fn read_coco_entry(
     config: &DatasetConfig,
     Entry { root, path }: &Entry,
+    options: &ScanOptions,
     report: &mut ScanReport,
-) -> Result<Vec<(Pair, CocoImage)>> {
+) -> Result<Vec<(Pair, Annotated)>> {
     let coco = coco_json::read(path)?;
-    let classes = coco.classes_in(&config.class_names, path)?;
-    let dirs = coco_json::image_dirs(path, root, config.image_dir_in(root));
+    let classes = coco.classes_in(&config.class_names, options.category_map.as_ref(), path)?;
+    let dirs = ImageDirs::new(path, root, config.image_dir_in(root));
     report.problems.extend(coco.problems);
+    report.crowds = Some(report.crowds.unwrap_or(0) + coco.crowds);
+    let listed: Vec<Listed> = coco
+        .images
+        .iter()
+        .map(|image| Listed { file_name: &image.file_name, number: image.id.number() })
+        .collect();
+    let files = find_images(path, &listed, &dirs, &mut report.problems);
     let mut annotated = vec![];
-    for mut image in coco.images {
-        for (class, _) in &mut image.objects {
-            // `classes_in` has checked that every class in use has a name.
-            *class = classes[*class as usize].unwrap_or_default();
-        }
-        match coco_json::find_image(&image.file_name, &dirs) {
-            Ok(found) => annotated.push((Pair { image: found, label_path: None }, image)),
+    for (image, file) in coco.images.into_iter().zip(files) {
+        // Categories that the user left out have no class.
+        let objects =
+            image.objects.iter().filter_map(|(category, bbox)| Some((*classes.get(category)?, *bbox)));
+        let objects = objects.collect();
+        match file {
+            Ok(found) => {
+                annotated.push((Pair { image: found, label_path: None }, Annotated { image, objects }))
+            }
             Err(reason) => {
                 report.corrupt += 1;
                 report.problems.push(Problem::rejected(path, None, reason));
@@ -260,12 +319,33 @@ fn read_coco_entry(
     Ok(annotated)
 }
 
-fn normalised_labels(image: &CocoImage, width: f64, height: f64, outside: &mut Skipped) -> Vec<Label> {
+/// A warning about image files that the annotations list under several ids: boxes of one id are missing under the other.
+fn listed_twice(annotated: &[(Pair, Annotated)], path: &Path) -> Option<Problem> {
+    let mut pairs = annotated.windows(2).filter(|pair| pair[0].0.image == pair[1].0.image);
+    let first = pairs.next()?;
+    let count = 1 + pairs.count();
+    let [(Pair { image, .. }, a), (_, b)] = first else { return None };
+    let reason = format!(
+        "{count} image file(s) are listed under several image ids, each with a part of the boxes; the first is {} with \
+         the ids {} and {}. Keep one id per file",
+        image.display(),
+        a.image.id,
+        b.image.id
+    );
+    Some(Problem::warning(path, None, reason))
+}
+
+fn normalised_labels(
+    image: &ImageId,
+    objects: &[(u32, Ltwh)],
+    [width, height]: [f64; 2],
+    outside: &mut Skipped,
+) -> Vec<Label> {
     let mut labels = vec![];
-    for &(class, bbox_orig) in &image.objects {
+    for &(class, bbox_orig) in objects {
         match coco_json::normalise(bbox_orig, width, height) {
             Some(bbox_norm) => labels.push(Label { class, bbox_norm, polygon_norm: vec![] }),
-            None => outside.add(&format!("in image {}", image.id)),
+            None => outside.add(&format!("in image {image}")),
         }
     }
     labels
@@ -302,7 +382,7 @@ fn scan(
 }
 
 fn key_of(pair: &Pair) -> Option<Key> {
-    let label = pair.label_path.as_deref().and_then(FileState::of);
+    let label = pair.label_path.as_deref().and_then(cache::content_hash);
     Some(Key { image: FileState::of(&pair.image)?, label_path: pair.label_path.clone(), label })
 }
 
@@ -366,17 +446,13 @@ fn warn_without_labels(pairs: &[Pair], scans: &[Scanned], file: &Path) -> Option
     if first.is_empty() || first.iter().any(|scanned| scanned.has_label_file) {
         return None;
     }
-    let looked_for: Vec<String> = pairs
-        .iter()
-        .take(3)
-        .filter_map(|p| p.label_path.as_ref())
-        .map(|p| format!("\n  {}", p.display()))
-        .collect();
+    let looked_for = pairs.iter().take(3).filter_map(|p| p.label_path.as_ref());
+    let looked_for: Vec<String> = looked_for.map(|path| path.display().to_string()).collect();
     let reason = format!(
-        "none of the first {} images has a label file, so all count as background. The path of a label is that \
-         of its image with the last folder `images` replaced by `labels`:{}",
+        "none of the first {} images has a label file, so all count as background; looked for {}. The path of a label \
+         is that of its image with the last folder `images` replaced by `labels`",
         first.len(),
-        looked_for.concat()
+        looked_for.join(", ")
     );
     Some(Problem::warning(file, None, reason))
 }

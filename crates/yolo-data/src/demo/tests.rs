@@ -10,7 +10,9 @@ use yolo_eval::{Ltwh, Xyxy};
 use super::*;
 use crate::anchors::{AnchorDecision, check_anchors};
 use crate::dataset::config::SearchPath;
-use crate::dataset::{Dataset, DatasetConfig, ScanOptions, category_ids, image_id};
+use yolo_eval::coco::classes::match_classes;
+
+use crate::dataset::{Dataset, DatasetConfig, ScanOptions, image_id};
 
 const SMALL: DemoOptions = DemoOptions { train_images: 40, val_images: 20, image_size: 128, seed: 3 };
 /// For tests of folders only.
@@ -111,8 +113,7 @@ fn the_usual_anchors_fit_it() {
 
 /// Detections made from the label files as `val` makes them from a network's boxes.
 fn perfect_detections(dataset: &Dataset, gt: &GroundTruth) -> Vec<Detection> {
-    let categories: Vec<_> = gt.categories().iter().map(|c| (c.id, c.name.clone())).collect();
-    let ids = category_ids(&dataset.class_names, &categories).unwrap();
+    let classes = match_classes(&dataset.class_names, gt.categories(), &gt.used_categories(), None).unwrap();
     let mut detections = vec![];
     for item in &dataset.items {
         let image = image_id(item.image.file_stem().unwrap().to_str().unwrap()).unwrap();
@@ -120,7 +121,12 @@ fn perfect_detections(dataset: &Dataset, gt: &GroundTruth) -> Vec<Detection> {
             let corners = Xyxy::from(label.bbox_norm);
             let (w, h) = (item.width as f32, item.height as f32);
             let corners = Xyxy::new(corners.x1 * w, corners.y1 * h, corners.x2 * w, corners.y2 * h);
-            detections.push(Detection::like_val(image, ids[label.class as usize], corners, 0.9));
+            detections.push(Detection::like_val(
+                image,
+                classes.category_ids[label.class as usize].unwrap(),
+                corners,
+                0.9,
+            ));
         }
     }
     detections

@@ -116,6 +116,20 @@ fn one_class_is_made_of_all_even_of_those_without_a_name() {
 }
 
 #[test]
+fn a_label_file_replaced_with_the_same_size_and_time_is_read_again() {
+    let folder = Folder::new();
+    let cache_dir = tempfile::tempdir().unwrap();
+    let options = ScanOptions { cache_dir: Some(cache_dir.path().to_owned()), ..ScanOptions::default() };
+    folder.write("labels/val/a.txt", "0 0.5 0.5 0.5 0.5\n");
+    let path = folder.path("labels/val/a.txt");
+    let time = std::fs::metadata(&path).unwrap().modified().unwrap();
+    assert_eq!(folder.open(&options).unwrap().items[0].labels[0].class, 0);
+    folder.write("labels/val/a.txt", "1 0.5 0.5 0.5 0.5\n");
+    std::fs::File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
+    assert_eq!(folder.open(&options).unwrap().items[0].labels[0].class, 1);
+}
+
+#[test]
 fn a_cached_scan_equals_a_fresh_one_and_sees_each_change() {
     let folder = Folder::new();
     folder.write("images/val/d.jpg", "no image");

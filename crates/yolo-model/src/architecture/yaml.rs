@@ -122,8 +122,10 @@ impl Architecture {
     }
 }
 
+/// The first line of an error of the yaml parser, without advice on the parser itself.
 fn first_line(text: &str) -> String {
-    text.lines().next().unwrap_or_default().trim().to_owned()
+    let line = text.lines().next().unwrap_or_default().trim();
+    line.replace(", set DuplicateKeyPolicy in Options if acceptable", "; keep one of them")
 }
 
 impl ModelConfig {

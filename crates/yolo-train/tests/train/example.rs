@@ -28,7 +28,7 @@ impl Example {
         let options = DemoOptions { train_images: 20, val_images: 6, image_size: SIZE as u32, seed: 1 };
         let yaml = demo::write(&folder.path().join("shapes"), &options, |_| {}).unwrap();
         let config = DatasetConfig::read(&yaml).unwrap();
-        let scan = ScanOptions { cache_dir: None, single_class: false, strict: true };
+        let scan = ScanOptions { strict: true, ..ScanOptions::default() };
         let open = |split| Dataset::open(&config, split, &scan, &|_, _| {}).unwrap();
         Self {
             train: open(Split::Train),

@@ -14,7 +14,7 @@ use super::mosaic;
 use crate::args::DataCheckArgs;
 use crate::console::Output;
 use crate::measure::scan_split;
-use crate::resolve::data_config;
+use crate::resolve::{category_map, data_config};
 
 /// Problems that are shown one by one without `--verbose`.
 const SHOWN_PROBLEMS: usize = 10;
@@ -25,12 +25,18 @@ pub(crate) fn run(args: &DataCheckArgs) -> Result<()> {
     // Before anything is scanned: a name that is none is refused at once.
     args.mosaic.as_deref().map(mosaic::encoding).transpose()?;
     let config = data_config(&args.data)?;
+    let map = args.category_map.as_deref().map(category_map).transpose()?;
     let mut found = Vec::new();
     let mut opened: Vec<(Split, Dataset)> = Vec::new();
     for split in wanted(args, splits_of(&config)) {
-        match scan_split(&config, split, args.no_cache) {
+        match scan_split(&config, split, args.no_cache, map.as_ref()) {
             Ok(dataset) => opened.push((split, dataset)),
-            Err(error) => found.push(Finding::error(format!("{split}: {error:#}"))),
+            Err(error) => {
+                let reason = format!("{split}: {error:#}");
+                // Training does not open the test split.
+                let is_needed = split != Split::Test || args.split.contains(&split);
+                found.push(if is_needed { Finding::error(reason) } else { Finding::warning(reason) });
+            }
         }
     }
     let counted = opened.iter().map(|(_, dataset)| Statistics::of(dataset, args.imgsz as usize));

@@ -11,7 +11,7 @@ use crate::args::DataConvertArgs;
 use crate::console::{Output, progress_bar};
 use crate::interrupt;
 use crate::measure::open_split;
-use crate::resolve::data_config;
+use crate::resolve::{category_map, data_config};
 
 /// Opens the source and writes it in the other layout.
 pub(crate) fn run(args: &DataConvertArgs) -> Result<()> {
@@ -25,9 +25,14 @@ pub(crate) fn run(args: &DataConvertArgs) -> Result<()> {
         None if is_coco(&config) => Layout::Yolo,
         None => Layout::Coco,
     };
-    let open =
-        |split| -> Result<(Split, Dataset)> { Ok((split, open_split(&config, split, args.no_cache)?)) };
+    let map = args.category_map.as_deref().map(category_map).transpose()?;
+    let open = |split| -> Result<(Split, Dataset)> {
+        Ok((split, open_split(&config, split, args.no_cache, map.as_ref())?))
+    };
     let opened = splits_of(&config).into_iter().map(open).collect::<Result<Vec<_>>>()?;
+    if is_coco(&config) {
+        check_objects(&opened, args)?;
+    }
     let splits: Vec<(Split, &Dataset)> = opened.iter().map(|(split, dataset)| (*split, dataset)).collect();
     let options = ConvertOptions { layout, placement: args.images, category_ids: args.category_ids };
     let bar = progress_bar("Converting", splits.iter().map(|(_, dataset)| dataset.items.len() as u64).sum());
@@ -62,6 +67,18 @@ pub(crate) fn run(args: &DataConvertArgs) -> Result<()> {
         "images": converted.images,
         "objects": converted.objects,
     }))
+}
+
+/// Fails if no split has an object: what would be written is nothing to train on.
+fn check_objects(opened: &[(Split, Dataset)], args: &DataConvertArgs) -> Result<()> {
+    let reasons: Vec<String> =
+        opened.iter().filter_map(|(_, dataset)| dataset.without_labels("nothing to convert")).collect();
+    match &reasons[..] {
+        [first, ..] if reasons.len() == opened.len() => {
+            bail!("{}: {first}", args.out.display())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// What the named files are: a data set yaml, or COCO files.

@@ -24,7 +24,7 @@ pub(super) fn check(
     name: &str,
     has_half: bool,
 ) -> Result<Vec<Row>> {
-    let dataset = open_split(&data_config(&args.data)?, Split::Val, false)?;
+    let dataset = open_split(&data_config(&args.data)?, Split::Val, false, None)?;
     check_classes(&weights.checkpoint, &weights.path, &dataset, &args.data, false)?;
     let images = dataset.items.len();
     let evaluation_set = EvaluationSet::new(dataset, &CocoOptions::default())?;

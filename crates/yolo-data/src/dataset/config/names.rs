@@ -1,16 +1,38 @@
 //! `names`: class names as a list or as a map from class index to name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::path::Path;
 
 use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_saphyr::Spanned;
+use yolo_eval::coco::classes::folded;
 
 use crate::{DataError, Result};
 
 /// Names as written: key (absent in a list), name (absent for null), line.
 pub(super) struct Names(Vec<(Option<String>, Option<String>, usize)>);
+
+impl Names {
+    /// The names as written.
+    pub(super) fn texts(&self) -> impl Iterator<Item = &str> {
+        self.0.iter().filter_map(|(_, name, _)| name.as_deref())
+    }
+}
+
+/// What to say about classes that have the same name, case and surrounding space aside.
+pub(super) fn alike(names: &[String]) -> Option<String> {
+    let mut seen: HashMap<String, usize> = HashMap::new();
+    let (first, second) = names
+        .iter()
+        .enumerate()
+        .find_map(|(class, name)| seen.insert(folded(name), class).map(|first| (first, class)))?;
+    Some(format!(
+        "classes {first} (`{}`) and {second} (`{}`) have the same name, so tables and annotations cannot tell them \
+         apart: give every class in `names` its own",
+        names[first], names[second]
+    ))
+}
 
 impl<'de> Deserialize<'de> for Names {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
@@ -120,6 +142,14 @@ mod tests {
     fn message(names: &str) -> String {
         let text = format!("train: a\nval: b\n{names}\n");
         DatasetConfig::parse(&text, Path::new("/d.yaml")).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn equal_names_are_noticed() {
+        let alike = |names: [&str; 3]| super::alike(&names.map(str::to_owned));
+        let text = alike(["cat", "dog", "Cat "]).unwrap();
+        assert!(text.contains("classes 0 (`cat`) and 2 (`Cat `)"), "{text}");
+        assert_eq!(alike(["cat", "dog", "cow"]), None);
     }
 
     #[test]

@@ -68,7 +68,7 @@ impl DatasetConfig {
         let written = self.entries(split);
         if written.is_empty() {
             let reason =
-                format!("the key `{split}` is missing or empty. Write for example:\n{split}: images/{split}");
+                format!("the key `{split}` is missing or empty. Write for example `{split}: images/{split}`");
             return Err(DataError::invalid(&self.file, reason));
         }
         let roots = self.root_candidates(search);

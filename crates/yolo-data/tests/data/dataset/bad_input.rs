@@ -90,7 +90,14 @@ fn without_any_label_file_the_places_looked_at_are_shown() {
     assert_eq!(report.missing, 3);
     let warning = report.problems[0].to_string();
     assert!(warning.contains("labels/val/a.txt") && warning.contains("labels/val/c.txt"), "{warning}");
-    assert!(warning.contains("set.yaml: warning"), "{warning}");
+    assert!(warning.contains("set.yaml: warning") && !warning.contains('\n'), "{warning}");
+    let error = folder.opened().check_trainable().unwrap_err().to_string();
+    assert!(error.contains("expected label files such as") && error.contains("labels/val/a.txt"), "{error}");
+    for name in ["a", "b", "c"] {
+        folder.write(&format!("labels/val/{name}.txt"), "\n");
+    }
+    let error = folder.opened().check_trainable().unwrap_err().to_string();
+    assert!(error.contains("labels/val/a.txt and the other label files, which are all empty"), "{error}");
 }
 
 #[test]

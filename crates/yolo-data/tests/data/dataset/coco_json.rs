@@ -55,6 +55,41 @@ fn a_category_without_a_name_is_an_error() {
 }
 
 #[test]
+fn names_start_from_the_root_and_may_have_another_case_or_extension() {
+    let folder = folder("names: [Cat, DOG]\n");
+    let plain = folder.opened().items;
+    for (a, b) in [
+        ("images/val/a.png", "images/val/b.png"),
+        ("images\\\\val\\\\a.png", "D:\\\\x\\\\b.png"),
+        ("A.PNG", "b.jpg"),
+    ] {
+        let text =
+            ANNOTATIONS.replace("\"a.png\"", &format!("\"{a}\"")).replace("\"b.png\"", &format!("\"{b}\""));
+        folder.write("annotations/instances_val.json", text);
+        assert_eq!(folder.opened().items, plain, "{a}");
+    }
+}
+
+#[test]
+fn one_file_under_two_ids_is_pointed_out() {
+    let folder = folder("names: [cat, dog]\n");
+    folder.write("annotations/instances_val.json", ANNOTATIONS.replace("gone.png", "a.png"));
+    let problems: Vec<String> = folder.opened().report.problems.iter().map(ToString::to_string).collect();
+    let found = problems.iter().any(|p| p.contains("a.png with the ids 1 and 3"));
+    assert!(found, "{problems:?}");
+}
+
+#[test]
+fn crowds_alone_are_nothing_to_train_on() {
+    let folder = folder("names: [cat, dog]\n");
+    folder.write("annotations/instances_val.json", ANNOTATIONS.replace("\"iscrowd\": 0", "\"iscrowd\": 1"));
+    let dataset = folder.opened();
+    assert_eq!(dataset.report.crowds, Some(4));
+    let error = dataset.check_trainable().unwrap_err().to_string();
+    assert!(error.contains("no labels found in") && error.contains("4 are crowds and left out"), "{error}");
+}
+
+#[test]
 fn an_image_of_another_size_is_pointed_out() {
     let folder = folder("names: [cat, dog]\n");
     folder.png("images/val/a.png", 30, 20);

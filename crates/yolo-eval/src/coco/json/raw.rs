@@ -1,75 +1,32 @@
-//! The JSON on disk as types; every error names the list and the entry.
+//! What both files are made of; every error names the list and the entry.
 
 use std::fmt;
+use std::marker::PhantomData;
 use std::path::Path;
 
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, Deserializer, Error, SeqAccess, Visitor};
 
-use super::{Category, ImageInfo};
+use crate::coco::ImageId;
+use crate::coco::image_id::whole;
 use crate::{EvalError, Ltwh, Result};
-
-/// An annotation file. Keys that are not named here are skipped.
-#[derive(Deserialize)]
-pub(super) struct RawInstances {
-    #[serde(deserialize_with = "images")]
-    pub(super) images: Vec<ImageInfo>,
-    #[serde(deserialize_with = "categories")]
-    pub(super) categories: Vec<Category>,
-    #[serde(deserialize_with = "annotations")]
-    pub(super) annotations: Vec<RawAnnotation>,
-}
-
-#[derive(Deserialize)]
-pub(super) struct RawAnnotation {
-    #[serde(deserialize_with = "id")]
-    pub(super) id: i64,
-    #[serde(deserialize_with = "image_id")]
-    pub(super) image_id: i64,
-    #[serde(deserialize_with = "category_id")]
-    pub(super) category_id: i64,
-    #[serde(default)]
-    pub(super) bbox: Option<RawBox>,
-    #[serde(default)]
-    pub(super) area: Option<f64>,
-    #[serde(default, deserialize_with = "flag")]
-    pub(super) iscrowd: bool,
-}
 
 #[derive(Deserialize)]
 pub(super) struct RawResult {
-    #[serde(deserialize_with = "image_id")]
-    pub(super) image_id: i64,
+    pub(super) image_id: ImageId,
     #[serde(deserialize_with = "category_id")]
     pub(super) category_id: i64,
     pub(super) bbox: RawBox,
     pub(super) score: f64,
 }
 
-#[derive(Deserialize)]
-struct RawImage {
-    #[serde(deserialize_with = "id")]
-    id: i64,
-    #[serde(default, deserialize_with = "side")]
-    width: u32,
-    #[serde(default, deserialize_with = "side")]
-    height: u32,
-    #[serde(default)]
-    file_name: String,
-}
-
-#[derive(Deserialize)]
-struct RawCategory {
-    #[serde(deserialize_with = "id")]
-    id: i64,
-    name: String,
-}
-
 /// A box with any number of values, so that a wrong number can be reported with the id of its annotation.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct RawBox {
     values: [f64; 4],
     pub(super) len: usize,
+    /// Whether a value is written as text.
+    pub(super) is_text: bool,
 }
 
 impl RawBox {
@@ -78,11 +35,6 @@ impl RawBox {
         let [left, top, w, h] = self.values;
         (self.len == 4).then_some(Ltwh { left, top, w, h })
     }
-}
-
-/// Reads an annotation file.
-pub(super) fn read_instances(path: &Path) -> Result<RawInstances> {
-    read(path, b'{', "expected an object with images, annotations and categories; is this a results file?")
 }
 
 /// Reads a results file.
@@ -97,8 +49,18 @@ pub(super) fn read_results(path: &Path) -> Result<Vec<RawResult>> {
 
 fn read<T: DeserializeOwned>(path: &Path, opening: u8, expected: &str) -> Result<T> {
     let bytes = std::fs::read(path).map_err(|source| EvalError::io(path, source))?;
+    parse(path, &bytes, opening, expected)
+}
+
+/// A file whose first character is `opening`; if it is the other bracket, `expected` says what the file should be.
+pub(super) fn parse<T: DeserializeOwned>(
+    path: &Path,
+    bytes: &[u8],
+    opening: u8,
+    expected: &str,
+) -> Result<T> {
     // Some Windows tools put a byte-order mark in front.
-    let json = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(&bytes);
+    let json = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
     match json.iter().find(|byte| !byte.is_ascii_whitespace()) {
         None => Err(EvalError::invalid(path, "the file is empty; write or download it again")),
         Some(&first) if first != opening && matches!(first, b'{' | b'[') => {
@@ -136,44 +98,21 @@ fn is_near_non_finite(json: &[u8], line: usize, column: usize) -> bool {
     contains(b"NaN") || contains(b"Inf")
 }
 
-fn images<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Vec<ImageInfo>, D::Error> {
-    entries(deserializer, "images", |raw: RawImage| ImageInfo {
-        id: raw.id,
-        width: raw.width,
-        height: raw.height,
-        file_name: raw.file_name,
-    })
-}
-
-fn categories<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Vec<Category>, D::Error> {
-    entries(deserializer, "categories", |raw: RawCategory| Category { id: raw.id, name: raw.name })
-}
-
-fn annotations<'de, D: Deserializer<'de>>(
-    deserializer: D,
-) -> std::result::Result<Vec<RawAnnotation>, D::Error> {
-    entries(deserializer, "annotations", |raw| raw)
-}
-
 fn results<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Vec<RawResult>, D::Error> {
-    entries(deserializer, "detections", |raw| raw)
+    entries(deserializer, "detections")
 }
 
 /// Reads a list; an error names the list and the entry (from 0).
-fn entries<'de, D, R, T>(
-    deserializer: D,
-    list: &'static str,
-    convert: fn(R) -> T,
-) -> std::result::Result<Vec<T>, D::Error>
+pub(super) fn entries<'de, D, T>(deserializer: D, list: &'static str) -> std::result::Result<Vec<T>, D::Error>
 where
     D: Deserializer<'de>,
-    R: Deserialize<'de>,
+    T: Deserialize<'de>,
 {
-    struct Entries<R, T> {
+    struct Entries<T> {
         list: &'static str,
-        convert: fn(R) -> T,
+        of: PhantomData<T>,
     }
-    impl<'de, R: Deserialize<'de>, T> Visitor<'de> for Entries<R, T> {
+    impl<'de, T: Deserialize<'de>> Visitor<'de> for Entries<T> {
         type Value = Vec<T>;
 
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -184,7 +123,7 @@ where
             let mut values = Vec::new();
             loop {
                 match seq.next_element() {
-                    Ok(Some(raw)) => values.push((self.convert)(raw)),
+                    Ok(Some(value)) => values.push(value),
                     Ok(None) => return Ok(values),
                     Err(error) => {
                         // serde_json reads the position back from the end of the text.
@@ -195,24 +134,16 @@ where
             }
         }
     }
-    deserializer.deserialize_seq(Entries { list, convert })
+    deserializer.deserialize_seq(Entries { list, of: PhantomData })
 }
 
-fn id<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<i64, D::Error> {
-    deserializer.deserialize_any(WholeNumber { key: "id" })
-}
-
-fn image_id<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<i64, D::Error> {
-    deserializer.deserialize_any(WholeNumber { key: "image_id" })
-}
-
-fn category_id<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<i64, D::Error> {
+pub(super) fn category_id<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<i64, D::Error> {
     deserializer.deserialize_any(WholeNumber { key: "category_id" })
 }
 
-fn side<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<u32, D::Error> {
-    let value = deserializer.deserialize_any(WholeNumber { key: "width or height" })?;
-    u32::try_from(value).map_err(|_| D::Error::custom(format!("width or height {value} is out of range")))
+/// The id of a category in its own list.
+pub(super) fn own_id<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<i64, D::Error> {
+    deserializer.deserialize_any(WholeNumber { key: "id" })
 }
 
 /// An integer that may be written as `1`, `1.0` or `"1"`.
@@ -222,13 +153,7 @@ struct WholeNumber {
 
 impl WholeNumber {
     fn float<E: Error>(&self, value: f64) -> std::result::Result<i64, E> {
-        /// Above this, neighbouring integers have the same float.
-        const EXACT: f64 = 9_007_199_254_740_992.0;
-        if value.fract() == 0.0 && value.abs() <= EXACT {
-            #[expect(clippy::cast_possible_truncation, reason = "a whole number within 2^53")]
-            return Ok(value as i64);
-        }
-        Err(E::custom(format!("{} {value} is not a whole number", self.key)))
+        whole(value).ok_or_else(|| E::custom(format!("{} {value} is not a whole number", self.key)))
     }
 }
 
@@ -261,8 +186,8 @@ impl Visitor<'_> for WholeNumber {
     }
 }
 
-/// A boolean that may be written as `0`/`1`, `true`/`false` or `null`.
-fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<bool, D::Error> {
+/// A boolean that may be written as `0`/`1`, `"0"`/`"1"`, `true`/`false` or `null`.
+pub(super) fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<bool, D::Error> {
     struct Flag;
     impl Visitor<'_> for Flag {
         type Value = bool;
@@ -305,15 +230,55 @@ impl<'de> Deserialize<'de> for RawBox {
 
             fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> std::result::Result<RawBox, A::Error> {
                 let mut bbox = RawBox::default();
-                while let Some(value) = seq.next_element()? {
+                while let Some(Real { value, is_text }) = seq.next_element()? {
                     if let Some(slot) = bbox.values.get_mut(bbox.len) {
                         *slot = value;
                     }
                     bbox.len += 1;
+                    bbox.is_text |= is_text;
                 }
                 Ok(bbox)
             }
         }
         deserializer.deserialize_seq(Values)
+    }
+}
+
+/// A finite number that may be written as text.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Real {
+    pub(super) value: f64,
+    pub(super) is_text: bool,
+}
+
+impl<'de> Deserialize<'de> for Real {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        struct NumberOrText;
+        impl Visitor<'_> for NumberOrText {
+            type Value = Real;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a number")
+            }
+
+            fn visit_i64<E: Error>(self, value: i64) -> std::result::Result<Real, E> {
+                Ok(Real { value: value as f64, is_text: false })
+            }
+
+            fn visit_u64<E: Error>(self, value: u64) -> std::result::Result<Real, E> {
+                Ok(Real { value: value as f64, is_text: false })
+            }
+
+            fn visit_f64<E: Error>(self, value: f64) -> std::result::Result<Real, E> {
+                Ok(Real { value, is_text: false })
+            }
+
+            fn visit_str<E: Error>(self, text: &str) -> std::result::Result<Real, E> {
+                let value = text.trim().parse().ok().filter(|value: &f64| value.is_finite());
+                let value = value.ok_or_else(|| E::custom(format!("{text:?} is not a number")))?;
+                Ok(Real { value, is_text: true })
+            }
+        }
+        deserializer.deserialize_any(NumberOrText)
     }
 }

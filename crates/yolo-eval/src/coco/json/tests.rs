@@ -1,7 +1,11 @@
 //! Files as other tools write them, valid and invalid.
 #![allow(clippy::unwrap_used)]
 
+use std::path::Path;
+
 use super::*;
+use crate::coco::{Detection, ImageId};
+use crate::{Ltwh, Result};
 
 const IMAGES: &str = r#""images": [{"id": 1, "width": 640, "height": 480, "file_name": "a.jpg"},
  {"id": 2, "width": 427, "height": 640, "file_name": "b.jpg"}]"#;
@@ -98,8 +102,8 @@ fn a_bad_box_is_refused_with_the_annotation_id() {
         let text = instances(&format!(r#"{{"id": 77, "image_id": 1, "category_id": 18, "bbox": {bbox}}}"#));
         assert_refused(gt(&text), &["annotation id 77", reason]);
     }
-    let text = instances(r#"{"id": 77, "image_id": 1, "category_id": 18, "bbox": [1, "2", 3, 4]}"#);
-    assert_refused(gt(&text), &["file.json:4", "annotations entry 0"]);
+    let text = instances(r#"{"id": 77, "image_id": 1, "category_id": 18, "bbox": [1, "x", 3, 4]}"#);
+    assert_refused(gt(&text), &["file.json:4", "annotations entry 0", "\"x\" is not a number"]);
 }
 
 #[test]
@@ -112,8 +116,20 @@ fn duplicate_ids_are_refused_and_both_are_named() {
     assert_refused(gt(&images), &["image id 1", "entry 0 (\"a.jpg\")", "entry 1 (\"b.jpg\")"]);
 }
 
+/// Asserts that a file is read with one remark that contains every part, and refused with it if read strictly.
+fn assert_remarked(text: &str, annotations: usize, parts: &[&str]) -> GroundTruth {
+    let read = gt(text).unwrap();
+    assert_eq!(read.annotations().len(), annotations);
+    let [remark] = read.remarks() else { panic!("{:?}", read.remarks()) };
+    for part in parts {
+        assert!(remark.contains(part), "{part:?} is not in: {remark}");
+    }
+    assert_refused(in_file(text, |path| GroundTruth::read_strictly(path)), parts);
+    read
+}
+
 #[test]
-fn unknown_references_are_refused_and_listed() {
+fn what_pycocotools_ignores_is_left_out_with_a_remark() {
     let mut list = Vec::new();
     for i in 0..7 {
         list.push(format!(
@@ -121,9 +137,39 @@ fn unknown_references_are_refused_and_listed() {
             30 + i
         ));
     }
-    assert_refused(gt(&instances(&list.join(","))), &["image_id 30, 31, 32, 33, 34, … (7 in all)"]);
+    let parts = ["7 annotations", "(30, 31, 32, 33, 34, … (7 in all)", "annotation id 0"];
+    assert_remarked(&instances(&list.join(",")), 0, &parts);
     let text = instances(r#"{"id": 4, "image_id": 1, "category_id": 19, "bbox": [1, 2, 3, 4]}"#);
-    assert_refused(gt(&text), &["category_id 19", "annotation id 4"]);
+    assert_remarked(&text, 0, &["1 annotation with a category_id", "(19; the first is annotation id 4)"]);
+}
+
+#[test]
+fn repeated_images_count_once_and_texts_that_are_numbers_are_read() {
+    let text = instances("").replace("\"b.jpg\"}", "\"b.jpg\"}, {\"id\": 1, \"file_name\": \"a.jpg\"}");
+    let read = assert_remarked(&text, 0, &["image id 1 is listed more than once"]);
+    assert_eq!(read.images().len(), 2);
+    let text =
+        instances(r#"{"id": 4, "image_id": 1, "category_id": 18, "bbox": ["1", "2.5", 3, 4], "area": "9"}"#);
+    let read = assert_remarked(&text, 1, &["numbers of 1 annotation", "annotation id 4"]);
+    assert_eq!((read.annotations()[0].bbox.top, read.annotations()[0].area), (2.5, 9.0));
+}
+
+#[test]
+fn ids_of_images_may_be_texts_and_detections_use_them() {
+    let text = instances(r#"{"id": "x", "image_id": "cam 2", "category_id": 18, "bbox": [1, 2, 3, 4]}"#);
+    let read = gt(&text.replace("\"id\": 1,", "\"id\": \"z1\",").replace("\"id\": 2,", "\"id\": \"cam 2\","));
+    let read = read.unwrap();
+    let ids: Vec<i64> = read.images().iter().map(|image| image.id).collect();
+    assert_eq!((ids, read.annotations()[0].image_id), (vec![1, 0], 0));
+    assert_eq!(read.written_id(1), ImageId::Name("z1".to_owned()));
+    let entry =
+        |id: &str| format!(r#"[{{"image_id": {id}, "category_id": 1, "bbox": [1,2,3,4], "score": 0.5}}]"#);
+    let found = |id: &str| in_file(&entry(id), |path| Detections::read_for(path, &read));
+    assert_eq!(found("\"cam 2\"").unwrap()[0].image_id, 0);
+    // By file name, as `val` writes it without annotations.
+    assert_eq!(found("\"a\"").unwrap()[0].image_id, 1);
+    assert_refused(found("\"c\""), &["image_id c is not in the images", "annotation file"]);
+    assert_refused(found("5"), &["image_id 5"]);
 }
 
 #[test]
@@ -131,9 +177,9 @@ fn ids_that_are_not_numbers_are_refused() {
     let entry =
         |id: &str| format!(r#"[{{"image_id": {id}, "category_id": 1, "bbox": [1,2,3,4], "score": 0.5}}]"#);
     assert_eq!(dt(&entry("\"000012\"")).unwrap()[0].image_id, 12);
-    assert_refused(dt(&entry("\"zidane\"")), &["detections entry 0", "image_id \"zidane\" is not a number"]);
-    assert_refused(dt(&entry("1.5")), &["detections entry 0", "image_id 1.5 is not a whole number"]);
-    assert_refused(dt(&entry("null")), &["detections entry 0", "image_id"]);
+    assert_refused(dt(&entry("\"zidane\"")), &["detections entry 0", "image_id zidane is not a number"]);
+    assert_refused(dt(&entry("1.5")), &["detections entry 0", "id 1.5 is not a whole number"]);
+    assert_refused(dt(&entry("null")), &["detections entry 0", "an id"]);
 }
 
 #[test]
