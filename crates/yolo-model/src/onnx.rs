@@ -2,8 +2,8 @@
 //!
 //! The graph is the fused network as YOLOv5 exports it: input `images` `[N, 3, H, W]`, RGB in `[0, 1]`, and either
 //! decoded boxes in one output or the logits in one output per level. Weights have PyTorch's names. Every
-//! operator has the same meaning in opsets 12 to 20 (<https://onnx.ai/onnx/operators/>), so the opset is only the
-//! version that the file asks its reader for. OpenCV's importer is the reader that takes least: constants that are added
+//! operator has the same meaning in opsets 12 to 20 (<https://onnx.ai/onnx/operators/>), so the opset is little more than
+//! the version that the file asks its reader for. OpenCV's importer is the reader that takes least: constants that are added
 //! have no leading dimensions of 1, sums of several maps have one shape, and nothing asks for a shape.
 //!
 //! ```no_run
@@ -182,7 +182,7 @@ impl Checkpoint {
         let fused = self.fuse()?;
 
         let program = fused.architecture.program();
-        let mut graph = Graph::new(options.input(fused.architecture.in_channels));
+        let mut graph = Graph::new(options.input(fused.architecture.in_channels), options.opset);
         let values = network::lower(&mut graph, &program, &fused.weights, options.axes)?;
         head::lower(&mut graph, &fused.architecture, &program, &values, options);
         let metadata = metadata::entries(&fused);

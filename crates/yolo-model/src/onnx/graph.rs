@@ -56,16 +56,18 @@ pub(crate) struct Graph<'a> {
     pub(crate) outputs: Vec<OnnxValue>,
     /// How the images, the weights, every map of the network and the outputs are stored.
     pub(crate) precision: FloatFormat,
+    /// Version of the operators.
+    pub(crate) opset: u32,
     /// The names that are taken.
     names: HashSet<String>,
 }
 
 impl<'a> Graph<'a> {
     /// With its input and nothing else.
-    pub(crate) fn new(input: OnnxValue) -> Self {
+    pub(crate) fn new(input: OnnxValue, opset: u32) -> Self {
         let names = HashSet::from([input.name.clone()]);
         let precision = input.precision;
-        Self { nodes: Vec::new(), tensors: Vec::new(), input, outputs: Vec::new(), precision, names }
+        Self { nodes: Vec::new(), tensors: Vec::new(), input, outputs: Vec::new(), precision, opset, names }
     }
 
     /// Appends a node with one output, and gives that.

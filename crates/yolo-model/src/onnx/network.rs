@@ -96,8 +96,12 @@ fn upsample(graph: &mut Graph<'_>, name: &str, input: &str, scale: usize) -> Val
         ("coordinate_transformation_mode", Attribute::Text("asymmetric")),
         ("nearest_mode", Attribute::Text("floor")),
     ];
-    // The empty name stands for the region of interest, which only another mode reads.
-    graph.node(name, "Resize", &[input, "", &scales], &attributes)
+    // The region of interest, which only another mode reads: an empty name leaves it out where that is allowed.
+    let region = match graph.opset {
+        ..13 => graph.floats(&format!("{name}.region"), &[0], Vec::new()),
+        _ => String::new(),
+    };
+    graph.node(name, "Resize", &[input, &region, &scales], &attributes)
 }
 
 /// The sides that OpenCV's importer (4.7 to 4.14) works with while it reads a graph whose image has no fixed size: no side

@@ -209,6 +209,18 @@ fn metadata_is_what_yolov5s_loaders_read() {
     }
 }
 
+/// Resize of opset 12 has to have a region of interest, which newer ones leave out.
+#[test]
+fn enlarging_is_written_as_the_opset_wants_it() {
+    for (opset, has_region) in [(12, true), (13, false), (20, false)] {
+        let (model, _) = export(&yolov5n(3), &OnnxOptions { opset, ..options(SQUARE, Outputs::Decoded) });
+        let resize = model.node("model.11.upsample");
+        let region = model.tensors.get(&resize.inputs[1]).map(|tensor| tensor.shape.clone());
+        assert_eq!(region, has_region.then(|| vec![0]), "opset {opset}");
+        assert_eq!((resize.inputs.len(), resize.inputs[1].is_empty()), (3, !has_region));
+    }
+}
+
 #[test]
 fn the_same_checkpoint_gives_the_same_bytes() {
     let folder = tempfile::tempdir().unwrap();
