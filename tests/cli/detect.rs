@@ -205,9 +205,9 @@ fn links_that_lead_nowhere_are_one_line_each() {
 #[test]
 fn layers_are_shown_as_pictures_and_arrays() {
     let case = Case::with_data();
-    let outcome = case.run(&format!(
-        "detect --weights in/tiny.safetensors --source in/data/images/val/000001.png --imgsz 64 --nosave --visualize"
-    ));
+    let outcome = case.run(
+        "detect --weights in/tiny.safetensors --source in/data/images/val/000001.png --imgsz 64 --nosave --visualize",
+    );
     let written = outcome.ok().written;
     let pictures: Vec<&String> = written.iter().filter(|path| path.ends_with(".png")).collect();
     assert_eq!(pictures.len(), 5, "{written:?}");

@@ -139,7 +139,8 @@ fn streams_are_looked_at_together_and_lost_ones_come_back() {
     let (restarted, second) = camera(video, 2);
     case.write("in/list.txt", format!("{steady}\n{restarted}\n"));
     let outcome = case.run(&format!("{DETECT} --source in/list.txt --reconnect 2 --json")).ok();
-    (first.join().unwrap(), second.join().unwrap());
+    first.join().unwrap();
+    second.join().unwrap();
     let outcome = outcome.warns(&[&restarted, "the stream is lost", "connecting again for up to 2 s"]);
     let outcome = outcome.shows(&[&format!("{restarted}: the stream is back")]);
     let found = outcome.json();

@@ -26,7 +26,7 @@ fn train_takes_what_users_of_train_py_type() {
     }
     let written = files(&case, "runs/train/exp");
     for (picture, size) in [("labels.jpg", (2000, 2000)), ("train_batch0.jpg", (1280, 1280))] {
-        let shown = decode_file(&case.path("runs/train/exp").join(picture)).unwrap().image;
+        let shown = decode_file(case.path("runs/train/exp").join(picture)).unwrap().image;
         assert_eq!((shown.width, shown.height), size, "{picture}");
     }
     assert!(
