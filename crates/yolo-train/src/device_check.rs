@@ -104,7 +104,7 @@ impl DeviceCheck<'_> {
 
     /// Side of the images of comparisons, in pixels.
     fn image_size(&self) -> usize {
-        if self.is_quick { 128 } else { 320 }
+        if self.is_quick { 64 } else { 320 }
     }
 
     /// Names of the stock networks that are compared.

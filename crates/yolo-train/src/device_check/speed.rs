@@ -40,9 +40,7 @@ impl Load {
     /// What is measured, and the stock networks that it is measured with.
     pub fn usual(is_quick: bool) -> (Self, &'static [&'static str]) {
         match is_quick {
-            true => {
-                (Self { batch: 2, size: 160, warm_up: 1, span: Duration::from_millis(500) }, &["yolov5n"])
-            }
+            true => (Self { batch: 2, size: 96, warm_up: 1, span: Duration::from_millis(500) }, &["yolov5n"]),
             false => (
                 Self { batch: 32, size: 640, warm_up: WARM_UP, span: SPAN },
                 &["yolov5n", "yolov5s", "yolov5x"],
