@@ -343,7 +343,10 @@ mod tests {
         let text = labels.classes_in(&names(&["car"]), None, path).unwrap_err().to_string();
         assert!(text.contains("`dog` (id 18)") && text.starts_with("i.json: "), "{text}");
         let map = CategoryMap::from([("dog".to_owned(), Some("car".to_owned()))]);
-        assert_eq!(labels.classes_in(&names(&["car"]), Some(&map), path).unwrap(), HashMap::from([(18, 0)]));
+        assert_eq!(
+            labels.classes_in(&names(&["car"]), Some(&map), path).unwrap(),
+            HashMap::from([(3, 0), (18, 0)])
+        );
     }
 
     proptest! {
