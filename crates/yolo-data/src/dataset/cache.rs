@@ -213,7 +213,7 @@ fn source_hash(paths: &[PathBuf]) -> u64 {
 }
 
 /// FNV-1a. The standard hasher may differ between builds, which would then not find their files.
-fn fnv1a<'a>(bytes: impl Iterator<Item = &'a u8>) -> u64 {
+pub(crate) fn fnv1a<'a>(bytes: impl Iterator<Item = &'a u8>) -> u64 {
     bytes.fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 

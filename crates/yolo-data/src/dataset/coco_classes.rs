@@ -1,5 +1,7 @@
 //! COCO's 80 classes and the category ids that detections are written with.
 
+pub use yolo_eval::coco::files::image_id;
+
 /// Category id in COCO's annotation files of each of the 80 classes: 1…90 with ten ids unused.
 pub const COCO80_TO_91: [u8; 80] = [
     1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 13, 14, 15, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 27, 28, 31, 32,
@@ -20,12 +22,6 @@ pub const COCO80_NAMES: [&str; 80] = [
     "microwave", "oven", "toaster", "sink", "refrigerator", "book", "clock", "vase", "scissors", "teddy bear",
     "hair drier", "toothbrush",
 ];
-
-/// The image id of a file stem: its number if it consists of digits only.
-pub fn image_id(stem: &str) -> Option<i64> {
-    let is_number = !stem.is_empty() && stem.bytes().all(|b| b.is_ascii_digit());
-    if is_number { stem.parse().ok() } else { None }
-}
 
 #[cfg(test)]
 mod tests {

@@ -56,7 +56,7 @@ pub fn match_files(files: &[&Path], images: &[Listed]) -> Vec<FileMatch> {
             matching.step(paths.iter().map(key), names.iter().map(key));
         }
     }
-    let of_file = |parts: &Parts| all_digits(parts.stem());
+    let of_file = |parts: &Parts| image_id(parts.stem());
     let of_image = |(parts, image): (&Parts, &Listed)| number_of(parts.stem(), image.number);
     matching.step(paths.iter().map(of_file), names.iter().zip(images).map(of_image));
     index_of.into_iter().map(|index| matching.found[index]).collect()
@@ -66,14 +66,15 @@ fn cased(text: &str, fold: bool) -> String {
     if fold { text.to_lowercase() } else { text.to_owned() }
 }
 
-fn all_digits(stem: &str) -> Option<i64> {
+/// The image id of a file stem: its number if it consists of digits only.
+pub fn image_id(stem: &str) -> Option<i64> {
     let is_number = !stem.is_empty() && stem.bytes().all(|b| b.is_ascii_digit());
     if is_number { stem.parse().ok() } else { None }
 }
 
 /// The number of an image that is called `stem` and has this id.
 fn number_of(stem: &str, id: Option<i64>) -> Option<i64> {
-    if let Some(number) = all_digits(stem) {
+    if let Some(number) = image_id(stem) {
         return Some(number);
     }
     let digits = stem.len() - stem.trim_end_matches(|c: char| c.is_ascii_digit()).len();

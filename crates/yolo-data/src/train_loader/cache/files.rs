@@ -1,12 +1,12 @@
 //! Images in files, one for each: what it was made from, then its size and its pixels.
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::UNIX_EPOCH;
 
 use crate::augment::sample::Loaded;
 use crate::dataset::Item;
+use crate::dataset::cache::fnv1a;
 use crate::image::RgbImage;
 use crate::letterbox::load_size;
 use crate::{DataError, Result};
@@ -110,9 +110,7 @@ impl Entry {
 
 /// The name of the file with this header.
 fn name_of(header: &str) -> String {
-    let mut hasher = DefaultHasher::new();
-    header.hash(&mut hasher);
-    format!("{:016x}.rgb", hasher.finish())
+    format!("{:016x}.rgb", fnv1a(header.as_bytes().iter()))
 }
 
 #[cfg(test)]
