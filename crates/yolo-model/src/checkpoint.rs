@@ -1,5 +1,7 @@
 //! A detector on the host: what it looks like, its weights, and its class names.
 
+mod torch;
+
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
@@ -13,6 +15,8 @@ use crate::weights::{
     FloatFormat, FoldedMasks, PackOptions, Packing, StateDict, TorchCheckpoint, file_bytes, read_packing,
     read_safetensors, read_torch, write_packed, write_safetensors,
 };
+
+pub use torch::{TorchOptions, TorchSummary};
 
 /// Keys of our metadata in a `.safetensors` file.
 mod key {

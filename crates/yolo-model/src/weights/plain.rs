@@ -103,6 +103,44 @@ impl PlainValue {
     }
 }
 
+impl From<bool> for PlainValue {
+    fn from(value: bool) -> Self {
+        Self::Bool(value)
+    }
+}
+
+impl From<usize> for PlainValue {
+    fn from(value: usize) -> Self {
+        Self::Int(value as i64)
+    }
+}
+
+impl From<f64> for PlainValue {
+    fn from(value: f64) -> Self {
+        Self::Float(value)
+    }
+}
+
+impl From<&str> for PlainValue {
+    fn from(text: &str) -> Self {
+        Self::Str(text.to_owned())
+    }
+}
+
+/// A pair as Python's tuple.
+impl From<[usize; 2]> for PlainValue {
+    fn from(pair: [usize; 2]) -> Self {
+        Self::Tuple(pair.map(Self::from).to_vec())
+    }
+}
+
+/// A list.
+impl<T: Into<PlainValue>> From<Vec<T>> for PlainValue {
+    fn from(items: Vec<T>) -> Self {
+        Self::List(items.into_iter().map(T::into).collect())
+    }
+}
+
 /// Copies plain data out of an arena, up to a total size: what is shared there is repeated here.
 pub(super) struct Copier<'a> {
     arena: &'a Arena,

@@ -6,7 +6,7 @@ use super::StateDict;
 use super::container::Container;
 use super::error::{WeightsError, WeightsErrorKind, printable};
 use super::masked::{self, FoldedMasks};
-use super::module::{PickledModule, is_module, module_tree};
+use super::module::{PickledModule, instance, is_module, module_tree};
 use super::pickle::{Arena, Id, MAX_PICKLE_BYTES, Unpickled, unpickle};
 use super::plain::{Copier, PlainValue};
 use super::tensor::{TensorReader, TensorRef};
@@ -59,6 +59,25 @@ pub fn read_torch(path: impl AsRef<Path>) -> Result<TorchCheckpoint, WeightsErro
     let unpickled = unpickle(&pickle).map_err(|error| error.at("data.pkl").in_file(path))?;
     drop(pickle);
     read_checkpoint(&unpickled, TensorReader::new(container), path).map_err(|error| error.in_file(path))
+}
+
+/// The training hyper-parameters (`hyp`) of the `.pt` file at `path`, if the network in it has any.
+///
+/// # Errors
+/// As [`read_torch`], tensors aside.
+pub fn read_hyp(path: &Path) -> Result<Option<PlainValue>, WeightsError> {
+    let pickle = Container::open(path)?.read("data.pkl", MAX_PICKLE_BYTES)?;
+    let Unpickled { arena, root } = unpickle(&pickle).map_err(|error| error.at("data.pkl").in_file(path))?;
+    let hyp = || {
+        let found = find_model(&arena, root)?;
+        let attributes = instance(&arena, found.id).map(|(_, attributes)| attributes);
+        let Some(hyp) = attributes.and_then(|attributes| arena.lookup(attributes, "hyp")) else {
+            return Ok(None);
+        };
+        let hyp = Copier::new(&arena).copy(hyp)?;
+        Ok(Some(hyp).filter(|hyp| matches!(hyp, PlainValue::Dict(_))))
+    };
+    hyp().map_err(|error: WeightsError| error.in_file(path))
 }
 
 fn read_checkpoint(
