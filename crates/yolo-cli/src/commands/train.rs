@@ -30,6 +30,7 @@ use crate::resolve::{
     Weights, absolute, absolute_data, absolute_file, absolute_weights, category_map, data_config,
 };
 use crate::run_dir::{FLAGS, RunDir, read_flags, remove, resumed_run};
+use crate::torch_file::save_beside;
 use crate::training_view::{TrainingSheets, TrainingView};
 use crate::{batch_size, interrupt, presets};
 
@@ -420,6 +421,10 @@ impl Job<'_> {
         let has_best = folder.best().is_file() && !args.nosave;
         let best = if has_best { folder.best() } else { folder.last() };
         show_best(&best, val_set, self, &validation, output)?;
+        if args.save.save_pt {
+            let file = save_beside(&best, &options.hyp)?;
+            output.line(format!("For YOLOv5: {}", file.display()))?;
+        }
         std::fs::remove_file(folder.state()).with_context(|| folder.state().display().to_string())?;
         output.line(format!("Results saved to {}", run.path().display()))?;
         if let (Some(wanted), Some(last)) = (args.slim, state.progress.history.last()) {
