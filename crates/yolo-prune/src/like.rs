@@ -1,6 +1,6 @@
 //! The zeros of one network, put back into another of the same shape whose training let them grow.
 
-use yolo_model::{Model, Prunable};
+use yolo_model::{Model, Prunable, PruningRecord};
 
 use crate::error::{PruneError, Result};
 use crate::mask::Mask;
@@ -38,7 +38,9 @@ pub fn zeros_like<M: Prunable>(model: &M, pattern: &dyn Model) -> Result<Rezeroe
     if zeros == 0 {
         return Err(PruneError::NoZeros);
     }
-    rezeroed.set_pruning(pattern.pruning().cloned());
+    // Without a record, a training would let them grow again.
+    let unknown = || PruningRecord::Other(serde_json::json!({"method": "like", "pruned": zeros}));
+    rezeroed.set_pruning(Some(pattern.pruning().cloned().unwrap_or_else(unknown)));
     Ok(Rezeroed { model: rezeroed, zeros, grown })
 }
 

@@ -42,6 +42,9 @@ pub(crate) struct ExportArgs {
     /// Checkpoint (.pt or .safetensors), or the name of a released one.
     #[arg(long)]
     pub(crate) weights: PathBuf,
+    /// Model yaml or name of a stock one, for weights that are tensors alone (a state dict).
+    #[arg(long)]
+    pub(crate) cfg: Option<String>,
     /// The format to write.
     #[arg(long, visible_alias = "include", value_enum, default_value = "onnx")]
     pub(crate) format: ExportFormat,

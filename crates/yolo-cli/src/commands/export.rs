@@ -19,7 +19,7 @@ pub(crate) fn run(args: &ExportArgs) -> Result<()> {
     let output = Output::new(args.json);
     say_what_changes_nothing(args);
     refuse_flags_of_others(args)?;
-    let weights = Weights::load(&args.weights, args.offline)?;
+    let weights = Weights::load_as(&args.weights, args.offline, args.cfg.as_deref())?;
     let out = out_path(args, &weights.path)?;
     match args.format {
         ExportFormat::Onnx => onnx(args, weights, &out, &output),

@@ -59,7 +59,8 @@ impl Checkpoint {
         };
         let root = unfused.torch_root(config.to_dict(), &yaml_file, options.hyp.as_ref())?;
         let (format, summary) = unfused.torch_format(options)?;
-        write_network(path, &root, &unfused.weights, &format)?;
+        let pruning = self.pruning.as_ref().map(ToString::to_string);
+        write_network(path, &root, &unfused.weights, pruning.as_deref(), &format)?;
         Ok(TorchSummary { yaml: Some(fit), added_batch_norm: self.architecture.fused, ..summary })
     }
 

@@ -15,6 +15,8 @@ use super::tensor::{TensorReader, TensorRef};
 const MAX_CLASSES: usize = 1 << 20;
 /// The part of a tensor's name that v5-era files keep as a buffer and that follows from anchors and strides.
 const ANCHOR_GRID: &str = "anchor_grid";
+/// The entry of a checkpoint that holds our record of its pruning, as JSON.
+pub(super) const PRUNING: &str = "pruning";
 /// What `DataParallel` puts before every name.
 const PARALLEL_PREFIX: &str = "module.";
 
@@ -37,6 +39,8 @@ pub struct TorchCheckpoint {
     pub hyp: Option<PlainValue>,
     /// Masks of `torch.nn.utils.prune` that are multiplied into the tensors.
     pub masks: FoldedMasks,
+    /// The record of a pruning that files of ours have, as JSON.
+    pub pruning: Option<String>,
     /// Whether the tensors are the exponential moving average of the training.
     pub used_ema: bool,
     /// The last finished epoch, counted from 0; −1 in a file that was stripped for release.
@@ -96,6 +100,7 @@ fn read_checkpoint(
         config: None,
         hyp: None,
         masks: FoldedMasks::default(),
+        pruning: None,
         used_ema: found.is_ema,
         epoch: None,
         date: None,
@@ -175,6 +180,7 @@ impl TorchCheckpoint {
         };
         self.epoch = entry("epoch")?.and_then(|value| value.as_int());
         self.date = entry("date")?.and_then(|value| value.as_str().map(str::to_string));
+        self.pruning = entry(PRUNING)?.and_then(|value| value.as_str().map(str::to_string));
         if self.class_names.is_none() {
             self.class_names = entry("names")?.as_ref().and_then(class_names);
         }

@@ -13,6 +13,7 @@ use super::error::{WeightsError, WeightsErrorKind};
 use super::masked::{MASK, ORIGINAL};
 use super::pickle::{Value, pickle};
 use super::tensor::ElementType;
+use super::torch::PRUNING;
 use super::torch_module::{TorchAttribute, TorchModule};
 use super::{FloatFormat, HostTensor, PlainValue, StateDict, Values};
 
@@ -30,7 +31,7 @@ pub(crate) struct TorchFormat {
     pub(crate) masked: HashSet<String>,
 }
 
-/// Writes a checkpoint whose `model` is `root`, with the values of `weights`.
+/// Writes a checkpoint whose `model` is `root`, with the values of `weights`, and the record of its pruning as JSON.
 ///
 /// # Errors
 /// A place that cannot be written, a tensor that `weights` lacks, a value beyond half precision.
@@ -38,12 +39,13 @@ pub(crate) fn write_network(
     path: &Path,
     root: &TorchModule,
     weights: &StateDict,
+    pruning: Option<&str>,
     format: &TorchFormat,
 ) -> Result<(), WeightsError> {
     let mut writer = TorchWriter::new(weights, format);
     let model = writer.module(root, "")?;
     let entry = |name: &str, value| (Value::text(name), value);
-    let checkpoint = Value::Dict(vec![
+    let mut checkpoint = vec![
         // As in a file that was stripped after training: there is nothing to resume.
         entry("epoch", Value::Int(-1)),
         entry("best_fitness", Value::None),
@@ -54,8 +56,10 @@ pub(crate) fn write_network(
         entry("opt", Value::None),
         entry("git", Value::None),
         entry("date", Value::None),
-    ]);
-    writer.write(path, &checkpoint)
+    ];
+    // YOLOv5 reads the entries that it knows.
+    checkpoint.extend(pruning.map(|record| entry(PRUNING, Value::text(record))));
+    writer.write(path, &Value::Dict(checkpoint))
 }
 
 /// Writes the tensors of `weights` in their order, and nothing else: `torch.load(…, weights_only=True)` gives the dict

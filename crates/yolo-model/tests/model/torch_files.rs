@@ -69,6 +69,7 @@ fn assert_round_trip(checkpoint: &Checkpoint, folder: &Path) -> PathBuf {
     assert_eq!(summary.tensors, checkpoint.weights.len());
     let read = Checkpoint::load(&path).unwrap();
     assert_same(&read, checkpoint);
+    assert_eq!(read.pruning, checkpoint.pruning);
     read.save_torch(&again, &lossless(&read)).unwrap();
     assert_eq!(std::fs::read(&path).unwrap(), std::fs::read(&again).unwrap(), "bytes of a second writing");
     opcodes::assert_documented(&path);
