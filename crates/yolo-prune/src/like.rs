@@ -71,3 +71,43 @@ fn masks(model: &dyn Model, pattern: &dyn Model) -> Result<Vec<LayerMask>> {
     }
     Ok(masks)
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use crate::{Method, PruneOptions, Sparsity, apply, plan};
+    use rand::SeedableRng;
+    use yolo_model::{Architecture, Checkpoint};
+
+    fn random(name: &str, seed: u64) -> Checkpoint {
+        let architecture = Architecture::variant(name, Some(2)).unwrap();
+        Checkpoint::random(architecture, &mut rand::rngs::StdRng::seed_from_u64(seed)).unwrap()
+    }
+
+    #[test]
+    fn zeros_come_back_and_nothing_else_changes() {
+        let dense = random("yolov5n", 1);
+        let pruned = apply(&dense, &plan(&dense, &PruneOptions::new(Method::Global, 0.25)).unwrap()).unwrap();
+        let zeros = Sparsity::of(&pruned).unwrap().conv_zeros;
+        let trained = random("yolov5n", 2);
+        // It does not matter which of the two is fused.
+        for pattern in [&pruned, &*pruned.fuse().unwrap()] {
+            let again = zeros_like(&trained, pattern).unwrap();
+            assert_eq!((again.zeros, again.grown), (zeros, zeros));
+            assert_eq!(Sparsity::of(&again.model).unwrap().conv_zeros, zeros);
+            assert_eq!(again.model.pruning, pruned.pruning);
+            for (name, tensor) in trained.weights.iter().filter(|(name, _)| !name.ends_with("v.weight")) {
+                let is_head = name.contains(".m.") && name.ends_with(".weight");
+                assert!(is_head || again.model.weights.get(name) == Some(tensor), "{name}");
+            }
+            assert_eq!(zeros_like(&again.model, pattern).unwrap().grown, 0);
+        }
+        assert!(matches!(zeros_like(&trained, &dense), Err(PruneError::NoZeros)));
+        let error = zeros_like(&random("yolov5s", 2), &pruned).unwrap_err().to_string();
+        assert!(
+            error.contains("model.0: its weight has shape [32, 3, 6, 6] in one and [16, 3, 6, 6]"),
+            "{error}"
+        );
+    }
+}
