@@ -10,7 +10,7 @@ use yolo_data::dataset::cache::default_cache_dir;
 use yolo_data::dataset::{Dataset, Label, Split};
 use yolo_data::image::{Encoding, JPEG_QUALITY, encode};
 use yolo_data::train_loader::{CachePlace, ImageCache};
-use yolo_model::{Checkpoint, FusedCheckpoint, Head, NmsOptions};
+use yolo_model::{Architecture, Checkpoint, FusedCheckpoint, Head, NmsOptions};
 use yolo_report::network::summary_line;
 use yolo_train::ValidationOptions;
 use yolo_train::hyper::Hyperparameters;
