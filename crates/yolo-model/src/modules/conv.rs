@@ -1,7 +1,7 @@
 //! `Conv`: convolution, batch normalisation, activation.
 
 use super::{Block, Module, ModuleKind, Stored};
-use crate::architecture::{Activation, ConvSpec, PickledLayer, YamlLayer};
+use crate::architecture::{ConvSpec, PickledLayer, YamlLayer};
 use crate::error::Result;
 use crate::program::{Lowering, ValueId};
 
@@ -19,14 +19,11 @@ fn from_yaml(layer: &YamlLayer) -> Result<ConvSpec> {
     let kernel = layer.int_or(1, 1)?;
     let out = layer.width(layer.int(0)?);
     let mut spec = ConvSpec::new(layer.input(), out, kernel, layer.int_or(2, 1)?);
-    spec.activation = layer.activation();
+    spec.activation = layer.activation_at(6)?;
     spec.groups = layer.int_or(4, 1)?;
     spec.dilation = [layer.int_or(5, 1)?; 2];
     let reach = spec.dilation[0] * kernel.saturating_sub(1) + 1;
     spec.padding = [layer.int_or(3, reach / 2)?; 2];
-    if !layer.bool_or(6, true)? {
-        spec.activation = Activation::Identity;
-    }
     Ok(spec)
 }
 
