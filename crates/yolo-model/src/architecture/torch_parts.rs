@@ -1,13 +1,22 @@
 //! The parts of which modules are made in PyTorch: convolutions, batch normalisation, activations, pools. The counterpart
 //! of [`PickledLayer`](super::PickledLayer)'s reading.
 
-use super::{Activation, BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, ConvSpec};
+use super::{Activation, BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, ConvForm, ConvSpec, TransposedSpec};
 use crate::weights::{PlainValue, TorchModule};
 
 impl TorchModule {
     /// `models.common.Conv`: convolution, batch normalisation, activation.
     pub fn conv_block(spec: &ConvSpec) -> Self {
-        Self::new("models.common.Conv")
+        Self::block("models.common.Conv", spec)
+    }
+
+    /// `models.common.DWConv`, the same with as many groups as the widths allow.
+    pub fn depthwise_block(spec: &ConvSpec) -> Self {
+        Self::block("models.common.DWConv", spec)
+    }
+
+    fn block(class: &'static str, spec: &ConvSpec) -> Self {
+        Self::new(class)
             .child("conv", Self::conv2d(spec, false))
             .child("bn", Self::batch_norm(spec.out_channels))
             .child("act", spec.activation.to_torch())
@@ -32,6 +41,45 @@ impl TorchModule {
             .attribute("_reversed_padding_repeated_twice", vec![horizontal, horizontal, vertical, vertical])
     }
 
+    /// `nn.ConvTranspose2d`, or a class that is one, with a bias.
+    pub fn transposed(class: &'static str, spec: &TransposedSpec) -> Self {
+        Self::new(class)
+            .parameter("weight", true)
+            .parameter("bias", true)
+            .attribute("in_channels", spec.in_channels)
+            .attribute("out_channels", spec.out_channels)
+            .attribute("kernel_size", spec.kernel)
+            .attribute("stride", spec.stride)
+            .attribute("padding", spec.padding)
+            .attribute("dilation", spec.dilation)
+            .attribute("transposed", true)
+            .attribute("output_padding", spec.output_padding)
+            .attribute("groups", spec.groups)
+            .attribute("padding_mode", "zeros")
+            .attribute(
+                "_reversed_padding_repeated_twice",
+                vec![spec.padding[1], spec.padding[1], spec.padding[0], spec.padding[0]],
+            )
+    }
+
+    /// `nn.Linear`, for a convolution that is one.
+    pub fn linear(spec: &ConvSpec) -> Self {
+        Self::linear_of("torch.nn.modules.linear.Linear", spec)
+    }
+
+    /// The class that PyTorch gives the projection behind attention.
+    pub(crate) fn projection(spec: &ConvSpec) -> Self {
+        Self::linear_of("torch.nn.modules.linear.NonDynamicallyQuantizableLinear", spec)
+    }
+
+    fn linear_of(class: &'static str, spec: &ConvSpec) -> Self {
+        Self::new(class)
+            .parameter("weight", true)
+            .parameter("bias", spec.form == ConvForm::Linear)
+            .attribute("in_features", spec.in_channels)
+            .attribute("out_features", spec.out_channels)
+    }
+
     /// `nn.BatchNorm2d`.
     pub fn batch_norm(channels: usize) -> Self {
         Self::new("torch.nn.modules.batchnorm.BatchNorm2d")
@@ -49,13 +97,18 @@ impl TorchModule {
 
     /// `nn.MaxPool2d` with a square window.
     pub fn max_pool(window: usize, stride: usize, padding: usize) -> Self {
+        Self::pool(window.into(), stride.into(), padding.into(), false)
+    }
+
+    /// `nn.MaxPool2d`; numbers are for both axes.
+    pub fn pool(window: PlainValue, stride: PlainValue, padding: PlainValue, ceil: bool) -> Self {
         Self::new("torch.nn.modules.pooling.MaxPool2d")
             .attribute("kernel_size", window)
             .attribute("stride", stride)
             .attribute("padding", padding)
             .attribute("dilation", 1_usize)
             .attribute("return_indices", false)
-            .attribute("ceil_mode", false)
+            .attribute("ceil_mode", ceil)
     }
 
     /// The expansion with which a yaml's module has `hidden` channels inside and `out` outside: the module has
@@ -74,6 +127,20 @@ impl Activation {
             Self::LeakyRelu { slope } => TorchModule::new("torch.nn.modules.activation.LeakyReLU")
                 .attribute("negative_slope", shortest(slope))
                 .attribute("inplace", true),
+            Self::Relu6 => TorchModule::new("torch.nn.modules.activation.ReLU6")
+                .attribute("min_val", 0.0)
+                .attribute("max_val", 6.0)
+                .attribute("inplace", true),
+            Self::Hardswish => {
+                TorchModule::new("torch.nn.modules.activation.Hardswish").attribute("inplace", true)
+            }
+            Self::Mish => TorchModule::new("torch.nn.modules.activation.Mish").attribute("inplace", true),
+            Self::Elu { alpha } => TorchModule::new("torch.nn.modules.activation.ELU")
+                .attribute("alpha", shortest(alpha))
+                .attribute("inplace", true),
+            Self::Gelu => {
+                TorchModule::new("torch.nn.modules.activation.GELU").attribute("approximate", "none")
+            }
             Self::Identity => TorchModule::new("torch.nn.modules.linear.Identity"),
         }
     }
@@ -85,8 +152,12 @@ impl Activation {
         }
         let module = self.to_torch();
         let name = module.class.rsplit('.').next().unwrap_or_default();
+        // That of ReLU6 is part of its name.
+        let takes_number = matches!(self, Self::LeakyRelu { .. } | Self::Elu { .. });
         let number = |(_, value): &(&str, crate::weights::TorchAttribute)| match value {
-            crate::weights::TorchAttribute::Plain(PlainValue::Float(number)) => Some(number.to_string()),
+            crate::weights::TorchAttribute::Plain(PlainValue::Float(number)) if takes_number => {
+                Some(number.to_string())
+            }
             _ => None,
         };
         let numbers: Vec<String> = module.attributes.iter().filter_map(number).collect();

@@ -113,8 +113,12 @@ impl Checkpoint {
     /// The network as an object of `models.yolo.Model`.
     fn torch_root(&self, yaml: PlainValue, yaml_file: &str, hyp: Option<&PlainValue>) -> Result<TorchModule> {
         let mut layers = self.architecture.torch_layers()?;
+        let usual = self.architecture.usual_activation().to_torch();
         for (index, (module, layer)) in layers.iter_mut().zip(&self.architecture.layers).enumerate() {
             self.check_names(index, module)?;
+            if self.architecture.activations.is_some() {
+                module.share_activations(&usual);
+            }
             module.attributes.extend(self.layer_attributes(index, layer, module)?);
         }
         let Head::AnchorBased(detect) = self.architecture.head();

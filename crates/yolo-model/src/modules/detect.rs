@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Block, Module, ModuleKind, Stored};
-use crate::architecture::{Activation, ConvSpec, MAX_CHANNELS};
+use crate::architecture::{Activation, ConvForm, ConvSpec, MAX_CHANNELS};
 use crate::error::Result;
 use crate::heads::Head;
 use crate::program::{Lowering, ValueId};
@@ -24,8 +24,16 @@ pub(super) static KIND: ModuleKind = ModuleKind {
     },
     // Anchors and strides are tensors of the network.
     from_pickle: |layer| {
+        let num_classes = layer.whole("nc")?;
+        if let Ok(outputs) = layer.whole("no")
+            && outputs != num_classes + 5
+        {
+            let reason =
+                format!("is a head with keypoints or other extras (no = {outputs}, nc = {num_classes})");
+            return Err(layer.error(&reason));
+        }
         Ok(Block::new(DetectSpec {
-            num_classes: layer.whole("nc")?,
+            num_classes,
             in_channels: layer.inputs().to_vec(),
             anchors: vec![vec![[0.0; 2]]; layer.inputs().len()],
             strides: vec![1; layer.inputs().len()],
@@ -64,6 +72,7 @@ impl DetectSpec {
         let out_channels = self.n_anchors() * self.n_outputs();
         ConvSpec {
             activation: Activation::Identity,
+            form: ConvForm::Bare,
             ..ConvSpec::new(self.in_channels[level], out_channels, 1, 1)
         }
     }

@@ -16,6 +16,8 @@ pub struct TorchModule {
     pub(crate) attributes: Vec<(&'static str, TorchAttribute)>,
     pub(crate) children: Vec<(String, TorchModule)>,
     pub(crate) yaml: Option<(usize, Vec<PlainValue>)>,
+    /// Whether all modules like it are one object.
+    pub(crate) is_shared: bool,
 }
 
 /// An attribute of a [`TorchModule`].
@@ -39,7 +41,7 @@ impl TorchModule {
     /// A module of the class with this dotted path, such as `models.common.C3`, without tensors, attributes and parts.
     pub fn new(class: &'static str) -> Self {
         let (parameters, buffers, attributes) = Default::default();
-        Self { class, parameters, buffers, attributes, children: Vec::new(), yaml: None }
+        Self { class, parameters, buffers, attributes, children: Vec::new(), yaml: None, is_shared: false }
     }
 
     /// With a parameter behind those it has; without `exists` it is `None`, as the bias of a convolution without bias.
@@ -91,6 +93,18 @@ impl TorchModule {
     fn container(class: &'static str, children: impl IntoIterator<Item = TorchModule>) -> Self {
         let children = children.into_iter().enumerate();
         children.fold(Self::new(class), |list, (index, child)| list.child(index.to_string(), child))
+    }
+
+    /// Makes the activations of all blocks below it one object if they are like `usual`, as releases since 6.2 have it.
+    pub(crate) fn share_activations(&mut self, usual: &TorchModule) {
+        let is_block =
+            ["conv", "bn", "act"].iter().all(|part| self.children.iter().any(|(name, _)| name == part));
+        for (name, child) in &mut self.children {
+            if is_block && name == "act" && child == usual {
+                child.is_shared = true;
+            }
+            child.share_activations(usual);
+        }
     }
 
     /// The dotted path that a layer's attribute `type` holds, which for repeats in a row is that of the repeated module.

@@ -151,7 +151,8 @@ impl<'a> TorchWriter<'a> {
             attributes.push((Value::text(*name), self.attribute(value)));
         }
         attributes.extend(tensors.attributes);
-        Ok(Value::Object(module.class.to_owned(), attributes))
+        let object = Value::Object(module.class.to_owned(), attributes);
+        Ok(if module.is_shared { Value::Shared(format!("{module:?}"), Box::new(object)) } else { object })
     }
 
     fn own_tensors(&mut self, module: &'a TorchModule, prefix: &str) -> Result<OwnTensors, WeightsError> {

@@ -35,6 +35,7 @@ struct Trial {
 struct Case {
     weight: [usize; 4],
     strides: [[usize; 2]; 3],
+    groups: usize,
     layouts: [crate::tiling::PlaneLayout; 2],
     has_twin: bool,
     has_residual: bool,
@@ -126,6 +127,7 @@ impl<'a> Tuner<'a> {
         let case = Case {
             weight: [conv.out_channels, places.input.channels, conv.kernel[0], conv.kernel[1]],
             strides: [conv.stride, conv.padding, conv.dilation],
+            groups: conv.groups,
             layouts: [places.input.layout.clone(), places.output.layout.clone()],
             has_twin: places.twin.is_some(),
             has_residual: conv.residual.is_some(),

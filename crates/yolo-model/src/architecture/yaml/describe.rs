@@ -115,7 +115,7 @@ impl Architecture {
     }
 
     /// The activation of most convolution blocks that have one.
-    fn usual_activation(&self) -> Activation {
+    pub(crate) fn usual_activation(&self) -> Activation {
         let blocks = self.convs().into_iter().filter(|conv| !conv.is_bare).map(|conv| conv.spec.activation);
         let (without, with): (Vec<_>, Vec<_>) = blocks.partition(|a| *a == Activation::Identity);
         let mut counts: Vec<(Activation, usize)> = Vec::new();
@@ -140,6 +140,8 @@ impl ModelConfig {
             head.anchors.clone_from(&detect.anchors);
         }
         built.fused = architecture.fused;
+        // How many objects there are is not for a yaml to say.
+        built.activations = architecture.activations;
         built == *architecture
     }
 

@@ -1,6 +1,6 @@
 //! Values as a pickle of protocol 2, with the opcodes that every reader of PyTorch's files knows.
 //!
-//! Texts and names of classes are memoised at their first use, as Python does it; nothing else is shared. The same value
+//! Texts and names of classes are memoised at their first use, as Python does it; of the rest only what is marked is shared. The same value
 //! always gives the same bytes.
 
 use std::collections::HashMap;
@@ -24,6 +24,9 @@ pub(crate) enum Value {
     Ordered(Vec<(Value, Value)>),
     /// An object by the path of its class and its attributes.
     Object(String, Vec<(Value, Value)>),
+    /// An object that stands at several places: written at the first, referred to at the others. Equal names are equal
+    /// objects.
+    Shared(String, Box<Value>),
     /// A reference to what lies outside of the pickle.
     Persistent(Box<Value>),
 }
@@ -103,6 +106,7 @@ impl Writer {
                 self.pairs(attributes);
                 self.op(b"b");
             }
+            Value::Shared(name, value) => self.shared(name, value),
             Value::Persistent(id) => {
                 self.value(id);
                 self.op(b"Q");
@@ -153,6 +157,23 @@ impl Writer {
                 (number, [b'q', b'r'])
             }
         };
+        self.numbered(number, short, long);
+    }
+
+    fn shared(&mut self, name: &str, value: &Value) {
+        // No opcode that is memoised begins with a zero.
+        let key = [b"\0", name.as_bytes()].concat();
+        let known = self.memo.get(&key).copied();
+        if known.is_none() {
+            self.value(value);
+        }
+        let number = known.unwrap_or(self.memo.len() as u32);
+        let [short, long] = if known.is_some() { [b'h', b'j'] } else { [b'q', b'r'] };
+        self.memo.insert(key, number);
+        self.numbered(number, short, long);
+    }
+
+    fn numbered(&mut self, number: u32, short: u8, long: u8) {
         match u8::try_from(number) {
             Ok(number) => self.op(&[short, number]),
             Err(_) => {
@@ -227,6 +248,15 @@ mod tests {
         let items = read.arena.sequence(read.root).unwrap();
         assert_eq!((items.len(), read.arena.str(items[299])), (600, Some("299")));
         assert_eq!(items[299], items[599], "beyond the numbers of one byte");
+    }
+
+    #[test]
+    fn shared_objects_are_one() {
+        let act = || Value::Object("torch.nn.modules.activation.SiLU".into(), Vec::new());
+        let shared = || Value::Shared("act".into(), Box::new(act()));
+        let read = unpickle(&pickle(&Value::List(vec![shared(), act(), shared()]))).unwrap();
+        let items = read.arena.sequence(read.root).unwrap();
+        assert!(items[0] == items[2] && items[0] != items[1]);
     }
 
     #[test]
