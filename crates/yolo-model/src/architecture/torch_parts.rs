@@ -2,7 +2,7 @@
 //! of [`PickledLayer`](super::PickledLayer)'s reading.
 
 use super::{Activation, BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, ConvSpec};
-use crate::weights::{PlainValue, TorchModule};
+use crate::weights::{PlainValue, TorchAttribute, TorchModule};
 
 impl TorchModule {
     /// `models.common.Conv`: convolution, batch normalisation, activation.
@@ -85,8 +85,8 @@ impl Activation {
         }
         let module = self.to_torch();
         let name = module.class.rsplit('.').next().unwrap_or_default();
-        let number = |(_, value): &(&str, crate::weights::TorchAttribute)| match value {
-            crate::weights::TorchAttribute::Plain(PlainValue::Float(number)) => Some(number.to_string()),
+        let number = |(_, value): &(&str, TorchAttribute)| match value {
+            TorchAttribute::Plain(PlainValue::Float(number)) => Some(number.to_string()),
             _ => None,
         };
         let numbers: Vec<String> = module.attributes.iter().filter_map(number).collect();
