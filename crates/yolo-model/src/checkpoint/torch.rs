@@ -55,7 +55,7 @@ impl Checkpoint {
         let (config, fit) = unfused.architecture.to_model_config()?;
         let yaml_file = match fit {
             YamlFit::Stock(name) => format!("{name}.yaml"),
-            _ => "pruned.yaml".to_owned(),
+            _ => "model.yaml".to_owned(),
         };
         let root = unfused.torch_root(config.to_dict(), &yaml_file, options.hyp.as_ref())?;
         let (format, summary) = unfused.torch_format(options)?;

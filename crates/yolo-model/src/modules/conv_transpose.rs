@@ -110,8 +110,8 @@ impl Module for ConvTransposeSpec {
         };
         let mut arguments: Vec<PlainValue> =
             vec![spec.out_channels.into(), spec.kernel[0].into(), spec.stride[0].into()];
-        arguments.extend([spec.padding[0].into(), spec.output_padding[0].into()]);
-        arguments.extend((!self.depthwise).then_some(spec.groups.into()));
+        arguments.extend([PlainValue::from(spec.padding[0]), spec.output_padding[0].into()]);
+        arguments.extend((!self.depthwise).then_some(PlainValue::from(spec.groups)));
         Some(TorchModule::transposed(class, spec).yaml(1, arguments))
     }
 

@@ -93,7 +93,7 @@ impl Module for CrossConvSpec {
         let (kernel, stride) = (self.cv1.kernel[1], self.cv1.stride[1]);
         let expansion = TorchModule::expansion(self.cv1.out_channels, self.cv2.out_channels);
         let mut arguments: Vec<PlainValue> = vec![self.cv2.out_channels.into(), kernel.into(), stride.into()];
-        arguments.extend([self.cv2.groups.into(), expansion.into(), self.add.into()]);
+        arguments.extend([PlainValue::from(self.cv2.groups), expansion.into(), self.add.into()]);
         let module = TorchModule::new("models.common.CrossConv")
             .child("cv1", TorchModule::conv_block(&self.cv1))
             .child("cv2", TorchModule::conv_block(&self.cv2))

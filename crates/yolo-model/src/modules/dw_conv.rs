@@ -61,7 +61,7 @@ impl Module for DwConvSpec {
             vec![spec.out_channels.into(), spec.kernel[0].into(), spec.stride[0].into()];
         // Older releases do not know the last ones.
         if spec.dilation != [1, 1] || spec.activation.is_identity() {
-            arguments.extend([spec.dilation[0].into(), (!spec.activation.is_identity()).into()]);
+            arguments.extend([PlainValue::from(spec.dilation[0]), (!spec.activation.is_identity()).into()]);
         }
         Some(TorchModule::depthwise_block(spec).yaml(1, arguments))
     }

@@ -77,7 +77,7 @@ impl Module for GhostConvSpec {
     fn to_torch(&self) -> Option<TorchModule> {
         let (out, spec) = (self.cv1.out_channels + self.cv2.out_channels, &self.cv1);
         let mut arguments: Vec<PlainValue> = vec![out.into(), spec.kernel[0].into(), spec.stride[0].into()];
-        arguments.extend([spec.groups.into(), (!spec.activation.is_identity()).into()]);
+        arguments.extend([PlainValue::from(spec.groups), (!spec.activation.is_identity()).into()]);
         let module = TorchModule::new("models.common.GhostConv")
             .child("cv1", TorchModule::conv_block(&self.cv1))
             .child("cv2", TorchModule::conv_block(&self.cv2));

@@ -84,14 +84,28 @@ fn real_networks_come_back_bit_for_bit_and_as_large_as_they_were() {
         let checkpoint = Checkpoint::load(&original).unwrap();
         let path = assert_round_trip(&checkpoint, folder.path());
         let [ours, theirs] = [&path, &original].map(|path| std::fs::metadata(path).unwrap().len() as f64);
+        let theirs = theirs - cached_bytes(&original);
         println!(
-            "{name}: {ours} bytes, {theirs} in the reference's file: {:+.2} %",
+            "{name}: {ours} bytes, {theirs} in the reference's: {:+.2} %",
             (ours / theirs - 1.0) * 100.0
         );
+        assert!((ours / theirs - 1.0).abs() < SIZE, "{name}");
         let stock = if name == "yolov5s" { "yolov5s" } else { "yolov5n" };
         let (_, fit) = checkpoint.architecture.to_model_config().unwrap();
         assert_eq!(fit, YamlFit::Stock(stock));
     }
+}
+
+/// Bytes of the tables that the reference computes at the first image and pickles with the head, if it has seen one.
+fn cached_bytes(path: &Path) -> f64 {
+    let root = read_torch(path).unwrap().module.unwrap();
+    let (_, head) = root.child("model").unwrap().children.last().unwrap();
+    let tables = ["grid", "anchor_grid"].into_iter().filter_map(|name| head.attribute(name)?.as_slice());
+    let bytes = |table: &PlainValue| match table {
+        PlainValue::Tensor(tensor) => tensor.element_count() * tensor.element_type.size(),
+        _ => 0,
+    };
+    tables.flatten().map(bytes).sum::<usize>() as f64
 }
 
 /// Every fixture whose modules are known here.
@@ -114,7 +128,9 @@ fn fixtures_come_back_bit_for_bit() {
         let [ours, theirs] = [&path, &file].map(|path| std::fs::metadata(path).unwrap().len() as f64);
         let (_, fit) = checkpoint.architecture.to_model_config().unwrap();
         println!("{name}: {ours} / {theirs}: {:+.2} %, yaml {fit:?}", (ours / theirs - 1.0) * 100.0);
-        assert_ne!(fit, YamlFit::Other, "{name}");
+        // No yaml has the activation of a BottleneckCSP of releases up to 6.0, nor one for a single layer.
+        let is_sayable = !["old-v1", "old-v2", "old-v3", "zoo"].iter().any(|start| name.starts_with(start));
+        assert!(fit != YamlFit::Other || !is_sayable, "{name}");
         written += 1;
     }
     assert!(written >= 10, "{written} files");

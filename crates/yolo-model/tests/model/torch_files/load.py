@@ -11,7 +11,7 @@ import types
 import torch
 
 
-def stand_in(path):
+def stand_in(path, base=torch.nn.Module):
     """A class at a dotted path, which pickles can name."""
     module, name = path.rsplit(".", 1)
     parts = module.split(".")
@@ -19,11 +19,16 @@ def stand_in(path):
         sys.modules.setdefault(".".join(parts[:end]), types.ModuleType(".".join(parts[:end])))
     forward = {"Conv": lambda self, x: self.act(self.bn(self.conv(x)))}.get(name)
     members = {"forward": forward} if forward else {}
-    setattr(sys.modules[module], name, type(name, (torch.nn.Module,), {**members, "__module__": module}))
+    setattr(sys.modules[module], name, type(name, (base,), {**members, "__module__": module}))
 
 
-for name in ["Conv", "Bottleneck", "C3", "SPP", "SPPF", "Concat"]:
+for name in [
+    "Conv", "DWConv", "Bottleneck", "BottleneckCSP", "C3", "C3x", "C3TR", "C3SPP", "C3Ghost", "SPP", "SPPF", "Concat", "Focus",
+    "CrossConv", "GhostConv", "GhostBottleneck", "Contract", "Expand", "TransformerBlock", "TransformerLayer",
+]:
     stand_in(f"models.common.{name}")
+stand_in("models.common.DWConvTranspose2d", torch.nn.ConvTranspose2d)
+stand_in("models.experimental.MixConv2d")
 for name in ["Model", "Detect"]:
     stand_in(f"models.yolo.{name}")
 

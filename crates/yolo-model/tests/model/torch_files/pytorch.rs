@@ -98,6 +98,24 @@ fn whole_networks() {
     }
 }
 
+/// Every module, and what each of them has besides convolutions.
+#[test]
+fn networks_of_other_modules() {
+    let Some(python) = python() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("network.pt");
+    for name in
+        ["zoo", "yolov5s-transformer", "yolov5s-ghost", "yolov3-tiny", "old-v3.1-yolov5s", "old-v1.0-yolov5s"]
+    {
+        let Some(file) = shared(&format!("reference/yolov5-modules/{name}.pt")) else { return };
+        let network = Checkpoint::load(&file).unwrap();
+        network.save_torch(&path, &lossless(&network)).unwrap();
+        let said = read(&python, &path);
+        assert_read(&said, &network);
+        assert_eq!(said["parameters"], network.architecture.n_parameters(), "{name}");
+    }
+}
+
 #[test]
 fn fused_networks() {
     let Some(python) = python() else { return };
