@@ -1,13 +1,10 @@
 //! The parts of which modules are made in PyTorch: convolutions, batch normalisation, activations, pools. The counterpart
 //! of [`PickledLayer`](super::PickledLayer)'s reading.
 
-<<<<<<< HEAD
-use super::{Activation, BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, ConvForm, ConvSpec, TransposedSpec};
-use crate::weights::{PlainValue, TorchModule};
-=======
-use super::{Activation, BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, ConvSpec};
-use crate::weights::{PlainValue, TorchAttribute, TorchModule};
->>>>>>> pt18
+        // That of ReLU6 is part of its name.
+        let takes_number = matches!(self, Self::LeakyRelu { .. } | Self::Elu { .. });
+        let number = |(_, value): &(&str, TorchAttribute)| match value {
+            TorchAttribute::Plain(PlainValue::Float(number)) if takes_number => Some(number.to_string()),
 
 impl TorchModule {
     /// `models.common.Conv`: convolution, batch normalisation, activation.

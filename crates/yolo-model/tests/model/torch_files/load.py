@@ -56,9 +56,11 @@ else:
     for index, layer in enumerate(model.model):
         assert layer.i == index and isinstance(layer.type, str)
         assert layer.np == sum(parameter.numel() for parameter in layer.parameters()), layer.type
-    with torch.no_grad():
-        said["first_layer"] = list(model.model[0](torch.rand(1, 3, 32, 32)).shape)
-        model.model[1](model.model[0](torch.rand(1, 3, 32, 32)))
+    if all(type(layer).__name__ == "Conv" for layer in model.model[:2]):
+        with torch.no_grad():
+            first = model.model[0](torch.rand(1, model.model[0].conv.in_channels, 32, 32))
+            said["first_layer"] = list(first.shape)
+            model.model[1](first)
     # Everything that the library expects of a module is there: what walks and changes it works.
     model.half().float().train().eval()
     model.zero_grad()
