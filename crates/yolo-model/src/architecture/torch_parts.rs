@@ -1,10 +1,8 @@
 //! The parts of which modules are made in PyTorch: convolutions, batch normalisation, activations, pools. The counterpart
 //! of [`PickledLayer`](super::PickledLayer)'s reading.
 
-        // That of ReLU6 is part of its name.
-        let takes_number = matches!(self, Self::LeakyRelu { .. } | Self::Elu { .. });
-        let number = |(_, value): &(&str, TorchAttribute)| match value {
-            TorchAttribute::Plain(PlainValue::Float(number)) if takes_number => Some(number.to_string()),
+use super::{Activation, BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, ConvForm, ConvSpec, TransposedSpec};
+use crate::weights::{PlainValue, TorchAttribute, TorchModule};
 
 impl TorchModule {
     /// `models.common.Conv`: convolution, batch normalisation, activation.
@@ -154,17 +152,10 @@ impl Activation {
         }
         let module = self.to_torch();
         let name = module.class.rsplit('.').next().unwrap_or_default();
-<<<<<<< HEAD
         // That of ReLU6 is part of its name.
         let takes_number = matches!(self, Self::LeakyRelu { .. } | Self::Elu { .. });
-        let number = |(_, value): &(&str, crate::weights::TorchAttribute)| match value {
-            crate::weights::TorchAttribute::Plain(PlainValue::Float(number)) if takes_number => {
-                Some(number.to_string())
-            }
-=======
         let number = |(_, value): &(&str, TorchAttribute)| match value {
-            TorchAttribute::Plain(PlainValue::Float(number)) => Some(number.to_string()),
->>>>>>> pt18
+            TorchAttribute::Plain(PlainValue::Float(number)) if takes_number => Some(number.to_string()),
             _ => None,
         };
         let numbers: Vec<String> = module.attributes.iter().filter_map(number).collect();

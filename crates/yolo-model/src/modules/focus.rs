@@ -56,7 +56,8 @@ impl Module for FocusSpec {
         let spec = &self.conv;
         let mut arguments: Vec<PlainValue> =
             vec![spec.out_channels.into(), spec.kernel[0].into(), spec.stride[0].into()];
-        arguments.extend([PlainValue::from(spec.padding[0]),
+        arguments.extend([
+            PlainValue::from(spec.padding[0]),
             spec.groups.into(),
             (!spec.activation.is_identity()).into(),
         ]);
