@@ -157,12 +157,7 @@ fn update(running: &RunningState<Tensor<1>>, batch: Tensor<1>, momentum: f64) {
 }
 
 /// The convolution `names` with its tensors from `weights`. The weight of a linear layer is that of a convolution of 1×1.
-fn load_conv2d(
-    names: &ConvRef,
-    bias: Option<&str>,
-    weights: &StateDict,
-    device: &Device,
-) -> Result<Conv2d> {
+fn load_conv2d(names: &ConvRef, bias: Option<&str>, weights: &StateDict, device: &Device) -> Result<Conv2d> {
     let spec = &names.spec;
     let [vertical, horizontal] = spec.padding;
     let mut weight = tensor_data(weights, &names.weight(), &names.weight_shape())?;

@@ -3,10 +3,10 @@
 //! The same code runs training, calibration, gradients and the reference forward: they differ in what they make of a
 //! convolution, which the caller decides.
 
-use burn::tensor::Tensor;
 use burn::tensor::activation::softmax;
 use burn::tensor::module::{interpolate, max_pool2d};
 use burn::tensor::ops::{InterpolateMode, InterpolateOptions, MaxPoolOptions};
+use burn::tensor::{Int, Tensor};
 use yolo_model::architecture::{ConvRef, NormRef, TransposedRef};
 use yolo_model::program::{Operation, OperationKind, PixelOrder, Program, ValueId};
 use yolo_model::weights::StateDict;
@@ -67,7 +67,8 @@ pub fn apply(kind: &OperationKind, mut inputs: Vec<Tensor<4>>) -> Tensor<4> {
             interpolate(inputs.remove(0), options.with_scale_factor([*scale as f32; 2]))
         }
         OperationKind::Pool(pool) => {
-            let mut options = MaxPoolOptions::new(pool.kernel).with_stride(pool.stride).with_padding(pool.padding);
+            let mut options =
+                MaxPoolOptions::new(pool.kernel).with_stride(pool.stride).with_padding(pool.padding);
             options.ceil_mode = pool.ceil;
             max_pool2d(inputs.remove(0), options)
         }
@@ -75,6 +76,12 @@ pub fn apply(kind: &OperationKind, mut inputs: Vec<Tensor<4>>) -> Tensor<4> {
             inputs.remove(0).pad((*left, *right, *above, *below), 0.0)
         }
         OperationKind::SpaceToDepth { size, order } => space_to_depth(inputs.remove(0), *size, *order),
+        OperationKind::Pick { channels } => {
+            let x = inputs.remove(0);
+            let channels: Vec<i64> = channels.iter().map(|&channel| channel as i64).collect();
+            let channels = Tensor::<1, Int>::from_data(channels.as_slice(), &x.device());
+            x.select(1, channels)
+        }
         OperationKind::DepthToSpace { size } => depth_to_space(inputs.remove(0), *size),
         OperationKind::Attention { heads } => attention(inputs.remove(0), *heads),
         OperationKind::Conv(ConvRef { name, .. })
@@ -136,9 +143,8 @@ fn attention(x: Tensor<4>, heads: usize) -> Tensor<4> {
     let [batch, thrice, height, width] = x.dims();
     let (channels, pixels) = (thrice / 3, height * width);
     let depth = channels / heads;
-    let part = |at: usize| {
-        x.clone().narrow(1, at * channels, channels).reshape([batch, heads, depth, pixels])
-    };
+    let part =
+        |at: usize| x.clone().narrow(1, at * channels, channels).reshape([batch, heads, depth, pixels]);
     let scores = part(0).swap_dims(2, 3).matmul(part(1)).mul_scalar((depth as f64).sqrt().recip());
     let shares = softmax(scores, 3);
     part(2).matmul(shares.swap_dims(2, 3)).reshape([batch, channels, height, width])

@@ -21,11 +21,7 @@ impl Network {
     ///
     /// # Errors
     /// Tensors that are missing or do not fit the architecture; an operation that the runtime does not have.
-    pub fn of(
-        checkpoint: &FusedCheckpoint<'_>,
-        batch: usize,
-        size: [usize; 2],
-    ) -> Result<Self, ModelError> {
+    pub fn of(checkpoint: &FusedCheckpoint<'_>, batch: usize, size: [usize; 2]) -> Result<Self, ModelError> {
         let program = checkpoint.architecture.program();
         Self::showing(checkpoint, batch, size, &program.outputs)
     }
@@ -110,6 +106,7 @@ impl<'a> Compiler<'a> {
             OperationKind::SpaceToDepth { size, order } => {
                 self.push(Op::SpaceToDepth { input, size: *size, order: *order })
             }
+            OperationKind::Pick { channels } => self.push(Op::Pick { input, channels: channels.clone() }),
             OperationKind::DepthToSpace { size } => {
                 self.push(Op::DepthToSpace { input, size: *size, interleaved: false })
             }

@@ -185,7 +185,14 @@ impl Packed {
         packed
     }
 
-    fn push(&mut self, family: Family, channels: usize, taps: &[Tap], rows: &[Cow<'_, [f32]>], shared: usize) {
+    fn push(
+        &mut self,
+        family: Family,
+        channels: usize,
+        taps: &[Tap],
+        rows: &[Cow<'_, [f32]>],
+        shared: usize,
+    ) {
         let first_weight = self.weights.len();
         let weight = |channel: usize, tap: &Tap| rows.get(channel).map_or(0.0, |row| row[tap.at]);
         let mut first_tap = self.taps.len();

@@ -119,8 +119,10 @@ fn convolve(
     chosen: Option<&ConvValues>,
     device: &Device,
 ) -> Result<Value> {
-    let dense =
-        ConvValues { weight: fused.f32s(&conv.weight())?.to_vec(), bias: conv.fused_bias(fused)?.into_owned() };
+    let dense = ConvValues {
+        weight: fused.f32s(&conv.weight())?.to_vec(),
+        bias: conv.fused_bias(fused)?.into_owned(),
+    };
     let is_changed = input.pruned.is_some() || chosen.is_some();
     let pruned = is_changed.then(|| {
         let seen = input.pruned.clone().unwrap_or_else(|| input.dense.clone());

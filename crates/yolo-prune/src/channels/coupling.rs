@@ -172,6 +172,9 @@ impl Tracing {
                 | OperationKind::ZeroPad { .. } => inputs.concat(),
                 // All channels of one pixel of the square, then of the next.
                 OperationKind::SpaceToDepth { size, .. } => inputs.concat().repeat(size * size),
+                OperationKind::Pick { channels } => {
+                    self.opaque(&inputs, channels.len(), "its channels are dealt out to others")
+                }
                 OperationKind::DepthToSpace { .. } => {
                     self.opaque(&inputs, program.channels[index + 1], "its channels become pixels")
                 }
@@ -251,11 +254,7 @@ impl Tracing {
         self.sources[a.max(b)].joined = a.min(b);
     }
 
-    fn finish(
-        self,
-        reads: Vec<(ConvRef, Vec<Piece>)>,
-        passed: Vec<(PassageKind, Vec<Piece>)>,
-    ) -> Coupling {
+    fn finish(self, reads: Vec<(ConvRef, Vec<Piece>)>, passed: Vec<(PassageKind, Vec<Piece>)>) -> Coupling {
         let roots: Vec<usize> = (0..self.sources.len()).map(|source| self.root(source)).collect();
         let mut group_of_root = vec![None; self.sources.len()];
         let mut groups: Vec<ChannelGroup> = Vec::new();

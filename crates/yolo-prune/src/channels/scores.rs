@@ -114,7 +114,8 @@ impl ChannelScores {
                 let tensor = weights.f32s(&conv.weight())?;
                 let rows = tensor.chunks_exact(row_length(conv)).zip(&factors);
                 for (sum, (row, factor)) in sums.iter_mut().zip(rows) {
-                    *sum += row.iter().map(|w| term(*w * if conv.is_bare { *factor } else { 1.0 })).sum::<f64>();
+                    *sum +=
+                        row.iter().map(|w| term(*w * if conv.is_bare { *factor } else { 1.0 })).sum::<f64>();
                 }
             }
             for consumer in group.consumers.iter().filter(|_| with_consumers) {

@@ -64,6 +64,7 @@ impl<'a> Lowering<'a> {
                 | Op::ZeroPad { .. }
                 | Op::SpaceToDepth { .. }
                 | Op::DepthToSpace { .. }
+                | Op::Pick { .. }
                 | Op::Attention { .. } => {
                     let step = self.rearranged(op, self.place(value));
                     self.steps.push(step);
@@ -165,6 +166,7 @@ impl<'a> Lowering<'a> {
             Step::Squares(SquaresStep::new(places, size, what, batch, threads))
         };
         match *op {
+            Op::Pick { ref channels, .. } => squares([1, 1], Squares::Pick(channels.clone())),
             Op::SpaceToDepth { size, order, .. } => squares([size; 2], Squares::ToDepth(order)),
             Op::DepthToSpace { size, interleaved, .. } => squares([size; 2], Squares::ToSpace(interleaved)),
             Op::Pool { pool, .. }
@@ -175,12 +177,8 @@ impl<'a> Lowering<'a> {
             {
                 squares(pool.kernel, Squares::Pool)
             }
-            Op::Pool { ref pool, .. } => {
-                Step::Windows(WindowStep::pool(input, output, pool, batch, threads))
-            }
-            Op::Attention { heads, .. } => {
-                Step::Attention(AttentionStep::new(input, output, heads, batch))
-            }
+            Op::Pool { ref pool, .. } => Step::Windows(WindowStep::pool(input, output, pool, batch, threads)),
+            Op::Attention { heads, .. } => Step::Attention(AttentionStep::new(input, output, heads, batch)),
             Op::ZeroPad { sides, .. } => {
                 Step::Windows(WindowStep::zero_pad(input, output, sides, batch, threads))
             }

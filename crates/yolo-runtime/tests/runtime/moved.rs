@@ -23,25 +23,32 @@ pub(crate) fn naive(op: &Op, values: &[Map], shapes: &[[usize; 3]], shape: [usiz
                 Op::Pool { pool, .. } => {
                     let range = |at: usize, axis: usize, end: usize| {
                         let first = (at * pool.stride[axis]) as isize - pool.padding[axis] as isize;
-                        (first..first + pool.kernel[axis] as isize).filter(move |&i| (0..end as isize).contains(&i))
+                        (first..first + pool.kernel[axis] as isize)
+                            .filter(move |&i| (0..end as isize).contains(&i))
                     };
                     let rows = range(y, 0, in_height);
                     let pixels = rows.flat_map(|row| range(x, 1, in_width).map(move |column| (row, column)));
-                    pixels.map(|(row, column)| at(channel, row as usize, column as usize)).fold(f64::MIN, f64::max)
+                    pixels
+                        .map(|(row, column)| at(channel, row as usize, column as usize))
+                        .fold(f64::MIN, f64::max)
                 }
                 Op::ZeroPad { sides: [left, _, above, _], .. } => {
                     match (y.checked_sub(*above), x.checked_sub(*left)) {
-                        (Some(row), Some(column)) if row < in_height && column < in_width => at(channel, row, column),
+                        (Some(row), Some(column)) if row < in_height && column < in_width => {
+                            at(channel, row, column)
+                        }
                         _ => 0.0,
                     }
                 }
+                Op::Pick { channels, .. } => at(channels[channel], y, x),
                 Op::SpaceToDepth { size, order, .. } => {
                     let [row, column] = order.pixel(channel / in_channels, *size);
                     at(channel % in_channels, y * size + row, x * size + column)
                 }
                 Op::DepthToSpace { size, interleaved, .. } => {
                     let pixel = y % size * size + x % size;
-                    let from = if *interleaved { channel * size * size + pixel } else { pixel * channels + channel };
+                    let from =
+                        if *interleaved { channel * size * size + pixel } else { pixel * channels + channel };
                     at(from, y / size, x / size)
                 }
                 _ => unreachable!(),
@@ -53,7 +60,8 @@ pub(crate) fn naive(op: &Op, values: &[Map], shapes: &[[usize; 3]], shape: [usiz
 
 fn attention(input: &Map, channels: usize, heads: usize, pixels: usize) -> Map {
     let depth = channels / heads;
-    let part = |part: usize, channel: usize, pixel: usize| input[(part * channels + channel) * pixels + pixel];
+    let part =
+        |part: usize, channel: usize, pixel: usize| input[(part * channels + channel) * pixels + pixel];
     let mut map = vec![0.0; channels * pixels];
     for head in 0..heads {
         for pixel in 0..pixels {
@@ -112,6 +120,8 @@ fn pools_paddings_and_squares_of_odd_maps() {
     }
     let sides = [1, 2, 0, 3];
     check(&around(|input| Op::ZeroPad { input, sides }, [6, 6], [3, 13, 18]), "padding");
+    let channels = vec![5, 0, 3, 3];
+    check(&around(|input| Op::Pick { input, channels: channels.clone() }, [6, 4], [3, 13, 18]), "channels");
     for order in [PixelOrder::Rows, PixelOrder::Columns] {
         let squares = |input| Op::SpaceToDepth { input, size: 2, order };
         check(&around(squares, [3, 12], [3, 26, 20]), &format!("{order:?}"));
@@ -130,9 +140,13 @@ fn attention_mixes_the_values_of_all_pixels() {
 #[test]
 fn groups_are_kernels_of_their_own() {
     let measure = Options { selection: Selection::Measure, ..Options::default() };
-    for (groups, channels, kernel, stride) in
-        [(24, [24, 24], 5, 1), (24, [24, 24], 3, 2), (8, [8, 24], 3, 1), (3, [12, 21], 1, 1), (2, [10, 6], 3, 1)]
-    {
+    for (groups, channels, kernel, stride) in [
+        (24, [24, 24], 5, 1),
+        (24, [24, 24], 3, 2),
+        (8, [8, 24], 3, 1),
+        (3, [12, 21], 1, 1),
+        (2, [10, 6], 3, 1),
+    ] {
         let mut random = Random::new(5);
         let full = conv("grouped", 0, channels, [kernel; 2], &mut random, Zeros::None);
         let weights = full.weight.len() / groups;
@@ -151,9 +165,13 @@ fn groups_are_kernels_of_their_own() {
 
 #[test]
 fn activations_of_all_releases() {
-    for activation in
-        [Activation::Relu6, Activation::Hardswish, Activation::Mish, Activation::Elu(0.7), Activation::LeakyRelu(0.1)]
-    {
+    for activation in [
+        Activation::Relu6,
+        Activation::Hardswish,
+        Activation::Mish,
+        Activation::Elu(0.7),
+        Activation::LeakyRelu(0.1),
+    ] {
         let mut random = Random::new(6);
         let conv = Conv { activation, ..conv("conv", 0, [4, 9], [3, 3], &mut random, Zeros::None) };
         let output = Output::Maps(vec![1]);
@@ -164,11 +182,40 @@ fn activations_of_all_releases() {
 
 /// Networks of the reference whose file and figures are in `../shared`.
 const NETWORKS: [&str; 34] = [
-    "act-elu", "act-gelu", "act-hardswish", "act-identity", "act-leakyrelu", "act-mish", "act-relu", "act-relu6",
-    "ch4-mul4", "focus-c3", "focus-csp-hardswish", "old-v1.0-yolov5s", "old-v2.0-yolov5s", "old-v3.1-yolov5s",
-    "old-v4.0-yolov5s", "old-v5.0-yolov5s", "old-v6.0-yolov5s", "prune-masks", "yolov3", "yolov3-spp", "yolov3-tiny",
-    "yolov5-bifpn", "yolov5-fpn", "yolov5-p2", "yolov5-p34", "yolov5-p6", "yolov5-p7", "yolov5-panet", "yolov5m6",
-    "yolov5n6", "yolov5s-LeakyReLU", "yolov5s-ghost", "yolov5s-transformer", "zoo",
+    "act-elu",
+    "act-gelu",
+    "act-hardswish",
+    "act-identity",
+    "act-leakyrelu",
+    "act-mish",
+    "act-relu",
+    "act-relu6",
+    "ch4-mul4",
+    "focus-c3",
+    "focus-csp-hardswish",
+    "old-v1.0-yolov5s",
+    "old-v2.0-yolov5s",
+    "old-v3.1-yolov5s",
+    "old-v4.0-yolov5s",
+    "old-v5.0-yolov5s",
+    "old-v6.0-yolov5s",
+    "prune-masks",
+    "yolov3",
+    "yolov3-spp",
+    "yolov3-tiny",
+    "yolov5-bifpn",
+    "yolov5-fpn",
+    "yolov5-p2",
+    "yolov5-p34",
+    "yolov5-p6",
+    "yolov5-p7",
+    "yolov5-panet",
+    "yolov5m6",
+    "yolov5n6",
+    "yolov5s-LeakyReLU",
+    "yolov5s-ghost",
+    "yolov5s-transformer",
+    "zoo",
 ];
 
 /// Mean, population deviation, and first values of every layer within 1e-4 of the deviation.
@@ -178,7 +225,8 @@ fn every_layer_of_the_references_networks() {
         let Some(path) = crate::shared(&format!("reference/yolov5-modules/{name}.pt")) else { return };
         let text = std::fs::read_to_string(path.with_extension("json")).unwrap();
         let reference: serde_json::Value = serde_json::from_str(&text).unwrap();
-        let (inputs, _) = read_safetensors(&path.with_file_name(reference["input"].as_str().unwrap())).unwrap();
+        let (inputs, _) =
+            read_safetensors(&path.with_file_name(reference["input"].as_str().unwrap())).unwrap();
         let image: &HostTensor = inputs.get("x").unwrap();
         let checkpoint = Checkpoint::load(&path).unwrap();
         let program = checkpoint.architecture.program();
@@ -233,7 +281,11 @@ fn assert_map(found: &[f32], expected: &serde_json::Value, samples: &str, what: 
     let variance = found.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / count;
     let (deviation, limit) = (number("std"), 1e-4 * number("std"));
     assert!((mean - number("mean")).abs() <= limit, "{what}: mean {mean}, not {}", number("mean"));
-    assert!((variance.sqrt() - deviation).abs() <= limit, "{what}: deviation {}, not {deviation}", variance.sqrt());
+    assert!(
+        (variance.sqrt() - deviation).abs() <= limit,
+        "{what}: deviation {}, not {deviation}",
+        variance.sqrt()
+    );
     let samples: Vec<f64> = serde_json::from_value(expected[samples].clone()).unwrap();
     for (at, (&found, expected)) in found.iter().zip(samples).enumerate() {
         let error = (f64::from(found) - expected).abs();
