@@ -65,6 +65,11 @@ pub enum OperationKind {
         /// Which pixel is which group.
         order: PixelOrder,
     },
+    /// Some channels, in another order: channel `i` is channel `channels[i]` of the input.
+    Pick {
+        /// Which channels.
+        channels: Vec<usize>,
+    },
     /// Groups of channels become squares of pixels, the inverse of [`OperationKind::SpaceToDepth`] with
     /// [`PixelOrder::Rows`].
     DepthToSpace {
@@ -202,7 +207,12 @@ impl OperationKind {
             }
             Self::SpaceToDepth { size, .. } => input.map(|side| side / size),
             Self::DepthToSpace { size } => input.map(|side| side * size),
-            Self::Norm(_) | Self::Attention { .. } | Self::Add | Self::Concat | Self::MaxPool { .. } => input,
+            Self::Norm(_)
+            | Self::Attention { .. }
+            | Self::Pick { .. }
+            | Self::Add
+            | Self::Concat
+            | Self::MaxPool { .. } => input,
         }
     }
 
@@ -213,6 +223,7 @@ impl OperationKind {
             Self::Transposed(transposed) => transposed.spec.out_channels,
             Self::Attention { .. } => inputs[0] / 3,
             Self::Concat => inputs.iter().sum(),
+            Self::Pick { channels } => channels.len(),
             Self::SpaceToDepth { size, .. } => inputs[0] * size * size,
             Self::DepthToSpace { size } => inputs[0] / (size * size),
             Self::Norm(_)
@@ -231,7 +242,10 @@ impl OperationKind {
         match self {
             Self::Conv(conv) => {
                 let normalised = if conv.is_bare || fused { 0 } else { 4 * channels };
-                let counted = if conv.spec.form == ConvForm::Projections { 0 } else { conv.weight_count() };
+                let counted = match conv.spec.form {
+                    ConvForm::Projections | ConvForm::LastProjection => 0,
+                    _ => conv.weight_count(),
+                };
                 height * width * (counted + normalised)
             }
             Self::Norm(_) => 4 * channels * height * width,
@@ -241,6 +255,7 @@ impl OperationKind {
             }
             Self::Upsample { .. } => channels * height * width,
             Self::Attention { .. }
+            | Self::Pick { .. }
             | Self::Add
             | Self::Concat
             | Self::MaxPool { .. }

@@ -3,10 +3,10 @@
 //! The same code runs training, calibration, gradients and the reference forward: they differ in what they make of a
 //! convolution, which the caller decides.
 
-use burn::tensor::Tensor;
 use burn::tensor::activation::softmax;
 use burn::tensor::module::{interpolate, max_pool2d};
 use burn::tensor::ops::{InterpolateMode, InterpolateOptions, MaxPoolOptions};
+use burn::tensor::{Int, Tensor};
 use yolo_model::architecture::{ConvRef, NormRef, TransposedRef};
 use yolo_model::program::{Operation, OperationKind, PixelOrder, Program, ValueId};
 use yolo_model::weights::StateDict;
@@ -76,6 +76,12 @@ pub fn apply(kind: &OperationKind, mut inputs: Vec<Tensor<4>>) -> Tensor<4> {
             inputs.remove(0).pad((*left, *right, *above, *below), 0.0)
         }
         OperationKind::SpaceToDepth { size, order } => space_to_depth(inputs.remove(0), *size, *order),
+        OperationKind::Pick { channels } => {
+            let x = inputs.remove(0);
+            let channels: Vec<i64> = channels.iter().map(|&channel| channel as i64).collect();
+            let channels = Tensor::<1, Int>::from_data(channels.as_slice(), &x.device());
+            x.select(1, channels)
+        }
         OperationKind::DepthToSpace { size } => depth_to_space(inputs.remove(0), *size),
         OperationKind::Attention { heads } => attention(inputs.remove(0), *heads),
         OperationKind::Conv(ConvRef { name, .. })

@@ -4,12 +4,13 @@ use burn::module::{Module, Param};
 use burn::nn::BatchNorm;
 use burn::tensor::module::conv_transpose2d;
 use burn::tensor::ops::ConvTransposeOptions;
-use burn::tensor::{Device, FloatDType, Tensor};
+use burn::tensor::{DType, Device, FloatDType, Tensor};
 use yolo_model::architecture::{Activation, NormRef, TransposedRef, TransposedSpec};
 use yolo_model::weights::StateDict;
 
 use crate::conv::{activate, load_batch_norm, normalise, tensor_data, then};
 use crate::error::Result;
+use crate::kernels::{Then, silu};
 
 /// Batch normalisation → activation.
 #[derive(Module, Debug)]
@@ -35,13 +36,32 @@ impl Norm {
 
     /// `[N, C, H, W]` → the same; the statistics are those that [`crate::Conv::forward`] uses.
     pub fn forward(&self, x: Tensor<4>) -> Tensor<4> {
-        // Sums over a batch overflow in half precision.
-        let x = if self.mixed.is_some() { x.cast(FloatDType::F32) } else { x };
-        let x = activate(self.activation, normalise(&self.bn, x, then(self.activation)));
-        match self.mixed {
-            Some(format) => x.cast(format),
-            None => x,
-        }
+        let format = match x.dtype() {
+            DType::F16 => FloatDType::F16,
+            DType::BF16 => FloatDType::BF16,
+            _ => return activate(self.activation, normalise(&self.bn, x, then(self.activation))),
+        };
+        // Sums over a batch overflow in half precision, and running statistics stay in single.
+        let x = x.cast(FloatDType::F32);
+        let x = match self.mixed {
+            Some(_) => activate(self.activation, normalise(&self.bn, x, then(self.activation))),
+            None => activate(self.activation, self.in_single(x)),
+        };
+        x.cast(format)
+    }
+
+    /// The normalisation by its running statistics, then what kernels would do on the way, where its parameters are in half
+    /// precision.
+    fn in_single(&self, x: Tensor<4>) -> Tensor<4> {
+        let [gamma, beta] = [&self.bn.gamma, &self.bn.beta].map(|param| param.val().cast(FloatDType::F32));
+        let [mean, var] =
+            [&self.bn.running_mean, &self.bn.running_var].map(|state| state.value().to_device(&x.device()));
+        let scale = gamma / var.add_scalar(self.bn.epsilon).sqrt();
+        let shift = beta - mean * scale.clone();
+        let channels = scale.dims()[0];
+        let [scale, shift] = [scale, shift].map(|vector| vector.reshape([1, channels, 1, 1]));
+        let x = x * scale + shift;
+        if then(self.activation) == Then::Silu { silu(x) } else { x }
     }
 }
 

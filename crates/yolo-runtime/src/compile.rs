@@ -106,6 +106,7 @@ impl<'a> Compiler<'a> {
             OperationKind::SpaceToDepth { size, order } => {
                 self.push(Op::SpaceToDepth { input, size: *size, order: *order })
             }
+            OperationKind::Pick { channels } => self.push(Op::Pick { input, channels: channels.clone() }),
             OperationKind::DepthToSpace { size } => {
                 self.push(Op::DepthToSpace { input, size: *size, interleaved: false })
             }

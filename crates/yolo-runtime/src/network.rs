@@ -126,6 +126,13 @@ pub enum Op {
         /// Whether the channels of a square follow each other, instead of those of a pixel.
         interleaved: bool,
     },
+    /// Some channels, in another order.
+    Pick {
+        /// The value it reads.
+        input: ValueId,
+        /// Which channels of it.
+        channels: Vec<usize>,
+    },
     /// Attention between pixels: see [`yolo_model::program::OperationKind::Attention`].
     Attention {
         /// The value it reads: queries, keys and values.
@@ -211,6 +218,7 @@ impl Op {
             | Self::ZeroPad { input, .. }
             | Self::SpaceToDepth { input, .. }
             | Self::DepthToSpace { input, .. }
+            | Self::Pick { input, .. }
             | Self::Attention { input, .. } => vec![*input],
         }
     }
@@ -224,6 +232,7 @@ impl Op {
             Self::ZeroPad { .. } => "zero-pad".to_owned(),
             Self::SpaceToDepth { .. } => "space-to-depth".to_owned(),
             Self::DepthToSpace { .. } => "depth-to-space".to_owned(),
+            Self::Pick { .. } => "choice of channels".to_owned(),
             Self::Attention { .. } => "attention".to_owned(),
             Self::Upsample { .. } => "upsample".to_owned(),
         }
@@ -388,6 +397,7 @@ fn renumbered(mut op: Op, number: &[ValueId]) -> Op {
         | Op::ZeroPad { input, .. }
         | Op::SpaceToDepth { input, .. }
         | Op::DepthToSpace { input, .. }
+        | Op::Pick { input, .. }
         | Op::Attention { input, .. } => *input = number[*input],
     }
     op
@@ -440,6 +450,13 @@ fn shape_of(op: &Op, shapes: &[[usize; 3]]) -> std::result::Result<[usize; 3], S
                 return Err(format!("makes squares of {size} of {channels} channels"));
             }
             Ok([channels / (size * size), height * size, width * size])
+        }
+        Op::Pick { input, channels } => {
+            let [found, height, width] = shapes[*input];
+            if channels.is_empty() || channels.iter().any(|&channel| channel >= found) {
+                return Err(format!("takes channels out of {found} that are not there"));
+            }
+            Ok([channels.len(), height, width])
         }
         Op::Attention { input, heads } => {
             let [channels, height, width] = shapes[*input];

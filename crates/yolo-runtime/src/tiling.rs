@@ -64,6 +64,7 @@ fn ratios(network: &Network) -> Result<Vec<[Ratio; 2]>> {
             | Op::Concat { .. }
             | Op::MaxPool { .. }
             | Op::ZeroPad { .. }
+            | Op::Pick { .. }
             | Op::Attention { .. } => first,
         };
         // All but the first input have the scale of the output.

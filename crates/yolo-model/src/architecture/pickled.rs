@@ -1,7 +1,7 @@
 //! The architecture behind a pickled YOLOv5 model: read off its module objects, so that a network with other
 //! kernels or widths than any yaml is described as it is.
 
-use super::{Activation, Architecture, BATCH_NORM_EPSILON, ConvForm, ConvSpec, Layer, NormSpec};
+use super::{Activation, Architecture, ConvForm, ConvSpec, Layer, NormSpec};
 use crate::error::{ModelError, Result};
 use crate::modules::{Block, registry};
 use crate::program::{Lowering, architecture_error as architecture};
@@ -29,6 +29,9 @@ impl Architecture {
             activations: shared_activations(root),
             layers: Vec::new(),
         };
+        if let Some((index, (_, head))) = layers.children.iter().enumerate().next_back() {
+            check_outputs(index, head)?;
+        }
         let mut lowering = Lowering::new(in_channels);
         for (index, (name, module)) in layers.children.iter().enumerate() {
             // Suppression that was saved with the network follows the head.
@@ -50,6 +53,17 @@ impl Architecture {
         found.set_anchors(weights, strides)?;
         found.validate()?;
         Ok(found)
+    }
+}
+
+/// Checks that the head returns a box, an objectness and classes, and says so before any layer that only such networks have.
+fn check_outputs(index: usize, head: &PickledModule) -> Result<()> {
+    let number = |name: &str| head.attribute(name).and_then(whole);
+    match (head.class_name(), number("nc"), number("no")) {
+        ("Detect", Some(classes), Some(outputs)) if outputs != classes + 5 => Err(architecture(format!(
+            "layer {index} (Detect) is a keypoint head (no = {outputs}, nc = {classes}), which is not a detector's"
+        ))),
+        _ => Ok(()),
     }
 }
 
@@ -207,9 +221,6 @@ impl<'a> PickledLayer<'a> {
     /// # Errors
     /// A part or attribute that is missing or not understood.
     pub fn conv(&self) -> Result<ConvSpec> {
-        if let Ok(norm) = self.child("bn") {
-            norm.check_epsilon()?;
-        }
         let conv = self.child("conv")?;
         Ok(ConvSpec { activation: self.activation()?, form: ConvForm::Block, ..conv.lone_conv()? })
     }
@@ -260,17 +271,7 @@ impl<'a> PickledLayer<'a> {
     /// # Errors
     /// An attribute that is missing or not understood.
     pub fn norm_channels(&self) -> Result<usize> {
-        self.check_epsilon()?;
         self.whole("num_features")
-    }
-
-    fn check_epsilon(&self) -> Result<()> {
-        match self.attribute("eps").and_then(PlainValue::as_float) {
-            Some(epsilon) if (epsilon - BATCH_NORM_EPSILON).abs() > 1e-9 => Err(self.error(&format!(
-                "normalises with eps {epsilon}; every YOLOv5 network has {BATCH_NORM_EPSILON}"
-            ))),
-            _ => Ok(()),
-        }
     }
 
     fn activation(&self) -> Result<Activation> {
@@ -282,7 +283,10 @@ impl<'a> PickledLayer<'a> {
     }
 
     /// The activation that this module is.
-    fn own_activation(&self) -> Result<Activation> {
+    ///
+    /// # Errors
+    /// Another class, or one that is not known here.
+    pub fn own_activation(&self) -> Result<Activation> {
         let name = self.class_name();
         let number = |name: &str| self.attribute(name).and_then(PlainValue::as_float);
         let is_approximate =

@@ -62,9 +62,11 @@ impl ConvRef {
         match self.spec.form {
             ConvForm::Block => format!("{}.conv.{what}", self.name),
             ConvForm::Projections => format!("{}.in_proj_{what}", self.name),
-            ConvForm::Bare | ConvForm::Plain | ConvForm::Linear | ConvForm::PlainLinear => {
-                format!("{}.{what}", self.name)
-            }
+            ConvForm::Bare
+            | ConvForm::Plain
+            | ConvForm::Linear
+            | ConvForm::PlainLinear
+            | ConvForm::LastProjection => format!("{}.{what}", self.name),
         }
     }
 
@@ -84,7 +86,7 @@ impl ConvRef {
     pub fn has_bias(&self, fused: bool) -> bool {
         match self.spec.form {
             ConvForm::Block => fused,
-            ConvForm::Bare | ConvForm::Linear | ConvForm::Projections => true,
+            ConvForm::Bare | ConvForm::Linear | ConvForm::Projections | ConvForm::LastProjection => true,
             ConvForm::Plain | ConvForm::PlainLinear => false,
         }
     }

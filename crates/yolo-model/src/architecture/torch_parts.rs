@@ -75,7 +75,7 @@ impl TorchModule {
     fn linear_of(class: &'static str, spec: &ConvSpec) -> Self {
         Self::new(class)
             .parameter("weight", true)
-            .parameter("bias", spec.form == ConvForm::Linear)
+            .parameter("bias", matches!(spec.form, ConvForm::Linear | ConvForm::LastProjection))
             .attribute("in_features", spec.in_channels)
             .attribute("out_features", spec.out_channels)
     }

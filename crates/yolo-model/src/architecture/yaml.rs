@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 mod describe;
 mod layer;
+mod old_head;
 
 pub use describe::YamlFit;
 pub use layer::YamlLayer;
@@ -144,7 +145,12 @@ impl ModelConfig {
         let mut lowering = Lowering::new(in_channels);
         let mut architecture =
             Architecture { in_channels, fused: false, activations: None, layers: Vec::new() };
-        for (index, entry) in self.backbone.iter().chain(&self.head).enumerate() {
+        let entries: Vec<&Entry> = self.backbone.iter().chain(&self.head).collect();
+        let entries = old_head::rewritten(&entries).ok_or_else(|| ModelError::Yaml {
+            reason: "an nn.Conv2d is not a convolution of the head, behind the layer before it; use Conv"
+                .to_owned(),
+        })?;
+        for (index, entry) in entries.iter().enumerate() {
             let from = match &entry.0 {
                 From::One(from) => vec![*from],
                 From::Many(many) => many.clone(),

@@ -24,16 +24,8 @@ pub(super) static KIND: ModuleKind = ModuleKind {
     },
     // Anchors and strides are tensors of the network.
     from_pickle: |layer| {
-        let num_classes = layer.whole("nc")?;
-        if let Ok(outputs) = layer.whole("no")
-            && outputs != num_classes + 5
-        {
-            let reason =
-                format!("is a head with keypoints or other extras (no = {outputs}, nc = {num_classes})");
-            return Err(layer.error(&reason));
-        }
         Ok(Block::new(DetectSpec {
-            num_classes,
+            num_classes: layer.whole("nc")?,
             in_channels: layer.inputs().to_vec(),
             anchors: vec![vec![[0.0; 2]]; layer.inputs().len()],
             strides: vec![1; layer.inputs().len()],

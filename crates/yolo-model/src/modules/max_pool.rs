@@ -13,7 +13,7 @@ pub(super) static KIND: ModuleKind = ModuleKind {
     key: "MaxPool",
     takes_repeats: false,
     from_yaml: |layer| from_yaml(layer).map(Block::new),
-    from_pickle: |layer| from_pickle(layer).map(Block::new),
+    from_pickle: |layer| Ok(Block::new(MaxPoolSpec(of_pickle(layer)?))),
     stored: Stored::fields::<MaxPoolSpec>(),
 };
 
@@ -29,16 +29,17 @@ fn from_yaml(layer: &YamlLayer) -> Result<MaxPoolSpec> {
     Ok(MaxPoolSpec(PoolSpec { kernel: [window; 2], stride: [stride; 2], padding: [padding; 2], ceil: false }))
 }
 
-fn from_pickle(layer: &PickledLayer) -> Result<MaxPoolSpec> {
+/// The numbers of a pickled pool.
+pub(super) fn of_pickle(layer: &PickledLayer) -> Result<PoolSpec> {
     if layer.attribute("dilation").is_some() && layer.pair("dilation")? != [1, 1] {
         return Err(layer.error("is a pool with dilation, which is not known here"));
     }
-    Ok(MaxPoolSpec(PoolSpec {
+    Ok(PoolSpec {
         kernel: layer.pair("kernel_size")?,
         stride: layer.pair("stride")?,
         padding: layer.pair("padding")?,
         ceil: layer.flag("ceil_mode"),
-    }))
+    })
 }
 
 impl Module for MaxPoolSpec {

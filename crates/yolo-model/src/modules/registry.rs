@@ -4,8 +4,8 @@ use std::sync::{PoisonError, RwLock};
 
 use super::{
     ModuleKind, batch_norm, bottleneck, bottleneck_csp, c3, c3_ghost, c3_spp, c3_tr, c3x, concat, contract,
-    conv, conv_transpose, cross_conv, detect, dw_conv, expand, focus, ghost_bottleneck, ghost_conv, max_pool,
-    mix_conv, sequence, spp, sppf, upsample, zero_pad,
+    conv, conv_transpose, cross_conv, detect, dw_conv, expand, focus, ghost_bottleneck, ghost_conv,
+    lite_stem, max_pool, mix_conv, sequence, shuffle_block, spp, sppf, upsample, zero_pad,
 };
 
 /// One line a module.
@@ -38,6 +38,8 @@ static KNOWN: &[&ModuleKind] = &[
     &expand::KIND,
     &conv_transpose::KIND,
     &conv_transpose::DEPTHWISE,
+    &lite_stem::KIND,
+    &shuffle_block::KIND,
 ];
 
 /// Modules of other crates.

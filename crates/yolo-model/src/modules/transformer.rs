@@ -126,7 +126,7 @@ impl TransformerLayerSpec {
             k: linear(false),
             v: linear(false),
             projections: projections(channels),
-            out: linear(true),
+            out: last(linear(true)),
             heads,
             fc1: linear(false),
             fc2: linear(false),
@@ -149,7 +149,7 @@ impl TransformerLayerSpec {
             k: linear("k")?,
             v: linear("v")?,
             projections: projections(attention.whole("embed_dim")?),
-            out: attention.child("out_proj")?.linear()?,
+            out: last(attention.child("out_proj")?.linear()?),
             heads: attention.whole("num_heads")?,
             fc1: linear("fc1")?,
             fc2: linear("fc2")?,
@@ -209,6 +209,11 @@ impl TransformerLayerSpec {
         visit("fc1", &mut self.fc1);
         visit("fc2", &mut self.fc2);
     }
+}
+
+/// The layer as the last of an attention.
+fn last(linear: ConvSpec) -> ConvSpec {
+    ConvSpec { form: ConvForm::LastProjection, ..linear }
 }
 
 /// Queries, keys and values, each projected for itself.

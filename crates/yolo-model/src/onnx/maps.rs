@@ -60,6 +60,13 @@ pub(super) fn space_to_depth(
     graph.node(name, "Concat", &groups, &[("axis", Attribute::Int(1))])
 }
 
+/// Channels in another order.
+pub(super) fn pick(graph: &mut Graph<'_>, name: &str, input: &str, channels: &[usize]) -> Value {
+    let channels: Vec<i64> = channels.iter().map(|&channel| channel as i64).collect();
+    let channels = graph.integers(&format!("{name}.channels"), &channels);
+    graph.node(name, "Gather", &[input, &channels], &[("axis", Attribute::Int(1))])
+}
+
 /// ONNX's default order is that of the rows.
 pub(super) fn depth_to_space(graph: &mut Graph<'_>, name: &str, input: &str, size: usize) -> Value {
     graph.node(name, "DepthToSpace", &[input], &[("blocksize", Attribute::Int(size as i64))])

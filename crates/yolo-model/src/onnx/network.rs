@@ -54,6 +54,7 @@ pub(super) fn lower<'a>(
             OperationKind::SpaceToDepth { size, order } => {
                 maps::space_to_depth(graph, &name("squares"), inputs[0], *size, *order)
             }
+            OperationKind::Pick { channels } => maps::pick(graph, &name("pick"), inputs[0], channels),
             OperationKind::DepthToSpace { size } => {
                 maps::depth_to_space(graph, &name("squares"), inputs[0], *size)
             }

@@ -105,6 +105,12 @@ impl Operation {
             OperationKind::Attention { heads } if !inputs[0].is_multiple_of(3 * heads) => {
                 error("attention", format!("{} channels are not 3 × {heads} heads", inputs[0]))
             }
+            OperationKind::Pick { channels } if channels.iter().any(|&channel| channel >= inputs[0]) => {
+                error(
+                    "a choice of channels",
+                    format!("it asks for more than the {} that there are", inputs[0]),
+                )
+            }
             OperationKind::DepthToSpace { size } if !inputs[0].is_multiple_of(size * size) => {
                 error("an enlargement", format!("{} channels are not squares of {size}", inputs[0]))
             }

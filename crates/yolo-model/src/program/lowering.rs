@@ -203,6 +203,18 @@ impl Lowering {
         Ok(self.push(OperationKind::ZeroPad { sides }, vec![input], self.channels(input)))
     }
 
+    /// Appends a choice of channels, in their new order.
+    ///
+    /// # Errors
+    /// No channel, or one that is not there.
+    pub fn pick(&mut self, channels: Vec<usize>, input: ValueId) -> Result<ValueId> {
+        let (count, found) = (channels.len(), self.channels(input));
+        if count == 0 || count > MAX_CHANNELS || channels.iter().any(|&channel| channel >= found) {
+            return Err(self.error("", &format!("takes channels out of {found} that are not there")));
+        }
+        Ok(self.push(OperationKind::Pick { channels }, vec![input], count))
+    }
+
     /// Appends the change from squares of pixels to groups of channels.
     ///
     /// # Errors

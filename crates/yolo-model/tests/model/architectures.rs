@@ -137,7 +137,7 @@ fn errors_name_the_layer_and_the_reason() {
         ("  - [-1, 0, Conv, [8]]", "layer 1: Conv is repeated 0 times"),
         ("  - [-1, 1, Conv, [8, 3, 1, None, 1, 1, nn.PReLU()]]", "needs True, False or nn.SiLU()"),
         (
-            "  - [-1, 1, C3TR, [20]]",
+            "  - [-1, 1, C3TR, [16, True, 1, 0.625]]",
             "layer 1: C3TR has 10 channels in the middle, which 4 heads cannot share",
         ),
         ("  - [-1, 1, Expand, [3]]", "8 channels do not make squares of 3 pixels"),

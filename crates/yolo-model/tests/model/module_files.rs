@@ -137,6 +137,18 @@ fn yamls_describe_the_networks_that_were_built_of_them() {
     }
 }
 
+/// Their yamls do not say which activations they had.
+#[test]
+fn yamls_of_older_releases_have_the_tensors_of_their_networks() {
+    for name in OLD {
+        let Some((checkpoint, _)) = fixture(name) else { return };
+        let yaml = std::fs::read_to_string(shared(&format!("reference/yolov5-modules/{name}.yaml")).unwrap());
+        let from_yaml = Architecture::from_yaml(&yaml.unwrap(), None).unwrap();
+        assert_eq!(own_tensors(&from_yaml), own_tensors(&checkpoint.architecture), "{name}");
+        assert_eq!(from_yaml.head(), checkpoint.architecture.head(), "{name}");
+    }
+}
+
 #[test]
 fn our_own_files_keep_every_network() {
     let folder = tempfile::tempdir().unwrap();

@@ -157,6 +157,7 @@ impl ChannelMeans {
                 | OperationKind::Transposed(_)
                 | OperationKind::Attention { .. }
                 | OperationKind::ZeroPad { .. }
+                | OperationKind::Pick { .. }
                 | OperationKind::DepthToSpace { .. } => vec![f64::NAN; program.channels[values.len()]],
             });
         }

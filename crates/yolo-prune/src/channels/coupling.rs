@@ -172,6 +172,9 @@ impl Tracing {
                 | OperationKind::ZeroPad { .. } => inputs.concat(),
                 // All channels of one pixel of the square, then of the next.
                 OperationKind::SpaceToDepth { size, .. } => inputs.concat().repeat(size * size),
+                OperationKind::Pick { channels } => {
+                    self.opaque(&inputs, channels.len(), "its channels are dealt out to others")
+                }
                 OperationKind::DepthToSpace { .. } => {
                     self.opaque(&inputs, program.channels[index + 1], "its channels become pixels")
                 }

@@ -75,6 +75,7 @@ fn behind_pools(program: &Program) -> Vec<String> {
             | OperationKind::Transposed(_)
             | OperationKind::Attention { .. }
             | OperationKind::ZeroPad { .. }
+            | OperationKind::Pick { .. }
             | OperationKind::SpaceToDepth { .. }
             | OperationKind::DepthToSpace { .. } => true,
             OperationKind::Conv(conv) => {

@@ -19,7 +19,8 @@ impl Compiler<'_> {
     /// Folds a normalisation of the program's value `input` into the convolutions that make it, or appends it as a
     /// convolution of one channel each.
     pub(super) fn norm(&mut self, norm: &NormRef, input: ValueId) -> Result<ValueId, ModelError> {
-        let vector = |what: &str| self.weights.f32s(&norm.tensor(what));
+        let weights = self.weights;
+        let vector = |what: &str| weights.f32s(&norm.tensor(what));
         let (gamma, beta) = (vector("weight")?, vector("bias")?);
         let (mean, var) = (vector("running_mean")?, vector("running_var")?);
         let scale: Vec<f32> =

@@ -64,6 +64,7 @@ impl<'a> Lowering<'a> {
                 | Op::ZeroPad { .. }
                 | Op::SpaceToDepth { .. }
                 | Op::DepthToSpace { .. }
+                | Op::Pick { .. }
                 | Op::Attention { .. } => {
                     let step = self.rearranged(op, self.place(value));
                     self.steps.push(step);
@@ -165,6 +166,7 @@ impl<'a> Lowering<'a> {
             Step::Squares(SquaresStep::new(places, size, what, batch, threads))
         };
         match *op {
+            Op::Pick { ref channels, .. } => squares([1, 1], Squares::Pick(channels.clone())),
             Op::SpaceToDepth { size, order, .. } => squares([size; 2], Squares::ToDepth(order)),
             Op::DepthToSpace { size, interleaved, .. } => squares([size; 2], Squares::ToSpace(interleaved)),
             Op::Pool { pool, .. }

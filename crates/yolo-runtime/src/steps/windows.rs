@@ -104,7 +104,7 @@ pub(crate) struct SquaresStep {
 }
 
 /// What becomes of squares.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum Squares {
     /// One plane per pixel.
     ToDepth(PixelOrder),
@@ -112,6 +112,8 @@ pub(crate) enum Squares {
     ToSpace(bool),
     /// The maximum.
     Pool,
+    /// Squares of one pixel, of these planes.
+    Pick(Vec<usize>),
 }
 
 impl SquaresStep {
@@ -144,6 +146,11 @@ impl SquaresStep {
             unsafe {
                 let output = plane(&self.output, context, image, channel);
                 match self.what {
+                    Squares::Pick(ref channels) => {
+                        let input = plane(&self.input, context, image, channels[channel]);
+                        let lattice = Lattice { tile: self.output.layout.tile, from: [1, 1], to: [1, 1] };
+                        (context.kernels.spread)(input, output, &lattice);
+                    }
                     Squares::Pool => {
                         let input = plane(&self.input, context, image, channel);
                         (context.kernels.pool_squares)(input, output, self.output.layout.tile, self.size);

@@ -40,6 +40,7 @@ pub(crate) fn naive(op: &Op, values: &[Map], shapes: &[[usize; 3]], shape: [usiz
                         _ => 0.0,
                     }
                 }
+                Op::Pick { channels, .. } => at(channels[channel], y, x),
                 Op::SpaceToDepth { size, order, .. } => {
                     let [row, column] = order.pixel(channel / in_channels, *size);
                     at(channel % in_channels, y * size + row, x * size + column)
@@ -119,6 +120,8 @@ fn pools_paddings_and_squares_of_odd_maps() {
     }
     let sides = [1, 2, 0, 3];
     check(&around(|input| Op::ZeroPad { input, sides }, [6, 6], [3, 13, 18]), "padding");
+    let channels = vec![5, 0, 3, 3];
+    check(&around(|input| Op::Pick { input, channels: channels.clone() }, [6, 4], [3, 13, 18]), "channels");
     for order in [PixelOrder::Rows, PixelOrder::Columns] {
         let squares = |input| Op::SpaceToDepth { input, size: 2, order };
         check(&around(squares, [3, 12], [3, 26, 20]), &format!("{order:?}"));
