@@ -26,6 +26,8 @@ mod golden;
 mod info;
 #[cfg(unix)]
 mod interruption;
+#[cfg(feature = "tch")]
+mod libtorch;
 mod milliseconds;
 mod modules;
 mod no_labels;

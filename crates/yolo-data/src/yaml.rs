@@ -44,6 +44,12 @@ pub(crate) fn unreadable_line(text: &str) -> Option<usize> {
     text.lines().position(is_in_value).map(|index| index + 1)
 }
 
+/// Where in `file` a yaml is wrong: `file:line`, or the file where no line is known.
+pub fn place(file: &Path, error: &serde_saphyr::Error) -> String {
+    let line = error.location().map(|at| format!(":{}", at.line())).unwrap_or_default();
+    format!("{}{line}", file.display())
+}
+
 /// What is wrong with a yaml, in words that do not speak of this program.
 pub fn reason(error: &serde_saphyr::Error) -> String {
     let text = error.without_snippet().to_string();
