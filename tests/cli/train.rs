@@ -154,7 +154,7 @@ fn every_option_has_its_effect() {
 fn single_options_change_the_numbers() {
     let case = shapes(12, 4);
     let run = |name: &str, flags: &str| {
-        case.run(&format!("{TRAIN} --epochs 2 --batch-size 4 --nominal-batch-size 4 --name {name} {flags}"))
+        case.run(&format!("{TRAIN} --epochs 3 --batch-size 4 --nominal-batch-size 4 --name {name} {flags}"))
             .ok();
         case.read(&format!("runs/train/{name}/weights/last.safetensors"))
     };

@@ -316,6 +316,13 @@ pub(crate) fn warn_about(annotations: &GroundTruth) {
             annotations.source().display()
         );
     }
+    if annotations.annotations().iter().any(|annotation| annotation.id == 0) {
+        tracing::warn!(
+            "{}: annotation id 0 counts here; pycocotools takes its match for a miss, so its figures are a little lower; \
+             number annotations from 1",
+            annotations.source().display()
+        );
+    }
 }
 
 /// Detections of categories that the annotations do not have count for nothing; say so.
