@@ -178,7 +178,8 @@ pub(crate) fn category_map(file: &Path) -> Result<CategoryMap> {
     check_exists(file, "--category-map")?;
     let text = yolo_data::yaml::read(file)?;
     serde_saphyr::from_str(&text).map_err(|error| {
-        anyhow!("{}: expected a line `category: class` per category", yolo_data::yaml::place(file, &error))
+        let (place, reason) = (yolo_data::yaml::place(file, &error), yolo_data::yaml::reason(&error));
+        anyhow!("{place}: {reason}; a category map has a line `category: class` per category")
     })
 }
 
