@@ -98,6 +98,7 @@ documents! {
     train: "docs/train.md",
     tutorial: "docs/tutorial.md",
     val: "docs/val.md",
+    yolov5: "docs/yolov5.md",
     distributed: "docs/distributed.md",
 }
 

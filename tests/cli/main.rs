@@ -53,4 +53,5 @@ mod val_outputs;
 mod val_plots;
 mod val_study;
 mod verdict;
+mod yolov5_files;
 mod yolov5_flags;

@@ -9,7 +9,7 @@ use yolo_model::modules::{Block, Module, ModuleKind, SppSpec, SppfSpec, Stored, 
 use yolo_model::onnx::{Axes, OnnxOptions, Outputs};
 use yolo_model::program::{Lowering, ValueId};
 use yolo_model::weights::FloatFormat;
-use yolo_model::{Architecture, Checkpoint, ModelError};
+use yolo_model::{Architecture, Checkpoint, ModelError, TorchOptions};
 use yolo_nn::{Yolo, host_values};
 use yolo_prune::channels::{ChannelOptions, ChannelScores, Coupling, Quantity, Target, remove, select};
 use yolo_prune::{Method, PruneOptions, Sparsity, apply, plan};
@@ -171,6 +171,13 @@ fn a_module_of_one_file_works_with_everything() {
     let toy = narrow.architecture.layers[2].block.get::<Toy>().unwrap();
     assert!(toy.near.out_channels < 12 && toy.near.out_channels == toy.far.out_channels);
     assert_executors_agree(&narrow);
+
+    // It does not say what it is in PyTorch.
+    let options = TorchOptions { format: FloatFormat::F32, masks: false, hyp: None };
+    let pt = folder.path().join("toy.pt");
+    let error = narrow.save_torch(&pt, &options).unwrap_err().to_string();
+    assert!(error.contains("layer 2 (Toy) cannot be written for YOLOv5") && !pt.exists(), "{error}");
+    narrow.save_state_dict(&pt, &options).unwrap();
 
     let onnx = folder.path().join("toy.onnx");
     let options = OnnxOptions {

@@ -181,9 +181,9 @@ fn a_pattern_that_means_nothing_is_refused_with_an_example() {
 }
 
 #[test]
-fn only_safetensors_are_written() {
+fn the_ending_says_the_format() {
     let case = Case::with_model();
-    for out in ["out.pt", "out", "out.safetensors.bak"] {
+    for out in ["out.onnx", "out", "out.safetensors.bak"] {
         let outcome = case.run(&format!("prune --weights in/tiny.safetensors --amount 0.3 --out {out}"));
         outcome.fails(&[&format!("{out}: "), "must end in .safetensors"]);
     }

@@ -41,7 +41,7 @@ pub(crate) const VAL: &str =
     "val --weights in/tiny.safetensors --data in/data/data.yaml --imgsz 64 --no-plots";
 
 /// One level of stride 8 with one anchor.
-const TINY_YAML: &str = "
+pub(crate) const TINY_YAML: &str = "
 nc: 3
 depth_multiple: 1.0
 width_multiple: 1.0

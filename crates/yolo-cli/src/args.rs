@@ -78,9 +78,9 @@ pub(crate) enum Command {
     Val(ValArgs),
     /// Find objects in images, videos and streams, and draw them.
     Detect(Box<DetectArgs>),
-    /// Set the smallest weights of a detector to zero and write it as .safetensors.
+    /// Set the smallest weights of a detector to zero and write it, as .safetensors or for YOLOv5.
     Prune(PruneArgs),
-    /// Write a detector as .onnx, which other runtimes read.
+    /// Write a detector as .onnx, which other runtimes read, or as .pt for YOLOv5 and PyTorch.
     Export(ExportArgs),
     /// Write a checkpoint without its zeros; it loads like any other. Or expand one.
     Pack(PackArgs),
@@ -120,11 +120,14 @@ Examples:
   yolo-cli prune --weights yolov5n.pt --channels 0.5 --calibration images/train --out small.safetensors
   yolo-cli prune --weights yolov5n.pt --of ms --amount 0.25 --calibration images/train --out faster.safetensors
   yolo-cli prune --weights yolov5n.pt --channels-at-most-ms 20 --calibration images/train --out small.safetensors
+  yolo-cli prune --weights yolov5n.pt --amount 0.3 --out pruned.pt          # for YOLOv5's detect.py, val.py, export.py
+  yolo-cli prune --weights trained.pt --like pruned.pt --out pruned-again.pt
 
 With --calibration, any folder of images, the weights that stay are fitted to what the dense network computes, which \
 keeps far more accuracy; no labels are needed. The file keeps batch normalisation, so it can be fine-tuned. Without \
 images, the magnitudes that are compared are those of the fused network, the ones that run, so that it has the same \
-zeros as `val --prune`. Milliseconds are those of this machine, measured once and kept.")]
+zeros as `val --prune`. Milliseconds are those of this machine, measured once and kept. A training in YOLOv5 lets \
+pruned zeros grow again; --like puts those of one file back into another of the same network.")]
 pub(crate) struct PruneArgs {
     /// Checkpoint (.pt or .safetensors), or the name of a released one.
     #[arg(long)]
@@ -132,6 +135,12 @@ pub(crate) struct PruneArgs {
     /// Fraction that goes, from 0 to below 1; an n:m pattern decides it.
     #[arg(long, value_parser = unit)]
     pub(crate) amount: Option<f64>,
+    /// Set the weights to zero that are zero in this file of the same network, and no others.
+    #[arg(long, value_name = "FILE", conflicts_with_all = [
+        "amount", "method", "criterion", "allocation", "pattern", "permute", "of", "at_most_ms", "rank", "exclude",
+        "min_sparsity", "max_sparsity", "limit", "repair", "calibration", "channels", "channels_at_most_ms",
+    ])]
+    pub(crate) like: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) selection: SelectionArgs,
     #[command(flatten)]
@@ -148,7 +157,7 @@ pub(crate) struct PruneArgs {
     /// Write weights as f16 even where that rounds them [default: f16 where nothing is lost, else f32].
     #[arg(long)]
     pub(crate) half: bool,
-    /// The file to write (.safetensors).
+    /// The file to write: .safetensors, or .pt for YOLOv5.
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,
     /// Measure milliseconds anew instead of using the cache.

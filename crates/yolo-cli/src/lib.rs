@@ -23,6 +23,7 @@ mod run_dir;
 mod samples;
 mod selection;
 mod timing;
+mod torch_file;
 mod training_view;
 mod turns;
 mod version;

@@ -6,9 +6,9 @@ use anyhow::{Context, Result, anyhow, bail};
 use yolo_data::dataset::cache::default_cache_dir;
 use yolo_data::dataset::config::DatasetConfig;
 use yolo_eval::coco::classes::CategoryMap;
-use yolo_model::Checkpoint;
 use yolo_model::architecture::variant_yaml;
 use yolo_model::weights::unpacked_bytes;
+use yolo_model::{Architecture, Checkpoint};
 
 use crate::console::progress_bar;
 use crate::presets::{DEMO, built_in_name, demo_data, demo_weights};
@@ -31,14 +31,33 @@ impl Weights {
     /// Reads `weights`: a file, the folder of an unpacked `.pt`, the example, or the name of a released checkpoint, which is looked for in
     /// `weights/` and the cache and downloaded into the cache unless `offline`.
     pub(crate) fn load(weights: &Path, offline: bool) -> Result<Self> {
+        Self::load_as(weights, offline, None)
+    }
+
+    /// [`Weights::load`] for a file that may be tensors alone, of the network that `cfg` names.
+    pub(crate) fn load_as(weights: &Path, offline: bool, cfg: Option<&str>) -> Result<Self> {
         let path = weights_path(weights, offline)?;
-        let checkpoint = Checkpoint::load(&path)?;
+        let checkpoint = match cfg {
+            Some(cfg) => Checkpoint::load_as(&path, &model_yaml(cfg, None)?)?,
+            None => Checkpoint::load(&path)?,
+        };
         let file_bytes = match unpacked_bytes(&path) {
             Some(bytes) => bytes,
             None => std::fs::metadata(&path).with_context(|| path.display().to_string())?.len(),
         };
         Ok(Self { path, file_bytes, checkpoint })
     }
+}
+
+/// The network that a model yaml, or the name of a stock one, describes; `num_classes` replaces the yaml's `nc`.
+pub(crate) fn model_yaml(cfg: &str, num_classes: Option<usize>) -> Result<Architecture> {
+    let built_in = built_in_name(cfg, "", &["models", "hub"]).and_then(variant_yaml);
+    let text = match (Path::new(cfg).is_file(), built_in) {
+        (true, _) => yolo_data::yaml::read(Path::new(cfg))?,
+        (false, Some(text)) => text.to_owned(),
+        (false, None) => bail!("{cfg}: no such file; check --cfg (known names: yolov5n, yolov5s, …)"),
+    };
+    Architecture::from_yaml(&text, num_classes).with_context(|| cfg.to_owned())
 }
 
 fn weights_path(weights: &Path, offline: bool) -> Result<PathBuf> {
@@ -202,5 +221,23 @@ pub(crate) fn data_config(data: &Path) -> Result<DatasetConfig> {
             data.display(),
             suggestion(data)
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn stock_networks_are_known_by_the_names_of_their_files() {
+        let known = |cfg: &str| model_yaml(cfg, Some(3)).map(|network| network.layers.len());
+        let layers = known("yolov5n").unwrap();
+        for cfg in ["yolov5n.yaml", "models/yolov5n.yaml", "yolov5/models/yolov5n.yaml"] {
+            assert_eq!(known(cfg).unwrap(), layers, "{cfg}");
+        }
+        assert!(known("models/hub/yolov5n6.yaml").unwrap() > layers);
+        let error = known("mine/yolov5n.yaml").unwrap_err().to_string();
+        assert!(error.contains("no such file"), "{error}");
     }
 }

@@ -7,6 +7,7 @@ mod conv;
 mod pickled;
 mod state_dict;
 mod tensors;
+mod torch_parts;
 mod validate;
 mod variants;
 mod widths;
@@ -18,7 +19,7 @@ pub use conv::{Activation, ConvSpec};
 pub use pickled::PickledLayer;
 pub use tensors::{ConvRef, TensorSpec};
 pub use variants::{VARIANTS, variant_yaml};
-pub use yaml::{ModelConfig, YamlLayer};
+pub use yaml::{ModelConfig, YamlFit, YamlLayer};
 
 use crate::heads::Head;
 use crate::modules::{Block, DetectSpec};

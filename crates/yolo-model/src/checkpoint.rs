@@ -1,5 +1,7 @@
 //! A detector on the host: what it looks like, its weights, and its class names.
 
+mod torch;
+
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
@@ -10,9 +12,11 @@ use crate::heads::Head;
 use crate::layout::check_tensors;
 use crate::pruning::PruningRecord;
 use crate::weights::{
-    FloatFormat, FoldedMasks, PackOptions, Packing, StateDict, TorchCheckpoint, file_bytes, read_packing,
+    FloatFormat, PackOptions, Packing, StateDict, TorchCheckpoint, file_bytes, read_packing,
     read_safetensors, read_torch, write_packed, write_safetensors,
 };
+
+pub use torch::{TorchOptions, TorchSummary};
 
 /// Keys of our metadata in a `.safetensors` file.
 mod key {
@@ -55,15 +59,28 @@ impl Checkpoint {
     /// # Errors
     /// One line that names the file, the key or tensor, and the reason.
     pub fn load(path: &Path) -> Result<Self> {
+        Self::load_file(path, None)
+    }
+
+    /// [`Checkpoint::load`] for a file that may be tensors alone: then the network is `architecture` with their widths and
+    /// classes. A file that describes its network is read as it is.
+    ///
+    /// # Errors
+    /// As [`Checkpoint::load`], and tensors that do not belong to `architecture`.
+    pub fn load_as(path: &Path, architecture: &Architecture) -> Result<Self> {
+        Self::load_file(path, Some(architecture))
+    }
+
+    fn load_file(path: &Path, network: Option<&Architecture>) -> Result<Self> {
         let file_error = |error: ModelError| match error {
             ModelError::Weights(_) | ModelError::File { .. } => error,
             other => ModelError::File { path: path.to_owned(), reason: other.to_string() },
         };
         let checkpoint = if is_safetensors(path) {
             let (weights, metadata) = read_safetensors(path)?;
-            Self::from_safetensors(weights, &metadata)
+            Self::from_safetensors(weights, &metadata, network)
         } else {
-            Self::from_torch(read_torch(path)?)
+            Self::from_torch(read_torch(path)?, network)
         };
         let checkpoint = checkpoint.map_err(file_error)?;
         checkpoint.check_tensors().map_err(file_error)?;
@@ -120,9 +137,13 @@ impl Checkpoint {
         Ok(metadata)
     }
 
-    fn from_safetensors(weights: StateDict, metadata: &BTreeMap<String, String>) -> Result<Self> {
+    fn from_safetensors(
+        weights: StateDict,
+        metadata: &BTreeMap<String, String>,
+        network: Option<&Architecture>,
+    ) -> Result<Self> {
         let Some(architecture) = metadata.get(key::ARCHITECTURE) else {
-            return Self::from_plain(weights, None, None);
+            return Self::from_plain(weights, None, None, network);
         };
         let architecture: Architecture = from_json(key::ARCHITECTURE, architecture)?;
         architecture.validate()?;
@@ -134,19 +155,27 @@ impl Checkpoint {
         Ok(Self { architecture, weights, class_names, pruning })
     }
 
-    fn from_torch(file: TorchCheckpoint) -> Result<Self> {
+    fn from_torch(file: TorchCheckpoint, network: Option<&Architecture>) -> Result<Self> {
         let Some(module) = &file.module else {
-            let pruning = record_of(&file.masks);
-            let plain = Self::from_plain(file.state, file.class_names, file.strides.as_deref())?;
+            let pruning = record_of(&file);
+            let plain = Self::from_plain(file.state, file.class_names, file.strides.as_deref(), network)?;
             return Ok(Self { pruning, ..plain });
         };
         let architecture = Architecture::from_module_tree(module, &file.state, file.strides.as_deref())?;
-        let pruning = record_of(&file.masks);
+        let pruning = record_of(&file);
         Ok(Self { pruning, ..Self::with_names(architecture, file.state, file.class_names) })
     }
 
-    fn from_plain(weights: StateDict, names: Option<Vec<String>>, strides: Option<&[f32]>) -> Result<Self> {
-        let architecture = Architecture::from_state_dict(&weights, strides)?;
+    fn from_plain(
+        weights: StateDict,
+        names: Option<Vec<String>>,
+        strides: Option<&[f32]>,
+        network: Option<&Architecture>,
+    ) -> Result<Self> {
+        let architecture = match network {
+            Some(network) => network.clone().fitted_to(&weights, strides)?,
+            None => Architecture::from_state_dict(&weights, strides)?,
+        };
         Ok(Self::with_names(architecture, weights, names))
     }
 
@@ -177,8 +206,15 @@ impl Checkpoint {
     }
 }
 
-/// What is known about a pruning by its masks alone.
-fn record_of(masks: &FoldedMasks) -> Option<PruningRecord> {
+/// What a `.pt` says about a pruning: our own record, or its masks.
+fn record_of(file: &TorchCheckpoint) -> Option<PruningRecord> {
+    // Another program's entry of that name may be anything.
+    let record =
+        file.pruning.as_deref().and_then(|text| serde_json::from_str::<serde_json::Value>(text).ok());
+    if let Some(record) = record.filter(serde_json::Value::is_object) {
+        return serde_json::from_value(record).ok();
+    }
+    let masks = &file.masks;
     if masks.pruned == 0 {
         return None;
     }

@@ -35,10 +35,11 @@ pub mod program;
 pub mod pruning;
 mod summary;
 mod transfer;
+mod unfuse;
 pub mod weights;
 
 pub use architecture::Architecture;
-pub use checkpoint::Checkpoint;
+pub use checkpoint::{Checkpoint, TorchOptions, TorchSummary};
 pub use error::{ModelError, Result};
 pub use fuse::{FusedCheckpoint, fused_weights};
 pub use heads::{Channel, Head, LevelChannels, LossTerm, RawMap};

@@ -33,6 +33,7 @@ use crate::architecture::ConvSpec;
 use crate::error::Result;
 use crate::heads::Head;
 use crate::program::{Lowering, ValueId};
+use crate::weights::TorchModule;
 
 /// A module with every width spelled out.
 pub trait Module: ModuleObject {
@@ -49,6 +50,13 @@ pub trait Module: ModuleObject {
     /// Shows every convolution with its path in the module (`m.0.cv1`; empty where the module is one convolution), in the
     /// order of the state dict. What `visit` changes, the module takes over.
     fn visit_convs(&mut self, visit: &mut dyn FnMut(&str, &mut ConvSpec));
+
+    /// What it is in a network that PyTorch pickles: class, parts and attributes, as the kind's reader takes them apart, and
+    /// the line of a yaml that builds it. Without this, a network that has the module cannot be written for YOLOv5, which
+    /// is then an error that names it.
+    fn to_torch(&self) -> Option<TorchModule> {
+        None
+    }
 
     /// PyTorch's module objects besides those of the convolutions: the module itself unless it is one convolution,
     /// containers, pools.

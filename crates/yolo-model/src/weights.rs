@@ -1,9 +1,11 @@
 //! Named tensors on the host, and the files they live in.
 //!
-//! [`read_torch`] reads what PyTorch's `torch.save` wrote, without running any of it; [`read_safetensors`] and
-//! [`write_safetensors`] are the project's own files, [`write_packed`] the same without zeros. All give a [`StateDict`]: names and values, no backend,
+//! [`read_torch`] reads what PyTorch's `torch.save` wrote, without running any of it, and [`write_network`] and
+//! [`write_state_dict`] write what `torch.load` reads; [`read_safetensors`] and [`write_safetensors`] are the project's own
+//! files, [`write_packed`] the same without zeros. All give a [`StateDict`]: names and values, no backend,
 //! no device, and no knowledge of which network the names belong to.
 
+mod archive;
 mod container;
 mod entry;
 mod error;
@@ -17,6 +19,8 @@ mod plain;
 mod safetensors;
 mod tensor;
 mod torch;
+mod torch_module;
+mod torch_writer;
 mod unpacked;
 
 use std::path::{Path, PathBuf};
@@ -32,7 +36,9 @@ pub use plain::PlainValue;
 pub(crate) use safetensors::file_bytes;
 pub use safetensors::{FloatFormat, read_safetensors, write_safetensors};
 pub use tensor::{ElementType, TensorRef};
-pub use torch::{TorchCheckpoint, read_torch};
+pub use torch::{TorchCheckpoint, read_hyp, read_torch};
+pub use torch_module::{TorchAttribute, TorchModule};
+pub(crate) use torch_writer::{TorchFormat, write_network, write_state_dict};
 pub use unpacked::unpacked_bytes;
 
 /// The elements of a tensor in row-major order.

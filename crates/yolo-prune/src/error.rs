@@ -44,6 +44,17 @@ pub enum PruneError {
         /// Number of them.
         count: usize,
     },
+    /// Two networks that should be the same are not.
+    #[error("the two are not the same network: {name}: {reason}; give two files of one network")]
+    OtherNetwork {
+        /// Name of a convolution.
+        name: String,
+        /// How it differs.
+        reason: String,
+    },
+    /// The network that zeros are to be taken from has none.
+    #[error("no weight of a convolution is zero, so there are no zeros to take over; give the pruned file")]
+    NoZeros,
     /// Values that are NaN or infinite, so that they cannot be compared.
     #[error("{name}: {count} weights are NaN or infinite, so the checkpoint is damaged; get it again")]
     NotFinite {

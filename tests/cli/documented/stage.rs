@@ -12,7 +12,7 @@ use yolo_prune::{Method, PruneOptions, apply, plan};
 use crate::support::Case;
 
 /// Checkpoints that documents name. The real ones come from PyTorch; a file is known by its content, not by its name.
-const CHECKPOINTS: [&str; 14] = [
+const CHECKPOINTS: [&str; 16] = [
     "yolov5n.pt",
     "yolov5s.pt",
     "weights/yolov5s.pt",
@@ -20,6 +20,8 @@ const CHECKPOINTS: [&str; 14] = [
     "best.pt",
     "a.pt",
     "b.pt",
+    "trained.pt",
+    "pruned.pt",
     "s.safetensors",
     "pruned.safetensors",
     "packed.safetensors",
@@ -41,7 +43,8 @@ pub(super) fn set(case: &Case) {
     for name in CHECKPOINTS {
         std::fs::create_dir_all(case.path(name).parent().unwrap()).unwrap();
         // What documents make on their way is pruned.
-        let network = if name.ends_with(".pt") { &dense } else { &pruned };
+        let is_dense = name.ends_with(".pt") && name != "pruned.pt";
+        let network = if is_dense { &dense } else { &pruned };
         network.save(&case.path(name), FloatFormat::F32).unwrap();
     }
     for folder in PICTURES {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use yolo_report::verdict::StockTime;
 
 use super::shared::{
-    ComputeArgs, DatasetArgs, ResumeArgs, RunArgs, ThresholdArgs, runs_in, training_workers, usual,
+    ComputeArgs, DatasetArgs, ResumeArgs, RunArgs, SaveArgs, ThresholdArgs, runs_in, training_workers, usual,
 };
 use super::yolov5::seed;
 use super::{AmpArg, ChannelArgs, SelectionArgs, unit};
@@ -91,6 +91,9 @@ pub(crate) struct PruneFinetuneArgs {
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) run: RunArgs,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) save: SaveArgs,
     #[command(flatten)]
     #[serde(skip)]
     pub(crate) resume: ResumeArgs,

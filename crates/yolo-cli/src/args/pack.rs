@@ -10,6 +10,7 @@ Examples:
   yolo-cli pack --weights pruned.safetensors --out packed.safetensors
   yolo-cli pack --weights pruned.safetensors --int8 --out small.safetensors
   yolo-cli pack --weights packed.safetensors --expand --out plain.safetensors
+  yolo-cli pack --weights packed.safetensors --expand --out plain.pt      # for YOLOv5
 
 A packed file holds a bit per weight and the weights that are not zero. It loads wherever a checkpoint loads, and \
 expands to the same numbers, bit for bit; --int8 and --half round, and keep every zero and no others.")]
@@ -27,7 +28,7 @@ pub(crate) struct PackArgs {
     /// Write the plain file of a packed one.
     #[arg(long)]
     pub(crate) expand: bool,
-    /// The file to write (.safetensors).
+    /// The file to write: .safetensors, or, with --expand, .pt for YOLOv5.
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,
     /// Never download weights.

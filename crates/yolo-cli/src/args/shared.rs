@@ -27,6 +27,15 @@ pub(crate) struct RunArgs {
     pub(crate) exist_ok: bool,
 }
 
+/// What a training writes besides its own files.
+#[derive(Clone, Debug, Args, Serialize, Deserialize)]
+pub(crate) struct SaveArgs {
+    /// Write the network that the run ends with for YOLOv5 as well, beside it, as .pt (see docs/yolov5.md).
+    #[arg(long)]
+    #[serde(default)]
+    pub(crate) save_pt: bool,
+}
+
 /// Gives `--project` its default.
 pub(super) fn runs_in(folder: &'static str) -> impl Fn(Arg) -> Arg {
     usual(folder)

@@ -8,7 +8,7 @@ use yolo_train::optimizer::Rule;
 
 use super::inert::{InertFlags, TRAIN};
 use super::named::{Named, named};
-use super::shared::{CategoryMapArgs, ComputeArgs, ResumeArgs, RunArgs, runs_in, training_workers};
+use super::shared::{CategoryMapArgs, ComputeArgs, ResumeArgs, RunArgs, SaveArgs, runs_in, training_workers};
 use super::yolov5::{CacheArg, batch_size, period, seed};
 use super::{AmpArg, inner_fraction, maybe_path, unit};
 
@@ -29,7 +29,8 @@ Examples:
   yolo-cli train --data mine.yaml --weights best.pt --slim 0.5    # then: prune --channels 0.5 --channel-criterion bn-scale
   yolo-cli train --resume runs/train/exp3        # continues, to the same numbers
 
-Writes weights/best.safetensors, weights/last.safetensors and results.csv to runs/train/exp.")]
+Writes weights/best.safetensors, weights/last.safetensors and results.csv to runs/train/exp; with --save-pt also \
+weights/best.pt for YOLOv5.")]
 pub(crate) struct TrainArgs {
     /// First weights: a checkpoint, the name of a released one, or '' for random weights (needs --cfg).
     #[arg(long, default_value = "yolov5s.pt", value_parser = maybe_path)]
@@ -132,6 +133,9 @@ pub(crate) struct TrainArgs {
     #[command(flatten)]
     #[serde(flatten)]
     pub(crate) run: RunArgs,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) save: SaveArgs,
     /// Not here: `sweep` compares methods and amounts of pruning.
     #[arg(long, num_args = 0..=1, value_name = "N", hide = true)]
     #[serde(skip)]

@@ -16,14 +16,21 @@ use crate::resolve::Weights;
 
 /// Writes the file, and prints what is in it and how to run it.
 pub(crate) fn run(args: &ExportArgs) -> Result<()> {
-    let ExportFormat::Onnx = args.format;
     let output = Output::new(args.json);
     say_what_changes_nothing(args);
-    let weights = Weights::load(&args.weights, args.offline)?;
+    refuse_flags_of_others(args)?;
+    let weights = Weights::load_as(&args.weights, args.offline, args.cfg.as_deref())?;
     let out = out_path(args, &weights.path)?;
+    match args.format {
+        ExportFormat::Onnx => onnx(args, weights, &out, &output),
+        ExportFormat::Pt | ExportFormat::StateDict => super::export_torch::run(args, &weights, &out, &output),
+    }
+}
+
+fn onnx(args: &ExportArgs, weights: Weights, out: &Path, output: &Output) -> Result<()> {
     let checkpoint = weights.checkpoint.fuse()?;
     let options = options(args, checkpoint.architecture.max_stride());
-    let summary = checkpoint.export_onnx(&out, &options)?;
+    let summary = checkpoint.export_onnx(out, &options)?;
 
     output.line(summary_line(&checkpoint.architecture))?;
     output.line(format!(
@@ -35,8 +42,8 @@ pub(crate) fn run(args: &ExportArgs) -> Result<()> {
         summary.nodes,
         thousands(summary.parameters),
     ))?;
-    print_interface(&output, &summary, &options, checkpoint.architecture.max_stride())?;
-    print_use(&output, &out, &options)?;
+    print_interface(output, &summary, &options, checkpoint.architecture.max_stride())?;
+    print_use(output, out, &options)?;
     output.json(&serde_json::json!({
         "schema": SCHEMA,
         "file": out.display().to_string(),
@@ -66,12 +73,31 @@ fn say_what_changes_nothing(args: &ExportArgs) {
     }
 }
 
+/// Flags that belong to another format.
+fn refuse_flags_of_others(args: &ExportArgs) -> Result<()> {
+    let is_onnx = args.format == ExportFormat::Onnx;
+    let given = [("--dynamic", args.dynamic), ("--raw", args.raw), ("--with-masks", args.with_masks)];
+    for (flag, is_given) in given {
+        if is_given && is_onnx == (flag == "--with-masks") {
+            let format = if is_onnx { "pt and state-dict" } else { "onnx" };
+            bail!("{flag} is for --format {format}; leave it out");
+        }
+    }
+    Ok(())
+}
+
 /// The file to write, which must not be the one that was read.
 fn out_path(args: &ExportArgs, weights: &Path) -> Result<PathBuf> {
     let stem = weights.file_stem().unwrap_or(weights.as_os_str());
-    let out = args.out.clone().unwrap_or_else(|| Path::new(stem).with_added_extension("onnx"));
-    if !out.extension().is_some_and(|e| e.eq_ignore_ascii_case("onnx")) {
-        bail!("{}: --out must end in .onnx, the only format that is written", out.display());
+    let (tail, ending) = match args.format {
+        ExportFormat::Onnx => ("", "onnx"),
+        ExportFormat::Pt => ("", "pt"),
+        ExportFormat::StateDict => ("-state-dict", "pt"),
+    };
+    let usual = || PathBuf::from(format!("{}{tail}.{ending}", stem.to_string_lossy()));
+    let out = args.out.clone().unwrap_or_else(usual);
+    if !out.extension().is_some_and(|e| e.eq_ignore_ascii_case(ending)) {
+        bail!("{}: --out must end in .{ending}, which --format asks for", out.display());
     }
     let same_file = std::fs::canonicalize(&out)
         .is_ok_and(|out| std::fs::canonicalize(weights).is_ok_and(|weights| weights == out));

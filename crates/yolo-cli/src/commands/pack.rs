@@ -14,11 +14,15 @@ use crate::args::PackArgs;
 use crate::console::Output;
 use crate::figures::model_figures;
 use crate::resolve::Weights;
+use crate::torch_file::{self, FileFormat};
 
 /// Packs a checkpoint, or expands a packed one, and says what that saves.
 pub(crate) fn run(args: &PackArgs) -> Result<()> {
-    if !args.out.extension().is_some_and(|e| e.eq_ignore_ascii_case("safetensors")) {
-        bail!("{}: --out must end in .safetensors, the only format that is written", args.out.display());
+    if FileFormat::of(&args.out)? == FileFormat::Torch && !args.expand {
+        bail!(
+            "{}: a packed file is a .safetensors; --expand writes a .pt of one, and `yolo-cli export --format pt` of any",
+            args.out.display()
+        );
     }
     let output = Output::new(args.json);
     let weights = Weights::load(&args.weights, args.offline)?;
@@ -70,7 +74,5 @@ fn expand(args: &PackArgs, weights: &Weights) -> Result<()> {
     if Checkpoint::packing(&weights.path)?.is_none() {
         bail!("{}: it is not packed; there is nothing to expand", weights.path.display());
     }
-    let tensors = &weights.checkpoint.weights;
-    let format = if args.half { FloatFormat::F16 } else { FloatFormat::lossless_for(tensors) };
-    Ok(weights.checkpoint.save(&args.out, format)?)
+    torch_file::save(&weights.checkpoint, &args.out, args.half, &weights.path)
 }

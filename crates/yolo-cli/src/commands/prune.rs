@@ -1,7 +1,6 @@
 //! `prune`: set the smallest weights to zero and write the result.
 
 use anyhow::{Context, Result, bail};
-use yolo_model::weights::FloatFormat;
 use yolo_prune::{LatencyTable, PrunePlan, Sparsity, apply};
 use yolo_report::format::{bytes, thousands};
 use yolo_report::results::SCHEMA;
@@ -14,12 +13,11 @@ use crate::device;
 use crate::figures::{layers_json, model_figures, pruning_line};
 use crate::resolve::Weights;
 use crate::selection::{self, Planned, plan_pruning};
+use crate::torch_file;
 
 /// Prunes a checkpoint, prints what happened to each convolution, and writes it.
 pub(crate) fn run(args: &PruneArgs) -> Result<()> {
-    if !args.out.extension().is_some_and(|e| e.eq_ignore_ascii_case("safetensors")) {
-        bail!("{}: --out must end in .safetensors, the only format that is written", args.out.display());
-    }
+    torch_file::FileFormat::of(&args.out)?;
     let output = Output::new(args.json);
     let weights = Weights::load(&args.weights, args.offline)?;
     if std::fs::canonicalize(&args.out)
@@ -30,14 +28,17 @@ pub(crate) fn run(args: &PruneArgs) -> Result<()> {
             args.out.display()
         );
     }
-    let dense = weights.checkpoint;
+    let (path, dense) = (weights.path, weights.checkpoint);
     let dense = if args.fuse { dense.into_fused()?.into_checkpoint() } else { dense };
+    if let Some(like) = &args.like {
+        return super::prune_like::run(args, like, &dense, &path, &output);
+    }
     if let Some(recipe) = channels::refine(None, &args.channels)? {
-        return super::prune_channels::run(args, &recipe, &dense, &output);
+        return super::prune_channels::run(args, &recipe, &dense, &path, &output);
     }
     let amount = selection::amount_or_time(args.amount, &args.selection)?;
     let mut options = selection::options(&args.selection, amount);
-    let place = || weights.path.display().to_string();
+    let place = || path.display().to_string();
     let images = selection::images(&args.selection, &options, &dense, args.imgsz as usize)?;
     let stopwatch = args.stopwatch(options.asks_for_time(), &dense)?;
     let timed = selection::timed(&mut options, args.selection.at_most_ms, &dense, stopwatch)?;
@@ -47,8 +48,7 @@ pub(crate) fn run(args: &PruneArgs) -> Result<()> {
             .with_context(place)?;
     let pruned = apply(&dense, &plan)?;
     let times = timed.as_ref().map(|timed| timed.milliseconds(&dense, &pruned)).transpose()?;
-    let format = if args.half { FloatFormat::F16 } else { FloatFormat::lossless_for(&pruned.weights) };
-    pruned.save(&args.out, format)?;
+    torch_file::save(&pruned, &args.out, args.half, &path)?;
 
     let sparsity = Sparsity::of(&pruned)?;
     print_layers(&output, &plan, &sparsity, timed.as_ref().map(|timed| &timed.table))?;

@@ -1,8 +1,9 @@
 //! `prune --channels`: remove channels and write the smaller network with its yaml.
 
+use std::path::Path;
+
 use anyhow::{Context, Result};
 use yolo_model::Checkpoint;
-use yolo_model::weights::FloatFormat;
 use yolo_prune::channels::{ChannelsRecipe, Criterion};
 use yolo_prune::{PruneError, reestimate_batch_norm};
 use yolo_report::format::bytes;
@@ -17,12 +18,14 @@ use crate::figures::model_figures;
 use crate::image_size::fitting;
 use crate::run_dir::remove;
 use crate::selection::{ImageSource, load_images, patterns};
+use crate::torch_file;
 
-/// Removes channels of `dense`, prints what happened to each group, and writes the network.
+/// Removes channels of `dense`, which came from the file `source`, prints what happened to each group, and writes the network.
 pub(crate) fn run(
     args: &PruneArgs,
     recipe: &ChannelsRecipe,
     dense: &Checkpoint,
+    source: &Path,
     output: &Output,
 ) -> Result<()> {
     let place = || args.weights.display().to_string();
@@ -52,9 +55,8 @@ pub(crate) fn run(
     }
     let times = narrowed.milliseconds(dense, stopwatch.as_ref())?;
     let pruned = &narrowed.network.pruned;
-    let format = if args.half { FloatFormat::F16 } else { FloatFormat::lossless_for(&pruned.weights) };
     let text = yaml(pruned)?;
-    pruned.save(&args.out, format)?;
+    torch_file::save(pruned, &args.out, args.half, source)?;
     if let Err(error) = yolo_files::write(&yaml_file, text) {
         // Not one without the other.
         remove(&args.out)?;

@@ -31,6 +31,7 @@ use crate::run_dir::{FLAGS, RunDir, command_line, read_flags, remove, resumed_ru
 use crate::samples::samples;
 use crate::selection::refine;
 use crate::timing::Stopwatch;
+use crate::torch_file::save_beside;
 use crate::training_view::TrainingView;
 use crate::turns::in_turns;
 use crate::{channels, figures, interrupt, presets};
@@ -196,6 +197,10 @@ impl Job {
         output.line(self.pruning.proof(pruned, &finetuned, &file)?)?;
         if self.pruning.is_smaller() {
             self.run.write("weights/finetuned.yaml", yaml(&finetuned.checkpoint)?.as_bytes())?;
+        }
+        if self.args.save.save_pt {
+            let file = save_beside(&file, &self.options.hyp)?;
+            output.line(format!("For YOLOv5: {}", file.display()))?;
         }
         let last = self.stage("finetuned", &finetuned.checkpoint, &file, file_bytes, output)?;
         let (mut stages, validations): (Vec<_>, Vec<_>) = [baseline, pruned_stage, last].into_iter().unzip();

@@ -10,7 +10,6 @@ use yolo_data::dataset::cache::default_cache_dir;
 use yolo_data::dataset::{Dataset, Label, Split};
 use yolo_data::image::{Encoding, JPEG_QUALITY, encode};
 use yolo_data::train_loader::{CachePlace, ImageCache};
-use yolo_model::architecture::variant_yaml;
 use yolo_model::{Architecture, Checkpoint, FusedCheckpoint, Head, NmsOptions};
 use yolo_report::network::summary_line;
 use yolo_train::ValidationOptions;
@@ -26,8 +25,9 @@ use crate::device::Backend;
 use crate::figures::class_table;
 use crate::image_size::{fitted_training, fitting_training};
 use crate::measure::{CocoOptions, EvaluationSet, open_split, other_names};
-use crate::resolve::{Weights, absolute_data, absolute_file, absolute_weights, data_config};
+use crate::resolve::{Weights, absolute_data, absolute_file, absolute_weights, data_config, model_yaml};
 use crate::run_dir::{FLAGS, RunDir, read_flags, remove, resumed_run};
+use crate::torch_file::save_beside;
 use crate::training_view::{TrainingSheets, TrainingView};
 use crate::{batch_size, interrupt, presets};
 
@@ -202,10 +202,10 @@ fn resume(
 fn first_weights(args: &TrainArgs, classes: &[String], output: &Output) -> Result<Checkpoint> {
     let pretrained = match args.weights.as_os_str().is_empty() {
         true => None,
-        false => Some(Weights::load(&args.weights, args.compute.offline)?),
+        false => Some(Weights::load_as(&args.weights, args.compute.offline, args.cfg.as_deref())?),
     };
     let architecture = match (&args.cfg, &pretrained) {
-        (Some(cfg), _) => model_yaml(cfg, classes.len())?,
+        (Some(cfg), _) => model_yaml(cfg, Some(classes.len()))?,
         (None, Some(weights)) => weights.checkpoint.architecture.clone().with_num_classes(classes.len()),
         (None, None) => bail!("random weights need a network: name one with --cfg, such as --cfg yolov5n"),
     };
@@ -234,16 +234,6 @@ fn first_weights(args: &TrainArgs, classes: &[String], output: &Output) -> Resul
     }
     checkpoint.class_names = classes.to_vec();
     Ok(checkpoint)
-}
-
-fn model_yaml(cfg: &str, num_classes: usize) -> Result<Architecture> {
-    let built_in = presets::built_in_name(cfg, "", &["models", "hub"]).and_then(variant_yaml);
-    let text = match (Path::new(cfg).is_file(), built_in) {
-        (true, _) => yolo_data::yaml::read(Path::new(cfg))?,
-        (false, Some(text)) => text.to_owned(),
-        (false, None) => bail!("{cfg}: no such file; check --cfg (known names: yolov5n, yolov5s, …)"),
-    };
-    Architecture::from_yaml(&text, Some(num_classes)).with_context(|| cfg.to_owned())
 }
 
 /// The network with `n_anchors` anchors per level, fitted to the data, and a new head for them.
@@ -418,6 +408,10 @@ impl Job<'_> {
         let has_best = folder.best().is_file() && !args.nosave;
         let best = if has_best { folder.best() } else { folder.last() };
         show_best(&best, val_set, self, &validation, output)?;
+        if args.save.save_pt {
+            let file = save_beside(&best, &options.hyp)?;
+            output.line(format!("For YOLOv5: {}", file.display()))?;
+        }
         std::fs::remove_file(folder.state()).with_context(|| folder.state().display().to_string())?;
         output.line(format!("Results saved to {}", run.path().display()))?;
         if let (Some(wanted), Some(last)) = (args.slim, state.progress.history.last()) {
@@ -466,22 +460,4 @@ fn show_best(
         output.line(line)?;
     }
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-
-    #[test]
-    fn stock_networks_are_known_by_the_names_of_their_files() {
-        let known = |cfg: &str| model_yaml(cfg, 3).map(|network| network.layers.len());
-        let layers = known("yolov5n").unwrap();
-        for cfg in ["yolov5n.yaml", "models/yolov5n.yaml", "yolov5/models/yolov5n.yaml"] {
-            assert_eq!(known(cfg).unwrap(), layers, "{cfg}");
-        }
-        assert!(known("models/hub/yolov5n6.yaml").unwrap() > layers);
-        let error = known("mine/yolov5n.yaml").unwrap_err().to_string();
-        assert!(error.contains("no such file"), "{error}");
-    }
 }

@@ -27,7 +27,15 @@ impl Architecture {
                      use the .pt that YOLOv5 saves, which describes its own graph"
                 ))
             })?;
-        let mut found = template.with_widths_of(weights)?;
+        template.fitted_to(weights, strides)
+    }
+
+    /// The same graph with the widths, depths, kernels, classes and anchors of the tensors in `weights`.
+    ///
+    /// # Errors
+    /// [`ModelError`] names a tensor that the graph needs and `weights` lacks, or one that does not fit.
+    pub(crate) fn fitted_to(self, weights: &StateDict, strides: Option<&[f32]>) -> Result<Self> {
+        let mut found = self.with_widths_of(weights)?;
         found.set_anchors(weights, strides)?;
         found.validate()?;
         Ok(found)

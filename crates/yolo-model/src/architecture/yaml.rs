@@ -2,8 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
+mod describe;
 mod layer;
 
+pub use describe::YamlFit;
 pub use layer::YamlLayer;
 
 use super::{Activation, Architecture, Layer};

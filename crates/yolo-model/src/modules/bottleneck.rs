@@ -6,6 +6,7 @@ use super::{Block, Module, ModuleKind, Stored};
 use crate::architecture::{ConvSpec, PickledLayer, YamlLayer};
 use crate::error::Result;
 use crate::program::{Lowering, ValueId};
+use crate::weights::TorchModule;
 
 pub(super) static KIND: ModuleKind = ModuleKind {
     name: "Bottleneck",
@@ -68,6 +69,17 @@ impl Module for BottleneckSpec {
     fn visit_convs(&mut self, visit: &mut dyn FnMut(&str, &mut ConvSpec)) {
         visit("cv1", &mut self.cv1);
         visit("cv2", &mut self.cv2);
+    }
+
+    fn to_torch(&self) -> Option<TorchModule> {
+        let expansion = TorchModule::expansion(self.cv1.out_channels, self.cv2.out_channels);
+        let arguments =
+            vec![self.cv2.out_channels.into(), self.add.into(), self.cv2.groups.into(), expansion.into()];
+        let module = TorchModule::new("models.common.Bottleneck")
+            .child("cv1", TorchModule::conv_block(&self.cv1))
+            .child("cv2", TorchModule::conv_block(&self.cv2))
+            .attribute("add", self.add);
+        Some(module.yaml(1, arguments))
     }
 
     fn n_wrappers(&self) -> usize {

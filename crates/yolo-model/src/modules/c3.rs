@@ -6,6 +6,7 @@ use super::{Block, BottleneckSpec, Module, ModuleKind, Stored};
 use crate::architecture::{ConvSpec, PickledLayer, YamlLayer};
 use crate::error::Result;
 use crate::program::{Lowering, ValueId};
+use crate::weights::TorchModule;
 
 pub(super) static KIND: ModuleKind = ModuleKind {
     name: "C3",
@@ -74,6 +75,20 @@ impl Module for C3Spec {
         for (j, bottleneck) in self.m.iter_mut().enumerate() {
             bottleneck.visit_convs(&mut |path, spec| visit(&format!("m.{j}.{path}"), spec));
         }
+    }
+
+    fn to_torch(&self) -> Option<TorchModule> {
+        let (hidden, out) = (self.cv1.out_channels, self.cv3.out_channels);
+        let shortcut = !self.m.is_empty() && self.m.iter().all(|bottleneck| bottleneck.add);
+        let groups = self.m.first().map_or(1, |bottleneck| bottleneck.cv2.groups);
+        let expansion = TorchModule::expansion(hidden, out);
+        let bottlenecks = self.m.iter().map(Module::to_torch).collect::<Option<Vec<_>>>()?;
+        let module = TorchModule::new("models.common.C3")
+            .child("cv1", TorchModule::conv_block(&self.cv1))
+            .child("cv2", TorchModule::conv_block(&self.cv2))
+            .child("cv3", TorchModule::conv_block(&self.cv3))
+            .child("m", TorchModule::sequential(bottlenecks));
+        Some(module.yaml(self.m.len(), vec![out.into(), shortcut.into(), groups.into(), expansion.into()]))
     }
 
     fn n_wrappers(&self) -> usize {

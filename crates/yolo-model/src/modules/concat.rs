@@ -6,6 +6,7 @@ use super::{Block, Module, ModuleKind, Stored};
 use crate::architecture::ConvSpec;
 use crate::error::Result;
 use crate::program::{Lowering, ValueId};
+use crate::weights::TorchModule;
 
 pub(super) static KIND: ModuleKind = ModuleKind {
     name: "Concat",
@@ -30,6 +31,11 @@ impl Module for ConcatSpec {
     }
 
     fn visit_convs(&mut self, _visit: &mut dyn FnMut(&str, &mut ConvSpec)) {}
+
+    fn to_torch(&self) -> Option<TorchModule> {
+        const CHANNELS: usize = 1;
+        Some(TorchModule::new("models.common.Concat").attribute("d", CHANNELS).yaml(1, vec![CHANNELS.into()]))
+    }
 
     fn n_wrappers(&self) -> usize {
         1

@@ -4,6 +4,7 @@ use super::{Block, Module, ModuleKind, Stored};
 use crate::architecture::{Activation, ConvSpec, PickledLayer, YamlLayer};
 use crate::error::Result;
 use crate::program::{Lowering, ValueId};
+use crate::weights::{PlainValue, TorchModule};
 
 pub(super) static KIND: ModuleKind = ModuleKind {
     name: "Conv",
@@ -41,6 +42,21 @@ impl Module for ConvSpec {
 
     fn visit_convs(&mut self, visit: &mut dyn FnMut(&str, &mut ConvSpec)) {
         visit("", self);
+    }
+
+    fn to_torch(&self) -> Option<TorchModule> {
+        let side = |pair: [usize; 2]| -> PlainValue {
+            if pair[0] == pair[1] { pair[0].into() } else { pair.to_vec().into() }
+        };
+        let mut arguments = vec![self.out_channels.into(), side(self.kernel), side(self.stride)];
+        // Older releases do not know the last ones, which most convolutions leave at these values.
+        let usual = [side(self.kernel.map(|k| k / 2)), 1_usize.into(), 1_usize.into(), true.into()];
+        let has_activation = self.activation != Activation::Identity;
+        let rest = [side(self.padding), self.groups.into(), side(self.dilation), has_activation.into()];
+        let needed =
+            rest.iter().zip(&usual).rposition(|(value, usual)| value != usual).map_or(0, |last| last + 1);
+        arguments.extend(rest.into_iter().take(needed));
+        Some(TorchModule::conv_block(self).yaml(1, arguments))
     }
 
     fn n_wrappers(&self) -> usize {

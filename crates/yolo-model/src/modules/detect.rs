@@ -7,6 +7,7 @@ use crate::architecture::{Activation, ConvSpec, MAX_CHANNELS};
 use crate::error::Result;
 use crate::heads::Head;
 use crate::program::{Lowering, ValueId};
+use crate::weights::{HostTensor, TorchAttribute, TorchModule};
 
 pub(super) static KIND: ModuleKind = ModuleKind {
     name: "Detect",
@@ -124,6 +125,26 @@ impl Module for DetectSpec {
             visit(&format!("m.{level}"), &mut spec);
             self.in_channels[level] = spec.in_channels;
         }
+    }
+
+    fn to_torch(&self) -> Option<TorchModule> {
+        let levels = self.in_channels.len();
+        let strides = self.strides.iter().map(|stride| *stride as f32).collect();
+        // Filled in at the first image.
+        let cached = || TorchAttribute::Tensors(vec![HostTensor::from_f32s([0], Vec::new()); levels]);
+        let convs = (0..levels).map(|level| TorchModule::conv2d(&self.conv(level), true));
+        let module = TorchModule::new("models.yolo.Detect")
+            .buffer("anchors")
+            .child("m", TorchModule::list(convs))
+            .attribute("nc", self.num_classes)
+            .attribute("no", self.n_outputs())
+            .attribute("nl", levels)
+            .attribute("na", self.n_anchors())
+            .attribute("grid", cached())
+            .attribute("anchor_grid", cached())
+            .attribute("inplace", true)
+            .attribute("stride", TorchAttribute::Tensor(HostTensor::from_f32s([levels], strides)));
+        Some(module.yaml(1, vec!["nc".into(), "anchors".into()]))
     }
 
     fn n_wrappers(&self) -> usize {

@@ -6,6 +6,7 @@ use super::{Block, Module, ModuleKind, Stored};
 use crate::architecture::{ConvSpec, PickledLayer, YamlLayer};
 use crate::error::Result;
 use crate::program::{Lowering, ValueId};
+use crate::weights::TorchModule;
 
 pub(super) static KIND: ModuleKind = ModuleKind {
     name: "SPP",
@@ -66,6 +67,15 @@ impl Module for SppSpec {
     fn visit_convs(&mut self, visit: &mut dyn FnMut(&str, &mut ConvSpec)) {
         visit("cv1", &mut self.cv1);
         visit("cv2", &mut self.cv2);
+    }
+
+    fn to_torch(&self) -> Option<TorchModule> {
+        let pools = self.pools.iter().map(|pool| TorchModule::max_pool(*pool, 1, pool / 2));
+        let module = TorchModule::new("models.common.SPP")
+            .child("cv1", TorchModule::conv_block(&self.cv1))
+            .child("cv2", TorchModule::conv_block(&self.cv2))
+            .child("m", TorchModule::list(pools));
+        Some(module.yaml(1, vec![self.cv2.out_channels.into(), self.pools.clone().into()]))
     }
 
     fn n_wrappers(&self) -> usize {

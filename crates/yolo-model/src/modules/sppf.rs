@@ -6,6 +6,7 @@ use super::{Block, Module, ModuleKind, Stored};
 use crate::architecture::{ConvSpec, PickledLayer, YamlLayer};
 use crate::error::Result;
 use crate::program::{Lowering, ValueId};
+use crate::weights::TorchModule;
 
 pub(super) static KIND: ModuleKind = ModuleKind {
     name: "SPPF",
@@ -63,6 +64,14 @@ impl Module for SppfSpec {
     fn visit_convs(&mut self, visit: &mut dyn FnMut(&str, &mut ConvSpec)) {
         visit("cv1", &mut self.cv1);
         visit("cv2", &mut self.cv2);
+    }
+
+    fn to_torch(&self) -> Option<TorchModule> {
+        let module = TorchModule::new("models.common.SPPF")
+            .child("cv1", TorchModule::conv_block(&self.cv1))
+            .child("cv2", TorchModule::conv_block(&self.cv2))
+            .child("m", TorchModule::max_pool(self.pool, 1, self.pool / 2));
+        Some(module.yaml(1, vec![self.cv2.out_channels.into(), self.pool.into()]))
     }
 
     fn n_wrappers(&self) -> usize {

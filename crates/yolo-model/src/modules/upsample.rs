@@ -6,7 +6,7 @@ use super::{Block, Module, ModuleKind, Stored};
 use crate::architecture::{ConvSpec, PickledLayer};
 use crate::error::Result;
 use crate::program::{Lowering, ValueId};
-use crate::weights::PlainValue;
+use crate::weights::{PlainValue, TorchModule};
 
 pub(super) static KIND: ModuleKind = ModuleKind {
     name: "Upsample",
@@ -50,6 +50,17 @@ impl Module for UpsampleSpec {
     }
 
     fn visit_convs(&mut self, _visit: &mut dyn FnMut(&str, &mut ConvSpec)) {}
+
+    fn to_torch(&self) -> Option<TorchModule> {
+        let module = TorchModule::new("torch.nn.modules.upsampling.Upsample")
+            .attribute("name", "Upsample")
+            .attribute("size", PlainValue::None)
+            .attribute("scale_factor", self.scale as f64)
+            .attribute("mode", "nearest")
+            .attribute("align_corners", PlainValue::None)
+            .attribute("recompute_scale_factor", PlainValue::None);
+        Some(module.yaml(1, vec!["None".into(), self.scale.into(), "nearest".into()]))
+    }
 
     fn n_wrappers(&self) -> usize {
         1

@@ -80,7 +80,7 @@ pub(super) fn lay_out<'a>(
 }
 
 /// The bytes of an entry.
-fn encoded<'a>(entry: &'a Entry) -> Result<Cow<'a, [u8]>, WeightsError> {
+pub(super) fn encoded<'a>(entry: &'a Entry) -> Result<Cow<'a, [u8]>, WeightsError> {
     let tensor = match &entry.content {
         Content::Bytes(bytes) => return Ok(Cow::Borrowed(bytes)),
         Content::Tensor(tensor) => tensor,
@@ -108,7 +108,7 @@ pub(crate) fn to_halves(values: &[f32]) -> Result<Vec<f16>, WeightsError> {
     }
 }
 
-fn unwritable(error: &io::Error) -> WeightsError {
+pub(super) fn unwritable(error: &io::Error) -> WeightsError {
     let fix = "check that the folder exists, can be written, and has space left";
     WeightsError::new(WeightsErrorKind::Io, format!("cannot be written: {error}"), fix)
 }

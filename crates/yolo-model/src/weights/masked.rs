@@ -6,9 +6,9 @@
 use super::{HostTensor, StateDict, Values, WeightsError, WeightsErrorKind};
 
 /// What follows the name of a parameter in the name of its unmasked values.
-const ORIGINAL: &str = "_orig";
+pub(super) const ORIGINAL: &str = "_orig";
 /// What follows it in the name of its mask.
-const MASK: &str = "_mask";
+pub(super) const MASK: &str = "_mask";
 
 /// Masks that were multiplied in.
 #[derive(Debug, Clone, Default, PartialEq)]

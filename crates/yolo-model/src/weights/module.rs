@@ -94,7 +94,7 @@ pub(super) fn is_module(arena: &Arena, id: Id) -> bool {
 }
 
 /// Class and attributes of an object.
-fn instance(arena: &Arena, id: Id) -> Option<(Id, Id)> {
+pub(super) fn instance(arena: &Arena, id: Id) -> Option<(Id, Id)> {
     match arena.get(id) {
         Node::Object(object) => Some((object.class, arena.attributes(object)?)),
         _ => None,

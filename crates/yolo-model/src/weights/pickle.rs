@@ -7,12 +7,14 @@
 mod blocklist;
 mod opcode;
 mod value;
+mod writer;
 
 use std::collections::HashMap;
 
 use super::error::{WeightsError, WeightsErrorKind, printable};
 use opcode::Reader;
 pub(crate) use value::{Arena, Class, Id, Node, Object};
+pub(crate) use writer::{Value, pickle};
 
 /// The longest pickle that is read; that of a YOLOv5 model has about 100 kB.
 pub(crate) const MAX_PICKLE_BYTES: u64 = 100 << 20;

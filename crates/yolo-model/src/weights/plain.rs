@@ -103,6 +103,65 @@ impl PlainValue {
     }
 }
 
+impl From<bool> for PlainValue {
+    fn from(value: bool) -> Self {
+        Self::Bool(value)
+    }
+}
+
+impl From<usize> for PlainValue {
+    fn from(value: usize) -> Self {
+        Self::Int(value as i64)
+    }
+}
+
+impl From<f64> for PlainValue {
+    fn from(value: f64) -> Self {
+        Self::Float(value)
+    }
+}
+
+impl From<&str> for PlainValue {
+    fn from(text: &str) -> Self {
+        Self::Str(text.to_owned())
+    }
+}
+
+/// A pair as Python's tuple.
+impl From<[usize; 2]> for PlainValue {
+    fn from(pair: [usize; 2]) -> Self {
+        Self::Tuple(pair.map(Self::from).to_vec())
+    }
+}
+
+/// A list.
+impl<T: Into<PlainValue>> From<Vec<T>> for PlainValue {
+    fn from(items: Vec<T>) -> Self {
+        Self::List(items.into_iter().map(T::into).collect())
+    }
+}
+
+/// The same data; whole numbers beyond 64 bits become floats.
+impl From<&serde_json::Value> for PlainValue {
+    fn from(value: &serde_json::Value) -> Self {
+        use serde_json::Value;
+        match value {
+            Value::Null => Self::None,
+            Value::Bool(value) => Self::Bool(*value),
+            Value::Number(number) => {
+                let float = || Self::Float(number.as_f64().unwrap_or(f64::NAN));
+                number.as_i64().map_or_else(float, Self::Int)
+            }
+            Value::String(text) => Self::Str(text.clone()),
+            Value::Array(items) => Self::List(items.iter().map(Self::from).collect()),
+            Value::Object(pairs) => {
+                let pair = |(key, value): (&String, &Value)| (Self::Str(key.clone()), Self::from(value));
+                Self::Dict(pairs.iter().map(pair).collect())
+            }
+        }
+    }
+}
+
 /// Copies plain data out of an arena, up to a total size: what is shared there is repeated here.
 pub(super) struct Copier<'a> {
     arena: &'a Arena,

@@ -6,7 +6,7 @@ use super::StateDict;
 use super::container::Container;
 use super::error::{WeightsError, WeightsErrorKind, printable};
 use super::masked::{self, FoldedMasks};
-use super::module::{PickledModule, is_module, module_tree};
+use super::module::{PickledModule, instance, is_module, module_tree};
 use super::pickle::{Arena, Id, MAX_PICKLE_BYTES, Unpickled, unpickle};
 use super::plain::{Copier, PlainValue};
 use super::tensor::{TensorReader, TensorRef};
@@ -15,6 +15,8 @@ use super::tensor::{TensorReader, TensorRef};
 const MAX_CLASSES: usize = 1 << 20;
 /// The part of a tensor's name that v5-era files keep as a buffer and that follows from anchors and strides.
 const ANCHOR_GRID: &str = "anchor_grid";
+/// The entry of a checkpoint that holds our record of its pruning, as JSON.
+pub(super) const PRUNING: &str = "pruning";
 /// What `DataParallel` puts before every name.
 const PARALLEL_PREFIX: &str = "module.";
 
@@ -37,6 +39,8 @@ pub struct TorchCheckpoint {
     pub hyp: Option<PlainValue>,
     /// Masks of `torch.nn.utils.prune` that are multiplied into the tensors.
     pub masks: FoldedMasks,
+    /// The record of a pruning that files of ours have, as JSON.
+    pub pruning: Option<String>,
     /// Whether the tensors are the exponential moving average of the training.
     pub used_ema: bool,
     /// The last finished epoch, counted from 0; −1 in a file that was stripped for release.
@@ -61,6 +65,25 @@ pub fn read_torch(path: impl AsRef<Path>) -> Result<TorchCheckpoint, WeightsErro
     read_checkpoint(&unpickled, TensorReader::new(container), path).map_err(|error| error.in_file(path))
 }
 
+/// The training hyper-parameters (`hyp`) of the `.pt` file at `path`, if the network in it has any.
+///
+/// # Errors
+/// As [`read_torch`], tensors aside.
+pub fn read_hyp(path: &Path) -> Result<Option<PlainValue>, WeightsError> {
+    let pickle = Container::open(path)?.read("data.pkl", MAX_PICKLE_BYTES)?;
+    let Unpickled { arena, root } = unpickle(&pickle).map_err(|error| error.at("data.pkl").in_file(path))?;
+    let hyp = || {
+        let found = find_model(&arena, root)?;
+        let attributes = instance(&arena, found.id).map(|(_, attributes)| attributes);
+        let Some(hyp) = attributes.and_then(|attributes| arena.lookup(attributes, "hyp")) else {
+            return Ok(None);
+        };
+        let hyp = Copier::new(&arena).copy(hyp)?;
+        Ok(Some(hyp).filter(|hyp| matches!(hyp, PlainValue::Dict(_))))
+    };
+    hyp().map_err(|error: WeightsError| error.in_file(path))
+}
+
 fn read_checkpoint(
     unpickled: &Unpickled,
     mut reader: TensorReader,
@@ -77,6 +100,7 @@ fn read_checkpoint(
         config: None,
         hyp: None,
         masks: FoldedMasks::default(),
+        pruning: None,
         used_ema: found.is_ema,
         epoch: None,
         date: None,
@@ -156,6 +180,7 @@ impl TorchCheckpoint {
         };
         self.epoch = entry("epoch")?.and_then(|value| value.as_int());
         self.date = entry("date")?.and_then(|value| value.as_str().map(str::to_string));
+        self.pruning = entry(PRUNING)?.and_then(|value| value.as_str().map(str::to_string));
         if self.class_names.is_none() {
             self.class_names = entry("names")?.as_ref().and_then(class_names);
         }

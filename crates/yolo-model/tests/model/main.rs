@@ -7,6 +7,8 @@ mod architectures;
 mod released_weights;
 // ONNX files: their structure.
 mod onnx;
+// Files for YOLOv5 and PyTorch.
+mod torch_files;
 // Weights files: good ones, ours, and files that lie.
 mod weights;
 

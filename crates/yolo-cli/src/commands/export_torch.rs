@@ -1,0 +1,85 @@
+//! `export --format pt` and `--format state-dict`: files for YOLOv5 and PyTorch.
+
+use std::path::Path;
+
+use anyhow::Result;
+use yolo_model::architecture::YamlFit;
+use yolo_model::weights::FloatFormat;
+use yolo_model::{Checkpoint, TorchOptions, TorchSummary};
+use yolo_report::format::{bytes, thousands};
+use yolo_report::network::summary_line;
+use yolo_report::results::SCHEMA;
+
+use crate::args::{ExportArgs, ExportFormat};
+use crate::console::Output;
+use crate::figures::model_figures;
+use crate::resolve::Weights;
+use crate::torch_file::{hyp_of, warn};
+
+/// Writes the file, and prints what is in it and how to use it.
+pub(crate) fn run(args: &ExportArgs, weights: &Weights, out: &Path, output: &Output) -> Result<()> {
+    let checkpoint = &weights.checkpoint;
+    let lossless = FloatFormat::lossless_for(&checkpoint.weights);
+    let options = TorchOptions {
+        format: if args.half { FloatFormat::F16 } else { lossless },
+        masks: args.with_masks,
+        hyp: hyp_of(&weights.path),
+    };
+    let is_network = args.format == ExportFormat::Pt;
+    let written = if is_network {
+        checkpoint.save_torch(out, &options)?
+    } else {
+        checkpoint.save_state_dict(out, &options)?
+    };
+    let size = std::fs::metadata(out)?.len();
+    output.line(summary_line(&checkpoint.architecture))?;
+    output.line(format!(
+        "Saved {} ({}): {}, {} precision, {} tensors{}",
+        out.display(),
+        bytes(size),
+        if is_network { "network for YOLOv5" } else { "state dict" },
+        if written.format == FloatFormat::F16 { "half" } else { "single" },
+        written.tensors,
+        if written.masked > 0 { format!(", {} of them masks", written.masked) } else { String::new() },
+    ))?;
+    if is_network {
+        print_use(checkpoint, &written, out, output)?;
+    } else {
+        output.line(format!(
+            "PyTorch: model.load_state_dict(torch.load({:?}, weights_only=True))",
+            out.display().to_string()
+        ))?;
+    }
+    warn(checkpoint, &written)?;
+    output.json(&serde_json::json!({
+        "schema": SCHEMA,
+        "file": out.display().to_string(),
+        "format": if is_network { "pt" } else { "state-dict" },
+        "half": written.format == FloatFormat::F16,
+        "tensors": written.tensors,
+        "masks": written.masked,
+        "yaml": written.yaml.as_ref().map(yaml_name),
+        "model": model_figures(checkpoint, out, size)?,
+    }))
+}
+
+fn print_use(checkpoint: &Checkpoint, written: &TorchSummary, out: &Path, output: &Output) -> Result<()> {
+    output.line(format!(
+        "Classes: {} ({})",
+        thousands(checkpoint.class_names.len()),
+        checkpoint.class_names.first().map_or("", String::as_str)
+    ))?;
+    if let Some(fit) = &written.yaml {
+        output.line(format!("Yaml inside: {}", yaml_name(fit)))?;
+    }
+    output.line(format!("YOLOv5: python detect.py --weights {}", out.display()))
+}
+
+fn yaml_name(fit: &YamlFit) -> String {
+    match fit {
+        YamlFit::Stock(name) => format!("{name}.yaml"),
+        YamlFit::Exact => "these widths".to_owned(),
+        YamlFit::Unrounded => "these widths, with channel_multiple 1".to_owned(),
+        YamlFit::Other => "other widths, as no yaml can say these".to_owned(),
+    }
+}

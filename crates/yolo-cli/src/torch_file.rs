@@ -1,0 +1,162 @@
+//! Checkpoints in the format that their file's name asks for, and what to know of those that YOLOv5 reads.
+
+use std::path::Path;
+
+use anyhow::{Result, bail};
+use yolo_model::architecture::YamlFit;
+use yolo_model::weights::{FloatFormat, PlainValue, read_hyp};
+use yolo_model::{Checkpoint, TorchOptions, TorchSummary};
+use yolo_prune::Sparsity;
+
+/// What a checkpoint can be written as.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FileFormat {
+    /// Our own.
+    Safetensors,
+    /// YOLOv5's.
+    Torch,
+}
+
+impl FileFormat {
+    /// The format of a file by its name.
+    ///
+    /// # Errors
+    /// An ending that is neither.
+    pub(crate) fn of(out: &Path) -> Result<Self> {
+        let ends_in = |ending: &str| out.extension().is_some_and(|e| e.eq_ignore_ascii_case(ending));
+        if ends_in("safetensors") {
+            Ok(Self::Safetensors)
+        } else if ends_in("pt") {
+            Ok(Self::Torch)
+        } else {
+            bail!("{}: --out must end in .safetensors, or in .pt for YOLOv5", out.display());
+        }
+    }
+}
+
+/// Writes `checkpoint` to `out` in the format of its name, in half precision if `half` asks for it or nothing is lost;
+/// `source` is the file that it came from. Warns of what YOLOv5 makes of it.
+pub(crate) fn save(checkpoint: &Checkpoint, out: &Path, half: bool, source: &Path) -> Result<()> {
+    let format = if half { FloatFormat::F16 } else { FloatFormat::lossless_for(&checkpoint.weights) };
+    match FileFormat::of(out)? {
+        FileFormat::Safetensors => checkpoint.save(out, format)?,
+        FileFormat::Torch => {
+            let options = TorchOptions { format, masks: false, hyp: hyp_of(source) };
+            warn(checkpoint, &checkpoint.save_torch(out, &options)?)?;
+        }
+    }
+    Ok(())
+}
+
+/// Writes `best`, a checkpoint of a training with the hyper-parameters `hyp`, beside itself for YOLOv5, and returns the
+/// name of that file.
+pub(crate) fn save_beside(best: &Path, hyp: &impl serde::Serialize) -> Result<std::path::PathBuf> {
+    let checkpoint = Checkpoint::load(best)?;
+    let out = best.with_extension("pt");
+    let format = FloatFormat::lossless_for(&checkpoint.weights);
+    let hyp = PlainValue::from(&serde_json::to_value(hyp)?);
+    let options = TorchOptions { format, masks: false, hyp: Some(hyp) };
+    warn(&checkpoint, &checkpoint.save_torch(&out, &options)?)?;
+    Ok(out)
+}
+
+/// The hyper-parameters that a file of YOLOv5 holds; none for any other.
+pub(crate) fn hyp_of(source: &Path) -> Option<PlainValue> {
+    read_hyp(source).ok().flatten()
+}
+
+/// Warns of what YOLOv5 makes of a file.
+pub(crate) fn warn(checkpoint: &Checkpoint, written: &TorchSummary) -> Result<()> {
+    for line in warnings(written, Sparsity::of(checkpoint)?.conv_sparsity()) {
+        tracing::warn!("{line}");
+    }
+    Ok(())
+}
+
+/// Fraction of zeros from which on they are not there by accident.
+const PRUNED: f64 = 0.01;
+
+fn warnings(written: &TorchSummary, sparsity: f64) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(tensor) = &written.too_large_for_half {
+        lines.push(format!(
+            "{tensor} has a value beyond half precision (65504), so the file is in single precision, twice the size"
+        ));
+    }
+    if written.added_batch_norm {
+        lines.push(
+            "batch normalisation is folded in; YOLOv5's classes need one, so one that changes nothing was added. Export \
+             the file from before --fuse to train on"
+                .to_owned(),
+        );
+    }
+    lines.extend(written.yaml.as_ref().and_then(about_yaml).map(str::to_owned));
+    if written.masked > 0 && written.yaml.is_some() {
+        lines.push(
+            "YOLOv5's train.py does not read masks: it would begin with random weights wherever there is one. The file is \
+             for your own scripts with torch.nn.utils.prune"
+                .to_owned(),
+        );
+    } else if written.yaml.is_some() && sparsity >= PRUNED {
+        lines.push(
+            "YOLOv5's train.py lets pruned zeros grow again; `yolo-cli prune --like` with this file puts them back \
+             afterwards, and `yolo-cli prune-finetune` keeps them"
+                .to_owned(),
+        );
+    }
+    lines
+}
+
+/// What a training in YOLOv5 makes of a yaml that is not a stock one.
+fn about_yaml(fit: &YamlFit) -> Option<&'static str> {
+    match fit {
+        YamlFit::Stock(_) | YamlFit::Exact => None,
+        YamlFit::Unrounded => Some(
+            "YOLOv5's train.py builds these widths since December 2023 only (channel_multiple: 1 in the yaml); v7.0 would \
+             build others and train most of the network from noise",
+        ),
+        YamlFit::Other => Some(
+            "no yaml of YOLOv5 can say these widths: its train.py would build another network and train most of it from \
+             noise, without an error. detect.py, val.py and export.py are not affected; train with `yolo-cli train`",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    fn written(yaml: Option<YamlFit>) -> TorchSummary {
+        TorchSummary {
+            format: FloatFormat::F16,
+            too_large_for_half: None,
+            yaml,
+            tensors: 349,
+            masked: 0,
+            added_batch_norm: false,
+        }
+    }
+
+    #[test]
+    fn only_what_matters_is_warned_of() {
+        let stock = written(Some(YamlFit::Stock("yolov5n")));
+        assert!(warnings(&stock, 0.0001).is_empty());
+        assert!(warnings(&stock, 0.3)[0].contains("grow again"));
+        assert!(warnings(&written(None), 0.3).is_empty(), "train.py does not read state dicts");
+        assert!(
+            warnings(&TorchSummary { masked: 3, ..stock.clone() }, 0.3)[0].contains("does not read masks")
+        );
+        assert!(warnings(&written(Some(YamlFit::Exact)), 0.0).is_empty());
+        assert!(warnings(&written(Some(YamlFit::Unrounded)), 0.0)[0].contains("December 2023"));
+        assert!(warnings(&written(Some(YamlFit::Other)), 0.0)[0].contains("noise"));
+    }
+
+    #[test]
+    fn the_name_says_the_format() {
+        let of = |name: &str| FileFormat::of(Path::new(name));
+        assert_eq!(of("a/b.PT").unwrap(), FileFormat::Torch);
+        assert_eq!(of("b.safetensors").unwrap(), FileFormat::Safetensors);
+        assert!(of("b.onnx").unwrap_err().to_string().contains("or in .pt for YOLOv5"));
+    }
+}
