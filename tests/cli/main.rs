@@ -37,6 +37,7 @@ mod pack;
 mod prune;
 mod prune_finetune;
 mod real;
+mod reference_networks;
 mod report;
 #[cfg(unix)]
 mod resume;

@@ -219,3 +219,34 @@ fn a_module_that_nobody_knows_is_named() {
     let error = Architecture::from_yaml(&text, None).unwrap_err().to_string();
     assert!(error.contains("C4") && error.contains("known are Conv, Bottleneck, C3, SPP, SPPF"), "{error}");
 }
+
+/// The blocks of YOLOv5-Lite: channels that are split and shuffled.
+#[test]
+fn a_network_of_shuffle_blocks_runs_everywhere() {
+    let yaml = "
+nc: 3
+depth_multiple: 1.0
+width_multiple: 1.0
+anchors:
+  - [16, 16]
+backbone:
+  - [-1, 1, conv_bn_relu_maxpool, [16]]
+  - [-1, 1, Shuffle_Block, [24, 2]]
+  - [-1, 2, Shuffle_Block, [24, 1]]
+head:
+  - [-1, 1, C3, [24, False]]
+  - [[3], 1, Detect, [nc, anchors]]
+";
+    let dense = lively(Architecture::from_yaml(yaml, None).unwrap());
+    assert_executors_agree(&dense);
+    let names: Vec<&str> =
+        dense.weights.names().filter(|name| name.starts_with("model.2.1.branch2.3")).collect();
+    assert_eq!(names, ["model.2.1.branch2.3.weight"]);
+    assert_eq!(dense.weights.get("model.1.branch1.0.weight").unwrap().shape, [16, 1, 3, 3]);
+    let again = Architecture::from_yaml(&dense.architecture.to_yaml().unwrap(), None).unwrap();
+    assert_eq!(again, dense.architecture);
+    // Nothing is pruned around a shuffle, and the plan says why.
+    let coupling = Coupling::of(&dense.architecture);
+    let group = &coupling.groups[coupling.produced_by("model.1.branch2.5").unwrap()];
+    assert!(group.fixed.as_deref().unwrap().contains("dealt out"), "{:?}", group.fixed);
+}

@@ -3,11 +3,14 @@
 //! A stock YOLOv5, a user's own yaml and a channel-pruned network are all an [`Architecture`]; they differ in
 //! numbers only. Nothing here holds weights: see [`crate::weights`] for those.
 
+mod activation;
 mod conv;
+mod norm;
 mod pickled;
 mod state_dict;
 mod tensors;
 mod torch_parts;
+mod transposed;
 mod validate;
 mod variants;
 mod widths;
@@ -15,9 +18,13 @@ mod yaml;
 
 use serde::{Deserialize, Serialize};
 
-pub use conv::{Activation, ConvSpec};
+pub use activation::Activation;
+pub use conv::{ConvForm, ConvSpec};
+pub use norm::{NormRef, NormSpec};
 pub use pickled::PickledLayer;
+pub(crate) use tensors::name_in_layer;
 pub use tensors::{ConvRef, TensorSpec};
+pub use transposed::{TransposedRef, TransposedSpec};
 pub use variants::{VARIANTS, variant_yaml};
 pub use yaml::{ModelConfig, YamlFit, YamlLayer};
 
@@ -43,6 +50,9 @@ pub struct Architecture {
     /// Whether batch normalisation has been folded into the convolutions, which then have a bias.
     #[serde(default)]
     pub fused: bool,
+    /// How many activation objects the network's file had, if blocks shared them; summaries count those.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub activations: Option<usize>,
     /// The layers; a layer's index is the number in its tensors' names (`model.{index}.…`).
     pub layers: Vec<Layer>,
 }

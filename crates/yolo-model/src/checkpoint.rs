@@ -6,14 +6,14 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
 
-use crate::architecture::Architecture;
+use crate::architecture::{Architecture, BATCH_NORM_EPSILON};
 use crate::error::{ModelError, Result};
 use crate::heads::Head;
 use crate::layout::check_tensors;
 use crate::pruning::PruningRecord;
 use crate::weights::{
-    FloatFormat, PackOptions, Packing, StateDict, TorchCheckpoint, file_bytes, read_packing,
-    read_safetensors, read_torch, write_packed, write_safetensors,
+    FloatFormat, PackOptions, Packing, PickledModule, PlainValue, StateDict, TorchCheckpoint, file_bytes,
+    read_packing, read_safetensors, read_torch, write_packed, write_safetensors,
 };
 
 pub use torch::{TorchOptions, TorchSummary};
@@ -155,15 +155,17 @@ impl Checkpoint {
         Ok(Self { architecture, weights, class_names, pruning })
     }
 
-    fn from_torch(file: TorchCheckpoint, network: Option<&Architecture>) -> Result<Self> {
+    fn from_torch(mut file: TorchCheckpoint, network: Option<&Architecture>) -> Result<Self> {
         let Some(module) = &file.module else {
             let pruning = record_of(&file);
             let plain = Self::from_plain(file.state, file.class_names, file.strides.as_deref(), network)?;
             return Ok(Self { pruning, ..plain });
         };
         let architecture = Architecture::from_module_tree(module, &file.state, file.strides.as_deref())?;
+        shift_variances(module, "", &mut file.state)?;
         let pruning = record_of(&file);
-        Ok(Self { pruning, ..Self::with_names(architecture, file.state, file.class_names) })
+        let names = file.class_names.map(|names| fitting(names, architecture.num_classes()));
+        Ok(Self { pruning, ..Self::with_names(architecture, file.state, names) })
     }
 
     fn from_plain(
@@ -206,6 +208,25 @@ impl Checkpoint {
     }
 }
 
+/// Makes up for another ε of batch normalisation, as release 1.0 had it: `var + ε` is what counts.
+fn shift_variances(module: &PickledModule, path: &str, state: &mut StateDict) -> Result<()> {
+    let epsilon = module.attribute("eps").and_then(PlainValue::as_float);
+    let name = format!("{path}running_var");
+    if let (Some(epsilon), true) = (epsilon, module.buffers.contains_key("running_var")) {
+        if !(1e-12..=1.0).contains(&epsilon) {
+            let reason = format!("its batch normalisation has the eps {epsilon}");
+            return Err(ModelError::Tensor { name, reason });
+        }
+        let shift = epsilon - BATCH_NORM_EPSILON;
+        let variances = state.get_mut(&name).filter(|_| shift.abs() > 1e-9);
+        if let Some(variances) = variances.map(|tensor| tensor.f32s_mut()).transpose()? {
+            variances.iter_mut().for_each(|variance| *variance = (f64::from(*variance) + shift) as f32);
+        }
+    }
+    let mut children = module.children.iter();
+    children.try_for_each(|(name, child)| shift_variances(child, &format!("{path}{name}."), state))
+}
+
 /// What a `.pt` says about a pruning: our own record, or its masks.
 fn record_of(file: &TorchCheckpoint) -> Option<PruningRecord> {
     // Another program's entry of that name may be anything.
@@ -224,6 +245,14 @@ fn record_of(file: &TorchCheckpoint) -> Option<PruningRecord> {
         "pruned": masks.pruned,
         "tensors": masks.tensors,
     })))
+}
+
+/// As many names as the head has classes, which is what counts: files hold fewer or more of them.
+fn fitting(mut names: Vec<String>, num_classes: usize) -> Vec<String> {
+    let others = default_names(num_classes);
+    names.truncate(num_classes);
+    names.extend(others.into_iter().skip(names.len()));
+    names
 }
 
 fn default_names(num_classes: usize) -> Vec<String> {

@@ -43,7 +43,8 @@ impl Deref for FusedCheckpoint<'_> {
 }
 
 impl Checkpoint {
-    /// The same detector without batch normalisation; a fused checkpoint is borrowed.
+    /// The same detector with the batch normalisation of its blocks folded in; a fused checkpoint is borrowed. Batch
+    /// normalisation that stands alone stays, as in the reference.
     ///
     /// In `f32`, in the reference's order of operations: with `d = √(var + ε)` and `s = γ / d`,
     /// `W'[o] = s[o] · W[o]` and `b'[o] = β[o] − (γ[o] · mean[o]) / d[o]`.

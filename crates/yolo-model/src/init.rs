@@ -6,6 +6,7 @@ use rand::Rng;
 
 use crate::architecture::Architecture;
 use crate::layout::Layout;
+use crate::program::OperationKind;
 use crate::weights::{HostTensor, StateDict};
 
 impl Architecture {
@@ -40,6 +41,14 @@ pub(crate) fn random_tensors(layout: &dyn Layout, rng: &mut impl Rng) -> StateDi
         let fan_in = conv.spec.weight_shape()[1..].iter().product::<usize>().max(1);
         bounds.insert(conv.weight(), (fan_in as f32).sqrt().recip());
         bounds.insert(conv.bias(), (fan_in as f32).sqrt().recip());
+    }
+    for operation in layout.program().operations {
+        if let OperationKind::Transposed(transposed) = operation.kind {
+            // PyTorch takes the second dimension for the inputs here too.
+            let fan_in = transposed.spec.weight_shape()[1..].iter().product::<usize>().max(1);
+            bounds.insert(transposed.weight(), (fan_in as f32).sqrt().recip());
+            bounds.insert(transposed.bias(), (fan_in as f32).sqrt().recip());
+        }
     }
     let mut weights = StateDict::default();
     for spec in layout.tensors() {

@@ -5,31 +5,75 @@
 //! shapes of tensors and changes of width from [`Module::visit_convs`]; shapes, channels, validation, multiply-accumulates,
 //! couplings, executors and export from the program. A new module is a file and a line of the [`registry`].
 
+mod batch_norm;
 mod bottleneck;
+mod bottleneck_csp;
 mod c3;
+mod c3_ghost;
+mod c3_spp;
+mod c3_tr;
+mod c3x;
 mod concat;
+mod contract;
 mod conv;
+mod conv_transpose;
+mod cross_conv;
+mod cross_stage;
 mod detect;
+mod dw_conv;
+mod expand;
+mod focus;
+mod ghost_bottleneck;
+mod ghost_conv;
 mod kind;
+mod lite_stem;
+mod max_pool;
+mod mix_conv;
 pub mod registry;
+mod sequence;
+mod shuffle_block;
 mod spp;
 mod sppf;
 mod stored;
+mod transformer;
 mod upsample;
+mod zero_pad;
 
 use std::any::Any;
 use std::fmt::Debug;
 
+pub use batch_norm::BatchNormSpec;
 pub use bottleneck::BottleneckSpec;
+pub use bottleneck_csp::BottleneckCspSpec;
 pub use c3::C3Spec;
+pub use c3_ghost::C3GhostSpec;
+pub use c3_spp::C3SppSpec;
+pub use c3_tr::C3TrSpec;
+pub use c3x::C3xSpec;
 pub use concat::ConcatSpec;
+pub use contract::ContractSpec;
+pub use conv_transpose::ConvTransposeSpec;
+pub use cross_conv::CrossConvSpec;
+pub use cross_stage::{CrossStageSpec, Middle};
 pub use detect::DetectSpec;
+pub use dw_conv::DwConvSpec;
+pub use expand::ExpandSpec;
+pub use focus::FocusSpec;
+pub use ghost_bottleneck::GhostBottleneckSpec;
+pub use ghost_conv::GhostConvSpec;
 pub use kind::{ModuleKind, Stored};
+pub use lite_stem::LiteStemSpec;
+pub use max_pool::MaxPoolSpec;
+pub use mix_conv::MixConvSpec;
+pub use sequence::SequenceSpec;
+pub use shuffle_block::{ShuffleBlockSpec, Stage};
 pub use spp::SppSpec;
 pub use sppf::SppfSpec;
+pub use transformer::{TransformerLayerSpec, TransformerSpec};
 pub use upsample::UpsampleSpec;
+pub use zero_pad::ZeroPadSpec;
 
-use crate::architecture::ConvSpec;
+use crate::architecture::{ConvSpec, NormSpec, TransposedSpec};
 use crate::error::Result;
 use crate::heads::Head;
 use crate::program::{Lowering, ValueId};
@@ -58,6 +102,12 @@ pub trait Module: ModuleObject {
         None
     }
 
+    /// Shows everything that owns tensors, in the order of the state dict, as [`Module::visit_convs`] does. To be written
+    /// by modules that have other such parts than convolutions.
+    fn visit_parts(&mut self, visit: &mut dyn FnMut(&str, Part<'_>)) {
+        self.visit_convs(&mut |path, spec| visit(path, Part::Conv(spec)));
+    }
+
     /// PyTorch's module objects besides those of the convolutions: the module itself unless it is one convolution,
     /// containers, pools.
     fn n_wrappers(&self) -> usize;
@@ -82,7 +132,12 @@ pub trait Module: ModuleObject {
         let _ = has;
     }
 
-    /// The head, if it is one. The convolutions of a head are bare: they have a bias and no batch normalisation.
+    /// The name under which summaries and messages mention it.
+    fn name(&self) -> &'static str {
+        self.kind().name
+    }
+
+    /// The head, if it is one.
     fn head(&self) -> Option<Head<'_>> {
         None
     }
@@ -91,6 +146,26 @@ pub trait Module: ModuleObject {
     fn head_mut(&mut self) -> Option<&mut DetectSpec> {
         None
     }
+}
+
+/// A part of a module that owns tensors, to be looked at or changed.
+#[derive(Debug)]
+pub enum Part<'a> {
+    /// A convolution, with its batch normalisation if its form has one.
+    Conv(&'a mut ConvSpec),
+    /// A batch normalisation that stands alone.
+    Norm(&'a mut NormSpec),
+    /// A transposed convolution.
+    Transposed(&'a mut TransposedSpec),
+}
+
+/// [`Module::visit_convs`] of a module that writes [`Module::visit_parts`].
+fn convs_among_parts(module: &mut dyn Module, visit: &mut dyn FnMut(&str, &mut ConvSpec)) {
+    module.visit_parts(&mut |path, part| {
+        if let Part::Conv(spec) = part {
+            visit(path, spec);
+        }
+    });
 }
 
 /// What every module can do because it can be cloned, compared and serialised.
@@ -137,11 +212,6 @@ impl Block {
     /// A module as a block of a network.
     pub fn new(module: impl Module) -> Self {
         Self(Box::new(module))
-    }
-
-    /// The name under which summaries and messages mention the module.
-    pub fn name(&self) -> &'static str {
-        self.kind().name
     }
 
     /// The module, if it is a `T`.

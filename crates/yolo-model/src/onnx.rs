@@ -24,10 +24,12 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod activation;
 mod error;
 mod file;
 pub(crate) mod graph;
 pub(crate) mod head;
+mod maps;
 mod metadata;
 mod network;
 mod wire;

@@ -7,12 +7,14 @@
 mod layout;
 mod lowering;
 mod model;
+mod rearrange;
 
 pub use layout::ProgramLayout;
 pub use lowering::Lowering;
 pub use model::ProgramModel;
+pub use rearrange::{PixelOrder, PoolSpec};
 
-use crate::architecture::{Architecture, ConvRef};
+use crate::architecture::{Architecture, ConvForm, ConvRef, NormRef, TensorSpec, TransposedRef};
 use crate::error::{ModelError, Result};
 
 /// Number of a value: 0 is the image, `i + 1` the output of operation `i`.
@@ -21,9 +23,19 @@ pub type ValueId = usize;
 /// What a single operation computes.
 #[derive(Clone, Debug, PartialEq)]
 pub enum OperationKind {
-    /// Convolution with what follows it: batch normalisation until fused, activation. A bare convolution has a bias
-    /// and no batch normalisation.
+    /// Convolution with what follows it: batch normalisation until fused, activation. A bare convolution has no batch
+    /// normalisation.
     Conv(ConvRef),
+    /// Batch normalisation that stands alone, with its activation. Fusing leaves it.
+    Norm(NormRef),
+    /// Transposed convolution with a bias.
+    Transposed(TransposedRef),
+    /// Attention between the pixels of a map of queries, keys and values, a third of the channels each: per head,
+    /// `softmax(q · kᵀ / √(channels of a head)) · v`. Heads have consecutive channels. Makes a third of the channels.
+    Attention {
+        /// Number of heads.
+        heads: usize,
+    },
     /// Sum of two maps of the same shape.
     Add,
     /// Concatenation along the channels, in the order of the inputs.
@@ -33,10 +45,36 @@ pub enum OperationKind {
         /// Side of the window, odd.
         size: usize,
     },
+    /// Maximum over any windows.
+    Pool(PoolSpec),
     /// Nearest-neighbour enlargement.
     Upsample {
         /// The factor in both directions.
         scale: usize,
+    },
+    /// Zeros around the map.
+    ZeroPad {
+        /// Rows and columns added on the left, on the right, above and below, in PyTorch's order.
+        sides: [usize; 4],
+    },
+    /// Squares of `size`×`size` pixels become groups of channels: channel `g · C + c` is channel `c` of pixel `g` of the
+    /// square. Rows and columns that fill no square are left out.
+    SpaceToDepth {
+        /// Side of the square.
+        size: usize,
+        /// Which pixel is which group.
+        order: PixelOrder,
+    },
+    /// Some channels, in another order: channel `i` is channel `channels[i]` of the input.
+    Pick {
+        /// Which channels.
+        channels: Vec<usize>,
+    },
+    /// Groups of channels become squares of pixels, the inverse of [`OperationKind::SpaceToDepth`] with
+    /// [`PixelOrder::Rows`].
+    DepthToSpace {
+        /// Side of the square.
+        size: usize,
     },
 }
 
@@ -144,6 +182,16 @@ impl Operation {
             _ => None,
         }
     }
+
+    /// The tensors that it owns, in PyTorch's order.
+    pub fn tensors(&self, fused: bool) -> Vec<TensorSpec> {
+        match &self.kind {
+            OperationKind::Conv(conv) => conv.tensors(fused),
+            OperationKind::Norm(norm) => norm.tensors(),
+            OperationKind::Transposed(transposed) => transposed.tensors(),
+            _ => Vec::new(),
+        }
+    }
 }
 
 impl OperationKind {
@@ -151,22 +199,70 @@ impl OperationKind {
     pub fn output_size(&self, input: [usize; 2]) -> [usize; 2] {
         match self {
             Self::Conv(conv) => conv.spec.output_size(input),
+            Self::Transposed(transposed) => transposed.spec.output_size(input),
+            Self::Pool(pool) => pool.output_size(input),
             Self::Upsample { scale } => input.map(|side| side * scale),
-            Self::Add | Self::Concat | Self::MaxPool { .. } => input,
+            Self::ZeroPad { sides: [left, right, above, below] } => {
+                [input[0] + above + below, input[1] + left + right]
+            }
+            Self::SpaceToDepth { size, .. } => input.map(|side| side / size),
+            Self::DepthToSpace { size } => input.map(|side| side * size),
+            Self::Norm(_)
+            | Self::Attention { .. }
+            | Self::Pick { .. }
+            | Self::Add
+            | Self::Concat
+            | Self::MaxPool { .. } => input,
+        }
+    }
+
+    /// Channels of the output, by those of the inputs.
+    pub fn output_channels(&self, inputs: &[usize]) -> usize {
+        match self {
+            Self::Conv(conv) => conv.spec.out_channels,
+            Self::Transposed(transposed) => transposed.spec.out_channels,
+            Self::Attention { .. } => inputs[0] / 3,
+            Self::Concat => inputs.iter().sum(),
+            Self::Pick { channels } => channels.len(),
+            Self::SpaceToDepth { size, .. } => inputs[0] * size * size,
+            Self::DepthToSpace { size } => inputs[0] / (size * size),
+            Self::Norm(_)
+            | Self::Add
+            | Self::MaxPool { .. }
+            | Self::Pool(_)
+            | Self::Upsample { .. }
+            | Self::ZeroPad { .. } => inputs[0],
         }
     }
 
     /// Multiply-accumulates for an output of `[height, width]` with `channels` channels, by the reference profiler's own
     /// rules: four per element of a batch normalisation, one per element of an enlarged map, none for biases,
-    /// activations and pools.
+    /// activations, pools and whatever PyTorch's attention computes.
     pub fn multiply_adds(&self, channels: usize, [height, width]: [usize; 2], fused: bool) -> usize {
         match self {
             Self::Conv(conv) => {
-                let normalised = if conv.has_bias(fused) { 0 } else { 4 * channels };
-                height * width * (conv.weight_count() + normalised)
+                let normalised = if conv.is_bare || fused { 0 } else { 4 * channels };
+                let counted = match conv.spec.form {
+                    ConvForm::Projections | ConvForm::LastProjection => 0,
+                    _ => conv.weight_count(),
+                };
+                height * width * (counted + normalised)
+            }
+            Self::Norm(_) => 4 * channels * height * width,
+            Self::Transposed(transposed) => {
+                let spec = &transposed.spec;
+                channels * height * width * (spec.in_channels / spec.groups * spec.kernel[0] * spec.kernel[1])
             }
             Self::Upsample { .. } => channels * height * width,
-            Self::Add | Self::Concat | Self::MaxPool { .. } => 0,
+            Self::Attention { .. }
+            | Self::Pick { .. }
+            | Self::Add
+            | Self::Concat
+            | Self::MaxPool { .. }
+            | Self::Pool(_)
+            | Self::ZeroPad { .. }
+            | Self::SpaceToDepth { .. }
+            | Self::DepthToSpace { .. } => 0,
         }
     }
 }

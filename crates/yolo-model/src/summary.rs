@@ -1,14 +1,14 @@
 //! Layers, parameters and FLOPs, counted as the reference prints them.
 
-use crate::architecture::Architecture;
+use crate::architecture::{Architecture, ConvForm, ConvSpec};
 use crate::layout::Layout;
-use crate::modules::Block;
+use crate::modules::Part;
 
 /// What the summary line says about a network.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Summary {
-    /// Distinct module objects: containers, wrappers and the root included, one activation per block, as in
-    /// the released files.
+    /// Distinct module objects: containers, wrappers and the root included; one activation per block, as in the released
+    /// files, unless the network's file shared them.
     pub layers: usize,
     /// Parameters, buffers excluded.
     pub parameters: usize,
@@ -44,8 +44,7 @@ impl Architecture {
     /// On an architecture that [`Architecture::validate`] rejects.
     pub fn summary(&self) -> Summary {
         Summary {
-            // The root and its list of layers are in no block.
-            layers: 2 + self.layers.iter().map(|l| module_objects(&l.block, self.fused)).sum::<usize>(),
+            layers: self.module_objects(),
             parameters: self.n_parameters(),
             conv_weights: self.convs().iter().map(|conv| conv.weight_count()).sum(),
             gflops: self.gflops(),
@@ -82,15 +81,29 @@ impl Architecture {
     }
 }
 
-/// PyTorch's module objects of a block.
-fn module_objects(block: &Block, fused: bool) -> usize {
-    let per_conv = match (block.head().is_some(), fused) {
-        // The bare convolution.
-        (true, _) => 1,
-        // Wrapper, convolution, activation.
-        (false, true) => 3,
-        // And batch normalisation.
-        (false, false) => 4,
-    };
-    block.n_wrappers() + per_conv * block.convs().len()
+impl Architecture {
+    /// PyTorch's module objects.
+    fn module_objects(&self) -> usize {
+        // The root and its list of layers are in no block.
+        let mut objects = 2;
+        let mut activations = 0;
+        for layer in &self.layers {
+            objects += layer.block.n_wrappers();
+            layer.block.clone().visit_parts(&mut |_, part| match part {
+                // Wrapper and convolution, and batch normalisation.
+                Part::Conv(ConvSpec { form: ConvForm::Block, .. }) => {
+                    objects += if self.fused { 2 } else { 3 };
+                    activations += 1;
+                }
+                // Tensors of their owner.
+                Part::Conv(ConvSpec { form: ConvForm::Projections, .. }) => {}
+                Part::Conv(_) | Part::Transposed(_) => objects += 1,
+                Part::Norm(norm) => {
+                    objects += 1;
+                    activations += usize::from(!norm.activation.is_identity());
+                }
+            });
+        }
+        objects + self.activations.unwrap_or(activations)
+    }
 }

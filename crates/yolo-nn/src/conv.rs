@@ -3,7 +3,7 @@
 use burn::module::{Module, Param, RunningState};
 use burn::nn::conv::Conv2d;
 use burn::nn::{BatchNorm, BatchNormConfig, PaddingConfig2d};
-use burn::tensor::activation::{leaky_relu, relu};
+use burn::tensor::activation::{elu, gelu, leaky_relu, relu, softplus};
 use burn::tensor::ops::ConvOptions;
 use burn::tensor::{Device, FloatDType, Tensor, TensorData};
 
@@ -13,7 +13,8 @@ use yolo_model::ModelError;
 use yolo_model::architecture::{Activation, BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, ConvRef, ConvSpec};
 use yolo_model::weights::StateDict;
 
-/// Conv2d without bias → BatchNorm2d → activation; once fused, or bare, Conv2d with bias → activation.
+/// Conv2d without bias → BatchNorm2d → activation; once fused, Conv2d with bias → activation; bare, Conv2d with bias or
+/// without.
 #[derive(Module, Debug)]
 pub struct Conv {
     /// The convolution: weight `[out, in / groups, kh, kw]`.
@@ -38,8 +39,11 @@ impl Conv {
     pub fn load(names: &ConvRef, fused: bool, weights: &StateDict, device: &Device) -> Result<Self> {
         let has_bias = names.has_bias(fused);
         let bias = has_bias.then(|| names.bias());
-        let conv = load_conv2d(&names.weight(), bias.as_deref(), &names.spec, weights, device)?;
-        let bn = if has_bias { None } else { Some(load_batch_norm(names, weights, device)?) };
+        let conv = load_conv2d(names, bias.as_deref(), weights, device)?;
+        let bn = match has_bias || names.is_bare {
+            true => None,
+            false => Some(load_batch_norm(|what| names.bn(what), names.spec.out_channels, weights, device)?),
+        };
         Ok(Self { conv, bn, activation: names.spec.activation, is_output: false, mixed: None })
     }
 
@@ -80,16 +84,24 @@ pub fn fused_conv(spec: &ConvSpec, x: Tensor<4>, weight: Tensor<4>, bias: Tensor
 }
 
 /// The part of the activation that kernels do on the way.
-fn then(activation: Activation) -> Then {
+pub(crate) fn then(activation: Activation) -> Then {
     if activation == Activation::Silu { Then::Silu } else { Then::Nothing }
 }
 
 /// The part of the activation that they do not.
-fn activate(activation: Activation, x: Tensor<4>) -> Tensor<4> {
+pub(crate) fn activate(activation: Activation, x: Tensor<4>) -> Tensor<4> {
     match activation {
         Activation::Silu | Activation::Identity => x,
         Activation::Relu => relu(x),
         Activation::LeakyRelu { slope } => leaky_relu(x, f64::from(slope)),
+        Activation::Relu6 => x.clamp(0.0, 6.0),
+        Activation::Hardswish => {
+            let gate = x.clone().add_scalar(3.0).clamp(0.0, 6.0);
+            (x * gate).div_scalar(6.0)
+        }
+        Activation::Mish => x.clone() * softplus(x, 1.0).tanh(),
+        Activation::Elu { alpha } => elu(x, f64::from(alpha)),
+        Activation::Gelu => gelu(x),
     }
 }
 
@@ -118,7 +130,7 @@ fn options(conv: &Conv2d) -> ConvOptions<2> {
 
 /// `bn`, then `then`. Training is what Burn's own forward takes for it: a device with automatic differentiation
 /// and a module that is not frozen.
-fn normalise(bn: &BatchNorm, x: Tensor<4>, then: Then) -> Tensor<4> {
+pub(crate) fn normalise(bn: &BatchNorm, x: Tensor<4>, then: Then) -> Tensor<4> {
     let (gamma, beta) = (bn.gamma.val(), bn.beta.val());
     if !(x.device().is_autodiff() && bn.training.is_enabled()) {
         let statistics =
@@ -144,17 +156,13 @@ fn update(running: &RunningState<Tensor<1>>, batch: Tensor<1>, momentum: f64) {
     running.update(new.detach());
 }
 
-/// A bare convolution with its tensors from `weights`.
-fn load_conv2d(
-    weight: &str,
-    bias: Option<&str>,
-    spec: &ConvSpec,
-    weights: &StateDict,
-    device: &Device,
-) -> Result<Conv2d> {
+/// The convolution `names` with its tensors from `weights`. The weight of a linear layer is that of a convolution of 1×1.
+fn load_conv2d(names: &ConvRef, bias: Option<&str>, weights: &StateDict, device: &Device) -> Result<Conv2d> {
+    let spec = &names.spec;
     let [vertical, horizontal] = spec.padding;
+    let weight = reshaped(weights, &names.weight(), &names.weight_shape(), &spec.weight_shape())?;
     Ok(Conv2d {
-        weight: Param::from_data(tensor_data(weights, weight, &spec.weight_shape())?, device),
+        weight: Param::from_data(weight, device),
         bias: match bias {
             Some(name) => Some(Param::from_data(tensor_data(weights, name, &[spec.out_channels])?, device)),
             None => None,
@@ -167,9 +175,14 @@ fn load_conv2d(
     })
 }
 
-fn load_batch_norm(names: &ConvRef, weights: &StateDict, device: &Device) -> Result<BatchNorm> {
-    let channels = names.spec.out_channels;
-    let data = |what: &str| tensor_data(weights, &names.bn(what), &[channels]);
+/// A batch normalisation over `channels` whose tensors have the names that `name` makes.
+pub(crate) fn load_batch_norm(
+    name: impl Fn(&str) -> String,
+    channels: usize,
+    weights: &StateDict,
+    device: &Device,
+) -> Result<BatchNorm> {
+    let data = |what: &str| tensor_data(weights, &name(what), &[channels]);
     let mut bn = BatchNormConfig::new(channels)
         .with_epsilon(BATCH_NORM_EPSILON)
         .with_momentum(BATCH_NORM_MOMENTUM)
@@ -182,10 +195,15 @@ fn load_batch_norm(names: &ConvRef, weights: &StateDict, device: &Device) -> Res
 }
 
 /// The `f32` tensor `name` of `weights`, checked to have `shape`.
-fn tensor_data(weights: &StateDict, name: &str, shape: &[usize]) -> Result<TensorData> {
+pub(crate) fn tensor_data(weights: &StateDict, name: &str, shape: &[usize]) -> Result<TensorData> {
+    reshaped(weights, name, shape, shape)
+}
+
+/// The same for a tensor that is to have another shape than it is stored with.
+fn reshaped(weights: &StateDict, name: &str, stored: &[usize], shape: &[usize]) -> Result<TensorData> {
     let tensor = weights.require(name).map_err(ModelError::from)?;
-    if tensor.shape != shape {
-        let reason = format!("has shape {:?} but the architecture says {shape:?}", tensor.shape);
+    if tensor.shape != stored {
+        let reason = format!("has shape {:?} but the architecture says {stored:?}", tensor.shape);
         return Err(ModelError::Tensor { name: name.to_owned(), reason }.into());
     }
     Ok(TensorData::new(weights.f32s(name).map_err(ModelError::from)?.to_vec(), shape.to_vec()))

@@ -3,10 +3,16 @@
 //! The same code runs training, calibration, gradients and the reference forward: they differ in what they make of a
 //! convolution, which the caller decides.
 
-use burn::tensor::Tensor;
+use burn::tensor::activation::softmax;
 use burn::tensor::module::{interpolate, max_pool2d};
 use burn::tensor::ops::{InterpolateMode, InterpolateOptions, MaxPoolOptions};
-use yolo_model::program::{Operation, OperationKind, Program, ValueId};
+use burn::tensor::{Int, Tensor};
+use yolo_model::architecture::{ConvRef, NormRef, TransposedRef};
+use yolo_model::program::{Operation, OperationKind, PixelOrder, Program, ValueId};
+use yolo_model::weights::StateDict;
+
+use crate::error::Result as NnResult;
+use crate::norm::{Norm, Transposed};
 
 /// Executes `program` on `input` and returns the values `outputs`. `execute` makes the value of an operation from its
 /// number and the values that it reads.
@@ -43,7 +49,7 @@ fn read<V: Clone>(values: &mut [Option<V>], reads: &mut [usize], value: ValueId)
 /// The output of an operation that has no weights. Maps are `[N, C, H, W]`.
 ///
 /// # Panics
-/// On a convolution, and without inputs.
+/// On an operation that has weights, and without inputs.
 pub fn apply(kind: &OperationKind, mut inputs: Vec<Tensor<4>>) -> Tensor<4> {
     match kind {
         OperationKind::Concat => Tensor::cat(inputs, 1),
@@ -60,6 +66,86 @@ pub fn apply(kind: &OperationKind, mut inputs: Vec<Tensor<4>>) -> Tensor<4> {
             let options = InterpolateOptions::new(InterpolateMode::Nearest);
             interpolate(inputs.remove(0), options.with_scale_factor([*scale as f32; 2]))
         }
-        OperationKind::Conv(conv) => panic!("{} has weights", conv.name),
+        OperationKind::Pool(pool) => {
+            let mut options =
+                MaxPoolOptions::new(pool.kernel).with_stride(pool.stride).with_padding(pool.padding);
+            options.ceil_mode = pool.ceil;
+            max_pool2d(inputs.remove(0), options)
+        }
+        OperationKind::ZeroPad { sides: [left, right, above, below] } => {
+            inputs.remove(0).pad((*left, *right, *above, *below), 0.0)
+        }
+        OperationKind::SpaceToDepth { size, order } => space_to_depth(inputs.remove(0), *size, *order),
+        OperationKind::Pick { channels } => {
+            let x = inputs.remove(0);
+            let channels: Vec<i64> = channels.iter().map(|&channel| channel as i64).collect();
+            let channels = Tensor::<1, Int>::from_data(channels.as_slice(), &x.device());
+            x.select(1, channels)
+        }
+        OperationKind::DepthToSpace { size } => depth_to_space(inputs.remove(0), *size),
+        OperationKind::Attention { heads } => attention(inputs.remove(0), *heads),
+        OperationKind::Conv(ConvRef { name, .. })
+        | OperationKind::Norm(NormRef { name, .. })
+        | OperationKind::Transposed(TransposedRef { name, .. }) => panic!("{name} has weights"),
     }
+}
+
+/// The output of an operation that is not a convolution, with its weights from those of a fused network, if it has some.
+///
+/// # Errors
+/// A tensor that is missing or has another shape.
+///
+/// # Panics
+/// On a convolution, and without inputs.
+pub fn apply_with(
+    kind: &OperationKind,
+    mut inputs: Vec<Tensor<4>>,
+    weights: &StateDict,
+) -> NnResult<Tensor<4>> {
+    match kind {
+        OperationKind::Norm(norm) => {
+            let x = inputs.remove(0);
+            Ok(Norm::load(norm, weights, &x.device())?.forward(x))
+        }
+        OperationKind::Transposed(transposed) => {
+            let x = inputs.remove(0);
+            Ok(Transposed::load(transposed, weights, &x.device())?.forward(x))
+        }
+        kind => Ok(apply(kind, inputs)),
+    }
+}
+
+/// `[N, C, H, W]` → `[N, size² · C, H / size, W / size]`.
+fn space_to_depth(x: Tensor<4>, size: usize, order: PixelOrder) -> Tensor<4> {
+    let [batch, channels, height, width] = x.dims();
+    let [rows, columns] = [height / size, width / size];
+    let x = x.narrow(2, 0, rows * size).narrow(3, 0, columns * size);
+    let squares = x.reshape([batch, channels, rows, size, columns, size]);
+    // Axes 3 and 5 are row and column in the square.
+    let by_pixel = match order {
+        PixelOrder::Rows => squares.permute([0, 3, 5, 1, 2, 4]),
+        PixelOrder::Columns => squares.permute([0, 5, 3, 1, 2, 4]),
+    };
+    by_pixel.reshape([batch, size * size * channels, rows, columns])
+}
+
+/// `[N, C, H, W]` → `[N, C / size², size · H, size · W]`, the inverse of [`space_to_depth`] by rows.
+fn depth_to_space(x: Tensor<4>, size: usize) -> Tensor<4> {
+    let [batch, channels, height, width] = x.dims();
+    let channels = channels / (size * size);
+    let by_pixel: Tensor<6> = x.reshape([batch, size, size, channels, height, width]);
+    let squares = by_pixel.permute([0, 3, 4, 1, 5, 2]);
+    squares.reshape([batch, channels, height * size, width * size])
+}
+
+/// Queries, keys and values `[N, 3 · C, H, W]` → `[N, C, H, W]`.
+fn attention(x: Tensor<4>, heads: usize) -> Tensor<4> {
+    let [batch, thrice, height, width] = x.dims();
+    let (channels, pixels) = (thrice / 3, height * width);
+    let depth = channels / heads;
+    let part =
+        |at: usize| x.clone().narrow(1, at * channels, channels).reshape([batch, heads, depth, pixels]);
+    let scores = part(0).swap_dims(2, 3).matmul(part(1)).mul_scalar((depth as f64).sqrt().recip());
+    let shares = softmax(scores, 3);
+    part(2).matmul(shares.swap_dims(2, 3)).reshape([batch, channels, height, width])
 }

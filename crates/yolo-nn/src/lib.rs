@@ -26,14 +26,16 @@ mod error;
 mod interpreter;
 pub mod kernels;
 mod network;
+mod norm;
 mod precision;
 mod training;
 mod yolo;
 
 pub use conv::{Conv, fused_conv};
 pub use error::{NnError, Result};
-pub use interpreter::{apply, interpret};
+pub use interpreter::{apply, apply_with, interpret};
 pub use network::Network;
+pub use norm::{Norm, Transposed};
 pub use precision::HalfFormat;
 pub use training::{NamedValues, host_values};
 pub use yolo::Yolo;

@@ -6,13 +6,14 @@ use std::convert::Infallible;
 use burn::module::Module;
 use burn::tensor::{Device, Tensor};
 use yolo_model::Model;
-use yolo_model::architecture::ConvRef;
+use yolo_model::architecture::{ConvRef, NormRef, TransposedRef};
 use yolo_model::program::{OperationKind, Program, ValueId};
 use yolo_model::weights::StateDict;
 
 use crate::conv::Conv;
 use crate::error::Result;
 use crate::interpreter::{apply, interpret};
+use crate::norm::{Norm, Transposed};
 
 /// A network that runs: any program, with its weights on a device.
 #[derive(Module, Debug)]
@@ -23,9 +24,17 @@ pub struct Network {
     names: Vec<ConvRef>,
     #[module(skip)]
     program: Program,
-    /// For each operation the index of its convolution, if it is one.
+    /// Batch normalisations that stand alone, in order of execution.
+    pub norms: Vec<Norm>,
     #[module(skip)]
-    conv_of: Vec<Option<usize>>,
+    norm_names: Vec<NormRef>,
+    /// Transposed convolutions, in order of execution.
+    pub transposed: Vec<Transposed>,
+    #[module(skip)]
+    transposed_names: Vec<TransposedRef>,
+    /// For each operation the index of its convolution, batch normalisation or transposed convolution, if it is one.
+    #[module(skip)]
+    part_of: Vec<Option<usize>>,
 }
 
 impl Network {
@@ -60,14 +69,41 @@ impl Network {
         let convs = order.iter().map(load).collect::<Result<_>>()?;
         let index: HashMap<&str, usize> =
             order.iter().enumerate().map(|(i, conv)| (conv.name.as_str(), i)).collect();
-        let conv_of =
-            program.operations.iter().map(|operation| index.get(operation.conv()?.name.as_str()).copied());
-        Ok(Self { convs, conv_of: conv_of.collect(), program, names: order })
+        let (mut norms, mut norm_names) = (Vec::new(), Vec::new());
+        let (mut transposed, mut transposed_names) = (Vec::new(), Vec::new());
+        let mut part_of = Vec::new();
+        for operation in &program.operations {
+            part_of.push(match &operation.kind {
+                OperationKind::Conv(conv) => index.get(conv.name.as_str()).copied(),
+                OperationKind::Norm(names) => {
+                    norms.push(Norm::load(names, weights, device)?);
+                    norm_names.push(names.clone());
+                    Some(norms.len() - 1)
+                }
+                OperationKind::Transposed(names) => {
+                    transposed.push(Transposed::load(names, weights, device)?);
+                    transposed_names.push(names.clone());
+                    Some(transposed.len() - 1)
+                }
+                _ => None,
+            });
+        }
+        Ok(Self { convs, norms, norm_names, transposed, transposed_names, part_of, program, names: order })
     }
 
     /// Which convolution each of [`Network::convs`] is.
     pub fn names(&self) -> &[ConvRef] {
         &self.names
+    }
+
+    /// Which batch normalisation each of [`Network::norms`] is.
+    pub fn norm_names(&self) -> &[NormRef] {
+        &self.norm_names
+    }
+
+    /// Which convolution each of [`Network::transposed`] is.
+    pub fn transposed_names(&self) -> &[TransposedRef] {
+        &self.transposed_names
     }
 
     /// What it runs.
@@ -93,8 +129,12 @@ impl Network {
     ) -> Vec<Tensor<4>> {
         let outputs =
             interpret(&self.program, &self.program.outputs, input, |index, operation, mut inputs| {
-                let output = match (&operation.kind, self.conv_of[index]) {
+                let output = match (&operation.kind, self.part_of[index]) {
                     (OperationKind::Conv(_), Some(conv)) => self.convs[conv].forward(inputs.remove(0)),
+                    (OperationKind::Norm(_), Some(norm)) => self.norms[norm].forward(inputs.remove(0)),
+                    (OperationKind::Transposed(_), Some(transposed)) => {
+                        self.transposed[transposed].forward(inputs.remove(0))
+                    }
                     (kind, _) => apply(kind, inputs),
                 };
                 observe(index + 1, &output);

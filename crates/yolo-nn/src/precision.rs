@@ -49,6 +49,8 @@ impl Yolo {
     pub fn in_mixed_precision(mut self, format: HalfFormat) -> Self {
         let format = Some(format.dtype());
         self.network.convs.iter_mut().for_each(|conv| conv.mixed = format);
+        self.network.norms.iter_mut().for_each(|norm| norm.mixed = format);
+        self.network.transposed.iter_mut().for_each(|transposed| transposed.mixed = format);
         self
     }
 }

@@ -2,17 +2,19 @@
 
 use burn::module::{Flag, Module, ModuleMapper, Param};
 use burn::tensor::{Gradients, Tensor, TensorData, Transaction};
-use yolo_model::architecture::ConvRef;
+use yolo_model::architecture::{ConvRef, NormRef, TransposedRef};
 
 use crate::conv::Conv;
 use crate::error::{NnError, Result};
 use crate::network::Network;
+use crate::norm::{Norm, Transposed};
 
 /// A tensor on the host: its name, and its values in row-major order.
 pub type NamedValues = (String, Vec<f32>);
 
 impl Network {
-    /// The gradient of every parameter that has one in `gradients`, in the order of the state dict.
+    /// The gradient of every parameter that has one in `gradients`: those of convolutions in the order of the state dict, then
+    /// the others.
     ///
     /// # Errors
     /// [`NnError::Device`] if the device does not return its results.
@@ -27,6 +29,14 @@ impl Network {
                 reader.push(names.bn("weight"), bn.gamma.val().grad(gradients));
                 reader.push(names.bn("bias"), bn.beta.val().grad(gradients));
             }
+        }
+        for (names, norm) in self.norm_names().iter().zip(&self.norms) {
+            reader.push(names.tensor("weight"), norm.bn.gamma.val().grad(gradients));
+            reader.push(names.tensor("bias"), norm.bn.beta.val().grad(gradients));
+        }
+        for (names, transposed) in self.transposed_names().iter().zip(&self.transposed) {
+            reader.push(names.weight(), transposed.weight.val().grad(gradients));
+            reader.push(names.bias(), transposed.bias.val().grad(gradients));
         }
         reader.read()
     }
@@ -43,6 +53,10 @@ impl Network {
                 reader.push(names.bn("running_var"), Some(bn.running_var.value_sync()));
             }
         }
+        for (names, norm) in self.norm_names().iter().zip(&self.norms) {
+            reader.push(names.tensor("running_mean"), Some(norm.bn.running_mean.value_sync()));
+            reader.push(names.tensor("running_var"), Some(norm.bn.running_var.value_sync()));
+        }
         reader.read()
     }
 
@@ -56,6 +70,18 @@ impl Network {
         let frozen: Vec<bool> = self.names().iter().map(|conv| layers.contains(&conv.layer)).collect();
         let convs = std::mem::take(&mut self.convs).into_iter().zip(frozen);
         self.convs = convs.map(|(conv, frozen)| if frozen { conv.no_grad() } else { conv }).collect();
+        let norms = std::mem::take(&mut self.norms).into_iter().zip(self.norm_names());
+        let freeze = |(norm, names): (Norm, &NormRef)| match layers.contains(&names.layer) {
+            true => norm.no_grad(),
+            false => norm,
+        };
+        self.norms = norms.map(freeze).collect();
+        let transposed = std::mem::take(&mut self.transposed).into_iter().zip(self.transposed_names());
+        let freeze = |(conv, names): (Transposed, &TransposedRef)| match layers.contains(&names.layer) {
+            true => conv.no_grad(),
+            false => conv,
+        };
+        self.transposed = transposed.map(freeze).collect();
         self
     }
 
@@ -74,7 +100,8 @@ impl Network {
 
     /// Sets the share of a batch in the running statistics, in `(0, 1]`.
     pub fn set_batch_norm_momentum(&mut self, momentum: f64) {
-        for bn in self.convs.iter_mut().filter_map(|conv| conv.bn.as_mut()) {
+        let of_blocks = self.convs.iter_mut().filter_map(|conv| conv.bn.as_mut());
+        for bn in of_blocks.chain(self.norms.iter_mut().map(|norm| &mut norm.bn)) {
             bn.momentum = momentum;
         }
     }

@@ -42,7 +42,7 @@ mod slimming;
 mod target;
 
 pub use compensate::{ChannelMeans, compensate};
-pub use coupling::{ChannelGroup, Consumer, ConvInput, Coupling, InputSlice};
+pub use coupling::{ChannelGroup, Consumer, ConvInput, Coupling, InputSlice, Passage, PassageKind};
 #[cfg(feature = "nn")]
 pub use measure::{ChannelStatistics, taylor_scores};
 pub use plan::{Adjusted, Adjustment, ChannelPlan, Choice, KeptChannels, SkippedGroup};

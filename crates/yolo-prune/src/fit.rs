@@ -58,7 +58,7 @@ fn fit_conv(fused: &Fused, visit: &ConvVisit, mask: &mut Mask, options: &PruneOp
     let error = |error: ReconstructError| PruneError::Reconstruct { layer: conv.name.clone(), error };
     let dense = ConvValues {
         weight: fused.weights.f32s(&conv.weight())?.to_vec(),
-        bias: fused.weights.f32s(&conv.bias())?.to_vec(),
+        bias: conv.fused_bias(&fused.weights)?.into_owned(),
     };
     let moments = Moments::measure(&conv.spec, visit.dense, visit.pruned)?;
     let mut weight = dense.weight.clone();
@@ -80,7 +80,11 @@ fn fit_conv(fused: &Fused, visit: &ConvVisit, mask: &mut Mask, options: &PruneOp
     } else {
         mask.apply(&mut weight);
     }
-    let bias = shifted_bias(&dense, &weight, &moments);
+    // Without a bias there is no place for what the mean of the output lost.
+    let bias = match conv.has_bias(true) {
+        true => shifted_bias(&dense, &weight, &moments),
+        false => dense.bias.clone(),
+    };
     let count = weight.iter().chain(&bias).filter(|value| !value.is_finite()).count();
     if count > 0 {
         return Err(error(ReconstructError::NotFinite { what: "the fitted weights", count }));

@@ -47,6 +47,7 @@ fn layer([out_channels, in_channels, window, stride, side]: [usize; 5], percent:
         weight,
         bias: vec![0.1; out_channels],
         out_channels,
+        groups: 1,
         kernel: [window; 2],
         stride: [stride; 2],
         padding: [window / 2; 2],

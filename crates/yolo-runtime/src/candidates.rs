@@ -18,14 +18,14 @@ pub(crate) struct Density {
 
 impl Density {
     pub(crate) fn of(conv: &Conv) -> Self {
-        let filter = conv.weight.len() / conv.out_channels;
+        let filter = conv.in_channels() * conv.kernel[0] * conv.kernel[1];
         let mut weights = 0;
         let mut taps_of_four = 0;
         let mut is_used = vec![false; filter];
-        for group in conv.weight.chunks(4 * filter) {
+        for first in (0..conv.out_channels).step_by(4) {
             is_used.fill(false);
-            for row in group.chunks(filter) {
-                for (used, &weight) in is_used.iter_mut().zip(row) {
+            for channel in first..(first + 4).min(conv.out_channels) {
+                for (used, &weight) in is_used.iter_mut().zip(conv.row(channel).iter()) {
                     *used |= weight != 0.0;
                     weights += usize::from(weight != 0.0);
                 }
@@ -35,7 +35,7 @@ impl Density {
         let groups = conv.out_channels.div_ceil(4);
         let share = |part: usize, whole: usize| (part * 1000).div_ceil(whole.max(1)) as u32;
         Self {
-            weights: share(weights, conv.weight.len()),
+            weights: share(weights, conv.out_channels * filter),
             taps_of_four: share(taps_of_four, groups * filter),
         }
     }
@@ -76,6 +76,9 @@ fn sparse_block(conv: &Conv) -> usize {
 
 /// One kernel of each family that may be best, the likeliest first.
 pub(crate) fn families(conv: &Conv, density: Density, kernels: &Kernels) -> Vec<KernelId> {
+    if conv.groups > 1 {
+        return grouped_families(kernels);
+    }
     let tile = dense_tiles(kernels)[0];
     let mut list = vec![KernelId::new(Dense, tile, Pixels, 0)];
     let short = [Winograd2, Winograd4, WinogradStrided];
@@ -94,6 +97,18 @@ pub(crate) fn families(conv: &Conv, density: Density, kernels: &Kernels) -> Vec<
             list.push(KernelId::new(Quad, [4, quad], Pixels, block));
         }
     }
+    list
+}
+
+/// The same for a convolution with groups: kernels that know the taps of every channel, for all of them at once.
+fn grouped_families(kernels: &Kernels) -> Vec<KernelId> {
+    let [pair, _] = sparse_pixels(kernels);
+    let mut list = vec![
+        KernelId::new(Pair, [2, pair], Groups, 0),
+        KernelId::new(Pair, [2, pair], Pixels, 0),
+        KernelId::new(Zip, [2, pair], Pixels, 0),
+    ];
+    list.extend(patches(kernels).map(|tile| KernelId::new(Patch, tile, Pixels, 0)));
     list
 }
 
@@ -123,7 +138,10 @@ pub(crate) fn variants(of: KernelId, conv: &Conv, kernels: &Kernels) -> Vec<Kern
         }
         Blocks => vec![KernelId::new(Blocks, [4, 2], Groups, 0)],
         Pair | Patch | Quad | Zip => {
-            let in_channels = conv.weight.len() / (conv.out_channels * conv.kernel[0] * conv.kernel[1]);
+            let in_channels = conv.in_channels();
+            if conv.groups > 1 {
+                return vec![KernelId::new(of.family, [channels, of.pixels / 2], of.order, 0)];
+            }
             let mut list = vec![with(of.pixels, block / 2)];
             if of.family != Patch {
                 list.push(with(of.pixels * 4 / 5, block));
@@ -143,6 +161,9 @@ pub(crate) fn variants(of: KernelId, conv: &Conv, kernels: &Kernels) -> Vec<Kern
 /// than they have.
 pub(crate) fn heuristic(conv: &Conv, density: Density, kernels: &Kernels, spare: usize) -> KernelId {
     let [pair, _] = sparse_pixels(kernels);
+    if conv.groups > 1 {
+        return KernelId::new(Pair, [2, pair], Groups, 0);
+    }
     if density.is_in_blocks() {
         return KernelId::new(Blocks, blocks_tile(kernels), Groups, 0);
     }

@@ -1,47 +1,59 @@
 //! From a checkpoint to the operations that a plan is made from.
+//!
+//! What has no kernel becomes something that has: batch normalisation goes into the convolutions before it, or becomes a
+//! convolution of one channel each; a transposed convolution becomes an ordinary one whose channels are the pixels of
+//! squares; squares of pixels that only convolutions read become larger windows of those.
+
+mod norm;
+mod squares;
+mod transposed;
 
 use yolo_model::architecture::{Activation as ModelActivation, ConvRef};
-use yolo_model::program::OperationKind;
+use yolo_model::program::{OperationKind, Program};
 use yolo_model::weights::StateDict;
 use yolo_model::{FusedCheckpoint, ModelError};
 
-use crate::network::{Activation, Conv, Level, Network, Op, Output};
+use crate::network::{Activation, Conv, Level, Network, Op, Output, ValueId};
 
 impl Network {
     /// The network of `checkpoint` for `batch` images of `[height, width]`. A run writes the logits of every level,
     /// finest first, each `[batch, channels, height, width]`.
     ///
     /// # Errors
-    /// Tensors that are missing or do not fit the architecture.
-    pub fn of(
+    /// Tensors that are missing or do not fit the architecture; an operation that the runtime does not have.
+    pub fn of(checkpoint: &FusedCheckpoint<'_>, batch: usize, size: [usize; 2]) -> Result<Self, ModelError> {
+        let program = checkpoint.architecture.program();
+        Self::showing(checkpoint, batch, size, &program.outputs)
+    }
+
+    /// The same network whose runs write other values of the checkpoint's program: those numbered `values`, one after the
+    /// other, each `[batch, channels, height, width]`.
+    ///
+    /// # Errors
+    /// As [`Network::of`].
+    pub fn showing(
         checkpoint: &FusedCheckpoint<'_>,
         batch: usize,
         [height, width]: [usize; 2],
+        values: &[ValueId],
     ) -> Result<Self, ModelError> {
         let program = checkpoint.architecture.program();
-        let mut ops = Vec::with_capacity(program.operations.len());
-        for operation in &program.operations {
-            let inputs = &operation.inputs;
-            ops.push(match &operation.kind {
-                OperationKind::Conv(conv) => Op::Conv(lowered(conv, inputs[0], &checkpoint.weights)?),
-                OperationKind::Add => Op::Add { inputs: [inputs[0], inputs[1]] },
-                OperationKind::Concat => Op::Concat { inputs: inputs.clone() },
-                OperationKind::MaxPool { size } => Op::MaxPool { input: inputs[0], size: *size },
-                OperationKind::Upsample { scale } => Op::Upsample { input: inputs[0], scale: *scale },
-            });
+        let mut compiler = Compiler::new(&program, values, &checkpoint.weights);
+        for index in 0..program.operations.len() {
+            let value = compiler.operation(index)?;
+            compiler.value_of.push(value);
         }
+        let shown = values.iter().map(|&value| compiler.value_of[value]).collect();
         let mut network = Self {
             batch,
             input: [checkpoint.architecture.in_channels, height, width],
-            ops,
-            output: Output::Maps(program.outputs),
+            ops: compiler.ops,
+            output: Output::Maps(shown),
         };
         network.fuse_residuals();
         Ok(network)
     }
-}
 
-impl Network {
     /// The same network whose runs write boxes in place of logits, `[batch, rows, 4 + classes]`: see
     /// [`Output::Detections`].
     pub fn decoded(mut self, checkpoint: &FusedCheckpoint<'_>) -> Self {
@@ -53,38 +65,88 @@ impl Network {
     }
 }
 
-fn lowered(conv: &ConvRef, input: usize, weights: &StateDict) -> Result<Conv, ModelError> {
-    let spec = &conv.spec;
-    let weight = weights.f32s(&conv.weight())?;
-    Ok(Conv {
-        name: conv.name.clone(),
-        input,
-        weight: if spec.groups == 1 { weight.to_vec() } else { ungrouped(conv, weight) },
-        bias: weights.f32s(&conv.bias())?.to_vec(),
-        out_channels: spec.out_channels,
-        kernel: spec.kernel,
-        stride: spec.stride,
-        padding: spec.padding,
-        dilation: spec.dilation,
-        activation: match spec.activation {
-            ModelActivation::Silu => Activation::Silu,
-            ModelActivation::Relu => Activation::Relu,
-            ModelActivation::LeakyRelu { slope } => Activation::LeakyRelu(slope),
-            ModelActivation::Identity => Activation::None,
-        },
-        residual: None,
-    })
+/// Operations in the making.
+struct Compiler<'a> {
+    program: &'a Program,
+    weights: &'a StateDict,
+    /// How often each value of the program is read or returned.
+    reads: Vec<usize>,
+    ops: Vec<Op>,
+    /// The value here of each value of the program.
+    value_of: Vec<ValueId>,
 }
 
-/// A grouped convolution as an ordinary one with zeros between the groups, which the sparse kernels skip.
-fn ungrouped(conv: &ConvRef, weight: &[f32]) -> Vec<f32> {
-    let spec = &conv.spec;
-    let taps = spec.kernel[0] * spec.kernel[1];
-    let per_group = [spec.out_channels / spec.groups, spec.in_channels / spec.groups * taps];
-    let mut dense = vec![0.0; spec.out_channels * spec.in_channels * taps];
-    for (out, row) in weight.chunks_exact(per_group[1]).enumerate() {
-        let start = out * spec.in_channels * taps + out / per_group[0] * per_group[1];
-        dense[start..start + row.len()].copy_from_slice(row);
+impl<'a> Compiler<'a> {
+    fn new(program: &'a Program, shown: &[ValueId], weights: &'a StateDict) -> Self {
+        let mut reads: Vec<usize> = program.readers().iter().map(Vec::len).collect();
+        shown.iter().for_each(|&value| reads[value] += 1);
+        Self { program, weights, reads, ops: Vec::new(), value_of: vec![0] }
     }
-    dense
+
+    /// Appends what makes the value of operation `index`, and returns that value.
+    fn operation(&mut self, index: usize) -> Result<ValueId, ModelError> {
+        let operation = &self.program.operations[index];
+        let inputs: Vec<ValueId> = operation.inputs.iter().map(|&input| self.value_of[input]).collect();
+        let input = inputs[0];
+        Ok(match &operation.kind {
+            OperationKind::Conv(conv) => {
+                let lowered = self.conv(conv, input)?;
+                let lowered = self.over_squares(lowered, operation.inputs[0]);
+                self.push(Op::Conv(lowered))
+            }
+            OperationKind::Norm(norm) => self.norm(norm, operation.inputs[0])?,
+            OperationKind::Transposed(transposed) => self.transposed(transposed, input)?,
+            OperationKind::Attention { heads } => self.push(Op::Attention { input, heads: *heads }),
+            OperationKind::Add => self.push(Op::Add { inputs: [input, inputs[1]] }),
+            OperationKind::Concat => self.push(Op::Concat { inputs }),
+            OperationKind::MaxPool { size } => self.push(Op::MaxPool { input, size: *size }),
+            OperationKind::Pool(pool) => self.push(Op::Pool { input, pool: *pool }),
+            OperationKind::Upsample { scale } => self.push(Op::Upsample { input, scale: *scale }),
+            OperationKind::ZeroPad { sides } => self.push(Op::ZeroPad { input, sides: *sides }),
+            OperationKind::SpaceToDepth { size, order } => {
+                self.push(Op::SpaceToDepth { input, size: *size, order: *order })
+            }
+            OperationKind::Pick { channels } => self.push(Op::Pick { input, channels: channels.clone() }),
+            OperationKind::DepthToSpace { size } => {
+                self.push(Op::DepthToSpace { input, size: *size, interleaved: false })
+            }
+        })
+    }
+
+    fn push(&mut self, op: Op) -> ValueId {
+        self.ops.push(op);
+        self.ops.len()
+    }
+
+    fn conv(&self, conv: &ConvRef, input: ValueId) -> Result<Conv, ModelError> {
+        let spec = &conv.spec;
+        Ok(Conv {
+            name: conv.name.clone(),
+            input,
+            weight: self.weights.f32s(&conv.weight())?.to_vec(),
+            bias: conv.fused_bias(self.weights)?.into_owned(),
+            out_channels: spec.out_channels,
+            groups: spec.groups,
+            kernel: spec.kernel,
+            stride: spec.stride,
+            padding: spec.padding,
+            dilation: spec.dilation,
+            activation: activation(spec.activation),
+            residual: None,
+        })
+    }
+}
+
+fn activation(activation: ModelActivation) -> Activation {
+    match activation {
+        ModelActivation::Silu => Activation::Silu,
+        ModelActivation::Relu => Activation::Relu,
+        ModelActivation::LeakyRelu { slope } => Activation::LeakyRelu(slope),
+        ModelActivation::Relu6 => Activation::Relu6,
+        ModelActivation::Hardswish => Activation::Hardswish,
+        ModelActivation::Mish => Activation::Mish,
+        ModelActivation::Elu { alpha } => Activation::Elu(alpha),
+        ModelActivation::Gelu => Activation::Gelu,
+        ModelActivation::Identity => Activation::None,
+    }
 }

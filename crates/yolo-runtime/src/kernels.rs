@@ -8,6 +8,7 @@
 // would be closures around vector code.
 #![allow(clippy::needless_range_loop)]
 
+pub(crate) mod attention;
 pub(crate) mod border;
 pub(crate) mod decode;
 pub(crate) mod epilogue;

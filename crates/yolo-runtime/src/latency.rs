@@ -83,6 +83,7 @@ fn network(geometry: &ConvGeometry, sparsity: f64) -> Network {
         weight,
         bias: vec![0.1; geometry.out_channels],
         out_channels: geometry.out_channels,
+        groups: 1,
         kernel: geometry.kernel,
         stride: geometry.stride,
         padding: geometry.padding,

@@ -14,6 +14,7 @@
 //!     weight: vec![1.0 / 9.0; 9],
 //!     bias: vec![0.0],
 //!     out_channels: 1,
+//!     groups: 1,
 //!     kernel: [3, 3],
 //!     stride: [1, 1],
 //!     padding: [1, 1],

@@ -2,7 +2,10 @@
 //!
 //! Value 0 is the image; value `i + 1` is what operation `i` makes. Maps are `[batch, channels, height, width]`.
 
+use std::borrow::Cow;
+
 use yolo_model::LevelChannels;
+use yolo_model::program::{PixelOrder, PoolSpec};
 
 use crate::error::{Result, RuntimeError};
 
@@ -21,6 +24,16 @@ pub enum Activation {
     Relu,
     /// `x` where positive, else `slope · x`; the slope lies in 0..=1.
     LeakyRelu(f32),
+    /// `min(max(x, 0), 6)`.
+    Relu6,
+    /// `x · min(max(x + 3, 0), 6) / 6`.
+    Hardswish,
+    /// `x · tanh(ln(1 + eˣ))`.
+    Mish,
+    /// `x` where positive, else `alpha · (eˣ − 1)`.
+    Elu(f32),
+    /// `x · Φ(x)` with the normal distribution's Φ.
+    Gelu,
 }
 
 /// A convolution with what is fused into it.
@@ -30,12 +43,14 @@ pub struct Conv {
     pub name: String,
     /// The value it reads.
     pub input: ValueId,
-    /// `[out_channels, in_channels, kernel[0], kernel[1]]`.
+    /// `[out_channels, in_channels / groups, kernel[0], kernel[1]]`.
     pub weight: Vec<f32>,
     /// `[out_channels]`.
     pub bias: Vec<f32>,
     /// Channels that it makes.
     pub out_channels: usize,
+    /// Groups of channels that do not see each other; 1 is an ordinary convolution.
+    pub groups: usize,
     /// Height and width of the window.
     pub kernel: [usize; 2],
     /// Step down and across.
@@ -79,6 +94,52 @@ pub enum Op {
         /// The factor in both directions.
         scale: usize,
     },
+    /// Maximum over any windows, padding counting as −∞.
+    Pool {
+        /// The value it reads.
+        input: ValueId,
+        /// The windows.
+        pool: PoolSpec,
+    },
+    /// Zeros around the map.
+    ZeroPad {
+        /// The value it reads.
+        input: ValueId,
+        /// Columns on the left and on the right, rows above and below.
+        sides: [usize; 4],
+    },
+    /// Squares of pixels become groups of channels.
+    SpaceToDepth {
+        /// The value it reads.
+        input: ValueId,
+        /// Side of the square.
+        size: usize,
+        /// Which pixel is which group.
+        order: PixelOrder,
+    },
+    /// Groups of channels become squares of pixels, row by row.
+    DepthToSpace {
+        /// The value it reads.
+        input: ValueId,
+        /// Side of the square.
+        size: usize,
+        /// Whether the channels of a square follow each other, instead of those of a pixel.
+        interleaved: bool,
+    },
+    /// Some channels, in another order.
+    Pick {
+        /// The value it reads.
+        input: ValueId,
+        /// Which channels of it.
+        channels: Vec<usize>,
+    },
+    /// Attention between pixels: see [`yolo_model::program::OperationKind::Attention`].
+    Attention {
+        /// The value it reads: queries, keys and values.
+        input: ValueId,
+        /// Number of heads.
+        heads: usize,
+    },
 }
 
 /// One level of the detection head.
@@ -114,6 +175,24 @@ pub struct Network {
 }
 
 impl Conv {
+    /// Channels that it reads.
+    pub fn in_channels(&self) -> usize {
+        self.weight.len() / (self.out_channels * self.kernel[0] * self.kernel[1]).max(1) * self.groups
+    }
+
+    /// The weights of an output channel for all input channels, `[in_channels, kernel[0], kernel[1]]`: zeros outside of
+    /// its group.
+    pub(crate) fn row(&self, channel: usize) -> Cow<'_, [f32]> {
+        let own = self.weight.len() / self.out_channels;
+        let weights = &self.weight[channel * own..][..own];
+        if self.groups == 1 {
+            return Cow::Borrowed(weights);
+        }
+        let mut row = vec![0.0; own * self.groups];
+        row[channel / (self.out_channels / self.groups) * own..][..own].copy_from_slice(weights);
+        Cow::Owned(row)
+    }
+
     /// Height and width of the output for an input of `size`; `None` where the window does not fit.
     pub fn output_size(&self, size: [usize; 2]) -> Option<[usize; 2]> {
         let mut output = [0; 2];
@@ -133,7 +212,14 @@ impl Op {
             Self::Conv(conv) => std::iter::once(conv.input).chain(conv.residual).collect(),
             Self::Add { inputs } => inputs.to_vec(),
             Self::Concat { inputs } => inputs.clone(),
-            Self::MaxPool { input, .. } | Self::Upsample { input, .. } => vec![*input],
+            Self::MaxPool { input, .. }
+            | Self::Upsample { input, .. }
+            | Self::Pool { input, .. }
+            | Self::ZeroPad { input, .. }
+            | Self::SpaceToDepth { input, .. }
+            | Self::DepthToSpace { input, .. }
+            | Self::Pick { input, .. }
+            | Self::Attention { input, .. } => vec![*input],
         }
     }
 
@@ -142,7 +228,12 @@ impl Op {
             Self::Conv(conv) => format!("convolution {}", conv.name),
             Self::Add { .. } => "add".to_owned(),
             Self::Concat { .. } => "concat".to_owned(),
-            Self::MaxPool { .. } => "max-pool".to_owned(),
+            Self::MaxPool { .. } | Self::Pool { .. } => "max-pool".to_owned(),
+            Self::ZeroPad { .. } => "zero-pad".to_owned(),
+            Self::SpaceToDepth { .. } => "space-to-depth".to_owned(),
+            Self::DepthToSpace { .. } => "depth-to-space".to_owned(),
+            Self::Pick { .. } => "choice of channels".to_owned(),
+            Self::Attention { .. } => "attention".to_owned(),
             Self::Upsample { .. } => "upsample".to_owned(),
         }
     }
@@ -300,7 +391,14 @@ fn renumbered(mut op: Op, number: &[ValueId]) -> Op {
         }
         Op::Add { inputs } => inputs.iter_mut().for_each(|value| *value = number[*value]),
         Op::Concat { inputs } => inputs.iter_mut().for_each(|value| *value = number[*value]),
-        Op::MaxPool { input, .. } | Op::Upsample { input, .. } => *input = number[*input],
+        Op::MaxPool { input, .. }
+        | Op::Upsample { input, .. }
+        | Op::Pool { input, .. }
+        | Op::ZeroPad { input, .. }
+        | Op::SpaceToDepth { input, .. }
+        | Op::DepthToSpace { input, .. }
+        | Op::Pick { input, .. }
+        | Op::Attention { input, .. } => *input = number[*input],
     }
     op
 }
@@ -330,15 +428,56 @@ fn shape_of(op: &Op, shapes: &[[usize; 3]]) -> std::result::Result<[usize; 3], S
             let [channels, height, width] = shapes[*input];
             Ok([channels, height * scale, width * scale])
         }
+        Op::Pool { input, pool } => {
+            let [channels, height, width] = shapes[*input];
+            let [rows, columns] = pool.output_size([height, width]);
+            Ok([channels, rows, columns])
+        }
+        Op::ZeroPad { input, sides: [left, right, above, below] } => {
+            let [channels, height, width] = shapes[*input];
+            Ok([channels, height + above + below, width + left + right])
+        }
+        Op::SpaceToDepth { input, size, .. } => {
+            let [channels, height, width] = shapes[*input];
+            if *size == 0 || height % size != 0 || width % size != 0 {
+                return Err(format!("cuts a map of {height}×{width} into squares of {size}"));
+            }
+            Ok([channels * size * size, height / size, width / size])
+        }
+        Op::DepthToSpace { input, size, .. } => {
+            let [channels, height, width] = shapes[*input];
+            if *size == 0 || channels % (size * size) != 0 {
+                return Err(format!("makes squares of {size} of {channels} channels"));
+            }
+            Ok([channels / (size * size), height * size, width * size])
+        }
+        Op::Pick { input, channels } => {
+            let [found, height, width] = shapes[*input];
+            if channels.is_empty() || channels.iter().any(|&channel| channel >= found) {
+                return Err(format!("takes channels out of {found} that are not there"));
+            }
+            Ok([channels.len(), height, width])
+        }
+        Op::Attention { input, heads } => {
+            let [channels, height, width] = shapes[*input];
+            if *heads == 0 || channels % (3 * heads) != 0 {
+                return Err(format!("has {heads} heads for {channels} channels"));
+            }
+            Ok([channels / 3, height, width])
+        }
     }
 }
 
 fn conv_shape(conv: &Conv, shapes: &[[usize; 3]]) -> std::result::Result<[usize; 3], String> {
     let [in_channels, height, width] = shapes[conv.input];
-    let expected = conv.out_channels * in_channels * conv.kernel[0] * conv.kernel[1];
     if conv.out_channels == 0 || conv.dilation.contains(&0) {
         return Err("no output channels or a dilation of 0".to_owned());
     }
+    let divides = |channels: usize| conv.groups > 0 && channels.is_multiple_of(conv.groups);
+    if !divides(in_channels) || !divides(conv.out_channels) {
+        return Err(format!("{} groups for {in_channels} → {} channels", conv.groups, conv.out_channels));
+    }
+    let expected = conv.out_channels * (in_channels / conv.groups) * conv.kernel[0] * conv.kernel[1];
     if conv.weight.len() != expected || conv.bias.len() != conv.out_channels {
         return Err(format!(
             "{} weights and {} biases, where {expected} and {} are needed",

@@ -3,6 +3,7 @@
 use crate::kernels::tile::{PAIR_MASKS, QUAD_MASKS, ZipRun};
 use crate::network::Conv;
 use crate::tiling::PlaneLayout;
+use std::borrow::Cow;
 use std::ops::Range;
 
 /// How the weights of a group of output channels are listed.
@@ -79,14 +80,12 @@ pub(crate) struct ZipPart {
 impl Zipped {
     /// Packs `set` channels at a time, for parts of `part` output channels and blocks of `block` input channels.
     pub(crate) fn new(conv: &Conv, layout: &PlaneLayout, set: usize, part: usize, block: usize) -> Self {
-        let filter = conv.weight.len() / conv.out_channels;
-        let in_channels = filter / (conv.kernel[0] * conv.kernel[1]);
+        let in_channels = conv.in_channels();
         let block = if block == 0 { in_channels } else { block.min(in_channels) };
         let mut zipped = Self::default();
         for first in (0..conv.out_channels).step_by(part) {
-            let rows: Vec<&[f32]> = (first..(first + part).min(conv.out_channels))
-                .map(|channel| &conv.weight[channel * filter..][..filter])
-                .collect();
+            let channels = first..(first + part).min(conv.out_channels);
+            let rows: Vec<Cow<'_, [f32]>> = channels.map(|channel| conv.row(channel)).collect();
             for first in (0..in_channels).step_by(block) {
                 zipped.push(&taps(conv, layout, first..(first + block).min(in_channels)), &rows, set);
             }
@@ -94,9 +93,9 @@ impl Zipped {
         zipped
     }
 
-    fn push(&mut self, taps: &[Tap], rows: &[&[f32]], set: usize) {
+    fn push(&mut self, taps: &[Tap], rows: &[Cow<'_, [f32]>], set: usize) {
         let starts = [self.runs.len(), self.channels.len(), self.taps.len()];
-        let list = |row: &&[f32]| -> Vec<(u32, f32)> {
+        let list = |row: &Cow<'_, [f32]>| -> Vec<(u32, f32)> {
             let entry = |tap: &Tap| (tap.distance, row[tap.at]);
             taps.iter().map(entry).filter(|(_, weight)| *weight != 0.0).collect()
         };
@@ -153,9 +152,7 @@ impl Packed {
         channels: usize,
         block: usize,
     ) -> Self {
-        let filter = conv.weight.len() / conv.out_channels;
-        let window = conv.kernel[0] * conv.kernel[1];
-        let in_channels = filter / window.max(1);
+        let in_channels = conv.in_channels();
         let block = if block == 0 { in_channels } else { block.min(in_channels) };
         let mut packed = Self {
             taps: Vec::new(),
@@ -178,9 +175,8 @@ impl Packed {
             }
             for group in 0..packed.groups {
                 let first_channel = group * channels;
-                let rows: Vec<&[f32]> = (first_channel..(first_channel + channels).min(conv.out_channels))
-                    .map(|channel| &conv.weight[channel * filter..][..filter])
-                    .collect();
+                let of_group = first_channel..(first_channel + channels).min(conv.out_channels);
+                let rows: Vec<Cow<'_, [f32]>> = of_group.map(|channel| conv.row(channel)).collect();
                 packed.push(family, channels, &taps, &rows, shared);
             }
         }
@@ -189,7 +185,14 @@ impl Packed {
         packed
     }
 
-    fn push(&mut self, family: Family, channels: usize, taps: &[Tap], rows: &[&[f32]], shared: usize) {
+    fn push(
+        &mut self,
+        family: Family,
+        channels: usize,
+        taps: &[Tap],
+        rows: &[Cow<'_, [f32]>],
+        shared: usize,
+    ) {
         let first_weight = self.weights.len();
         let weight = |channel: usize, tap: &Tap| rows.get(channel).map_or(0.0, |row| row[tap.at]);
         let mut first_tap = self.taps.len();

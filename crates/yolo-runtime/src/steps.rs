@@ -1,14 +1,18 @@
 //! The steps of a plan: each is a list of chunks that any thread may take.
 #![allow(unsafe_code, reason = "calls the kernels, on parts of the arena that the plan keeps apart")]
 
+mod attention;
 mod conv;
 mod maps;
 mod output;
+mod windows;
 mod winograd;
 
+pub(crate) use attention::AttentionStep;
 pub(crate) use conv::{ConvPlaces, ConvStep, Entries};
 pub(crate) use maps::{AddStep, BorderStep, CopyStep, PoolStep};
 pub(crate) use output::{DecodeStep, InputStep, MapStep, Outlet};
+pub(crate) use windows::{Squares, SquaresStep, WindowStep};
 
 pub(crate) use winograd::{WinogradStep, fits as winograd_fits};
 
@@ -72,6 +76,12 @@ pub(crate) enum Step {
     Copy(CopyStep),
     /// Adds two values.
     Add(AddStep),
+    /// Pools over any windows, or zeros around a map.
+    Windows(WindowStep),
+    /// Squares of pixels that become channels, the other way, or their maximum.
+    Squares(SquaresStep),
+    /// Attention between pixels.
+    Attention(AttentionStep),
     /// Decodes a level of the head.
     Decode(DecodeStep),
     /// Writes a value to the output.
@@ -89,6 +99,9 @@ impl Step {
             Self::Pool(step) => step.chunks(),
             Self::Copy(step) => step.chunks(),
             Self::Add(step) => step.chunks(),
+            Self::Windows(step) => step.chunks(),
+            Self::Squares(step) => step.chunks(),
+            Self::Attention(step) => step.chunks(),
             Self::Decode(step) => step.chunks(),
             Self::Map(step) => step.chunks(),
         }
@@ -105,6 +118,7 @@ impl Step {
             Self::Conv(step) => step.scratch(lanes),
             Self::Winograd(step) => step.scratch(lanes),
             Self::Pool(step) => step.scratch(lanes),
+            Self::Attention(step) => step.scratch(lanes),
             Self::Decode(step) => step.scratch(lanes),
             _ => 0,
         }
@@ -126,6 +140,9 @@ impl Step {
                 Self::Pool(step) => step.run(context, chunk),
                 Self::Copy(step) => step.run(context, chunk),
                 Self::Add(step) => step.run(context, chunk),
+                Self::Windows(step) => step.run(context, chunk),
+                Self::Squares(step) => step.run(context, chunk),
+                Self::Attention(step) => step.run(context, chunk),
                 Self::Decode(step) => step.run(context, chunk),
                 Self::Map(step) => step.run(context, chunk),
             }
@@ -147,6 +164,8 @@ impl Step {
             Self::Conv(step) => step.index_bytes(),
             Self::Winograd(step) => step.index_bytes(),
             Self::Pool(step) => step.index_bytes(),
+            Self::Windows(step) => step.index_bytes(),
+            Self::Attention(step) => step.index_bytes(),
             _ => 0,
         }
     }
@@ -161,6 +180,9 @@ impl Step {
             Self::Pool(_) => "max-pool".to_owned(),
             Self::Copy(_) => "upsample".to_owned(),
             Self::Add(_) => "add".to_owned(),
+            Self::Windows(_) => "windows".to_owned(),
+            Self::Squares(_) => "squares".to_owned(),
+            Self::Attention(_) => "attention".to_owned(),
             Self::Decode(_) => "decode".to_owned(),
             Self::Map(_) => "map".to_owned(),
         }

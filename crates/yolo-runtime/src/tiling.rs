@@ -53,8 +53,19 @@ fn ratios(network: &Network) -> Result<Vec<[Ratio; 2]>> {
             Op::Conv(conv) => {
                 [0, 1].map(|axis| Ratio::new(first[axis].over * conv.stride[axis], first[axis].under))
             }
-            Op::Upsample { scale, .. } => first.map(|ratio| Ratio::new(ratio.over, ratio.under * scale)),
-            Op::Add { .. } | Op::Concat { .. } | Op::MaxPool { .. } => first,
+            Op::Upsample { scale: by, .. } | Op::DepthToSpace { size: by, .. } => {
+                first.map(|ratio| Ratio::new(ratio.over, ratio.under * by))
+            }
+            Op::SpaceToDepth { size, .. } => first.map(|ratio| Ratio::new(ratio.over * size, ratio.under)),
+            Op::Pool { pool, .. } => {
+                [0, 1].map(|axis| Ratio::new(first[axis].over * pool.stride[axis], first[axis].under))
+            }
+            Op::Add { .. }
+            | Op::Concat { .. }
+            | Op::MaxPool { .. }
+            | Op::ZeroPad { .. }
+            | Op::Pick { .. }
+            | Op::Attention { .. } => first,
         };
         // All but the first input have the scale of the output.
         if inputs[1..].iter().any(|&input| ratios[input] != scaled) {
@@ -171,6 +182,19 @@ impl PlaneLayout {
         let [height, width] = self.tile;
         let row = |y| (0..width).map(move |x| self.at(y as isize, x as isize) as u32);
         (0..height).flat_map(row).collect()
+    }
+
+    /// Where the number of pixel `[row, column]` of the map lies in a plane.
+    pub(crate) fn number(&self, [row, column]: [usize; 2]) -> u32 {
+        let [height, width] = self.tile;
+        let lane = row / height * self.grid[1] + column / width;
+        (self.at((row % height) as isize, (column % width) as isize) + lane) as u32
+    }
+
+    /// Where the numbers of all pixels of the map lie in a plane, row by row.
+    pub(crate) fn numbers(&self) -> Vec<u32> {
+        let [height, width] = self.size;
+        (0..height).flat_map(|row| (0..width).map(move |column| self.number([row, column]))).collect()
     }
 
     /// For every lane, which lane's pixel it sees at `(y, x)`; −1 where that is outside the image.

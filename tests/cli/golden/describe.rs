@@ -41,6 +41,7 @@ fn conv(spec: &ConvSpec) -> String {
         Activation::Relu => "relu".to_owned(),
         Activation::LeakyRelu { slope } => format!("leaky-relu({slope})"),
         Activation::Identity => "identity".to_owned(),
+        other => format!("{other:?}"),
     };
     format!(
         "{} -> {} kernel {} stride {} padding {} dilation {} groups {} {activation}",
@@ -86,6 +87,7 @@ fn operations(architecture: &Architecture) -> String {
             OperationKind::Concat => "concat".to_owned(),
             OperationKind::MaxPool { size } => format!("max-pool {size}"),
             OperationKind::Upsample { scale } => format!("upsample {scale}"),
+            other => format!("{other:?}"),
         };
         let (value, inputs, layer) = (index + 1, &operation.inputs, operation.layer);
         let channels = program.channels[value];

@@ -2,28 +2,36 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{MAX_CHANNELS, MAX_KERNEL};
+use super::{Activation, MAX_CHANNELS, MAX_KERNEL};
 
-/// The activation behind a convolution.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub enum Activation {
-    /// `x · σ(x)`, YOLOv5's default.
+/// Which tensors a convolution has, by which names, and what follows it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ConvForm {
+    /// A block: convolution without bias, batch normalisation, activation. Once fused: convolution with bias, activation.
     #[default]
-    Silu,
-    /// `max(x, 0)`.
-    Relu,
-    /// `x` above zero, `slope · x` below.
-    LeakyRelu {
-        /// The slope below zero.
-        slope: f32,
-    },
-    /// None.
-    Identity,
+    Block,
+    /// A convolution with a bias and never a batch normalisation.
+    Bare,
+    /// A convolution without bias and batch normalisation.
+    Plain,
+    /// A linear layer over the channels of every pixel, with a bias: a convolution of 1×1 whose weight has two dimensions.
+    Linear,
+    /// The same without a bias.
+    PlainLinear,
+    /// The three projections at the entrance of PyTorch's `MultiheadAttention`, in one tensor: a convolution of three groups.
+    Projections,
+    /// The projection at its exit: as [`ConvForm::Linear`], but the reference's profiler does not see it.
+    LastProjection,
 }
 
-impl Activation {
+impl ConvForm {
     fn is_default(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// Whether its weight has two dimensions.
+    pub fn is_linear(&self) -> bool {
+        matches!(self, Self::Linear | Self::PlainLinear | Self::Projections | Self::LastProjection)
     }
 }
 
@@ -56,6 +64,9 @@ pub struct ConvSpec {
     /// What follows the convolution.
     #[serde(rename = "act", default, skip_serializing_if = "Activation::is_default")]
     pub activation: Activation,
+    /// Which tensors it has.
+    #[serde(default, skip_serializing_if = "ConvForm::is_default")]
+    pub form: ConvForm,
 }
 
 fn ones() -> [usize; 2] {
@@ -86,7 +97,27 @@ impl ConvSpec {
             dilation: [1; 2],
             groups: 1,
             activation: Activation::default(),
+            form: ConvForm::default(),
         }
+    }
+
+    /// A linear layer over the channels of every pixel.
+    pub(crate) fn linear(in_channels: usize, out_channels: usize, has_bias: bool) -> Self {
+        let form = if has_bias { ConvForm::Linear } else { ConvForm::PlainLinear };
+        Self { activation: Activation::Identity, form, ..Self::new(in_channels, out_channels, 1, 1) }
+    }
+
+    /// Whether every output channel is made of the input channel of its number and no other.
+    pub fn is_depthwise(&self) -> bool {
+        self.groups > 1 && self.groups == self.in_channels && self.groups == self.out_channels
+    }
+
+    /// Sets the numbers of channels; a depthwise convolution stays one.
+    pub(crate) fn resize(&mut self, in_channels: usize, out_channels: usize) {
+        if self.is_depthwise() && in_channels == out_channels {
+            self.groups = in_channels;
+        }
+        (self.in_channels, self.out_channels) = (in_channels, out_channels);
     }
 
     /// Shape of the weight: `[out_channels, in_channels / groups, height, width]`.
@@ -125,6 +156,10 @@ impl ConvSpec {
                 "{} groups do not divide {} → {} channels",
                 self.groups, self.in_channels, self.out_channels
             ));
+        }
+        if self.form.is_linear() && (self.kernel != [1, 1] || self.stride != [1, 1] || self.padding != [0, 0])
+        {
+            return Err("is a linear layer, which has no kernel, stride or padding".to_owned());
         }
         let small = |pair: [usize; 2], from: usize| pair.iter().all(|n| (from..=MAX_KERNEL).contains(n));
         let spaced = small(self.stride, 1) && small(self.dilation, 1) && small(self.padding, 0);

@@ -1,8 +1,7 @@
 //! The architecture behind a pickled YOLOv5 model: read off its module objects, so that a network with other
 //! kernels or widths than any yaml is described as it is.
 
-use super::yaml::parse_activation;
-use super::{Activation, Architecture, ConvSpec, Layer};
+use super::{Activation, Architecture, ConvForm, ConvSpec, Layer, NormSpec};
 use crate::error::{ModelError, Result};
 use crate::modules::{Block, registry};
 use crate::program::{Lowering, architecture_error as architecture};
@@ -21,11 +20,24 @@ impl Architecture {
         let layers = root
             .child("model")
             .ok_or_else(|| architecture(format!("{} has no list of layers called model", root.class)))?;
-        let in_channels = root.attribute("yaml").and_then(|yaml| yaml.get("ch")).and_then(whole).unwrap_or(3);
-        let fused = !weights.names().any(|name| name.contains(".bn."));
-        let mut found = Self { in_channels, fused, layers: Vec::new() };
+        // Release 1.0 called it `md`.
+        let yaml = root.attribute("yaml").or_else(|| root.attribute("md"));
+        let in_channels = yaml.and_then(|yaml| yaml.get("ch")).and_then(whole).unwrap_or(3);
+        let mut found = Self {
+            in_channels,
+            fused: !layers.children.iter().any(|(_, layer)| has_normalised_block(layer)),
+            activations: shared_activations(root),
+            layers: Vec::new(),
+        };
+        if let Some((index, (_, head))) = layers.children.iter().enumerate().next_back() {
+            check_outputs(index, head)?;
+        }
         let mut lowering = Lowering::new(in_channels);
         for (index, (name, module)) in layers.children.iter().enumerate() {
+            // Suppression that was saved with the network follows the head.
+            if module.class_name() == "NMS" && index + 1 == layers.children.len() {
+                break;
+            }
             if *name != index.to_string() {
                 return Err(architecture(format!("layer {index} is called {name:?}")));
             }
@@ -42,6 +54,41 @@ impl Architecture {
         found.validate()?;
         Ok(found)
     }
+}
+
+/// Checks that the head returns a box, an objectness and classes, and says so before any layer that only such networks have.
+fn check_outputs(index: usize, head: &PickledModule) -> Result<()> {
+    let number = |name: &str| head.attribute(name).and_then(whole);
+    match (head.class_name(), number("nc"), number("no")) {
+        ("Detect", Some(classes), Some(outputs)) if outputs != classes + 5 => Err(architecture(format!(
+            "layer {index} (Detect) is a keypoint head (no = {outputs}, nc = {classes}), which is not a detector's"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// Whether there is a block whose batch normalisation is not folded in.
+fn has_normalised_block(module: &PickledModule) -> bool {
+    let is_block = module.child("conv").is_some() && module.child("bn").is_some();
+    is_block || module.children.iter().any(|(_, child)| has_normalised_block(child))
+}
+
+/// The number of activation objects, if blocks share some of them.
+fn shared_activations(root: &PickledModule) -> Option<usize> {
+    fn collect(module: &PickledModule, found: &mut Vec<usize>) {
+        for (name, child) in &module.children {
+            if name == "act" {
+                found.push(child.identity);
+            }
+            collect(child, found);
+        }
+    }
+    let mut found = Vec::new();
+    collect(root, &mut found);
+    let uses = found.len();
+    found.sort_unstable();
+    found.dedup();
+    (found.len() < uses).then_some(found.len())
 }
 
 /// A module of a pickled network, or a part of one, with its place for errors.
@@ -129,10 +176,43 @@ impl<'a> PickledLayer<'a> {
             .ok_or_else(|| self.error("does not say where it reads (attribute f)"))
     }
 
-    fn block(&self) -> Result<Block> {
+    /// The class without its Python module.
+    pub fn class_name(&self) -> &'a str {
+        self.module.class_name()
+    }
+
+    /// Whether it has a parameter of that name, masked or not.
+    pub fn has_parameter(&self, name: &str) -> bool {
+        self.module.parameters.contains_key(name)
+            || self.module.parameters.contains_key(&format!("{name}_orig"))
+    }
+
+    /// Whether an attribute is `None` or not there.
+    pub fn is_absent(&self, name: &str) -> bool {
+        !self.has_parameter(name) && matches!(self.attribute(name), None | Some(PlainValue::None))
+    }
+
+    /// A list of whole numbers of at least 0, or one number.
+    ///
+    /// # Errors
+    /// The attribute is not there, or something else.
+    pub fn wholes(&self, name: &str) -> Result<Vec<usize>> {
+        let value = self.module.attribute(name);
+        if let Some(number) = value.and_then(whole) {
+            return Ok(vec![number; 4]);
+        }
+        let list = value.and_then(PlainValue::as_slice).and_then(|list| list.iter().map(whole).collect());
+        list.ok_or_else(|| self.error(&format!("has no whole numbers {name}")))
+    }
+
+    /// The module that its class stands for.
+    ///
+    /// # Errors
+    /// A class, part or attribute that is not understood.
+    pub fn block(&self) -> Result<Block> {
         let unknown =
             || self.error(&format!("is of a class that is not known here; known are {}", registry::names()));
-        let kind = registry::by_class(self.module.class_name()).ok_or_else(unknown)?;
+        let kind = registry::by_pickled_class(self.module.class_name()).ok_or_else(unknown)?;
         (kind.from_pickle)(self)
     }
 
@@ -142,32 +222,78 @@ impl<'a> PickledLayer<'a> {
     /// A part or attribute that is missing or not understood.
     pub fn conv(&self) -> Result<ConvSpec> {
         let conv = self.child("conv")?;
-        if let Some(mode) = conv.module.attribute("padding_mode").and_then(PlainValue::as_str)
+        Ok(ConvSpec { activation: self.activation()?, form: ConvForm::Block, ..conv.lone_conv()? })
+    }
+
+    /// A `Conv2d` with nothing behind it.
+    ///
+    /// # Errors
+    /// An attribute that is missing or not understood.
+    pub fn lone_conv(&self) -> Result<ConvSpec> {
+        if let Some(mode) = self.attribute("padding_mode").and_then(PlainValue::as_str)
             && mode != "zeros"
         {
-            return Err(conv.error(&format!("pads with {mode:?}; only zeros are known here")));
+            return Err(self.error(&format!("pads with {mode:?}; only zeros are known here")));
         }
         Ok(ConvSpec {
-            in_channels: conv.whole("in_channels")?,
-            out_channels: conv.whole("out_channels")?,
-            kernel: conv.pair("kernel_size")?,
-            stride: conv.pair("stride")?,
-            padding: conv.pair("padding")?,
-            dilation: conv.pair("dilation")?,
-            groups: conv.whole("groups")?,
-            activation: self.activation()?,
+            in_channels: self.whole("in_channels")?,
+            out_channels: self.whole("out_channels")?,
+            kernel: self.pair("kernel_size")?,
+            stride: self.pair("stride")?,
+            padding: self.pair("padding")?,
+            dilation: self.pair("dilation")?,
+            groups: self.whole("groups")?,
+            activation: Activation::Identity,
+            form: if self.has_parameter("bias") { ConvForm::Bare } else { ConvForm::Plain },
         })
+    }
+
+    /// A `Linear` over channels.
+    ///
+    /// # Errors
+    /// An attribute that is missing or not understood.
+    pub fn linear(&self) -> Result<ConvSpec> {
+        let (input, output) = (self.whole("in_features")?, self.whole("out_features")?);
+        Ok(ConvSpec::linear(input, output, self.has_parameter("bias")))
+    }
+
+    /// The part `bn` with the activation `act` behind it.
+    ///
+    /// # Errors
+    /// A part or attribute that is missing or not understood.
+    pub fn norm(&self) -> Result<NormSpec> {
+        let activation = self.child("act")?.own_activation()?;
+        Ok(NormSpec { channels: self.child("bn")?.norm_channels()?, activation })
+    }
+
+    /// Channels of a `BatchNorm2d`.
+    ///
+    /// # Errors
+    /// An attribute that is missing or not understood.
+    pub fn norm_channels(&self) -> Result<usize> {
+        self.whole("num_features")
     }
 
     fn activation(&self) -> Result<Activation> {
         // Models built by v7.0 share one activation and may not store it on the block.
-        let Some(module) = self.module.child("act") else { return Ok(Activation::default()) };
-        let name = module.class_name();
-        let text = match module.attribute("negative_slope").and_then(PlainValue::as_float) {
-            Some(slope) if name == "LeakyReLU" => format!("{name}({slope})"),
-            _ => format!("{name}()"),
-        };
-        parse_activation(&text).map_err(|error| self.error(&error.to_string()))
+        match self.child("act") {
+            Ok(activation) => activation.own_activation(),
+            Err(_) => Ok(Activation::default()),
+        }
+    }
+
+    /// The activation that this module is.
+    ///
+    /// # Errors
+    /// Another class, or one that is not known here.
+    pub fn own_activation(&self) -> Result<Activation> {
+        let name = self.class_name();
+        let number = |name: &str| self.attribute(name).and_then(PlainValue::as_float);
+        let is_approximate =
+            self.attribute("approximate").and_then(PlainValue::as_str).is_some_and(|how| how != "none");
+        Activation::of_class(name, number)
+            .filter(|_| !is_approximate)
+            .ok_or_else(|| self.error(&format!("is the activation {name}, which is not known here")))
     }
 }
 

@@ -45,12 +45,11 @@ impl Architecture {
     fn with_widths_of(mut self, weights: &StateDict) -> Result<Self> {
         self.fused = !weights.names().any(|name| name.contains(".bn."));
         for (index, layer) in self.layers.iter_mut().enumerate() {
-            let is_bare = layer.block.head().is_some();
             layer.block.fit_repeats(&|path| weights.contains(&format!("model.{index}.{path}")));
             let mut outcome = Ok(());
             let mut rows = 0;
             layer.block.visit_convs(&mut |path, spec| {
-                let conv = ConvRef::of_layer(index, path, spec, is_bare);
+                let conv = ConvRef::of_layer(index, path, spec);
                 let resized = resize(spec, &conv.weight(), weights);
                 outcome = std::mem::replace(&mut outcome, Ok(())).and(resized);
                 rows = spec.out_channels;

@@ -1,6 +1,11 @@
 //! The tensors that an architecture owns, under PyTorch's names and in PyTorch's order.
 
-use super::{Architecture, ConvSpec};
+use std::borrow::Cow;
+
+use super::{Architecture, ConvForm, ConvSpec, NormRef, TransposedRef};
+use crate::error::Result;
+use crate::modules::Part;
+use crate::weights::StateDict;
 
 /// A convolution of the network with its place in it.
 #[derive(Clone, Debug, PartialEq)]
@@ -11,8 +16,8 @@ pub struct ConvRef {
     pub layer: usize,
     /// Its numbers.
     pub spec: ConvSpec,
-    /// Whether it has a bias and never a batch normalisation, as those of a head do. Its tensors are `{name}.weight` and
-    /// `{name}.bias`; those of other convolutions are `{name}.conv.…` and `{name}.bn.…`.
+    /// Whether it never has a batch normalisation, as those of a head do not: its form is not [`ConvForm::Block`]. Its
+    /// tensors are `{name}.weight` and, if it has one, `{name}.bias`; those of blocks are `{name}.conv.…` and `{name}.bn.…`.
     pub is_bare: bool,
 }
 
@@ -29,9 +34,13 @@ pub struct TensorSpec {
 
 impl ConvRef {
     /// The convolution at `path` of layer `layer`.
-    pub(crate) fn of_layer(layer: usize, path: &str, spec: &ConvSpec, is_bare: bool) -> Self {
-        let dot = if path.is_empty() { "" } else { "." };
-        Self { name: format!("model.{layer}{dot}{path}"), layer, spec: spec.clone(), is_bare }
+    pub(crate) fn of_layer(layer: usize, path: &str, spec: &ConvSpec) -> Self {
+        Self::new(name_in_layer(layer, path), layer, spec)
+    }
+
+    /// The convolution called `name`.
+    pub(crate) fn new(name: String, layer: usize, spec: &ConvSpec) -> Self {
+        Self { name, layer, spec: spec.clone(), is_bare: spec.form != ConvForm::Block }
     }
 
     /// Numbers in its weight.
@@ -39,14 +48,33 @@ impl ConvRef {
         self.spec.weight_count()
     }
 
-    /// Name of the weight tensor: `[out, in / groups, height, width]`.
+    /// Name of the weight tensor, see [`ConvRef::weight_shape`].
     pub fn weight(&self) -> String {
-        if self.is_bare { format!("{}.weight", self.name) } else { format!("{}.conv.weight", self.name) }
+        self.tensor("weight")
     }
 
-    /// Name of the bias tensor, `[out]`: there in bare and in fused convolutions.
+    /// Name of the bias tensor, `[out]`: there if [`ConvRef::has_bias`].
     pub fn bias(&self) -> String {
-        if self.is_bare { format!("{}.bias", self.name) } else { format!("{}.conv.bias", self.name) }
+        self.tensor("bias")
+    }
+
+    fn tensor(&self, what: &str) -> String {
+        match self.spec.form {
+            ConvForm::Block => format!("{}.conv.{what}", self.name),
+            ConvForm::Projections => format!("{}.in_proj_{what}", self.name),
+            ConvForm::Bare
+            | ConvForm::Plain
+            | ConvForm::Linear
+            | ConvForm::PlainLinear
+            | ConvForm::LastProjection => format!("{}.{what}", self.name),
+        }
+    }
+
+    /// Shape of the weight tensor: `[out, in / groups, height, width]`, of a linear layer without the last two.
+    pub fn weight_shape(&self) -> Vec<usize> {
+        let shape = self.spec.weight_shape();
+        let dimensions = if self.spec.form.is_linear() { 2 } else { 4 };
+        shape[..dimensions].to_vec()
     }
 
     /// Name of a tensor of the block's batch normalisation, `[out]`.
@@ -54,9 +82,24 @@ impl ConvRef {
         format!("{}.bn.{what}", self.name)
     }
 
-    /// Whether it has a bias: it is bare, or in a network that is `fused`.
+    /// Whether it has a bias, in a network that is `fused` or not.
     pub fn has_bias(&self, fused: bool) -> bool {
-        self.is_bare || fused
+        match self.spec.form {
+            ConvForm::Block => fused,
+            ConvForm::Bare | ConvForm::Linear | ConvForm::Projections | ConvForm::LastProjection => true,
+            ConvForm::Plain | ConvForm::PlainLinear => false,
+        }
+    }
+
+    /// The bias in the weights of a fused network; zeros if it has none.
+    ///
+    /// # Errors
+    /// A bias that is missing.
+    pub fn fused_bias<'a>(&self, weights: &'a StateDict) -> Result<Cow<'a, [f32]>> {
+        match self.has_bias(true) {
+            true => Ok(Cow::Borrowed(weights.f32s(&self.bias())?)),
+            false => Ok(Cow::Owned(vec![0.0; self.spec.out_channels])),
+        }
     }
 
     /// Its tensors in PyTorch's order.
@@ -67,10 +110,10 @@ impl ConvRef {
             shape: shape.to_vec(),
             is_parameter,
         };
-        let mut tensors = vec![tensor(self.weight(), &self.spec.weight_shape(), true)];
+        let mut tensors = vec![tensor(self.weight(), &self.weight_shape(), true)];
         if self.has_bias(fused) {
             tensors.push(tensor(self.bias(), &out, true));
-        } else {
+        } else if !self.is_bare {
             tensors.push(tensor(self.bn("weight"), &out, true));
             tensors.push(tensor(self.bn("bias"), &out, true));
             tensors.push(tensor(self.bn("running_mean"), &out, false));
@@ -81,6 +124,12 @@ impl ConvRef {
     }
 }
 
+/// What the names of tensors at `path` of layer `layer` start with.
+pub(crate) fn name_in_layer(layer: usize, path: &str) -> String {
+    let dot = if path.is_empty() { "" } else { "." };
+    format!("model.{layer}{dot}{path}")
+}
+
 impl Architecture {
     /// Every convolution, in the order of the state dict.
     pub fn convs(&self) -> Vec<ConvRef> {
@@ -89,10 +138,8 @@ impl Architecture {
 
     /// The convolutions of one layer, in the order of the state dict.
     fn convs_of(&self, layer: usize) -> Vec<ConvRef> {
-        let block = &self.layers[layer].block;
-        let is_bare = block.head().is_some();
-        let convs = block.convs().into_iter();
-        convs.map(|(path, spec)| ConvRef::of_layer(layer, &path, &spec, is_bare)).collect()
+        let convs = self.layers[layer].block.convs().into_iter();
+        convs.map(|(path, spec)| ConvRef::of_layer(layer, &path, &spec)).collect()
     }
 
     /// Name of the anchors' buffer, `[levels, anchors, 2]`, in cells of each level.
@@ -108,9 +155,16 @@ impl Architecture {
                 let name = format!("model.{index}.{path}");
                 tensors.push(TensorSpec { name, shape, is_parameter: false });
             }
-            for conv in self.convs_of(index) {
-                tensors.extend(conv.tensors(self.fused));
-            }
+            layer.block.clone().visit_parts(&mut |path, part| {
+                let name = name_in_layer(index, path);
+                tensors.extend(match part {
+                    Part::Conv(spec) => ConvRef::new(name, index, spec).tensors(self.fused),
+                    Part::Norm(spec) => NormRef { name, layer: index, spec: spec.clone() }.tensors(),
+                    Part::Transposed(spec) => {
+                        TransposedRef { name, layer: index, spec: spec.clone() }.tensors()
+                    }
+                });
+            });
         }
         tensors
     }

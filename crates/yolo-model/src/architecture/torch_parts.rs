@@ -74,6 +74,20 @@ impl Activation {
             Self::LeakyRelu { slope } => TorchModule::new("torch.nn.modules.activation.LeakyReLU")
                 .attribute("negative_slope", shortest(slope))
                 .attribute("inplace", true),
+            Self::Relu6 => TorchModule::new("torch.nn.modules.activation.ReLU6")
+                .attribute("min_val", 0.0)
+                .attribute("max_val", 6.0)
+                .attribute("inplace", true),
+            Self::Hardswish => {
+                TorchModule::new("torch.nn.modules.activation.Hardswish").attribute("inplace", true)
+            }
+            Self::Mish => TorchModule::new("torch.nn.modules.activation.Mish").attribute("inplace", true),
+            Self::Elu { alpha } => TorchModule::new("torch.nn.modules.activation.ELU")
+                .attribute("alpha", shortest(alpha))
+                .attribute("inplace", true),
+            Self::Gelu => {
+                TorchModule::new("torch.nn.modules.activation.GELU").attribute("approximate", "none")
+            }
             Self::Identity => TorchModule::new("torch.nn.modules.linear.Identity"),
         }
     }
@@ -85,8 +99,11 @@ impl Activation {
         }
         let module = self.to_torch();
         let name = module.class.rsplit('.').next().unwrap_or_default();
-        let number = |(_, value): &(&str, TorchAttribute)| match value {
-            TorchAttribute::Plain(PlainValue::Float(number)) => Some(number.to_string()),
+        let number = |(name, value): &(&str, TorchAttribute)| match value {
+            // ReLU6 has no number of its own.
+            TorchAttribute::Plain(PlainValue::Float(number)) if !name.ends_with("_val") => {
+                Some(number.to_string())
+            }
             _ => None,
         };
         let numbers: Vec<String> = module.attributes.iter().filter_map(number).collect();

@@ -1,7 +1,9 @@
 //! Channels and sizes of layers, and the same network with other widths.
 
+use super::tensors::name_in_layer;
 use super::{Architecture, ConvRef, ConvSpec};
 use crate::layout::Widths;
+use crate::modules::Part;
 
 impl Architecture {
     /// Output channels of every layer (0 for the head).
@@ -33,24 +35,32 @@ impl Architecture {
         self.layers.iter().enumerate().map(size).collect()
     }
 
-    /// The same network with other numbers of channels in the convolutions that `widths` names.
+    /// The same network with other numbers of channels in the convolutions and batch normalisations that `widths` names.
     #[must_use]
     pub fn resized(&self, widths: &Widths) -> Self {
-        self.clone().with_convs(|conv, spec| {
-            if let Some(&[in_channels, out_channels]) = widths.get(&conv.name) {
-                (spec.in_channels, spec.out_channels) = (in_channels, out_channels);
-            }
-        })
+        let mut resized = self.clone();
+        for (index, layer) in resized.layers.iter_mut().enumerate() {
+            layer.block.visit_parts(&mut |path, part| {
+                let Some(&[in_channels, out_channels]) = widths.get(&name_in_layer(index, path)) else {
+                    return;
+                };
+                match part {
+                    Part::Conv(spec) => spec.resize(in_channels, out_channels),
+                    Part::Norm(spec) => spec.channels = out_channels,
+                    Part::Transposed(spec) => {
+                        (spec.in_channels, spec.out_channels) = (in_channels, out_channels);
+                    }
+                }
+            });
+        }
+        resized
     }
 
     /// The same network whose convolutions have been changed by `change`, which sees each with its place.
     #[must_use]
     pub fn with_convs(mut self, mut change: impl FnMut(&ConvRef, &mut ConvSpec)) -> Self {
         for (index, layer) in self.layers.iter_mut().enumerate() {
-            let is_bare = layer.block.head().is_some();
-            layer.block.visit_convs(&mut |path, spec| {
-                change(&ConvRef::of_layer(index, path, spec, is_bare), spec);
-            });
+            layer.block.visit_convs(&mut |path, spec| change(&ConvRef::of_layer(index, path, spec), spec));
         }
         self
     }

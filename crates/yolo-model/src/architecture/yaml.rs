@@ -4,13 +4,15 @@ use serde::{Deserialize, Serialize};
 
 mod describe;
 mod layer;
+mod old_head;
 
 pub use describe::YamlFit;
 pub use layer::YamlLayer;
 
+use super::activation::SPELLINGS;
 use super::{Activation, Architecture, Layer};
 use crate::error::{ModelError, Result};
-use crate::modules::registry;
+use crate::modules::{Block, SequenceSpec, registry};
 use crate::program::{Lowering, architecture_error};
 
 /// Side of the imaginary image from which strides are computed, in pixels.
@@ -141,8 +143,14 @@ impl ModelConfig {
         let activation = self.activation.as_deref().map_or(Ok(Activation::default()), parse_activation)?;
         let in_channels = self.ch.unwrap_or(3);
         let mut lowering = Lowering::new(in_channels);
-        let mut architecture = Architecture { in_channels, fused: false, layers: Vec::new() };
-        for (index, entry) in self.backbone.iter().chain(&self.head).enumerate() {
+        let mut architecture =
+            Architecture { in_channels, fused: false, activations: None, layers: Vec::new() };
+        let entries: Vec<&Entry> = self.backbone.iter().chain(&self.head).collect();
+        let entries = old_head::rewritten(&entries).ok_or_else(|| ModelError::Yaml {
+            reason: "an nn.Conv2d is not a convolution of the head, behind the layer before it; use Conv"
+                .to_owned(),
+        })?;
+        for (index, entry) in entries.iter().enumerate() {
             let from = match &entry.0 {
                 From::One(from) => vec![*from],
                 From::Many(many) => many.clone(),
@@ -155,12 +163,17 @@ impl ModelConfig {
                 registry::by_class(entry.2.rsplit('.').next().unwrap_or_default()).ok_or_else(|| {
                     error(&format!("is not a module known here; known are {}", registry::names()))
                 })?;
-            if !kind.takes_repeats && entry.1 != 1 {
-                return Err(error("cannot be repeated; write the layer out instead"));
-            }
             let line =
                 YamlLayer { config: self, index, entry, inputs, num_classes, anchors: &anchors, activation };
-            let layer = Layer { from, block: (kind.from_yaml)(&line)? };
+            let block = (kind.from_yaml)(&line)?;
+            let repeats = if kind.takes_repeats { 1 } else { line.repeats() };
+            let block = match repeats {
+                1 => block,
+                0 => return Err(error("is repeated 0 times; leave the layer out instead")),
+                _ if block.takes_several() => return Err(error("cannot be repeated")),
+                _ => Block::new(SequenceSpec { blocks: vec![block; repeats] }),
+            };
+            let layer = Layer { from, block };
             lowering.layer(&layer)?;
             architecture.layers.push(layer);
         }
@@ -195,25 +208,10 @@ fn layer_error(index: usize, entry: &Entry, reason: &str) -> ModelError {
     ModelError::Yaml { reason: format!("layer {index}: {} {reason}", entry.2) }
 }
 
-pub(super) fn parse_activation(text: &str) -> Result<Activation> {
-    let compact: String = text.chars().filter(|c| !c.is_whitespace()).collect();
-    let name = compact.trim_start_matches("torch.").trim_start_matches("nn.");
-    match name {
-        "SiLU()" | "SiLU(inplace=True)" => Ok(Activation::Silu),
-        "ReLU()" | "ReLU(inplace=True)" => Ok(Activation::Relu),
-        "Identity()" => Ok(Activation::Identity),
-        _ => name
-            .strip_prefix("LeakyReLU(")
-            .and_then(|rest| rest.split([',', ')']).next())
-            .map(|slope| if slope.is_empty() { Ok(0.01) } else { slope.parse() })
-            .and_then(|slope| slope.ok())
-            .map(|slope| Activation::LeakyRelu { slope })
-            .ok_or_else(|| ModelError::Yaml {
-                reason: format!(
-                    "activation {text:?} is not known here; use nn.SiLU(), nn.ReLU(), nn.LeakyReLU(0.1) or nn.Identity()"
-                ),
-            }),
-    }
+fn parse_activation(text: &str) -> Result<Activation> {
+    Activation::parse(text).ok_or_else(|| ModelError::Yaml {
+        reason: format!("activation {text:?} is not known here; use {SPELLINGS}"),
+    })
 }
 
 impl Architecture {

@@ -33,15 +33,22 @@ pub struct BottleneckSpec {
 fn from_yaml(layer: &YamlLayer) -> Result<BottleneckSpec> {
     let out = layer.width(layer.int(0)?);
     let hidden = (out as f64 * layer.float_or(3, 0.5)?) as usize;
-    Ok(BottleneckSpec::new(layer, layer.input(), hidden, out, layer.bool_or(1, true)?))
+    let (shortcut, groups) = (layer.bool_or(1, true)?, layer.int_or(2, 1)?);
+    Ok(BottleneckSpec::new(layer, [layer.input(), hidden, out], shortcut, groups))
 }
 
 impl BottleneckSpec {
-    /// With the activation of `layer`'s yaml. `shortcut` takes effect where the widths allow it.
-    pub(super) fn new(layer: &YamlLayer, input: usize, hidden: usize, out: usize, shortcut: bool) -> Self {
+    /// With the activation of `layer`'s yaml; `groups` are those of the second convolution. `shortcut` takes effect where
+    /// the widths allow it.
+    pub(super) fn new(
+        layer: &YamlLayer,
+        [input, hidden, out]: [usize; 3],
+        shortcut: bool,
+        groups: usize,
+    ) -> Self {
         Self {
             cv1: layer.conv(input, hidden, 1),
-            cv2: layer.conv(hidden, out, 3),
+            cv2: ConvSpec { groups, ..layer.conv(hidden, out, 3) },
             add: shortcut && input == out,
         }
     }

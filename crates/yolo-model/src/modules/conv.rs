@@ -1,7 +1,7 @@
 //! `Conv`: convolution, batch normalisation, activation.
 
 use super::{Block, Module, ModuleKind, Stored};
-use crate::architecture::{Activation, ConvSpec, PickledLayer, YamlLayer};
+use crate::architecture::{ConvSpec, PickledLayer, YamlLayer};
 use crate::error::Result;
 use crate::program::{Lowering, ValueId};
 use crate::weights::{PlainValue, TorchModule};
@@ -20,14 +20,11 @@ fn from_yaml(layer: &YamlLayer) -> Result<ConvSpec> {
     let kernel = layer.int_or(1, 1)?;
     let out = layer.width(layer.int(0)?);
     let mut spec = ConvSpec::new(layer.input(), out, kernel, layer.int_or(2, 1)?);
-    spec.activation = layer.activation();
+    spec.activation = layer.activation_at(6)?;
     spec.groups = layer.int_or(4, 1)?;
     spec.dilation = [layer.int_or(5, 1)?; 2];
     let reach = spec.dilation[0] * kernel.saturating_sub(1) + 1;
     spec.padding = [layer.int_or(3, reach / 2)?; 2];
-    if !layer.bool_or(6, true)? {
-        spec.activation = Activation::Identity;
-    }
     Ok(spec)
 }
 
@@ -51,7 +48,7 @@ impl Module for ConvSpec {
         let mut arguments = vec![self.out_channels.into(), side(self.kernel), side(self.stride)];
         // Older releases do not know the last ones, which most convolutions leave at these values.
         let usual = [side(self.kernel.map(|k| k / 2)), 1_usize.into(), 1_usize.into(), true.into()];
-        let has_activation = self.activation != Activation::Identity;
+        let has_activation = !self.activation.is_identity();
         let rest = [side(self.padding), self.groups.into(), side(self.dilation), has_activation.into()];
         let needed =
             rest.iter().zip(&usual).rposition(|(value, usual)| value != usual).map_or(0, |last| last + 1);

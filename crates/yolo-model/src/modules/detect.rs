@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::{Block, Module, ModuleKind, Stored};
-use crate::architecture::{Activation, ConvSpec, MAX_CHANNELS};
+use crate::architecture::{Activation, ConvForm, ConvSpec, MAX_CHANNELS};
 use crate::error::Result;
 use crate::heads::Head;
 use crate::program::{Lowering, ValueId};
@@ -64,6 +64,7 @@ impl DetectSpec {
         let out_channels = self.n_anchors() * self.n_outputs();
         ConvSpec {
             activation: Activation::Identity,
+            form: ConvForm::Bare,
             ..ConvSpec::new(self.in_channels[level], out_channels, 1, 1)
         }
     }

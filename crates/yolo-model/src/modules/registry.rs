@@ -2,7 +2,11 @@
 
 use std::sync::{PoisonError, RwLock};
 
-use super::{ModuleKind, bottleneck, c3, concat, conv, detect, spp, sppf, upsample};
+use super::{
+    ModuleKind, batch_norm, bottleneck, bottleneck_csp, c3, c3_ghost, c3_spp, c3_tr, c3x, concat, contract,
+    conv, conv_transpose, cross_conv, detect, dw_conv, expand, focus, ghost_bottleneck, ghost_conv,
+    lite_stem, max_pool, mix_conv, sequence, shuffle_block, spp, sppf, upsample, zero_pad,
+};
 
 /// One line a module.
 #[rustfmt::skip]
@@ -15,6 +19,27 @@ static KNOWN: &[&ModuleKind] = &[
     &upsample::KIND,
     &concat::KIND,
     &detect::KIND,
+    &focus::KIND,
+    &bottleneck_csp::KIND,
+    &sequence::KIND,
+    &dw_conv::KIND,
+    &cross_conv::KIND,
+    &c3x::KIND,
+    &c3_spp::KIND,
+    &c3_tr::KIND,
+    &ghost_conv::KIND,
+    &ghost_bottleneck::KIND,
+    &c3_ghost::KIND,
+    &mix_conv::KIND,
+    &max_pool::KIND,
+    &zero_pad::KIND,
+    &batch_norm::KIND,
+    &contract::KIND,
+    &expand::KIND,
+    &conv_transpose::KIND,
+    &conv_transpose::DEPTHWISE,
+    &lite_stem::KIND,
+    &shuffle_block::KIND,
 ];
 
 /// Modules of other crates.
@@ -31,6 +56,14 @@ pub fn register(kind: &'static ModuleKind) {
 /// The module that yamls and pickles call `name`.
 pub fn by_class(name: &str) -> Option<&'static ModuleKind> {
     all().into_iter().find(|kind| kind.name == name)
+}
+
+/// What third parties append to the name of a class whose widths they changed.
+const PRUNED: &str = "Pruned";
+
+/// The module behind a class of a pickled network, whatever its Python module; `C3Pruned` is a C3.
+pub(crate) fn by_pickled_class(name: &str) -> Option<&'static ModuleKind> {
+    by_class(name).or_else(|| by_class(name.strip_suffix(PRUNED)?))
 }
 
 /// The module that our own files call `key`.

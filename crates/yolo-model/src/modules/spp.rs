@@ -13,7 +13,7 @@ pub(super) static KIND: ModuleKind = ModuleKind {
     key: "Spp",
     takes_repeats: false,
     from_yaml: |layer| from_yaml(layer).map(Block::new),
-    from_pickle: |layer| from_pickle(layer).map(Block::new),
+    from_pickle: |layer| SppSpec::of_pickle(layer).map(Block::new),
     stored: Stored::fields::<SppSpec>(),
 };
 
@@ -31,31 +31,31 @@ pub struct SppSpec {
 
 /// `[out, windows]`.
 fn from_yaml(layer: &YamlLayer) -> Result<SppSpec> {
-    let (out, hidden) = (layer.width(layer.int(0)?), layer.input() / 2);
-    let pools = layer.ints(1)?.unwrap_or_else(|| vec![5, 9, 13]);
-    Ok(SppSpec {
-        cv1: layer.conv(layer.input(), hidden, 1),
-        cv2: layer.conv((1 + pools.len()) * hidden, out, 1),
-        pools,
-    })
+    let pools = layer.ints(1)?.unwrap_or_else(|| SppSpec::POOLS.to_vec());
+    Ok(SppSpec::new(layer, [layer.input(), layer.width(layer.int(0)?)], pools))
 }
 
-fn from_pickle(layer: &PickledLayer) -> Result<SppSpec> {
-    let pools = layer.child("m")?.children();
-    Ok(SppSpec {
-        cv1: layer.child("cv1")?.conv()?,
-        cv2: layer.child("cv2")?.conv()?,
-        pools: pools.iter().map(|pool| Ok(pool.pair("kernel_size")?[0])).collect::<Result<_>>()?,
-    })
-}
+impl SppSpec {
+    /// The windows that the reference takes if it is told none.
+    pub(super) const POOLS: [usize; 3] = [5, 9, 13];
 
-impl Module for SppSpec {
-    fn kind(&self) -> &'static ModuleKind {
-        &KIND
+    /// With the activation of `layer`'s yaml.
+    pub(super) fn new(layer: &YamlLayer, [input, out]: [usize; 2], pools: Vec<usize>) -> Self {
+        let hidden = input / 2;
+        Self { cv1: layer.conv(input, hidden, 1), cv2: layer.conv((1 + pools.len()) * hidden, out, 1), pools }
     }
 
-    fn lower(&self, lowering: &mut Lowering, inputs: &[ValueId]) -> Result<ValueId> {
-        let entry = lowering.conv("cv1", &self.cv1, inputs[0])?;
+    pub(super) fn of_pickle(layer: &PickledLayer) -> Result<Self> {
+        let pools = layer.child("m")?.children();
+        Ok(Self {
+            cv1: layer.child("cv1")?.conv()?,
+            cv2: layer.child("cv2")?.conv()?,
+            pools: pools.iter().map(|pool| Ok(pool.pair("kernel_size")?[0])).collect::<Result<_>>()?,
+        })
+    }
+
+    pub(super) fn append(&self, lowering: &mut Lowering, input: ValueId) -> Result<ValueId> {
+        let entry = lowering.conv("cv1", &self.cv1, input)?;
         let mut stages = vec![entry];
         for &pool in &self.pools {
             stages.push(lowering.max_pool(pool, entry)?);
@@ -64,9 +64,28 @@ impl Module for SppSpec {
         lowering.conv("cv2", &self.cv2, joined)
     }
 
-    fn visit_convs(&mut self, visit: &mut dyn FnMut(&str, &mut ConvSpec)) {
+    pub(super) fn visit(&mut self, visit: &mut dyn FnMut(&str, &mut ConvSpec)) {
         visit("cv1", &mut self.cv1);
         visit("cv2", &mut self.cv2);
+    }
+
+    pub(super) fn wrappers(&self) -> usize {
+        // The block, its list of pools, and each of these.
+        2 + self.pools.len()
+    }
+}
+
+impl Module for SppSpec {
+    fn kind(&self) -> &'static ModuleKind {
+        &KIND
+    }
+
+    fn lower(&self, lowering: &mut Lowering, inputs: &[ValueId]) -> Result<ValueId> {
+        self.append(lowering, inputs[0])
+    }
+
+    fn visit_convs(&mut self, visit: &mut dyn FnMut(&str, &mut ConvSpec)) {
+        self.visit(visit);
     }
 
     fn to_torch(&self) -> Option<TorchModule> {
@@ -79,7 +98,6 @@ impl Module for SppSpec {
     }
 
     fn n_wrappers(&self) -> usize {
-        // The block, its list of pools, and each of these.
-        2 + self.pools.len()
+        self.wrappers()
     }
 }

@@ -146,8 +146,8 @@ impl<'a> Graph<'a> {
         Ok(self.store(name, shape.to_vec(), elements))
     }
 
-    /// Stores a small number, which half precision holds exactly.
-    fn scalar(&mut self, name: &str, value: f32, precision: FloatFormat) -> Value {
+    /// Stores a small number.
+    pub(crate) fn scalar(&mut self, name: &str, value: f32, precision: FloatFormat) -> Value {
         let elements = match precision {
             FloatFormat::F32 => Elements::F32(Cow::Owned(vec![value])),
             FloatFormat::F16 => Elements::F16(vec![f16::from_f32(value)]),

@@ -1,11 +1,11 @@
 //! The network's operations as ONNX nodes.
 
-use super::Axes;
 use super::error::OnnxError;
 use super::graph::{Attribute, Graph, Value};
-use crate::architecture::{Activation, ConvRef};
+use super::{Axes, activation, maps};
+use crate::architecture::{BATCH_NORM_EPSILON, ConvRef, NormRef, TransposedRef};
 use crate::error::ModelError;
-use crate::program::{OperationKind, Program, ValueId};
+use crate::program::{OperationKind, PoolSpec, Program, ValueId};
 use crate::weights::StateDict;
 
 /// Appends every operation, and gives the name of each value: the image first, then the operations' outputs.
@@ -16,6 +16,10 @@ pub(super) fn lower<'a>(
     axes: Axes,
 ) -> Result<Vec<Value>, OnnxError> {
     let stand_ins = (axes == Axes::Dynamic).then(|| stand_ins(program));
+    let sizes = match axes {
+        Axes::Fixed { size, .. } => Some(program.sizes(size)),
+        Axes::Dynamic => None,
+    };
     let mut values = vec![graph.input.name.clone()];
     for operation in &program.operations {
         let inputs: Vec<&str> = operation.inputs.iter().map(|&input| values[input].as_str()).collect();
@@ -31,8 +35,29 @@ pub(super) fn lower<'a>(
                 let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
                 graph.node(&name("concat"), "Concat", &inputs, &[("axis", Attribute::Int(1))])
             }
-            OperationKind::MaxPool { size } => max_pool(graph, &name("pool"), inputs[0], *size),
-            OperationKind::Upsample { scale } => upsample(graph, &name("upsample"), inputs[0], *scale),
+            OperationKind::MaxPool { size } => {
+                let spec =
+                    PoolSpec { kernel: [*size; 2], stride: [1, 1], padding: [size / 2; 2], ceil: false };
+                maps::pool(graph, &name("pool"), inputs[0], &spec)
+            }
+            OperationKind::Upsample { scale } => maps::upsample(graph, &name("upsample"), inputs[0], *scale),
+            OperationKind::Norm(norm) => self::norm(graph, norm, inputs[0], weights)?,
+            OperationKind::Transposed(transposed) => self::transposed(graph, transposed, inputs[0], weights)?,
+            OperationKind::Attention { heads } => {
+                let value = operation.inputs[0];
+                let size = sizes.as_ref().map(|sizes| sizes[value]);
+                let numbers = [program.channels[value] / 3, *heads];
+                maps::attention(graph, &name("attention"), inputs[0], numbers, size)
+            }
+            OperationKind::Pool(spec) => maps::pool(graph, &name("pool"), inputs[0], spec),
+            OperationKind::ZeroPad { sides } => maps::zero_pad(graph, &name("pad"), inputs[0], *sides),
+            OperationKind::SpaceToDepth { size, order } => {
+                maps::space_to_depth(graph, &name("squares"), inputs[0], *size, *order)
+            }
+            OperationKind::Pick { channels } => maps::pick(graph, &name("pick"), inputs[0], channels),
+            OperationKind::DepthToSpace { size } => {
+                maps::depth_to_space(graph, &name("squares"), inputs[0], *size)
+            }
         };
         values.push(output);
     }
@@ -48,11 +73,14 @@ fn conv_block<'a>(
 ) -> Result<Value, OnnxError> {
     let spec = &conv.spec;
     let values = |name: &str| weights.f32s(name).map_err(ModelError::from);
-    let weight = graph
-        .weights(conv.weight(), &spec.weight_shape(), values(&conv.weight())?)
-        .map_err(ModelError::from)?;
-    let bias =
-        graph.weights(conv.bias(), &[spec.out_channels], values(&conv.bias())?).map_err(ModelError::from)?;
+    let mut inputs = vec![input.to_owned()];
+    let weight = graph.weights(conv.weight(), &spec.weight_shape(), values(&conv.weight())?);
+    inputs.push(weight.map_err(ModelError::from)?);
+    if conv.has_bias(true) {
+        let bias = graph.weights(conv.bias(), &[spec.out_channels], values(&conv.bias())?);
+        inputs.push(bias.map_err(ModelError::from)?);
+    }
+    let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
     let [vertical, horizontal] = spec.padding;
     let attributes = [
         ("dilations", ints(&spec.dilation)),
@@ -62,46 +90,52 @@ fn conv_block<'a>(
         ("strides", ints(&spec.stride)),
     ];
     let name = if conv.is_bare { conv.name.clone() } else { format!("{}.conv", conv.name) };
-    let output = graph.node(&name, "Conv", &[input, &weight, &bias], &attributes);
-    Ok(activation(graph, &format!("{}.act", conv.name), output, spec.activation))
+    let output = graph.node(&name, "Conv", &inputs, &attributes);
+    Ok(activation::lower(graph, &format!("{}.act", conv.name), output, spec.activation))
 }
 
-fn activation(graph: &mut Graph<'_>, name: &str, input: Value, kind: Activation) -> Value {
-    match kind {
-        Activation::Silu => {
-            let sigmoid = graph.node(&format!("{name}.sigmoid"), "Sigmoid", &[&input], &[]);
-            graph.node(name, "Mul", &[&input, &sigmoid], &[])
-        }
-        Activation::Relu => graph.node(name, "Relu", &[&input], &[]),
-        Activation::LeakyRelu { slope } => {
-            graph.node(name, "LeakyRelu", &[&input], &[("alpha", Attribute::Float(slope))])
-        }
-        Activation::Identity => input,
+/// Batch normalisation that stands alone, and its activation.
+fn norm<'a>(
+    graph: &mut Graph<'a>,
+    norm: &NormRef,
+    input: &str,
+    weights: &'a StateDict,
+) -> Result<Value, OnnxError> {
+    let mut inputs = vec![input.to_owned()];
+    for what in ["weight", "bias", "running_mean", "running_var"] {
+        let name = norm.tensor(what);
+        let values = weights.f32s(&name).map_err(ModelError::from)?;
+        inputs.push(graph.weights(name, &[norm.spec.channels], values).map_err(ModelError::from)?);
     }
+    let inputs: Vec<&str> = inputs.iter().map(String::as_str).collect();
+    let epsilon = [("epsilon", Attribute::Float(BATCH_NORM_EPSILON as f32))];
+    let output = graph.node(&norm.name, "BatchNormalization", &inputs, &epsilon);
+    Ok(activation::lower(graph, &format!("{}.act", norm.name), output, norm.spec.activation))
 }
 
-/// ONNX ignores the border, which is what −∞ there means.
-fn max_pool(graph: &mut Graph<'_>, name: &str, input: &str, size: usize) -> Value {
-    let attributes =
-        [("kernel_shape", ints(&[size; 2])), ("pads", ints(&[size / 2; 4])), ("strides", ints(&[1, 1]))];
-    graph.node(name, "MaxPool", &[input], &attributes)
-}
-
-/// Each pixel becomes a square: output `i` is input `floor(i / scale)`.
-fn upsample(graph: &mut Graph<'_>, name: &str, input: &str, scale: usize) -> Value {
-    let scale = scale as f32;
-    let scales = graph.floats(&format!("{name}.scales"), &[4], vec![1.0, 1.0, scale, scale]);
-    let attributes = [
-        ("mode", Attribute::Text("nearest")),
-        ("coordinate_transformation_mode", Attribute::Text("asymmetric")),
-        ("nearest_mode", Attribute::Text("floor")),
-    ];
-    // The region of interest, which only another mode reads: an empty name leaves it out where that is allowed.
-    let region = match graph.opset {
-        ..13 => graph.floats(&format!("{name}.region"), &[0], Vec::new()),
-        _ => String::new(),
+fn transposed<'a>(
+    graph: &mut Graph<'a>,
+    transposed: &TransposedRef,
+    input: &str,
+    weights: &'a StateDict,
+) -> Result<Value, OnnxError> {
+    let spec = &transposed.spec;
+    let mut stored = |name: String, shape: &[usize]| -> Result<Value, ModelError> {
+        let values = weights.f32s(&name)?;
+        Ok(graph.weights(name, shape, values)?)
     };
-    graph.node(name, "Resize", &[input, &region, &scales], &attributes)
+    let weight = stored(transposed.weight(), &spec.weight_shape())?;
+    let bias = stored(transposed.bias(), &[spec.out_channels])?;
+    let [vertical, horizontal] = spec.padding;
+    let attributes = [
+        ("dilations", ints(&spec.dilation)),
+        ("group", Attribute::Int(spec.groups as i64)),
+        ("kernel_shape", ints(&spec.kernel)),
+        ("output_padding", ints(&spec.output_padding)),
+        ("pads", ints(&[vertical, horizontal, vertical, horizontal])),
+        ("strides", ints(&spec.stride)),
+    ];
+    Ok(graph.node(&transposed.name, "ConvTranspose", &[input, &weight, &bias], &attributes))
 }
 
 /// The sides that OpenCV's importer (4.7 to 4.14) works with while it reads a graph whose image has no fixed size: no side
@@ -111,7 +145,7 @@ fn stand_ins(program: &Program) -> Vec<[usize; 2]> {
     for operation in &program.operations {
         let inputs = operation.inputs.iter().map(|&input| sizes[input]);
         let largest = inputs.reduce(larger).unwrap_or([1; 2]);
-        sizes.push(operation.kind.output_size(largest));
+        sizes.push(operation.kind.output_size(largest).map(|side| side.max(1)));
     }
     sizes
 }
@@ -147,6 +181,6 @@ fn level(
     inputs.iter().zip(values).map(levelled).collect()
 }
 
-fn ints(values: &[usize]) -> Attribute {
+pub(super) fn ints(values: &[usize]) -> Attribute {
     Attribute::Ints(values.iter().map(|&value| value as i64).collect())
 }

@@ -43,7 +43,7 @@ impl Layout for ProgramLayout {
     }
 
     fn tensors(&self) -> Vec<TensorSpec> {
-        self.program.convs().flat_map(|(_, conv)| conv.tensors(self.fused)).collect()
+        self.program.operations.iter().flat_map(|operation| operation.tensors(self.fused)).collect()
     }
 
     fn is_fused(&self) -> bool {
@@ -70,9 +70,13 @@ impl Program {
             if let OperationKind::Conv(conv) = &mut operation.kind
                 && let Some(&[in_channels, out_channels]) = widths.get(&conv.name)
             {
-                (conv.spec.in_channels, conv.spec.out_channels) = (in_channels, out_channels);
+                conv.spec.resize(in_channels, out_channels);
             }
-            self.channels[index + 1] = operation.output_channels(&self.channels);
+            let inputs: Vec<usize> = operation.inputs.iter().map(|&input| self.channels[input]).collect();
+            if let OperationKind::Norm(norm) = &mut operation.kind {
+                norm.spec.channels = inputs[0];
+            }
+            self.channels[index + 1] = operation.kind.output_channels(&inputs);
         }
     }
 
@@ -83,17 +87,6 @@ impl Program {
 }
 
 impl Operation {
-    /// Channels of its output, by those of all values before it.
-    fn output_channels(&self, channels: &[usize]) -> usize {
-        match &self.kind {
-            OperationKind::Conv(conv) => conv.spec.out_channels,
-            OperationKind::Concat => self.inputs.iter().map(|&input| channels[input]).sum(),
-            OperationKind::Add | OperationKind::MaxPool { .. } | OperationKind::Upsample { .. } => {
-                channels[self.inputs[0]]
-            }
-        }
-    }
-
     fn check_widths(&self, channels: &[usize]) -> Result<()> {
         let inputs: Vec<usize> = self.inputs.iter().map(|&input| channels[input]).collect();
         let error = |name: &str, reason: String| -> Result<()> {
@@ -102,6 +95,24 @@ impl Operation {
         match &self.kind {
             OperationKind::Conv(conv) => {
                 conv.spec.check(inputs[0]).or_else(|reason| error(&conv.name, reason))
+            }
+            OperationKind::Norm(norm) => {
+                norm.spec.check(inputs[0]).or_else(|reason| error(&norm.name, reason))
+            }
+            OperationKind::Transposed(transposed) => {
+                transposed.spec.check(inputs[0]).or_else(|reason| error(&transposed.name, reason))
+            }
+            OperationKind::Attention { heads } if !inputs[0].is_multiple_of(3 * heads) => {
+                error("attention", format!("{} channels are not 3 × {heads} heads", inputs[0]))
+            }
+            OperationKind::Pick { channels } if channels.iter().any(|&channel| channel >= inputs[0]) => {
+                error(
+                    "a choice of channels",
+                    format!("it asks for more than the {} that there are", inputs[0]),
+                )
+            }
+            OperationKind::DepthToSpace { size } if !inputs[0].is_multiple_of(size * size) => {
+                error("an enlargement", format!("{} channels are not squares of {size}", inputs[0]))
             }
             OperationKind::Add if inputs.windows(2).any(|pair| pair[0] != pair[1]) => {
                 error("a sum", format!("its operands have {inputs:?} channels; they need equal numbers"))

@@ -1,7 +1,10 @@
 //! Builds a program, and checks on the way that every number fits.
 
-use super::{Operation, OperationKind, Program, ValueId, architecture_error};
-use crate::architecture::{ConvRef, ConvSpec, Layer, MAX_KERNEL, resolve};
+use super::{Operation, OperationKind, PixelOrder, PoolSpec, Program, ValueId, architecture_error};
+use crate::architecture::{
+    ConvForm, ConvRef, ConvSpec, Layer, MAX_CHANNELS, MAX_KERNEL, NormRef, NormSpec, TransposedRef,
+    TransposedSpec, name_in_layer, resolve,
+};
 use crate::error::{ModelError, Result};
 
 /// A program in the making: layer by layer ([`Lowering::layer`]), whose modules append their operations, or operation
@@ -77,7 +80,7 @@ impl Lowering {
         self.program.channels[value]
     }
 
-    /// Appends a convolution with its batch normalisation and activation. `path` is its place in the module (`m.0.cv1`),
+    /// Appends a convolution with its batch normalisation, if its form has one, and activation. `path` is its place in the module (`m.0.cv1`),
     /// empty if the module is one convolution; outside of layers, it is the convolution's name.
     ///
     /// # Errors
@@ -85,7 +88,8 @@ impl Lowering {
     /// taken.
     pub fn conv(&mut self, path: &str, spec: &ConvSpec, input: ValueId) -> Result<ValueId> {
         self.check_conv(path, spec, input)?;
-        Ok(self.push_conv(path, spec, false, input))
+        let conv = ConvRef::new(self.full_name(path), self.layer_index(), spec);
+        Ok(self.push(OperationKind::Conv(conv), vec![input], spec.out_channels))
     }
 
     /// Appends a bare convolution: one with a bias and without batch normalisation.
@@ -93,8 +97,8 @@ impl Lowering {
     /// # Errors
     /// As [`Lowering::conv`].
     pub fn bare_conv(&mut self, path: &str, spec: &ConvSpec, input: ValueId) -> Result<ValueId> {
-        self.check_conv(path, spec, input)?;
-        Ok(self.push_conv(path, spec, true, input))
+        let form = if spec.form == ConvForm::Block { ConvForm::Bare } else { spec.form };
+        self.conv(path, &ConvSpec { form, ..spec.clone() }, input)
     }
 
     /// Appends a bare convolution whose output the network returns.
@@ -141,6 +145,99 @@ impl Lowering {
     pub fn concat(&mut self, inputs: &[ValueId]) -> ValueId {
         let channels = inputs.iter().map(|&input| self.channels(input)).sum();
         self.push(OperationKind::Concat, inputs.to_vec(), channels)
+    }
+
+    /// Appends a batch normalisation that stands alone, with its activation.
+    ///
+    /// # Errors
+    /// An input of other channels than `spec` says.
+    pub fn norm(&mut self, path: &str, spec: &NormSpec, input: ValueId) -> Result<ValueId> {
+        spec.check(self.channels(input)).map_err(|reason| self.error(path, &reason))?;
+        let norm = NormRef { name: self.full_name(path), layer: self.layer_index(), spec: spec.clone() };
+        Ok(self.push(OperationKind::Norm(norm), vec![input], spec.channels))
+    }
+
+    /// Appends a transposed convolution.
+    ///
+    /// # Errors
+    /// Numbers out of range, or an input of other channels than `spec` says.
+    pub fn transposed(&mut self, path: &str, spec: &TransposedSpec, input: ValueId) -> Result<ValueId> {
+        spec.check(self.channels(input)).map_err(|reason| self.error(path, &reason))?;
+        let name = self.full_name(path);
+        let transposed = TransposedRef { name, layer: self.layer_index(), spec: spec.clone() };
+        Ok(self.push(OperationKind::Transposed(transposed), vec![input], spec.out_channels))
+    }
+
+    /// Appends attention between pixels.
+    ///
+    /// # Errors
+    /// Channels that are not queries, keys and values of `heads` heads.
+    pub fn attention(&mut self, heads: usize, input: ValueId) -> Result<ValueId> {
+        let channels = self.channels(input);
+        if heads == 0 || !channels.is_multiple_of(3 * heads) {
+            return Err(self.error("", &format!("{channels} channels are not three times {heads} heads")));
+        }
+        Ok(self.push(OperationKind::Attention { heads }, vec![input], channels / 3))
+    }
+
+    /// Appends a pool over any windows.
+    ///
+    /// # Errors
+    /// Numbers out of range.
+    pub fn pool(&mut self, pool: PoolSpec, input: ValueId) -> Result<ValueId> {
+        pool.check().map_err(|reason| self.error("", &reason))?;
+        match pool.same_size() {
+            Some(size) => self.max_pool(size, input),
+            None => Ok(self.push(OperationKind::Pool(pool), vec![input], self.channels(input))),
+        }
+    }
+
+    /// Appends zeros around a map: columns on the left and on the right, rows above and below.
+    ///
+    /// # Errors
+    /// A side that is too wide.
+    pub fn zero_pad(&mut self, sides: [usize; 4], input: ValueId) -> Result<ValueId> {
+        if sides.iter().any(|&side| side > MAX_KERNEL) {
+            return Err(self.error("", &format!("the padding {sides:?} is more than {MAX_KERNEL} pixels")));
+        }
+        Ok(self.push(OperationKind::ZeroPad { sides }, vec![input], self.channels(input)))
+    }
+
+    /// Appends a choice of channels, in their new order.
+    ///
+    /// # Errors
+    /// No channel, or one that is not there.
+    pub fn pick(&mut self, channels: Vec<usize>, input: ValueId) -> Result<ValueId> {
+        let (count, found) = (channels.len(), self.channels(input));
+        if count == 0 || count > MAX_CHANNELS || channels.iter().any(|&channel| channel >= found) {
+            return Err(self.error("", &format!("takes channels out of {found} that are not there")));
+        }
+        Ok(self.push(OperationKind::Pick { channels }, vec![input], count))
+    }
+
+    /// Appends the change from squares of pixels to groups of channels.
+    ///
+    /// # Errors
+    /// A size that is not between 1 and 8, or too many channels.
+    pub fn space_to_depth(&mut self, size: usize, order: PixelOrder, input: ValueId) -> Result<ValueId> {
+        let channels = self.channels(input) * size * size;
+        if !(1..=8).contains(&size) || channels > MAX_CHANNELS {
+            return Err(self.error("", &format!("the factor {size} is not between 1 and 8, or too large")));
+        }
+        Ok(self.push(OperationKind::SpaceToDepth { size, order }, vec![input], channels))
+    }
+
+    /// Appends the change from groups of channels to squares of pixels.
+    ///
+    /// # Errors
+    /// A size that is not between 1 and 8, or channels that do not make squares.
+    pub fn depth_to_space(&mut self, size: usize, input: ValueId) -> Result<ValueId> {
+        let channels = self.channels(input);
+        if !(1..=8).contains(&size) || !channels.is_multiple_of(size * size) {
+            return Err(self.error("", &format!("{channels} channels do not make squares of {size} pixels")));
+        }
+        let kind = OperationKind::DepthToSpace { size };
+        Ok(self.push(kind, vec![input], channels / (size * size)))
     }
 
     /// Appends a max-pool that keeps the size of its map.
@@ -191,7 +288,11 @@ impl Lowering {
 
     /// The path of a convolution with those of the parts that it is in.
     fn name(&self, path: &str) -> String {
-        format!("{}{path}", self.part)
+        if path.is_empty() {
+            self.part.trim_end_matches('.').to_owned()
+        } else {
+            format!("{}{path}", self.part)
+        }
     }
 
     fn push(&mut self, kind: OperationKind, inputs: Vec<ValueId>, channels: usize) -> ValueId {
@@ -201,12 +302,14 @@ impl Lowering {
         self.program.operations.len()
     }
 
-    fn push_conv(&mut self, path: &str, spec: &ConvSpec, is_bare: bool, input: ValueId) -> ValueId {
+    /// What the names of the tensors at `path` start with.
+    fn full_name(&self, path: &str) -> String {
         let name = self.name(path);
-        let conv = match self.module {
-            Some(_) => ConvRef::of_layer(self.program.layers.len(), &name, spec, is_bare),
-            None => ConvRef { name, layer: 0, spec: spec.clone(), is_bare },
-        };
-        self.push(OperationKind::Conv(conv), vec![input], spec.out_channels)
+        if self.module.is_some() { name_in_layer(self.layer_index(), &name) } else { name }
+    }
+
+    /// The index of the layer that is being lowered; 0 outside of layers.
+    fn layer_index(&self) -> usize {
+        self.program.layers.len()
     }
 }

@@ -1,4 +1,5 @@
-//! The ZIP archive around a `.pt` file, or its unpacked folder: one pickle and one entry of raw bytes per storage.
+//! The ZIP archive around a `.pt` file, its unpacked folder, or the older form without an archive: one pickle and raw bytes
+//! per storage.
 //!
 //! `torch.save` stores entries uncompressed under one folder: `data.pkl`, `data/0 … data/N`, `version`, and in
 //! newer files `byteorder`. Everything else that people call `.pt` is turned away with what it looks like.
@@ -10,13 +11,11 @@ use std::path::{Path, PathBuf};
 use zip::{CompressionMethod, ZipArchive};
 
 use super::error::{WeightsError, WeightsErrorKind};
+use super::legacy::{self, LegacyFile};
 use super::unpacked::UnpackedArchive;
 
 /// How much of a foreign file is looked at to say what it is.
 const SNIFF_BYTES: u64 = 1024;
-/// The start of the pickled magic number that opens a file of `torch.save` before 1.6.
-const LEGACY_MAGIC: [u8; 14] =
-    [0x80, 0x02, 0x8a, 0x0a, 0x6c, 0xfc, 0x9c, 0x46, 0xf9, 0x20, 0x6a, 0xa8, 0x50, 0x19];
 const RESAVE: &str = "load it in a current PyTorch and save it again with torch.save";
 
 /// An open `.pt` archive.
@@ -36,6 +35,7 @@ enum Entries {
         folder: String,
     },
     Unpacked(UnpackedArchive),
+    Legacy(LegacyFile),
 }
 
 impl Container {
@@ -59,6 +59,10 @@ impl Container {
         let file_bytes = file.metadata().map_err(|error| unreadable(&error))?.len();
         let mut head = Vec::new();
         file.by_ref().take(SNIFF_BYTES).read_to_end(&mut head).map_err(|error| unreadable(&error))?;
+        if head.starts_with(&legacy::MAGIC) {
+            let entries = Entries::Legacy(LegacyFile::open(file, file_bytes)?);
+            return Ok(Self { entries, path: path.to_path_buf(), file_bytes });
+        }
         if !head.starts_with(b"PK\x03\x04") {
             return Err(describe_foreign(&head));
         }
@@ -93,6 +97,7 @@ impl Container {
                 (full_name, bytes)
             }
             Entries::Unpacked(unpacked) => (name.to_owned(), unpacked.read(name, limit)),
+            Entries::Legacy(legacy) => (name.to_owned(), legacy.read(name, limit)),
         };
         bytes.map_err(|error| error.at(full_name).in_file(&self.path))
     }
@@ -119,6 +124,7 @@ impl Container {
                 archive.index_for_name(&format!("{folder}byteorder")).is_some()
             }
             Entries::Unpacked(unpacked) => unpacked.has("byteorder"),
+            Entries::Legacy(_) => false,
         };
         if !says_order {
             return Ok(());
@@ -216,8 +222,6 @@ fn describe_foreign(head: &[u8]) -> WeightsError {
         ("looks like an HTML page, so a download went wrong", "download the .pt file itself")
     } else if head.get(8) == Some(&b'{') && head.get(5..8) == Some(&[0; 3]) {
         ("looks like a safetensors file", "name it with the .safetensors extension")
-    } else if head.starts_with(&LEGACY_MAGIC) {
-        ("is in the legacy torch format (before 1.6)", RESAVE)
     } else if head.get(257..262) == Some(b"ustar") {
         ("is a tar archive; torch used those before 0.1.10", RESAVE)
     } else if head.first() == Some(&0x80) && head.get(1).is_some_and(|protocol| *protocol <= 5) {

@@ -24,6 +24,8 @@ const MAX_NAME_BYTES: usize = 1024;
 pub struct PickledModule {
     /// The dotted path of the class, such as `models.common.Conv`.
     pub class: String,
+    /// Number of the object in its pickle: equal where PyTorch shares one module under two names.
+    pub identity: usize,
     /// Public attributes in order, such as `kernel_size`; private bookkeeping is left out.
     pub attributes: IndexMap<String, PlainValue>,
     /// The module's own parameters in order; absent ones (a convolution without bias) are left out.
@@ -126,6 +128,7 @@ impl TreeBuilder<'_> {
         let non_persistent = self.arena.lookup(attributes, "_non_persistent_buffers_set");
         Ok(PickledModule {
             class: self.copier.class_path(class)?.unwrap_or_default(),
+            identity: id.number(),
             attributes: self.attributes(attributes, path)?,
             parameters: self.tensors(attributes, "_parameters", None, path)?,
             buffers: self.tensors(attributes, "_buffers", non_persistent, path)?,

@@ -37,6 +37,14 @@ pub(crate) struct Unpickled {
 /// # Errors
 /// If it is truncated, malformed, too large, or names something that could run code.
 pub(crate) fn unpickle(bytes: &[u8]) -> Result<Unpickled, WeightsError> {
+    unpickle_prefix(bytes).map(|(unpickled, _)| unpickled)
+}
+
+/// Runs the pickle at the start of `bytes`, and returns its length too.
+///
+/// # Errors
+/// As [`unpickle`].
+pub(crate) fn unpickle_prefix(bytes: &[u8]) -> Result<(Unpickled, usize), WeightsError> {
     if bytes.len() as u64 > MAX_PICKLE_BYTES {
         return Err(WeightsError::hostile(format!("the pickle has {} bytes", bytes.len())));
     }
@@ -49,7 +57,8 @@ pub(crate) fn unpickle(bytes: &[u8]) -> Result<Unpickled, WeightsError> {
         budget: MAX_VALUES,
     };
     let root = machine.run().map_err(|error| machine.locate(error))?;
-    Ok(Unpickled { arena: machine.arena, root })
+    let length = machine.input.position();
+    Ok((Unpickled { arena: machine.arena, root }, length))
 }
 
 type Step<T = ()> = Result<T, WeightsError>;
@@ -93,10 +102,23 @@ impl Machine<'_> {
             b'c' => self.global(),
             0x93 => self.stack_global(),
             b'R' | 0x81 | 0x92 | b'b' => self.construct(code),
-            b'Q' => self.pop().and_then(|id| self.push(Node::Persistent(id))),
+            b'Q' => self.persistent(),
             0x80 => self.protocol(),
             0x95 => self.input.u64().map(drop),
             _ => Err(unsupported_opcode(code)),
+        }
+    }
+
+    /// A storage, or, before torch 1.6, the class of a module with its source, which is of no use.
+    fn persistent(&mut self) -> Step {
+        let id = self.pop()?;
+        match self.arena.sequence(id) {
+            Some(&[kind, class, ..])
+                if self.arena.str(kind) == Some("module") && self.arena.class(class).is_some() =>
+            {
+                self.push_id(class)
+            }
+            _ => self.push(Node::Persistent(id)),
         }
     }
 

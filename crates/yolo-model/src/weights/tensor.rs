@@ -128,13 +128,14 @@ impl TensorRef {
         let [storage, offset, shape, strides, ..] = args else {
             return Err(WeightsError::damaged("a tensor is described by too few values"));
         };
-        let (element_type, storage, storage_elements) = storage_ref(arena, *storage)?;
+        let StorageRef { element_type, key: storage, elements: storage_elements, first } =
+            storage_ref(arena, *storage)?;
         let tensor = Self {
             shape: extents(arena, *shape, "shape")?,
             element_type,
             storage,
             storage_elements,
-            offset: extent(arena, *offset, "offset")?,
+            offset: first.saturating_add(extent(arena, *offset, "offset")?),
             strides: extents(arena, *strides, "strides")?,
         };
         tensor.check_bounds()?;
@@ -237,12 +238,26 @@ fn rebuild_call(arena: &Arena, id: Id, wrappers: usize) -> Result<Option<&[Id]>,
     }
 }
 
-/// Element type, entry number, and length of the storage a persistent id names.
-fn storage_ref(arena: &Arena, id: Id) -> Result<(ElementType, String, usize), WeightsError> {
+/// Bytes of an element of a storage of that class.
+pub(super) fn storage_width(class: &Class) -> Option<usize> {
+    ElementType::of_storage(class).map(ElementType::size)
+}
+
+/// The storage that a persistent id names.
+struct StorageRef {
+    element_type: ElementType,
+    /// Number of its entry.
+    key: String,
+    elements: usize,
+    /// The element at which a view of it begins, in files before torch 1.6.
+    first: usize,
+}
+
+fn storage_ref(arena: &Arena, id: Id) -> Result<StorageRef, WeightsError> {
     let Node::Persistent(tuple) = arena.get(id) else {
         return Err(WeightsError::damaged("a tensor refers to no storage"));
     };
-    let Some([_, class, key, _, length, ..]) = arena.sequence(*tuple) else {
+    let Some([_, class, key, _, length, view @ ..]) = arena.sequence(*tuple) else {
         return Err(WeightsError::damaged("a storage is described by too few values"));
     };
     let class = arena.class(*class).ok_or_else(|| WeightsError::damaged("a storage has no type"))?;
@@ -251,7 +266,12 @@ fn storage_ref(arena: &Arena, id: Id) -> Result<(ElementType, String, usize), We
         WeightsError::new(WeightsErrorKind::Type, reason, "save floating-point or integer tensors")
     })?;
     let key = arena.str(*key).ok_or_else(|| WeightsError::damaged("a storage has no key"))?;
-    Ok((element_type, key.to_string(), extent(arena, *length, "storage length")?))
+    let first = match view.first().and_then(|view| arena.sequence(*view)) {
+        Some([_, first, ..]) => extent(arena, *first, "view offset")?,
+        _ => 0,
+    };
+    let elements = extent(arena, *length, "storage length")?;
+    Ok(StorageRef { element_type, key: key.to_string(), elements, first })
 }
 
 fn extents(arena: &Arena, id: Id, what: &str) -> Result<Vec<usize>, WeightsError> {

@@ -7,6 +7,7 @@ use super::container::Container;
 use super::error::{WeightsError, WeightsErrorKind, printable};
 use super::masked::{self, FoldedMasks};
 use super::module::{PickledModule, instance, is_module, module_tree};
+use super::old_head::{self, Rewritten};
 use super::pickle::{Arena, Id, MAX_PICKLE_BYTES, Unpickled, unpickle};
 use super::plain::{Copier, PlainValue};
 use super::tensor::{TensorReader, TensorRef};
@@ -105,13 +106,19 @@ fn read_checkpoint(
         epoch: None,
         date: None,
     };
+    let mut is_reversed = false;
     let tensors = match found.kind {
         Kind::Module => {
-            let module = unwrap_parallel(module_tree(arena, found.id)?);
+            let mut module = unwrap_parallel(module_tree(arena, found.id)?);
             reject_other_tasks(&module)?;
+            let Rewritten { levels_reversed } = old_head::rewrite(&mut module)?;
             let tensors =
                 module.state_dict()?.into_iter().map(|(name, tensor)| (name, tensor.clone())).collect();
             checkpoint.describe(&module, &mut reader)?;
+            if levels_reversed && let Some(strides) = &mut checkpoint.strides {
+                strides.reverse();
+            }
+            is_reversed = levels_reversed;
             checkpoint.module = Some(module);
             tensors
         }
@@ -119,7 +126,22 @@ fn read_checkpoint(
     };
     checkpoint.describe_file(arena, *root)?;
     checkpoint.read_tensors(tensors, &mut reader)?;
+    if is_reversed {
+        reverse_anchors(&mut checkpoint.state);
+    }
     Ok(checkpoint)
+}
+
+/// Turns the levels of the anchors around.
+fn reverse_anchors(state: &mut StateDict) {
+    for (_, tensor) in state.iter_mut().filter(|(name, _)| name.ends_with(".anchors")) {
+        let levels = tensor.shape.first().copied().unwrap_or(0).max(1);
+        if let Ok(values) = tensor.f32s_mut() {
+            let per_level = (values.len() / levels).max(1);
+            let reversed: Vec<f32> = values.chunks(per_level).rev().flatten().copied().collect();
+            values.copy_from_slice(&reversed);
+        }
+    }
 }
 
 impl TorchCheckpoint {
@@ -163,7 +185,8 @@ impl TorchCheckpoint {
             Some(value) => value.as_slice().and_then(|items| items.iter().map(number).collect()),
             None => None,
         };
-        self.config = module.attribute("yaml").filter(|value| matches!(value, PlainValue::Dict(_))).cloned();
+        let yaml = module.attribute("yaml").or_else(|| module.attribute("md"));
+        self.config = yaml.filter(|value| matches!(value, PlainValue::Dict(_))).cloned();
         self.hyp = module.attribute("hyp").filter(|value| matches!(value, PlainValue::Dict(_))).cloned();
         let stated = module.attribute("nc").or_else(|| self.config.as_ref()?.get("nc"));
         let stated = stated.and_then(PlainValue::as_int).and_then(|count| usize::try_from(count).ok());

@@ -129,11 +129,19 @@ fn errors_name_the_layer_and_the_reason() {
         )
     };
     let cases = [
-        ("  - [-1, 1, Focus, [8]]", "layer 1: Focus"),
+        ("  - [-1, 1, Frobnicate, [8]]", "layer 1: Frobnicate is not a module known here"),
         ("  - [-1, 1, Conv, [eight]]", "layer 1: Conv needs a whole number as argument 1"),
         ("  - [-1, 1, Conv, []]", "layer 1: Conv needs a whole number as argument 1"),
         ("  - [5, 1, Conv, [8]]", "layer 1: Conv reads from"),
-        ("  - [-1, 2, Conv, [8]]", "layer 1: Conv"),
+        ("  - [-1, 2, Conv, [16]]", "layer 1 (Conv) 1: expects 8 input channels but receives 16"),
+        ("  - [-1, 0, Conv, [8]]", "layer 1: Conv is repeated 0 times"),
+        ("  - [-1, 1, Conv, [8, 3, 1, None, 1, 1, nn.PReLU()]]", "needs True, False or nn.SiLU()"),
+        (
+            "  - [-1, 1, C3TR, [16, True, 1, 0.625]]",
+            "layer 1: C3TR has 10 channels in the middle, which 4 heads cannot share",
+        ),
+        ("  - [-1, 1, Expand, [3]]", "8 channels do not make squares of 3 pixels"),
+        ("  - [-1, 1, C3SPP, [8, False]]", "layer 1: C3SPP needs a list of whole numbers as argument 2"),
         ("  - [-1, 1, Conv, [8, 3, 1, 1, 3]]", "groups do not divide"),
         ("nonsense: 1", "nonsense"),
     ];

@@ -4,6 +4,7 @@
 
 // Architectures and weights against the reference's figures.
 mod architectures;
+mod module_files;
 mod released_weights;
 // ONNX files: their structure.
 mod onnx;

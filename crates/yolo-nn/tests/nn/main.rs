@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod forward;
+mod modules;
 mod onnx_equality;
 mod onnxruntime;
 mod opencv;

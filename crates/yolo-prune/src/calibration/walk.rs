@@ -6,7 +6,7 @@ use yolo_model::Layout;
 use yolo_model::architecture::ConvRef;
 use yolo_model::program::OperationKind;
 use yolo_model::weights::StateDict;
-use yolo_nn::{apply, fused_conv, interpret};
+use yolo_nn::{apply_with, fused_conv, interpret};
 
 use super::CalibrationImages;
 use crate::error::Result;
@@ -83,7 +83,7 @@ pub(crate) fn walk_observed(
             observe(conv, &output.dense)?;
             Ok(output)
         }
-        kind => Ok(without_weights(kind, &inputs)),
+        kind => others(kind, &inputs, &fused.weights),
     })
     .map(drop)
 }
@@ -119,8 +119,10 @@ fn convolve(
     chosen: Option<&ConvValues>,
     device: &Device,
 ) -> Result<Value> {
-    let dense =
-        ConvValues { weight: fused.f32s(&conv.weight())?.to_vec(), bias: fused.f32s(&conv.bias())?.to_vec() };
+    let dense = ConvValues {
+        weight: fused.f32s(&conv.weight())?.to_vec(),
+        bias: conv.fused_bias(fused)?.into_owned(),
+    };
     let is_changed = input.pruned.is_some() || chosen.is_some();
     let pruned = is_changed.then(|| {
         let seen = input.pruned.clone().unwrap_or_else(|| input.dense.clone());
@@ -138,17 +140,15 @@ fn run(conv: &ConvRef, batches: Vec<Tensor<4>>, values: &ConvValues, device: &De
     batches.into_iter().map(forward).collect()
 }
 
-fn without_weights(kind: &OperationKind, inputs: &[Value]) -> Value {
-    let apply = |batches: Vec<&[Tensor<4>]>| -> Vec<Tensor<4>> {
-        (0..batches[0].len())
-            .map(|i| apply(kind, batches.iter().map(|batches| batches[i].clone()).collect()))
-            .collect()
+/// Runs an operation that is not a convolution, whose weights stay as they are.
+fn others(kind: &OperationKind, inputs: &[Value], weights: &StateDict) -> Result<Value> {
+    let apply = |batches: Vec<&[Tensor<4>]>| -> Result<Vec<Tensor<4>>> {
+        let of_batch = |i: usize| batches.iter().map(|batches| batches[i].clone()).collect();
+        (0..batches[0].len()).map(|i| Ok(apply_with(kind, of_batch(i), weights)?)).collect()
     };
     let is_changed = inputs.iter().any(|input| input.pruned.is_some());
-    Value {
-        pruned: is_changed.then(|| apply(inputs.iter().map(Value::pruned).collect())),
-        dense: apply(inputs.iter().map(|input| input.dense.as_slice()).collect()),
-    }
+    let pruned = is_changed.then(|| apply(inputs.iter().map(Value::pruned).collect())).transpose()?;
+    Ok(Value { pruned, dense: apply(inputs.iter().map(|input| input.dense.as_slice()).collect())? })
 }
 
 #[cfg(test)]

@@ -24,7 +24,8 @@ pub struct ChannelMeans {
 /// comes after it.
 ///
 /// A reader loses `δ[o] = Σ_c E[a_c] · Σ_taps W[o, c]`, the mean of what the removed channels `c` contribute.
-/// It is added to the bias of a fused or bare convolution, and taken off the running mean of a batch normalisation. The mean of the reader's output then stays, except that near the border of a padded
+/// It is added to the bias of a fused or bare convolution, and taken off the running mean of a batch normalisation, also of one
+/// that stands alone behind the convolution. The mean of the reader's output then stays, except that near the border of a padded
 /// convolution fewer taps reach the map: there `δ` is too much, for a 3×3 kernel by a third along edges.
 ///
 /// Training moves the running mean anyway; the compensation is for a network that runs without training, or that is
@@ -34,8 +35,9 @@ pub struct ChannelMeans {
 /// A plan that was made for another network, means that are missing, not finite or of another length.
 pub fn compensate<M: Prunable>(model: &M, plan: &ChannelPlan, means: &ChannelMeans) -> Result<M> {
     let mut compensated = model.clone();
-    for Lost { conv, of_outputs } in lost(model, plan, means)? {
-        move_into(&mut compensated, &conv, &of_outputs)?;
+    let coupling = Coupling::of(model.layout());
+    for Lost { conv, of_outputs } in lost(model, &coupling, plan, means)? {
+        move_into(&mut compensated, &coupling, &conv, &of_outputs)?;
     }
     Ok(compensated)
 }
@@ -47,11 +49,15 @@ struct Lost {
 }
 
 /// What every convolution that reads removed channels loses.
-fn lost(model: &dyn Model, plan: &ChannelPlan, means: &ChannelMeans) -> Result<Vec<Lost>> {
+fn lost(
+    model: &dyn Model,
+    coupling: &Coupling,
+    plan: &ChannelPlan,
+    means: &ChannelMeans,
+) -> Result<Vec<Lost>> {
     model.check_tensors()?;
-    let coupling = Coupling::of(model.layout());
     let stays: Vec<Vec<bool>> = plan
-        .kept(&coupling)?
+        .kept(coupling)?
         .iter()
         .zip(&coupling.groups)
         .map(|(kept, group)| {
@@ -65,7 +71,8 @@ fn lost(model: &dyn Model, plan: &ChannelPlan, means: &ChannelMeans) -> Result<V
     let mut all = Vec::new();
     for (input, (index, conv)) in coupling.inputs.iter().zip(program.convs()) {
         let gone = removed_columns(input, &stays);
-        if gone.is_empty() {
+        // A depthwise convolution loses the channels that are made of them, and no other.
+        if gone.is_empty() || conv.spec.is_depthwise() {
             continue;
         }
         let of_input = means.of_input(conv, &values[program.operations[index].inputs[0]])?;
@@ -107,12 +114,19 @@ fn lost_of(model: &dyn Model, conv: &ConvRef, gone: &[usize], means: &[f64]) -> 
 }
 
 /// Adds `lost` to what follows the products of `conv`.
-fn move_into(model: &mut impl Prunable, conv: &ConvRef, lost: &[f64]) -> Result<()> {
+fn move_into(model: &mut impl Prunable, coupling: &Coupling, conv: &ConvRef, lost: &[f64]) -> Result<()> {
     let has_bias = conv.has_bias(model.layout().is_fused());
-    let (name, sign) = if has_bias { (conv.bias(), 1.0) } else { (conv.bn("running_mean"), -1.0) };
+    let behind = coupling.produced_by(&conv.name).and_then(|group| coupling.norm_behind(group));
+    let (name, sign, first) = match behind {
+        _ if has_bias => (conv.bias(), 1.0, 0),
+        _ if !conv.is_bare => (conv.bn("running_mean"), -1.0, 0),
+        Some((norm, first)) => (norm.tensor("running_mean"), -1.0, first),
+        // There is no place for it.
+        None => return Ok(()),
+    };
     model.weights().require(&name)?;
     if let Some(tensor) = model.weights_mut().get_mut(&name) {
-        for (value, lost) in tensor.f32s_mut()?.iter_mut().zip(lost) {
+        for (value, lost) in tensor.f32s_mut()?.iter_mut().skip(first).zip(lost) {
             *value = (f64::from(*value) + sign * lost) as f32;
         }
     }
@@ -131,9 +145,20 @@ impl ChannelMeans {
                     true => input.to_vec(),
                     false => sum.iter().zip(input).map(|(a, b)| a + b).collect(),
                 }),
-                OperationKind::Concat | OperationKind::MaxPool { .. } | OperationKind::Upsample { .. } => {
-                    inputs.collect::<Vec<_>>().concat()
+                OperationKind::Concat
+                | OperationKind::MaxPool { .. }
+                | OperationKind::Pool(_)
+                | OperationKind::Upsample { .. } => inputs.collect::<Vec<_>>().concat(),
+                OperationKind::SpaceToDepth { size, .. } => {
+                    inputs.collect::<Vec<_>>().concat().repeat(size * size)
                 }
+                // Their means have to be measured.
+                OperationKind::Norm(_)
+                | OperationKind::Transposed(_)
+                | OperationKind::Attention { .. }
+                | OperationKind::ZeroPad { .. }
+                | OperationKind::Pick { .. }
+                | OperationKind::DepthToSpace { .. } => vec![f64::NAN; program.channels[values.len()]],
             });
         }
         Ok(values)

@@ -1,7 +1,7 @@
 //! Coupling: which output channels of which convolutions belong together, and which convolutions read them.
 
 use yolo_model::Layout;
-use yolo_model::architecture::ConvRef;
+use yolo_model::architecture::{ConvRef, NormRef};
 use yolo_model::program::{OperationKind, Program};
 
 /// Convolutions whose output channels belong together: channel `i` of one is added to channel `i` of the others.
@@ -49,22 +49,43 @@ pub struct InputSlice {
     pub channels: usize,
 }
 
+/// Something with a number per channel that channels pass through: they go there if they go anywhere.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Passage {
+    /// What it is.
+    pub kind: PassageKind,
+    /// Consecutive ranges that cover all of its channels.
+    pub slices: Vec<InputSlice>,
+}
+
+/// What channels pass through.
+#[derive(Clone, Debug, PartialEq)]
+pub enum PassageKind {
+    /// A batch normalisation that stands alone.
+    Norm(NormRef),
+    /// A depthwise convolution.
+    Depthwise(ConvRef),
+}
+
 /// All couplings of a network.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Coupling {
-    /// The groups, in the order of their first producers. Every convolution produces for exactly one, except those
-    /// whose outputs the network returns and nothing else reads.
+    /// The groups, in the order of their first producers. Every convolution produces for exactly one, except depthwise ones
+    /// and those whose outputs the network returns and nothing else reads.
     pub groups: Vec<ChannelGroup>,
     /// The input of every convolution, in the order of execution.
     pub inputs: Vec<ConvInput>,
+    /// What channels pass through, in the order of execution.
+    pub passages: Vec<Passage>,
 }
 
 impl Coupling {
     /// The couplings of a network.
     ///
-    /// Concatenation shifts channels; addition joins its operands' groups; enlargement and max-pool pass
-    /// channels through. The channels of the image and of the network's outputs stay, and whatever a convolution with
-    /// groups reads or makes.
+    /// Concatenation shifts channels; addition joins its operands' groups; enlargement, pools, padding, batch normalisation and
+    /// depthwise convolutions pass channels through; pixels that become channels repeat them. The channels of the image and of
+    /// the network's outputs stay, and whatever another convolution with groups, a transposed one, attention, a linear layer or
+    /// channels that become pixels read or make.
     pub fn of(layout: &dyn Layout) -> Self {
         let program = layout.program();
         Tracing::new(program.channels[0]).run(&program)
@@ -73,6 +94,16 @@ impl Coupling {
     /// Index of the group for which the convolution called `name` produces; `None` for one that only makes an output.
     pub fn produced_by(&self, name: &str) -> Option<usize> {
         self.groups.iter().position(|group| group.producers.iter().any(|conv| conv.name == name))
+    }
+
+    /// The batch normalisation that stands alone behind the channels of group `group`, if there is one, and the first of its
+    /// channels that is theirs.
+    pub fn norm_behind(&self, group: usize) -> Option<(&NormRef, usize)> {
+        self.passages.iter().find_map(|passage| {
+            let PassageKind::Norm(norm) = &passage.kind else { return None };
+            let slice = passage.slices.iter().find(|slice| slice.group == Some(group))?;
+            Some((norm, slice.offset))
+        })
     }
 
     /// Channels of every group.
@@ -110,11 +141,22 @@ impl Tracing {
 
     fn run(mut self, program: &Program) -> Coupling {
         let mut reads: Vec<(ConvRef, Vec<Piece>)> = Vec::new();
+        let mut passed: Vec<(PassageKind, Vec<Piece>)> = Vec::new();
         let readers = program.readers();
         for (index, operation) in program.operations.iter().enumerate() {
             let inputs: Vec<Vec<Piece>> =
                 operation.inputs.iter().map(|&input| self.values[input].clone()).collect();
             let value = match &operation.kind {
+                OperationKind::Conv(conv) if conv.spec.is_depthwise() && !program.is_output(index + 1) => {
+                    let input = inputs.concat();
+                    reads.push((conv.clone(), input.clone()));
+                    passed.push((PassageKind::Depthwise(conv.clone()), input.clone()));
+                    input
+                }
+                OperationKind::Norm(norm) => {
+                    passed.push((PassageKind::Norm(norm.clone()), inputs.concat()));
+                    inputs.concat()
+                }
                 OperationKind::Conv(conv) => {
                     let input = inputs.concat();
                     reads.push((conv.clone(), input.clone()));
@@ -124,7 +166,25 @@ impl Tracing {
                 }
                 OperationKind::Add => self.add(&inputs),
                 OperationKind::Concat => inputs.concat(),
-                OperationKind::MaxPool { .. } | OperationKind::Upsample { .. } => inputs.concat(),
+                OperationKind::MaxPool { .. }
+                | OperationKind::Upsample { .. }
+                | OperationKind::Pool(_)
+                | OperationKind::ZeroPad { .. } => inputs.concat(),
+                // All channels of one pixel of the square, then of the next.
+                OperationKind::SpaceToDepth { size, .. } => inputs.concat().repeat(size * size),
+                OperationKind::Pick { channels } => {
+                    self.opaque(&inputs, channels.len(), "its channels are dealt out to others")
+                }
+                OperationKind::DepthToSpace { .. } => {
+                    self.opaque(&inputs, program.channels[index + 1], "its channels become pixels")
+                }
+                OperationKind::Attention { .. } => {
+                    self.opaque(&inputs, program.channels[index + 1], "attention reads it")
+                }
+                OperationKind::Transposed(transposed) => {
+                    let reason = format!("{} is a transposed convolution", transposed.name);
+                    self.opaque(&inputs, program.channels[index + 1], &reason)
+                }
             };
             self.values.push(value);
         }
@@ -133,15 +193,24 @@ impl Tracing {
                 self.fix(piece.source, "the network returns its channels");
             }
         }
-        self.finish(reads)
+        self.finish(reads, passed)
     }
 
-    /// Why a convolution with groups keeps what it reads and makes; nothing for one without.
+    /// A value whose channels cannot be told apart by those that it is made of: both stay.
+    fn opaque(&mut self, inputs: &[Vec<Piece>], channels: usize, reason: &str) -> Vec<Piece> {
+        inputs.iter().flatten().for_each(|piece| self.fix(piece.source, reason));
+        let source = self.sources.len();
+        self.sources.push(Source { joined: source, conv: None, fixed: Some(reason.to_owned()) });
+        vec![Piece { source, channels }]
+    }
+
+    /// Why a convolution with groups or a layer of a transformer keeps what it reads and makes; nothing for others.
     fn fix_grouped(&mut self, conv: &ConvRef, input: &[Piece]) -> Option<String> {
-        if conv.spec.groups == 1 {
-            return None;
-        }
-        let reason = format!("{} is a convolution with {} groups", conv.name, conv.spec.groups);
+        let reason = match conv.spec.groups {
+            _ if conv.spec.form.is_linear() => format!("{} is a layer of a transformer", conv.name),
+            1 => return None,
+            groups => format!("{} is a convolution with {groups} groups", conv.name),
+        };
         input.iter().for_each(|piece| self.fix(piece.source, &reason));
         Some(reason)
     }
@@ -185,7 +254,7 @@ impl Tracing {
         self.sources[a.max(b)].joined = a.min(b);
     }
 
-    fn finish(self, reads: Vec<(ConvRef, Vec<Piece>)>) -> Coupling {
+    fn finish(self, reads: Vec<(ConvRef, Vec<Piece>)>, passed: Vec<(PassageKind, Vec<Piece>)>) -> Coupling {
         let roots: Vec<usize> = (0..self.sources.len()).map(|source| self.root(source)).collect();
         let mut group_of_root = vec![None; self.sources.len()];
         let mut groups: Vec<ChannelGroup> = Vec::new();
@@ -204,23 +273,54 @@ impl Tracing {
             groups[index].producers.push(conv.clone());
             groups[index].fixed = groups[index].fixed.take().or_else(|| source.fixed.clone());
         }
+        // What no convolution makes belongs to no group, but keeps those that it is added to.
+        for (source, &root) in self.sources.iter().zip(&roots).filter(|(source, _)| source.conv.is_none()) {
+            if let Some(group) = group_of_root[root] {
+                groups[group].fixed = groups[group].fixed.take().or_else(|| source.fixed.clone());
+            }
+        }
         let group_of = |piece: &Piece| group_of_root[roots[piece.source]];
-        let inputs: Vec<ConvInput> = reads
-            .into_iter()
-            .map(|(conv, pieces)| {
-                let mut offset = 0;
-                let slice = |piece: &Piece| {
-                    let slice = InputSlice { group: group_of(piece), offset, channels: piece.channels };
-                    offset += piece.channels;
-                    slice
-                };
-                ConvInput { conv, slices: pieces.iter().map(slice).collect() }
-            })
-            .collect();
+        let slices = |pieces: Vec<Piece>| -> Vec<InputSlice> {
+            let mut offset = 0;
+            let slice = |piece: &Piece| {
+                let slice = InputSlice { group: group_of(piece), offset, channels: piece.channels };
+                offset += piece.channels;
+                slice
+            };
+            pieces.iter().map(slice).collect()
+        };
+        let inputs: Vec<ConvInput> =
+            reads.into_iter().map(|(conv, pieces)| ConvInput { conv, slices: slices(pieces) }).collect();
         for input in &inputs {
             input.consume(&mut groups);
         }
-        Coupling { groups, inputs }
+        let passages =
+            passed.into_iter().map(|(kind, pieces)| Passage { kind, slices: slices(pieces) }).collect();
+        Coupling { groups, inputs, passages }
+    }
+}
+
+impl PassageKind {
+    /// What its tensors' names start with.
+    pub fn name(&self) -> &str {
+        match self {
+            Self::Norm(norm) => &norm.name,
+            Self::Depthwise(conv) => &conv.name,
+        }
+    }
+}
+
+impl InputSlice {
+    /// The channels of these slices that stay if the groups keep `kept`, in order.
+    pub(super) fn channels_kept(slices: &[Self], kept: &[Vec<usize>]) -> Vec<usize> {
+        let mut channels = Vec::new();
+        for slice in slices {
+            match slice.group {
+                Some(group) => channels.extend(kept[group].iter().map(|channel| slice.offset + channel)),
+                None => channels.extend(slice.offset..slice.offset + slice.channels),
+            }
+        }
+        channels
     }
 }
 

@@ -61,14 +61,23 @@ impl ChannelStatistics {
     }
 }
 
-/// Names of the convolutions that read something behind a max-pool, whose mean does not follow from what it pools.
+/// Names of the convolutions that read something behind a max-pool or another operation whose output's mean does not follow
+/// from that of its input.
 fn behind_pools(program: &Program) -> Vec<String> {
     let mut pooled = vec![false];
     let mut names = Vec::new();
     for operation in &program.operations {
         let reads = operation.inputs.iter().any(|&input| pooled[input]);
         pooled.push(match &operation.kind {
-            OperationKind::MaxPool { .. } => true,
+            OperationKind::MaxPool { .. }
+            | OperationKind::Pool(_)
+            | OperationKind::Norm(_)
+            | OperationKind::Transposed(_)
+            | OperationKind::Attention { .. }
+            | OperationKind::ZeroPad { .. }
+            | OperationKind::Pick { .. }
+            | OperationKind::SpaceToDepth { .. }
+            | OperationKind::DepthToSpace { .. } => true,
             OperationKind::Conv(conv) => {
                 names.extend(reads.then(|| conv.name.clone()));
                 false

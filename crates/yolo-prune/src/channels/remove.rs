@@ -2,10 +2,11 @@
 
 use std::collections::HashMap;
 
+use yolo_model::architecture::ConvRef;
 use yolo_model::weights::{HostTensor, StateDict, Values};
 use yolo_model::{Model, Prunable, Widths};
 
-use super::coupling::{ConvInput, Coupling};
+use super::coupling::{ConvInput, Coupling, InputSlice, Passage, PassageKind};
 use super::plan::ChannelPlan;
 use crate::error::Result;
 
@@ -64,19 +65,38 @@ fn picks(coupling: &Coupling, kept: &[Vec<usize>]) -> HashMap<String, Pick> {
         group_of.extend(group.producers.iter().map(|conv| (conv.name.as_str(), index)));
     }
     let mut picks = HashMap::new();
+    let through: HashMap<&str, &Passage> = coupling.passages.iter().map(|p| (p.kind.name(), p)).collect();
     for input in &coupling.inputs {
         let conv = &input.conv;
+        if let Some(passage) = through.get(conv.name.as_str()) {
+            let rows = InputSlice::channels_kept(&passage.slices, kept);
+            pick_rows(&mut picks, conv, &rows);
+            picks.insert(conv.weight(), Pick::Rows(rows));
+            continue;
+        }
         let rows = match group_of.get(conv.name.as_str()) {
             Some(&group) => kept[group].clone(),
             None => (0..conv.spec.out_channels).collect(),
         };
-        for vector in ["weight", "bias", "running_mean", "running_var"] {
-            picks.insert(conv.bn(vector), Pick::Rows(rows.clone()));
-        }
-        picks.insert(conv.bias(), Pick::Rows(rows.clone()));
+        pick_rows(&mut picks, conv, &rows);
         picks.insert(conv.weight(), Pick::RowsAndColumns(rows, columns(input, kept)));
     }
+    for passage in &coupling.passages {
+        if let PassageKind::Norm(norm) = &passage.kind {
+            let rows = InputSlice::channels_kept(&passage.slices, kept);
+            picks.extend(VECTORS.map(|vector| (norm.tensor(vector), Pick::Rows(rows.clone()))));
+        }
+    }
     picks
+}
+
+/// Tensors of a batch normalisation with a number per channel.
+const VECTORS: [&str; 4] = ["weight", "bias", "running_mean", "running_var"];
+
+/// The bias of a convolution and its batch normalisation.
+fn pick_rows(picks: &mut HashMap<String, Pick>, conv: &ConvRef, rows: &[usize]) {
+    picks.extend(VECTORS.map(|vector| (conv.bn(vector), Pick::Rows(rows.to_vec()))));
+    picks.insert(conv.bias(), Pick::Rows(rows.to_vec()));
 }
 
 /// The input channels that stay, in order.
@@ -85,14 +105,7 @@ fn columns(input: &ConvInput, kept: &[Vec<usize>]) -> Vec<usize> {
         // All its inputs stay, and every row has only its own group's.
         return (0..input.conv.spec.weight_shape()[1]).collect();
     }
-    let mut columns = Vec::new();
-    for slice in &input.slices {
-        match slice.group {
-            Some(group) => columns.extend(kept[group].iter().map(|channel| slice.offset + channel)),
-            None => columns.extend(slice.offset..slice.offset + slice.channels),
-        }
-    }
-    columns
+    InputSlice::channels_kept(&input.slices, kept)
 }
 
 /// The tensor of these rows (first dimension) and, where given, columns (second dimension).

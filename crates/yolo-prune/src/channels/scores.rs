@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
-use yolo_model::architecture::ConvRef;
+use yolo_model::architecture::{BATCH_NORM_EPSILON, ConvRef, NormRef};
 use yolo_model::weights::StateDict;
 use yolo_model::{Model, fused_weights};
 
@@ -59,8 +59,16 @@ impl ChannelScores {
             ));
         }
         let weights = model.weights();
-        Self::of_groups(Criterion::BnScale, model, |group| {
+        Self::of_groups(Criterion::BnScale, model, |group, behind| {
+            // Nobody chooses among channels that stay.
+            if group.fixed.is_some() {
+                return Ok(vec![0.0; group.channels]);
+            }
             mean_over_producers(group, |conv| {
+                if let Some((norm, first)) = behind.filter(|_| conv.is_bare) {
+                    let scales = weights.f32s(&norm.tensor("weight"))?.iter().skip(first);
+                    return Ok(scales.take(group.channels).map(|g| f64::from(g.abs())).collect());
+                }
                 if conv.is_bare {
                     let reason = "it has no batch normalisation, so no scale; score the weights";
                     return Err(scores_error(&conv.name, reason));
@@ -96,12 +104,18 @@ impl ChannelScores {
         finish: impl Fn(f64) -> f64,
     ) -> Result<Self> {
         let weights = fused_weights(model)?;
-        Self::of_groups(criterion, model, |group| {
+        Self::of_groups(criterion, model, |group, behind| {
+            let factors = match behind {
+                Some((norm, first)) => factors(&weights, norm, first..first + group.channels)?,
+                None => vec![1.0; group.channels],
+            };
             let mut sums = vec![0.0; group.channels];
             for conv in &group.producers {
                 let tensor = weights.f32s(&conv.weight())?;
-                for (sum, row) in sums.iter_mut().zip(tensor.chunks_exact(row_length(conv))) {
-                    *sum += row.iter().map(|w| term(*w)).sum::<f64>();
+                let rows = tensor.chunks_exact(row_length(conv)).zip(&factors);
+                for (sum, (row, factor)) in sums.iter_mut().zip(rows) {
+                    *sum +=
+                        row.iter().map(|w| term(*w * if conv.is_bare { *factor } else { 1.0 })).sum::<f64>();
                 }
             }
             for consumer in group.consumers.iter().filter(|_| with_consumers) {
@@ -139,7 +153,7 @@ impl ChannelScores {
             ));
         }
         let sums = |name: String, sums: &mut [f64]| add_products(model.weights(), gradients, &name, sums);
-        Self::of_groups(Criterion::Taylor, model, |group| {
+        Self::of_groups(Criterion::Taylor, model, |group, _| {
             let mut change = vec![0.0; group.channels];
             for conv in &group.producers {
                 if of == TaylorOf::BatchNorm && !conv.is_bare {
@@ -162,7 +176,7 @@ impl ChannelScores {
     /// # Errors
     /// Statistics that are missing, have another length, are negative or not finite.
     pub fn activation(model: &dyn Model, statistics: &HashMap<String, Vec<f64>>) -> Result<Self> {
-        Self::of_groups(Criterion::Activation, model, |group| {
+        Self::of_groups(Criterion::Activation, model, |group, _| {
             mean_over_producers(group, |conv| {
                 let found = statistics.get(&conv.name).ok_or_else(|| {
                     scores_error(&conv.name, "no statistics of its output were measured; measure all of them")
@@ -187,20 +201,28 @@ impl ChannelScores {
     fn of_groups(
         criterion: Criterion,
         model: &dyn Model,
-        score: impl Fn(&ChannelGroup) -> Result<Vec<f64>>,
+        score: impl Fn(&ChannelGroup, Option<(&NormRef, usize)>) -> Result<Vec<f64>>,
     ) -> Result<Self> {
         model.check_tensors()?;
         let mut groups = BTreeMap::new();
-        for group in Coupling::of(model.layout()).groups {
-            let scores = score(&group)?;
+        let coupling = Coupling::of(model.layout());
+        for (index, group) in coupling.groups.iter().enumerate() {
+            let scores = score(group, coupling.norm_behind(index))?;
             if let Some(bad) = scores.iter().find(|score| !(score.is_finite() && **score >= 0.0)) {
                 let reason = format!("a channel has the score {bad}; scores are finite and not negative");
                 return Err(scores_error(&group.name, reason));
             }
-            groups.insert(group.name, scores);
+            groups.insert(group.name.clone(), scores);
         }
         Ok(Self { criterion, groups })
     }
+}
+
+/// What a batch normalisation that stands alone multiplies these channels with.
+fn factors(weights: &StateDict, norm: &NormRef, channels: std::ops::Range<usize>) -> Result<Vec<f32>> {
+    let (gamma, var) = (weights.f32s(&norm.tensor("weight"))?, weights.f32s(&norm.tensor("running_var"))?);
+    let factor = |channel: usize| gamma[channel] / (var[channel] + BATCH_NORM_EPSILON as f32).sqrt();
+    Ok(channels.map(factor).collect())
 }
 
 fn row_length(conv: &ConvRef) -> usize {

@@ -30,6 +30,9 @@ pub(crate) fn stored_tensors(
             update(conv.bias(), values.bias.clone()),
         ]);
     }
+    if conv.is_bare {
+        return Ok(vec![update(conv.weight(), values.weight.clone())]);
+    }
     let vector = |what: &str| model.weights().f32s(&conv.bn(what));
     let (gamma, beta, mean, var) =
         (vector("weight")?, vector("bias")?, vector("running_mean")?, vector("running_var")?);

@@ -3,6 +3,7 @@
 mod compensation;
 mod coupling;
 mod measure;
+mod modules;
 mod networks;
 mod permutation;
 mod removal;

@@ -1,6 +1,6 @@
 //! What happens to finished sums: activation, residual, the way home.
 
-use super::math::{Activate, silu};
+use super::math::{Activate, activate, silu};
 use super::span::Span;
 use yolo_simd::Simd;
 
@@ -43,15 +43,16 @@ pub(crate) unsafe fn epilogue<S: Simd>(s: S, e: &Epilogue<'_>) {
     // SAFETY: by the contract of this function.
     unsafe {
         match e.activate {
-            Activate::None => write::<S, false>(s, e, None),
-            Activate::Silu => write::<S, true>(s, e, None),
-            Activate::Leaky(slope) => write::<S, false>(s, e, Some(slope)),
+            Activate::None => write::<S, false, false>(s, e, None),
+            Activate::Silu => write::<S, true, false>(s, e, None),
+            Activate::Leaky(slope) => write::<S, false, false>(s, e, Some(slope)),
+            _ => write::<S, false, true>(s, e, None),
         }
     }
 }
 
 #[inline(always)]
-unsafe fn write<S: Simd, const SILU: bool>(s: S, e: &Epilogue<'_>, slope: Option<f32>) {
+unsafe fn write<S: Simd, const SILU: bool, const OTHER: bool>(s: S, e: &Epilogue<'_>, slope: Option<f32>) {
     let n = e.output_pixels.len();
     for c in 0..e.channels {
         // SAFETY: by the contract of the epilogue.
@@ -62,6 +63,8 @@ unsafe fn write<S: Simd, const SILU: bool>(s: S, e: &Epilogue<'_>, slope: Option
                 let mut v = sums.load(s, p * S::LANES);
                 if SILU {
                     v = silu(s, v);
+                } else if OTHER {
+                    v = activate(s, v, e.activate);
                 } else if let Some(slope) = slope {
                     v = s.max(v, s.mul(v, s.splat(slope)));
                 }

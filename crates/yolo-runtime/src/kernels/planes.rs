@@ -12,6 +12,74 @@ pub(crate) struct Plane {
     pub(crate) row: usize,
 }
 
+impl Plane {
+    /// From the pixel vector `row` rows below and `column` columns right of the first on.
+    ///
+    /// # Safety
+    /// It lies in the tile.
+    pub(crate) unsafe fn shifted(self, row: usize, column: usize, lanes: usize) -> Self {
+        // SAFETY: by contract.
+        Self { pixels: unsafe { self.pixels.from(row * self.row + column * lanes) }, row: self.row }
+    }
+}
+
+/// Which pixel vectors of two planes meet: those at `(y, x) · from` and at `(y, x) · to`, for all of `tile`.
+pub(crate) struct Lattice {
+    /// Rows and columns.
+    pub(crate) tile: [usize; 2],
+    /// Step in the plane that is read.
+    pub(crate) from: [usize; 2],
+    /// Step in the plane that is written.
+    pub(crate) to: [usize; 2],
+}
+
+/// Copies the pixel vectors that meet.
+///
+/// # Safety
+/// As for [`upsample`].
+#[inline(always)]
+pub(crate) unsafe fn spread<S: Simd>(s: S, input: Plane, output: Plane, lattice: &Lattice) {
+    let Lattice { tile, from, to } = *lattice;
+    for y in 0..tile[0] {
+        for x in 0..tile[1] {
+            // SAFETY: by the contract of this function.
+            unsafe {
+                let v = input.pixels.load(s, y * from[0] * input.row + x * from[1] * S::LANES);
+                output.pixels.store(s, y * to[0] * output.row + x * to[1] * S::LANES, v);
+            }
+        }
+    }
+}
+
+/// Writes the maximum of each square of `size` of `input` to `output`, whose tile is `tile`.
+///
+/// # Safety
+/// As for [`upsample`].
+#[inline(always)]
+pub(crate) unsafe fn pool_squares<S: Simd>(
+    s: S,
+    input: Plane,
+    output: Plane,
+    tile: [usize; 2],
+    size: [usize; 2],
+) {
+    for y in 0..tile[0] {
+        for x in 0..tile[1] {
+            // SAFETY: by the contract of this function.
+            unsafe {
+                let corner = input.pixels.from(y * size[0] * input.row + x * size[1] * S::LANES);
+                let mut v = corner.load(s, 0);
+                for row in 0..size[0] {
+                    for column in 0..size[1] {
+                        v = s.max(v, corner.load(s, row * input.row + column * S::LANES));
+                    }
+                }
+                output.pixels.store(s, y * output.row + x * S::LANES, v);
+            }
+        }
+    }
+}
+
 /// Enlarges `input` by `scale` into `output`, whose tile is `tile`. A scale of 1 copies.
 ///
 /// # Safety

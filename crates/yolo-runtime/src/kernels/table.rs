@@ -1,10 +1,11 @@
 //! Entry points per vector unit.
 
 use super::Span;
+use super::attention::Attend;
 use super::border::Border;
 use super::decode::Decode;
 use super::epilogue::Epilogue;
-use super::planes::Plane;
+use super::planes::{Lattice, Plane};
 use super::pool::Pool;
 use super::tile::{BatchKernel, TileKernel, ZipKernel};
 use super::winograd;
@@ -53,13 +54,19 @@ pub(crate) struct Kernels {
     pub(crate) upsample: unsafe fn(Plane, Plane, [usize; 2], usize),
     /// See [`super::planes::add`].
     pub(crate) add: unsafe fn(Plane, Plane, Plane, [usize; 2]),
+    /// See [`super::planes::spread`].
+    pub(crate) spread: unsafe fn(Plane, Plane, &Lattice),
+    /// See [`super::planes::pool_squares`].
+    pub(crate) pool_squares: unsafe fn(Plane, Plane, [usize; 2], [usize; 2]),
+    /// See [`super::attention::attend`].
+    pub(crate) attend: unsafe fn(&Attend),
     /// See [`super::planes::interleave`].
     pub(crate) interleave: unsafe fn(Span, &[usize], usize, Span),
     /// See [`super::decode::decode`].
     pub(crate) decode: unsafe fn(&Decode<'_>),
-    /// Applies SiLU to whole vectors in place, for tests.
+    /// Applies an activation to whole vectors in place, for tests.
     #[cfg(test)]
-    pub(crate) silu: unsafe fn(Span, usize),
+    pub(crate) activate: unsafe fn(Span, usize, super::math::Activate),
 }
 
 /// The transforms of one scheme of short convolutions.
@@ -80,7 +87,7 @@ impl std::fmt::Debug for Kernels {
 macro_rules! entry_points {
     ($module:ident, $unit:path, $(#[$feature:meta])?) => {
         pub(super) mod $module {
-            use super::super::{Span, border, decode, epilogue, planes, pool, tile, winograd};
+            use super::super::{Span, attention, border, decode, epilogue, planes, pool, tile, winograd};
             use super::{Kernels, WinogradKernels};
             use $unit as Unit;
             use yolo_simd::Simd;
@@ -151,6 +158,26 @@ macro_rules! entry_points {
                 unsafe { planes::add(Unit::assume(), a, b, output, tile) }
             }
             $(#[$feature])?
+            unsafe fn spread(input: planes::Plane, output: planes::Plane, lattice: &planes::Lattice) {
+                // SAFETY: as above.
+                unsafe { planes::spread(Unit::assume(), input, output, lattice) }
+            }
+            $(#[$feature])?
+            unsafe fn pool_squares(
+                input: planes::Plane,
+                output: planes::Plane,
+                tile: [usize; 2],
+                size: [usize; 2],
+            ) {
+                // SAFETY: as above.
+                unsafe { planes::pool_squares(Unit::assume(), input, output, tile, size) }
+            }
+            $(#[$feature])?
+            unsafe fn attend(a: &attention::Attend) {
+                // SAFETY: as above.
+                unsafe { attention::attend(Unit::assume(), a) }
+            }
+            $(#[$feature])?
             unsafe fn interleave(from: Span, starts: &[usize], columns: usize, to: Span) {
                 // SAFETY: as above.
                 unsafe { planes::interleave(Unit::assume(), from, starts, columns, to) }
@@ -162,13 +189,13 @@ macro_rules! entry_points {
             }
             #[cfg(test)]
             $(#[$feature])?
-            unsafe fn silu(numbers: Span, vectors: usize) {
+            unsafe fn activate(numbers: Span, vectors: usize, activate: super::super::math::Activate) {
                 // SAFETY: the span holds that many vectors.
                 unsafe {
                     let s = Unit::assume();
                     for i in 0..vectors {
                         let v = numbers.load(s, i * Unit::LANES);
-                        numbers.store(s, i * Unit::LANES, super::super::math::silu(s, v));
+                        numbers.store(s, i * Unit::LANES, super::super::math::activate(s, v, activate));
                     }
                 }
             }
@@ -220,10 +247,13 @@ macro_rules! entry_points {
                 pool,
                 upsample,
                 add,
+                spread,
+                pool_squares,
+                attend,
                 interleave,
                 decode,
                 #[cfg(test)]
-                silu,
+                activate,
             };
         }
     };

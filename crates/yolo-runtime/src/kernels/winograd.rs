@@ -5,7 +5,7 @@
 //! lanes of a vector are tiles of the image, all transforms work on whole vectors.
 
 use super::epilogue::Residual;
-use super::math::{Activate, silu};
+use super::math::{Activate, activate, silu};
 use super::span::Span;
 use yolo_simd::Simd;
 
@@ -195,15 +195,20 @@ pub(crate) unsafe fn finish<S: Simd, W: Scheme>(s: S, p: &Products<'_>) {
     // SAFETY: by the contract of this function.
     unsafe {
         match p.activate {
-            Activate::None => write::<S, W, false>(s, p, None),
-            Activate::Silu => write::<S, W, true>(s, p, None),
-            Activate::Leaky(slope) => write::<S, W, false>(s, p, Some(slope)),
+            Activate::None => write::<S, W, false, false>(s, p, None),
+            Activate::Silu => write::<S, W, true, false>(s, p, None),
+            Activate::Leaky(slope) => write::<S, W, false, false>(s, p, Some(slope)),
+            _ => write::<S, W, false, true>(s, p, None),
         }
     }
 }
 
 #[inline(always)]
-unsafe fn write<S: Simd, W: Scheme, const SILU: bool>(s: S, p: &Products<'_>, slope: Option<f32>) {
+unsafe fn write<S: Simd, W: Scheme, const SILU: bool, const OTHER: bool>(
+    s: S,
+    p: &Products<'_>,
+    slope: Option<f32>,
+) {
     let place = p.group * p.patches.len() * S::LANES;
     for (channel, &bias) in p.bias.iter().enumerate() {
         for (at, &[y, x]) in p.patches.iter().enumerate() {
@@ -229,6 +234,8 @@ unsafe fn write<S: Simd, W: Scheme, const SILU: bool>(s: S, p: &Products<'_>, sl
                         let mut v = s.add(column[i], s.splat(bias));
                         if SILU {
                             v = silu(s, v);
+                        } else if OTHER {
+                            v = activate(s, v, p.activate);
                         } else if let Some(slope) = slope {
                             v = s.max(v, s.mul(v, s.splat(slope)));
                         }

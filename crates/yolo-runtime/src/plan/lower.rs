@@ -7,8 +7,8 @@ use crate::error::Result;
 use crate::network::{Conv, Network, Op, Output, ValueId};
 use crate::steps::ConvPlaces;
 use crate::steps::{
-    AddStep, BorderStep, ConvStep, CopyStep, DecodeStep, Entries, InputStep, MapStep, Outlet, Place,
-    PoolStep, Step, WinogradStep, winograd_fits,
+    AddStep, AttentionStep, BorderStep, ConvStep, CopyStep, DecodeStep, Entries, InputStep, MapStep, Outlet,
+    Place, PoolStep, Squares, SquaresStep, Step, WindowStep, WinogradStep, winograd_fits,
 };
 use crate::tiling::{BorderTable, PlaneLayout};
 use std::collections::HashMap;
@@ -59,6 +59,16 @@ impl<'a> Lowering<'a> {
                     if let Some(chain) = chains.iter().find(|chain| chain[0] == index) {
                         self.pool(chain, *size);
                     }
+                }
+                Op::Pool { .. }
+                | Op::ZeroPad { .. }
+                | Op::SpaceToDepth { .. }
+                | Op::DepthToSpace { .. }
+                | Op::Pick { .. }
+                | Op::Attention { .. } => {
+                    let step = self.rearranged(op, self.place(value));
+                    self.steps.push(step);
+                    self.fill_border(value);
                 }
                 Op::Upsample { input, scale } => {
                     self.copy(self.place(*input), self.place(value), *scale);
@@ -144,6 +154,36 @@ impl<'a> Lowering<'a> {
         self.steps.push(Step::Pool(step));
         for index in chain {
             self.fill_border(index + 1);
+        }
+    }
+
+    /// The step of an operation that moves, pools or compares pixels.
+    fn rearranged(&self, op: &Op, output: Place) -> Step {
+        let (batch, threads) = (self.network.batch, self.threads);
+        let input = self.place(op.inputs()[0]);
+        let squares = |size, what| {
+            let places = [input.clone(), output.clone()];
+            Step::Squares(SquaresStep::new(places, size, what, batch, threads))
+        };
+        match *op {
+            Op::Pick { ref channels, .. } => squares([1, 1], Squares::Pick(channels.clone())),
+            Op::SpaceToDepth { size, order, .. } => squares([size; 2], Squares::ToDepth(order)),
+            Op::DepthToSpace { size, interleaved, .. } => squares([size; 2], Squares::ToSpace(interleaved)),
+            Op::Pool { pool, .. }
+                if pool.kernel == pool.stride
+                    && pool.padding == [0, 0]
+                    && !pool.ceil
+                    && SquaresStep::fits(&input.layout, &output.layout, pool.kernel) =>
+            {
+                squares(pool.kernel, Squares::Pool)
+            }
+            Op::Pool { ref pool, .. } => Step::Windows(WindowStep::pool(input, output, pool, batch, threads)),
+            Op::Attention { heads, .. } => Step::Attention(AttentionStep::new(input, output, heads, batch)),
+            Op::ZeroPad { sides, .. } => {
+                Step::Windows(WindowStep::zero_pad(input, output, sides, batch, threads))
+            }
+            // The caller sends no other.
+            _ => Step::Windows(WindowStep::zero_pad(input, output, [0; 4], batch, threads)),
         }
     }
 

@@ -35,6 +35,7 @@ struct Trial {
 struct Case {
     weight: [usize; 4],
     strides: [[usize; 2]; 3],
+    groups: usize,
     layouts: [crate::tiling::PlaneLayout; 2],
     has_twin: bool,
     has_residual: bool,
@@ -82,7 +83,8 @@ impl<'a> Tuner<'a> {
         };
         self.spare = self.spare.saturating_sub(chosen.extra_bytes(conv));
         let step = self.make(conv, chosen, places)?;
-        let [out, [height, width]] = [[conv.out_channels, places.input.channels], conv.kernel];
+        let inputs = places.input.channels / conv.groups;
+        let [out, [height, width]] = [[conv.out_channels, inputs], conv.kernel];
         let size = places.output.layout.size;
         let operations = 2 * conv.weight.len() * size[0] * size[1] * self.batch;
         let zeros = conv.weight.iter().filter(|&&weight| weight == 0.0).count();
@@ -126,6 +128,7 @@ impl<'a> Tuner<'a> {
         let case = Case {
             weight: [conv.out_channels, places.input.channels, conv.kernel[0], conv.kernel[1]],
             strides: [conv.stride, conv.padding, conv.dilation],
+            groups: conv.groups,
             layouts: [places.input.layout.clone(), places.output.layout.clone()],
             has_twin: places.twin.is_some(),
             has_residual: conv.residual.is_some(),

@@ -173,11 +173,13 @@ pub(crate) fn twins(network: &Network) -> Vec<[usize; 2]> {
             let form = |conv: &Conv| (conv.input, conv.kernel, conv.stride, conv.padding, conv.dilation);
             let is_free = twins.iter().all(|pair| !pair.contains(&other));
             form(before) == form(conv)
+                && before.groups == 1
                 && before.activation == conv.activation
                 && before.residual.is_none()
                 && is_free
         };
         if conv.kernel == [1, 1]
+            && conv.groups == 1
             && conv.residual.is_none()
             && let Some(first) = (0..index).find(is_twin)
         {

@@ -31,6 +31,8 @@ pub(crate) struct ConvStep {
     bias: Vec<f32>,
     out_channels: usize,
     activate: Activate,
+    /// Whether the input of the next tile is asked for: not if every channel reads another part of it.
+    fetches: bool,
     batch: usize,
     places: ConvPlaces,
     /// First tap of every pixel vector in an image of the input.
@@ -122,6 +124,7 @@ impl ConvStep {
             bias,
             out_channels: conv.out_channels,
             activate: Activate::of(conv.activation),
+            fetches: conv.groups == 1,
             batch,
             input_pixels: ordered(first_taps(conv, places)),
             output_pixels: pixels(&places.output),
@@ -157,7 +160,9 @@ impl ConvStep {
     fn cut(&mut self, conv: &Conv, threads: usize) {
         let tiles = self.tiles();
         let wanted = (threads * CHUNKS_PER_THREAD).div_ceil(self.batch);
-        let in_channels = self.places.input.channels;
+        let per_channel = self.places.input.channels / conv.groups;
+        let in_channels = (per_channel * self.kernel.channels).min(self.places.input.channels);
+        let in_channels = if conv.groups == 1 { per_channel } else { in_channels };
         let lanes = self.places.input.layout.lanes;
         let vectors_per_pixel = conv.stride[0] * conv.stride[1] * in_channels;
         let tile_bytes = vectors_per_pixel * lanes * size_of::<f32>() * self.kernel.pixels;

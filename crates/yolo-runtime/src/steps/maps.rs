@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 /// The planes of a batch cut into chunks of neighbours.
 #[derive(Clone, Copy, Debug)]
-struct PlaneChunks {
+pub(super) struct PlaneChunks {
     channels: usize,
     planes: usize,
     per_chunk: usize,
@@ -18,17 +18,17 @@ struct PlaneChunks {
 
 impl PlaneChunks {
     /// For `batch` images of `channels`, about eight chunks per thread.
-    fn new(batch: usize, channels: usize, threads: usize) -> Self {
+    pub(super) fn new(batch: usize, channels: usize, threads: usize) -> Self {
         let planes = batch * channels;
         Self { channels, planes, per_chunk: planes.div_ceil(threads * 8).max(1) }
     }
 
-    fn chunks(self) -> usize {
+    pub(super) fn chunks(self) -> usize {
         self.planes.div_ceil(self.per_chunk)
     }
 
     /// Image and channel of the planes of a chunk.
-    fn planes(self, chunk: usize) -> impl Iterator<Item = (usize, usize)> {
+    pub(super) fn planes(self, chunk: usize) -> impl Iterator<Item = (usize, usize)> {
         let range: Range<usize> = chunk * self.per_chunk..((chunk + 1) * self.per_chunk).min(self.planes);
         range.map(move |plane| (plane / self.channels, plane % self.channels))
     }
@@ -38,7 +38,7 @@ impl PlaneChunks {
 ///
 /// # Safety
 /// The place lies in the arena and has the channel.
-unsafe fn plane(place: &Place, context: &Context, image: usize, channel: usize) -> Plane {
+pub(super) unsafe fn plane(place: &Place, context: &Context, image: usize, channel: usize) -> Plane {
     let layout = &place.layout;
     // SAFETY: by contract.
     let pixels = unsafe {

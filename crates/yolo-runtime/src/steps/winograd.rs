@@ -58,6 +58,9 @@ pub(crate) fn fits(family: Family, conv: &Conv) -> bool {
     let is = |kernel: usize, stride: usize| {
         conv.kernel == [kernel; 2] && conv.stride == [stride; 2] && conv.dilation == [1, 1]
     };
+    if conv.groups > 1 {
+        return false;
+    }
     if family == Family::WinogradStrided { is(3, 2) } else { is(3, 1) || is(6, 2) }
 }
 

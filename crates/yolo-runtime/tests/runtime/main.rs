@@ -3,6 +3,7 @@
 
 // Single convolutions with every kernel, then whole networks, against a slow executor in f64.
 mod convolutions;
+mod moved;
 mod networks;
 mod reference;
 // Whole detectors against the same network on Burn's own back end.
@@ -17,4 +18,14 @@ fn runs_slow() -> bool {
         eprintln!("skipped: slow; runs in `cargo xtask ci --full`");
     }
     runs
+}
+
+/// A file of the reference, or `None` with a message where the folder is not there.
+fn shared(path: &str) -> Option<std::path::PathBuf> {
+    let full = std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared")).join(path);
+    if !full.exists() {
+        eprintln!("skipped: {} is not here", full.display());
+        return None;
+    }
+    Some(full)
 }

@@ -67,6 +67,7 @@ pub(crate) fn conv(
         weight,
         bias: random.numbers(channels[1]),
         out_channels: channels[1],
+        groups: 1,
         kernel,
         stride: [1, 1],
         padding: [kernel[0] / 2, kernel[1] / 2],
@@ -82,10 +83,15 @@ fn activate(x: f64, activation: Activation) -> f64 {
         Activation::Silu => x / (1.0 + (-x).exp()),
         Activation::Relu => x.max(0.0),
         Activation::LeakyRelu(slope) => x.max(x * f64::from(slope)),
+        Activation::Relu6 => x.clamp(0.0, 6.0),
+        Activation::Hardswish => x * (x + 3.0).clamp(0.0, 6.0) / 6.0,
+        Activation::Mish => x * x.exp().ln_1p().tanh(),
+        Activation::Elu(alpha) => x.max(0.0) + f64::from(alpha) * x.min(0.0).exp_m1(),
+        Activation::Gelu => panic!("the kernels' own tests have it"),
     }
 }
 
-type Map = Vec<f64>;
+pub(crate) type Map = Vec<f64>;
 
 fn naive_conv(
     conv: &Conv,
@@ -98,7 +104,9 @@ fn naive_conv(
         for y in 0..rows {
             for x in 0..columns {
                 let mut sum = f64::from(conv.bias[out]);
-                for channel in 0..channels {
+                let per_group = channels / conv.groups;
+                let first = out / (conv.out_channels / conv.groups) * per_group;
+                for channel in first..first + per_group {
                     for ky in 0..conv.kernel[0] {
                         for kx in 0..conv.kernel[1] {
                             let at_y =
@@ -106,8 +114,8 @@ fn naive_conv(
                             let at_x =
                                 (x * conv.stride[1] + kx * conv.dilation[1]).wrapping_sub(conv.padding[1]);
                             if at_y < height && at_x < width {
-                                let w =
-                                    ((out * channels + channel) * conv.kernel[0] + ky) * conv.kernel[1] + kx;
+                                let row = out * per_group + channel - first;
+                                let w = (row * conv.kernel[0] + ky) * conv.kernel[1] + kx;
                                 sum += f64::from(conv.weight[w])
                                     * input[(channel * height + at_y) * width + at_x];
                             }
@@ -131,6 +139,12 @@ fn naive_op(op: &Op, values: &[Map], shapes: &[[usize; 3]], shape: [usize; 3]) -
             }
             map
         }
+        Op::Pool { .. }
+        | Op::ZeroPad { .. }
+        | Op::SpaceToDepth { .. }
+        | Op::DepthToSpace { .. }
+        | Op::Pick { .. }
+        | Op::Attention { .. } => super::moved::naive(op, values, shapes, shape),
         Op::Add { inputs: [a, b] } => values[*a].iter().zip(&values[*b]).map(|(a, b)| a + b).collect(),
         Op::Concat { inputs } => inputs.iter().flat_map(|&input| values[input].clone()).collect(),
         Op::MaxPool { input, size } => {

@@ -1,6 +1,7 @@
 //! One line of a model yaml, as a module reads it.
 
 use super::{Anchors, Arg, Entry, ModelConfig, layer_error};
+use crate::architecture::activation::SPELLINGS;
 use crate::architecture::{Activation, ConvSpec};
 use crate::error::{ModelError, Result};
 
@@ -31,6 +32,23 @@ impl YamlLayer<'_> {
     /// The activation of every convolution block.
     pub fn activation(&self) -> Activation {
         self.activation
+    }
+
+    /// The activation at `position`: that of the yaml if it is absent or true, none if it is false, or one of PyTorch's, as
+    /// Python writes it.
+    ///
+    /// # Errors
+    /// It is something else.
+    pub fn activation_at(&self, position: usize) -> Result<Activation> {
+        match self.argument(position) {
+            None | Some(Arg::Bool(true)) => Ok(self.activation),
+            Some(Arg::Bool(false)) => Ok(Activation::Identity),
+            Some(Arg::Str(text)) if text == "None" => Ok(Activation::Identity),
+            Some(Arg::Str(text)) if Activation::parse(text).is_some() => {
+                Ok(Activation::parse(text).unwrap_or_default())
+            }
+            Some(_) => Err(self.wrong(position, &format!("True, False or {SPELLINGS}"))),
+        }
     }
 
     /// Number of classes.

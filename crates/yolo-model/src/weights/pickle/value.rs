@@ -7,6 +7,13 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Id(u32);
 
+impl Id {
+    /// Its number in the arena.
+    pub(crate) fn number(self) -> usize {
+        self.0 as usize
+    }
+}
+
 /// A class or function named by a pickle; never looked up, never called.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Class {
@@ -79,6 +86,11 @@ impl Arena {
 
     pub(super) fn get_mut(&mut self, id: Id) -> Option<&mut Node> {
         self.nodes.get_mut(id.0 as usize)
+    }
+
+    /// All values, in the order in which they were made.
+    pub(crate) fn nodes(&self) -> &[Node] {
+        &self.nodes
     }
 
     /// The value behind `id`.

@@ -16,7 +16,7 @@ fn foreign_files_are_called_what_they_are() {
         (b"<!DOCTYPE html><html>", "HTML page"),
         (b"\n <html>", "HTML page"),
         (b"\x40\0\0\0\0\0\0\0{\"a\":{}}", "safetensors"),
-        (b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.", "legacy torch format (before 1.6)"),
+        (b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19.", "it ends early"),
         (b"\x80\x04N.", "bare pickle"),
         (&tar, "tar archive"),
         (b"Not Found\n", "text file"),

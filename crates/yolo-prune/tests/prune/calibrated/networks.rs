@@ -236,6 +236,7 @@ pub(crate) fn activate(outputs: &[Vec<f64>], n: usize, activation: &Activation) 
             }
         }
         Activation::Identity => x,
+        other => panic!("{other:?} is in none of these networks"),
     };
     let area = outputs.len() / n;
     let mut values = Vec::new();

@@ -129,6 +129,9 @@ impl Job<'_> {
 
     /// Asks for part `at` of `parts` of what the tile of `pixels` reads that the one before it does not.
     fn fetch_input(&self, at: usize, parts: usize, pixels: Range<usize>) {
+        if !self.step.fetches {
+            return;
+        }
         let place = &self.step.places.input;
         let share = place.channels.div_ceil(parts);
         for channel in at * share..((at + 1) * share).min(place.channels) {
