@@ -85,7 +85,7 @@ fn a_path_that_does_not_exist_lists_the_places_tried() {
 #[test]
 fn what_is_not_yaml_gives_the_line() {
     refuse("train: images/val\nval: {b\nnames: [a, b, c]\n", &["data.yaml:", "not a valid data set YAML"]);
-    refuse("- a\n- b\n", &["data.yaml:1: ", "not a valid data set YAML", "mapping"]);
+    refuse("- a\n- b\n", &["data.yaml:1: ", "not a valid data set YAML", "lines of `key: value`"]);
     refuse("train: a\nval: b\nnames: person\n", &["data.yaml:3", "names", "list"]);
 }
 

@@ -53,6 +53,15 @@ fn a_byte_order_mark_and_other_dialects_of_ids_are_fine() {
 }
 
 #[test]
+fn an_annotation_with_the_id_zero_counts_and_is_named() {
+    let mut gt = annotations();
+    gt["annotations"][0]["id"] = json!(0);
+    let outcome =
+        case(&gt, &perfect()).run(RUN).ok().warns(&["gt.json: annotation id 0 counts here; pycocotools"]);
+    assert!(outcome.stdout.lines().next().unwrap().ends_with("= 1.000"), "{}", outcome.stdout);
+}
+
+#[test]
 fn missing_areas_are_those_of_the_boxes() {
     let mut gt = annotations();
     for annotation in gt["annotations"].as_array_mut().unwrap() {

@@ -314,3 +314,55 @@ fn annotations_beside_the_data_that_lack_an_image_cost_only_the_figures() {
     assert_eq!(outcome.json()["coco"], Value::Null);
     outcome.warns(&["1 of 4 images", "continuing without COCO's figures", "--allow-missing"]);
 }
+
+#[test]
+fn annotations_without_objects_are_refused_and_other_numbers_are_pointed_out() {
+    let case = Case::with_data();
+    let labels = annotations()["annotations"].as_array().unwrap().len();
+    let none = changed(|gt| list(gt, "annotations").clear());
+    run(&case, &none, "").fails(&[FILE, "no object in the images and classes of this split", "label files"]);
+    let half = changed(|gt| list(gt, "annotations").truncate(labels / 2));
+    let counts = format!("{} objects, where the label files have {labels}", labels / 2);
+    run(&case, &half, "").ok().warns(&[FILE, &counts]);
+    case.write(ANNOTATIONS, none.to_string());
+    let outcome = case.run(&format!("{VAL} --exist-ok --json")).ok();
+    let outcome = outcome.warns(&["no object in the images", "continuing without COCO's figures"]);
+    assert_eq!(outcome.json()["coco"], Value::Null);
+}
+
+#[test]
+fn images_of_one_name_have_their_paths_in_files_of_results() {
+    let case = Case::with_data();
+    for (name, folder) in [("000001", "a"), ("000002", "b")] {
+        for (kind, extension) in [("images", "png"), ("labels", "txt")] {
+            let to = case.path(&format!("in/data/{kind}/val/{folder}/0.{extension}"));
+            std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+            std::fs::rename(case.path(&format!("in/data/{kind}/val/{name}.{extension}")), to).unwrap();
+        }
+    }
+    let outcome = case.run(&format!("{VAL} --save-json")).ok();
+    outcome.warns(&["2 images share their name", "`a/0.png`"]);
+    let predictions = case.json("runs/val/exp/tiny_predictions.json");
+    let ids = predictions.as_array().unwrap().iter().map(|detection| detection["image_id"].to_string());
+    let ids: std::collections::BTreeSet<String> = ids.collect();
+    assert_eq!(ids.into_iter().collect::<Vec<_>>(), ["\"a/0.png\"", "\"b/0.png\"", "3", "4"]);
+}
+
+#[test]
+fn a_category_map_may_name_classes_by_number_and_says_what_it_merges() {
+    let case = Case::with_data();
+    let expected = figures(&case, &annotations());
+    case.write("in/numbers.yaml", "red: 0\ngreen: 1\nblue: 2\n");
+    let outcome = run(&case, &annotations(), "--category-map in/numbers.yaml").ok();
+    assert_eq!(coco_figures(&outcome.json()["coco"]), expected);
+    case.write("in/merged.yaml", "red: green\n");
+    run(&case, &annotations(), "--category-map in/merged.yaml")
+        .ok()
+        .warns(&["makes `red` (id 1) and `green` (id 2) one class, `green`"]);
+    case.write("in/twice.yaml", "red: green\nred: blue\n");
+    run(&case, &annotations(), "--category-map in/twice.yaml")
+        .fails(&["in/twice.yaml:2: ", "a key that is there twice"]);
+    case.write("in/wrong.yaml", "red: purple\n");
+    let outcome = run(&case, &annotations(), "--category-map in/wrong.yaml").fails(&["`purple`"]);
+    assert!(!outcome.stderr.contains("for --category-map"), "{}", outcome.stderr);
+}

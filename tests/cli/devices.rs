@@ -2,16 +2,17 @@
 
 use yolo_model::weights::FloatFormat;
 
-use crate::support::{Case, VAL, native_figures, tiny};
+use crate::support::{Case, VAL, native_figures, runs_slow, tiny};
 use crate::training_support::{TRAIN_TINY, squares, table};
 
 /// Trains with each of the two flags. The first run has to learn, and to begin as the second but not exactly so.
 fn learns_and_begins_as(case: &Case, flags: [&str; 2]) {
-    for flags in flags {
-        case.run(&format!("{TRAIN_TINY} --epochs 12 --nominal-batch-size 8 {flags}")).ok();
+    // Of the second, the first epoch is all that is looked at; the warm-up makes that the same for any number of them.
+    for (flags, epochs) in flags.into_iter().zip([6, 1]) {
+        case.run(&format!("{TRAIN_TINY} --epochs {epochs} --nominal-batch-size 8 {flags}")).ok();
     }
     let [(_, run), (_, other)] = ["exp", "exp2"].map(|name| table(case, &format!("runs/train/{name}")));
-    let (first, last) = (&run[0], &run[11]);
+    let (first, last) = (&run[0], &run[5]);
     assert!(last[1] < first[1] && last[2] < first[2], "{first:?} {last:?}");
     assert!((first[1] / other[0][1] - 1.0).abs() < 0.1, "{first:?} {:?}", other[0]);
     assert_ne!(first[1], other[0][1]);
@@ -67,6 +68,9 @@ fn a_run_in_mixed_precision_learns() {
 
 #[test]
 fn the_check_of_a_device_passes_on_flex_and_lists_every_comparison() {
+    if !runs_slow() {
+        return;
+    }
     let case = Case::empty();
     let outcome = case.run("device-check --device flex --quick --json");
     let rows = outcome.json();
@@ -98,16 +102,4 @@ fn the_check_of_a_device_passes_on_flex_and_lists_every_comparison() {
     let failed: Vec<_> = rows.iter().filter(|row| row["outcome"] == "failed").collect();
     assert!(failed.is_empty(), "{failed:#?}");
     outcome.ok();
-}
-
-/// Where the binary has libtorch.
-#[cfg(feature = "tch")]
-#[test]
-fn libtorch_gives_the_figures_of_flex() {
-    let case = Case::with_annotations();
-    let figures =
-        |flags: &str| native_figures(&case.run(&format!("{VAL} --json --device {flags}")).ok().json());
-    for (flex, tch) in figures("flex").iter().zip(figures("tch")) {
-        assert!((flex - tch).abs() < 1e-3, "{flex} {tch}");
-    }
 }

@@ -26,6 +26,8 @@ mod golden;
 mod info;
 #[cfg(unix)]
 mod interruption;
+#[cfg(feature = "tch")]
+mod libtorch;
 mod milliseconds;
 mod modules;
 mod no_labels;
@@ -35,6 +37,7 @@ mod pack;
 mod prune;
 mod prune_finetune;
 mod real;
+mod reference_networks;
 mod report;
 #[cfg(unix)]
 mod resume;

@@ -76,7 +76,7 @@ fn the_released_network_is_recognised_and_judged() {
     let Some(data) = shared("data/coco-tiny/coco-tiny.yaml") else { return };
     let case = Case::empty();
     let paths = ["prune-finetune", "--weights", weights.to_str().unwrap(), "--data", data.to_str().unwrap()];
-    let more = ["--imgsz", "320", "--epochs", "0", "--amount", "0.5", "--method", "global", "--json"];
+    let more = ["--imgsz", "160", "--epochs", "0", "--amount", "0.5", "--method", "global", "--json"];
     let times = ["--latency", "yolov5n=20,yolov5s=60"];
     let outcome = case.run_args(&[&paths[..], &more, &times].concat()).ok();
     let summary = outcome.json();

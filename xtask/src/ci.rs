@@ -17,7 +17,7 @@ const SLOW_TESTS: (&str, &str) = ("YOLO_SLOW_TESTS", "1");
 
 #[derive(Args)]
 pub(crate) struct CiArgs {
-    /// Also slow tests, every bench once, examples, the check of this processor as a device, and lints for GPUs
+    /// Also slow tests (the check of this processor as a device is one), every bench once, examples, and lints for GPUs
     #[arg(long)]
     full: bool,
 }
@@ -44,7 +44,6 @@ fn every_step(steps: &mut Steps<'_>, full: bool) -> Result<()> {
         steps.cargo("examples", "build --workspace --examples", &[])?;
         // Without `--bench`, criterion runs every benchmark once.
         steps.cargo("benches", "test --workspace --bench *", &[])?;
-        steps.cargo("check of a device", "run -p yolo-cli -- device-check --device flex --quick", &[])?;
     }
     gpu_lints(steps, full)
 }

@@ -19,6 +19,8 @@ use crate::device::Backend;
 
 /// What else to do about categories that do not fit.
 const CATEGORY_HINT: &str = "; or pair them in a yaml of `category: class` for --category-map";
+/// Objects that annotations and labels may differ by, as a share: converters leave out crowds, and repeated or empty boxes.
+const OTHER_OBJECTS: f64 = 0.1;
 /// Problems of a data set that are shown one by one.
 const SHOWN_PROBLEMS: usize = 10;
 
@@ -42,7 +44,7 @@ pub(crate) fn scan_split(
         bar.finish_and_clear();
     }
     dataset.map_err(|error| match error {
-        DataError::Classes { .. } => anyhow!("{error}{CATEGORY_HINT}"),
+        DataError::Classes { .. } if category_map.is_none() => anyhow!("{error}{CATEGORY_HINT}"),
         error => error.into(),
     })
 }
@@ -244,7 +246,13 @@ pub(crate) fn other_names(weights: &[String], data: &[String]) -> Option<String>
 /// COCO's ids, and the annotations if there are any. Those that were asked for have to be good; those that merely lie
 /// there may be bad, and cost the COCO figures only, unless something else that was asked for needs their ids.
 fn coco_task(options: &CocoOptions, dataset: &Dataset) -> Result<CocoTask> {
-    let without = || Ok(CocoTask::without_annotations(dataset));
+    let without = || {
+        let task = CocoTask::without_annotations(dataset);
+        if options.save_json {
+            task.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
+        }
+        Ok(task)
+    };
     if options.single_cls {
         tracing::info!(
             "--single-cls merges the classes, so COCO's figures, which are per class, are left out"
@@ -273,19 +281,51 @@ fn coco_task(options: &CocoOptions, dataset: &Dataset) -> Result<CocoTask> {
             if outside > 0 {
                 tracing::info!("{}: {outside} images are not in the split and do not count", path.display());
             }
-            Ok(task)
+            // Images that are missing are a better explanation, and `is_complete` gives it.
+            if task.missing_images(dataset).is_some() || has_objects(options, dataset, &task, path)? {
+                Ok(task)
+            } else {
+                without()
+            }
         }
         Err(error) => {
-            let hint =
-                if matches!(error, TrainError::Data(DataError::Classes { .. })) { CATEGORY_HINT } else { "" };
+            let is_of_classes = matches!(error, TrainError::Data(DataError::Classes { .. }));
+            let hint = if is_of_classes && options.category_map.is_none() { CATEGORY_HINT } else { "" };
             if is_asked_for || options.save_json {
-                let asked = if is_asked_for { "--annotations" } else { "--save-json" };
-                bail!("{asked} needs category and image ids: {error}{hint}");
+                let reason = if is_asked_for { "" } else { " (--save-json writes their ids)" };
+                bail!("{error}{hint}{reason}");
             }
             tracing::warn!("{error}{hint}; continuing without COCO's figures");
             without()
         }
     }
+}
+
+/// Whether the annotations have objects that count. None is an error if the annotations were asked for; other numbers
+/// than the labels have is a warning, since precision and recall are then measured against something else.
+fn has_objects(options: &CocoOptions, dataset: &Dataset, task: &CocoTask, path: &Path) -> Result<bool> {
+    let objects = task.objects();
+    let labels: usize = dataset.items.iter().map(|item| item.labels.len()).sum();
+    if objects == 0 && labels > 0 {
+        let reason = format!(
+            "{}: no object in the images and classes of this split, whose label files have {labels}; use the annotations \
+             of these images",
+            path.display()
+        );
+        if options.annotations.is_some() {
+            bail!("{reason}");
+        }
+        tracing::warn!("{reason}; continuing without COCO's figures");
+        return Ok(false);
+    }
+    if (objects as f64 - labels as f64).abs() > OTHER_OBJECTS * objects.max(labels) as f64 {
+        tracing::warn!(
+            "{}: {objects} objects, where the label files have {labels}: COCO's figures are of the first, the others of the \
+             second; check that both are of these images",
+            path.display()
+        );
+    }
+    Ok(true)
 }
 
 /// Whether the annotations have every image. That they do not is an error if they were asked for.
@@ -313,6 +353,13 @@ pub(crate) fn warn_about(annotations: &GroundTruth) {
     if count > 0 {
         tracing::warn!(
             "{}: {count} annotations have no area, so that of their box decides whether they are small, medium or large",
+            annotations.source().display()
+        );
+    }
+    if annotations.annotations().iter().any(|annotation| annotation.id == 0) {
+        tracing::warn!(
+            "{}: annotation id 0 counts here; pycocotools takes its match for a miss, so its figures are a little lower; \
+             number annotations from 1",
             annotations.source().display()
         );
     }

@@ -197,8 +197,8 @@ pub(crate) fn category_map(file: &Path) -> Result<CategoryMap> {
     check_exists(file, "--category-map")?;
     let text = yolo_data::yaml::read(file)?;
     serde_saphyr::from_str(&text).map_err(|error| {
-        let line = error.location().map(|at| format!(":{}", at.line())).unwrap_or_default();
-        anyhow!("{}{line}: expected a line `category: class` per category", file.display())
+        let (place, reason) = (yolo_data::yaml::place(file, &error), yolo_data::yaml::reason(&error));
+        anyhow!("{place}: {reason}; a category map has a line `category: class` per category")
     })
 }
 

@@ -44,11 +44,34 @@ pub(crate) fn unreadable_line(text: &str) -> Option<usize> {
     text.lines().position(is_in_value).map(|index| index + 1)
 }
 
+/// Where in `file` a yaml is wrong: `file:line`, or the file where no line is known.
+pub fn place(file: &Path, error: &serde_saphyr::Error) -> String {
+    let line = error.location().map(|at| format!(":{}", at.line())).unwrap_or_default();
+    format!("{}{line}", file.display())
+}
+
+/// What the parser says, and what that means.
+const PLAIN: [(&str, &str); 11] = [
+    (", set DuplicateKeyPolicy in Options if acceptable", "; keep one of them"),
+    ("duplicate mapping key", "a key that is there twice"),
+    (
+        "multiple YAML documents detected; use from_str_multiple or from_str_multiple_with_options",
+        "several documents, divided by `---`; keep one",
+    ),
+    ("expected mapping start", "expected lines of `key: value`, with a space behind the colon"),
+    ("expected string scalar", "expected a text"),
+    ("unexpected character: `\\u{0}'", "a zero byte"),
+    ("invalid type: ", "found "),
+    ("invalid i64", "expected a whole number"),
+    ("invalid u64", "expected a whole number"),
+    ("invalid u32", "expected a whole number"),
+    ("invalid f64", "expected a number"),
+];
+
 /// What is wrong with a yaml, in words that do not speak of this program.
 pub fn reason(error: &serde_saphyr::Error) -> String {
     let text = error.without_snippet().to_string();
-    let text = text.replace(", set DuplicateKeyPolicy in Options if acceptable", "; keep one of them");
-    text.replace("duplicate mapping key", "a key that is there twice")
+    PLAIN.iter().fold(text, |text, (theirs, ours)| text.replace(theirs, ours))
 }
 
 #[cfg(test)]

@@ -160,8 +160,7 @@ fn update(running: &RunningState<Tensor<1>>, batch: Tensor<1>, momentum: f64) {
 fn load_conv2d(names: &ConvRef, bias: Option<&str>, weights: &StateDict, device: &Device) -> Result<Conv2d> {
     let spec = &names.spec;
     let [vertical, horizontal] = spec.padding;
-    let mut weight = tensor_data(weights, &names.weight(), &names.weight_shape())?;
-    weight.shape = spec.weight_shape().into();
+    let weight = reshaped(weights, &names.weight(), &names.weight_shape(), &spec.weight_shape())?;
     Ok(Conv2d {
         weight: Param::from_data(weight, device),
         bias: match bias {
@@ -197,9 +196,14 @@ pub(crate) fn load_batch_norm(
 
 /// The `f32` tensor `name` of `weights`, checked to have `shape`.
 pub(crate) fn tensor_data(weights: &StateDict, name: &str, shape: &[usize]) -> Result<TensorData> {
+    reshaped(weights, name, shape, shape)
+}
+
+/// The same for a tensor that is to have another shape than it is stored with.
+fn reshaped(weights: &StateDict, name: &str, stored: &[usize], shape: &[usize]) -> Result<TensorData> {
     let tensor = weights.require(name).map_err(ModelError::from)?;
-    if tensor.shape != shape {
-        let reason = format!("has shape {:?} but the architecture says {shape:?}", tensor.shape);
+    if tensor.shape != stored {
+        let reason = format!("has shape {:?} but the architecture says {stored:?}", tensor.shape);
         return Err(ModelError::Tensor { name: name.to_owned(), reason }.into());
     }
     Ok(TensorData::new(weights.f32s(name).map_err(ModelError::from)?.to_vec(), shape.to_vec()))

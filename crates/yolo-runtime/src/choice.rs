@@ -42,7 +42,7 @@ pub type Choices = BTreeMap<String, KernelId>;
 pub struct ConvReport {
     /// Name of the convolution.
     pub name: String,
-    /// Output and input channels, height and width of the window.
+    /// Output channels, the input channels that each of them reads, height and width of the window.
     pub weight: [usize; 4],
     /// Step down and across.
     pub stride: [usize; 2],

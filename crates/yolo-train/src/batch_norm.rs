@@ -6,9 +6,8 @@ use burn::tensor::Device;
 use yolo_data::dataset::Dataset;
 use yolo_data::loader::{Loader, LoaderOptions};
 use yolo_data::rect::{BatchOptions, plan_batches};
-use yolo_detect::{DetectError, images};
+use yolo_detect::images;
 use yolo_model::Checkpoint;
-use yolo_nn::Network;
 
 use crate::error::{Result, TrainError};
 
@@ -40,9 +39,8 @@ pub fn reestimate_batch_norm(
     options: &ReestimationOptions,
     mut progress: impl FnMut(usize),
 ) -> Result<Checkpoint> {
-    let mut renewed = checkpoint.clone();
     if checkpoint.architecture.fused {
-        return Ok(renewed);
+        return Ok(checkpoint.clone());
     }
     let n_images = dataset.items.len().min(options.max_images);
     let sizes: Vec<(u32, u32)> = dataset.items[..n_images].iter().map(|i| (i.width, i.height)).collect();
@@ -60,34 +58,28 @@ pub fn reestimate_batch_norm(
     };
     let items = Arc::from(dataset.items.as_slice());
     let mut loader = Loader::new(items, plan_batches(&sizes, &batches), loader_options);
-    let mut model = Network::of(checkpoint, &device.clone().autodiff())?.without_gradients();
+    let device = device.clone().autodiff();
     let (mut done, mut first_error) = (0, None);
-    while let Some(batch) = loader.next() {
-        let batch = batch?;
-        first_error = first_error.or_else(|| batch.skipped.first().map(|s| s.error.clone()));
-        let n = batch.samples.len();
-        if n == 0 {
-            continue;
+    let tensors = std::iter::from_fn(|| {
+        loop {
+            let Some(batch) = loader.next() else {
+                let first = first_error.take().unwrap_or_else(|| "the data set has no images".to_owned());
+                return (done == 0).then_some(Err(TrainError::NoImages { count: n_images, first }));
+            };
+            let batch = match batch {
+                Ok(batch) => batch,
+                Err(error) => return Some(Err(error.into())),
+            };
+            first_error = first_error.take().or_else(|| batch.skipped.first().map(|s| s.error.clone()));
+            let n = batch.samples.len();
+            if n > 0 {
+                let tensor = images(&batch.pixels, n, batch.height, batch.width, &device);
+                done += n;
+                progress(done);
+                loader.recycle(batch);
+                return Some(Ok(tensor));
+            }
         }
-        // A batch weighs as much as it has images, so the last, smaller one does not count too much.
-        done += n;
-        model.set_batch_norm_momentum(n as f64 / done as f64);
-        let device = device.clone().autodiff();
-        model.forward(images(&batch.pixels, n, batch.height, batch.width, &device));
-        progress(done);
-        loader.recycle(batch);
-    }
-    if done == 0 {
-        let first = first_error.unwrap_or_else(|| "the data set has no images".to_owned());
-        return Err(TrainError::NoImages { count: n_images, first });
-    }
-    for (name, values) in model.running_statistics()? {
-        if values.iter().any(|value| !value.is_finite()) {
-            return Err(DetectError::NotFinite.into());
-        }
-        if let Some(tensor) = renewed.weights.get_mut(&name) {
-            tensor.f32s_mut()?.copy_from_slice(&values);
-        }
-    }
-    Ok(renewed)
+    });
+    yolo_prune::reestimate_batch_norm(checkpoint, tensors, &device)
 }

@@ -1,11 +1,11 @@
 //! From the detections of a validation to COCO's figures.
 
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use yolo_data::DataError;
 use yolo_data::dataset::{Dataset, Item, image_id};
-use yolo_eval::coco::classes::{CategoryMap, match_classes};
+use yolo_eval::coco::classes::{CategoryMap, ClassMatch, match_classes};
 use yolo_eval::coco::files::{FileMatch, Listed, match_files};
 use yolo_eval::coco::{Detection, Evaluation, GroundTruth, ImageId, Params, evaluate};
 use yolo_eval::metrics::ScoredBox;
@@ -41,12 +41,13 @@ impl CocoTask {
     /// Without annotations: classes are their indices, and images are called by the number that their name is, or by
     /// their name.
     pub fn without_annotations(dataset: &Dataset) -> Self {
-        let image = |item: &Item| TaskImage { id: id_by_name(&item.image), number: None };
+        let paths: Vec<&Path> = dataset.items.iter().map(|item| item.image.as_path()).collect();
+        let (ids, warning) = ids_by_name(&paths);
         Self {
             annotations: None,
             category_ids: (0..).map(Some).take(dataset.class_names.len()).collect(),
-            images: dataset.items.iter().map(image).collect(),
-            warnings: Vec::new(),
+            images: ids.into_iter().map(|id| TaskImage { id, number: None }).collect(),
+            warnings: warning.into_iter().collect(),
         }
     }
 
@@ -69,6 +70,7 @@ impl CocoTask {
         let mut warnings = Vec::new();
         warnings.extend(absent_classes(class_names, &classes.category_ids, &source));
         warnings.extend(other_sizes(dataset, &annotations, &images));
+        warnings.extend(merged_categories(class_names, &classes, &annotations));
         let annotations = if map.is_some() { annotations.with_classes(&classes)? } else { annotations };
         Ok(Self { annotations: Some(annotations), category_ids: classes.category_ids, images, warnings })
     }
@@ -81,6 +83,15 @@ impl CocoTask {
     /// What about the annotations a user should know; a line each.
     pub fn warnings(&self) -> &[String] {
         &self.warnings
+    }
+
+    /// Number of objects of the annotations in the images of the data set, crowds aside; 0 without annotations.
+    pub fn objects(&self) -> usize {
+        let known: HashSet<i64> = self.images.iter().filter_map(|image| image.number).collect();
+        let categories: HashSet<i64> = self.category_ids.iter().copied().flatten().collect();
+        let all = self.annotations.iter().flat_map(|gt| gt.annotations());
+        all.filter(|a| !a.iscrowd && known.contains(&a.image_id) && categories.contains(&a.category_id))
+            .count()
     }
 
     /// Number of images of the annotations that are not in the data set. They do not count.
@@ -96,10 +107,13 @@ impl CocoTask {
         let mut missing = self.images.iter().zip(&dataset.items).filter(|(image, _)| image.number.is_none());
         let (_, first) = missing.next()?;
         let (count, all) = (1 + missing.count(), self.images.len());
+        let listed = self.annotations.as_ref()?.images().iter().find(|image| !image.file_name.is_empty());
+        let listed = listed.map(|image| format!(" (there, names are like `{}`)", image.file_name));
         Some(format!(
-            "{}: {count} of {all} images are not in the annotations; the first is {}. Use the annotations of these images",
+            "{}: {count} of {all} images are not in the annotations; the first is {}{}. Use the annotations of these images",
             source.display(),
-            first.image.display()
+            first.image.display(),
+            listed.unwrap_or_default()
         ))
     }
 
@@ -192,6 +206,35 @@ fn id_by_name(image: &Path) -> ImageId {
     image_id(stem).map_or_else(|| ImageId::Name(stem.to_owned()), ImageId::Number)
 }
 
+/// The same for all images: those whose names are not unique are called by their paths below the folder of all, and a
+/// warning says so.
+fn ids_by_name(images: &[&Path]) -> (Vec<ImageId>, Option<String>) {
+    let mut ids: Vec<ImageId> = images.iter().map(|image| id_by_name(image)).collect();
+    let mut paths_of: HashMap<ImageId, HashSet<&Path>> = HashMap::new();
+    for (id, image) in ids.iter().zip(images) {
+        paths_of.entry(id.clone()).or_default().insert(image);
+    }
+    let mut first = None;
+    let mut count = 0;
+    for (id, image) in ids.iter_mut().zip(images).filter(|(id, _)| paths_of[*id].len() > 1) {
+        let below = image.strip_prefix(common_folder(images)).unwrap_or(image);
+        *id = ImageId::Name(below.to_string_lossy().replace('\\', "/"));
+        first.get_or_insert_with(|| id.clone());
+        count += 1;
+    }
+    let warning = first.map(|id| {
+        format!("{count} images share their name with another, so files of results call them by their paths: `{id}`")
+    });
+    (ids, warning)
+}
+
+/// The folder that all are in.
+fn common_folder(images: &[&Path]) -> PathBuf {
+    let Some(first) = images.first().and_then(|image| image.parent()) else { return PathBuf::new() };
+    let holds_all = |folder: &&Path| images.iter().all(|image| image.starts_with(folder));
+    first.ancestors().find(holds_all).map(Path::to_owned).unwrap_or_default()
+}
+
 fn absent_classes(class_names: &[String], category_ids: &[Option<i64>], source: &Path) -> Option<String> {
     let pairs = class_names.iter().zip(category_ids);
     let absent: Vec<&str> = pairs.filter(|(_, id)| id.is_none()).map(|(name, _)| name.as_str()).collect();
@@ -206,6 +249,29 @@ fn absent_classes(class_names: &[String], category_ids: &[Option<i64>], source: 
         category_ids.len(),
         absent[..absent.len().min(LISTED_NAMES)].join(", ")
     ))
+}
+
+/// A warning about a class that a category map gives several categories with annotations.
+fn merged_categories(
+    class_names: &[String],
+    classes: &ClassMatch,
+    annotations: &GroundTruth,
+) -> Option<String> {
+    let used = annotations.used_categories();
+    class_names.iter().enumerate().find_map(|(class, name)| {
+        let of_class = annotations
+            .categories()
+            .iter()
+            .filter(|c| used.contains(&c.id) && classes.class_of.get(&c.id) == Some(&class));
+        let merged: Vec<String> = of_class.map(|c| format!("`{}` (id {})", c.name, c.id)).collect();
+        (merged.len() > 1).then(|| {
+            format!(
+                "{}: the category map makes {} one class, `{name}`",
+                annotations.source().display(),
+                merged.join(" and ")
+            )
+        })
+    })
 }
 
 /// A warning about images that have another size in the annotations, whose boxes cannot fit.

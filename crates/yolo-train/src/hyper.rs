@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 use yolo_data::augment::Augmentation;
+use yolo_data::yaml;
 use yolo_model::Head;
 
 use crate::error::{Result, TrainError};
@@ -124,11 +125,9 @@ impl Hyperparameters {
     /// # Errors
     /// [`TrainError::Hyp`] with the line and the key: not a yaml, an unknown key, a value out of range.
     pub fn parse(text: &str, file: &Path) -> Result<Self> {
-        let hyp: Self = serde_saphyr::from_str(text).map_err(|error| {
-            let line = error.location().map(|at| at.line());
-            let at = line.map(|line| format!(":{line}")).unwrap_or_default();
-            let reason = yolo_data::yaml::reason(&error);
-            TrainError::Hyp { place: format!("{}{at}", file.display()), reason }
+        let hyp: Self = serde_saphyr::from_str(text).map_err(|error| TrainError::Hyp {
+            place: yaml::place(file, &error),
+            reason: yaml::reason(&error),
         })?;
         hyp.check().map_err(|reason| TrainError::Hyp { place: file.display().to_string(), reason })?;
         Ok(hyp)

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use yolo_data::yaml;
 use yolo_prune::PruneOptions;
 
 use crate::distill::DistillationOptions;
@@ -87,10 +88,9 @@ impl Recipe {
     /// # Errors
     /// [`TrainError::Recipe`] with the line: not a yaml, an unknown key, a value out of range.
     pub fn parse(text: &str, file: &Path) -> Result<Self> {
-        let recipe: Self = serde_saphyr::from_str(text).map_err(|error| {
-            let line = error.location().map(|at| format!(":{}", at.line())).unwrap_or_default();
-            let reason = yolo_data::yaml::reason(&error);
-            TrainError::Recipe { place: format!("{}{line}", file.display()), reason }
+        let recipe: Self = serde_saphyr::from_str(text).map_err(|error| TrainError::Recipe {
+            place: yaml::place(file, &error),
+            reason: yaml::reason(&error),
         })?;
         let invalid = |reason: String| TrainError::Recipe { place: file.display().to_string(), reason };
         recipe.check().map_err(invalid)?;

@@ -5,6 +5,7 @@
 //! interrupted.
 
 mod folder;
+mod observer;
 mod options;
 mod record;
 mod replicas;
@@ -16,13 +17,14 @@ use std::sync::Arc;
 use burn::tensor::Device;
 use yolo_data::dataset::Dataset;
 use yolo_data::train_loader::{
-    EpochOptions, ImageCache, TrainBatch, TrainLoader, TrainLoaderOptions, epoch_plans, image_weights,
+    EpochOptions, ImageCache, TrainLoader, TrainLoaderOptions, epoch_plans, image_weights,
 };
 use yolo_detect::{DetectError, check_format};
 use yolo_model::{Architecture, Checkpoint};
 use yolo_prune::channels::{SMALL_SCALE, SlimProgress};
 
 pub use folder::{RunFolder, half_precision};
+pub use observer::{BatchReport, NoObserver, Observer};
 pub use options::TrainOptions;
 pub use record::{EpochRecord, EpochValidation, results_csv};
 pub use state::{Best, Progress, TrainState};
@@ -94,48 +96,6 @@ impl<'a> Setup<'a> {
 
 /// Returns the masks for the next epoch, given its number and the current weights; `None` to keep the present ones.
 pub type Pruner<'a> = dyn Fn(usize, &Checkpoint) -> Result<Option<Masks>> + 'a;
-
-/// Receives reports of a run, and may stop it.
-pub trait Observer {
-    /// The images of the run's batch `number`, counted from 0, before the network sees them.
-    fn images(&mut self, _number: usize, _batch: &TrainBatch) {}
-    /// A batch of `epoch` is done: `batch` of `batches`.
-    fn batch(&mut self, _report: &BatchReport) {}
-    /// `images` images are validated.
-    fn validating(&mut self, _images: usize) {}
-    /// Batch statistics are measured on `images` images.
-    fn reestimating(&mut self, _images: usize) {}
-    /// An epoch is done and its files are written.
-    fn epoch(&mut self, _record: &EpochRecord, _is_best: bool) {}
-    /// A problem that does not end the run.
-    fn warning(&mut self, _message: &str) {}
-    /// Whether to save and stop.
-    fn should_stop(&self) -> bool {
-        false
-    }
-}
-
-/// An observer that does nothing.
-pub struct NoObserver;
-
-impl Observer for NoObserver {}
-
-/// How a batch went.
-#[derive(Clone, Debug)]
-pub struct BatchReport {
-    /// Its epoch.
-    pub epoch: usize,
-    /// Batches of the epoch that are done.
-    pub done: usize,
-    /// Batches of the epoch.
-    pub batches: usize,
-    /// Mean losses of the epoch so far.
-    pub mean: LossTerms,
-    /// Objects in this batch.
-    pub instances: usize,
-    /// Longer side of this batch in pixels.
-    pub image_size: usize,
-}
 
 /// How a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -7,6 +7,7 @@ use yolo_data::convert::{CategoryIds, Layout, Placement};
 use yolo_data::dataset::Split;
 
 use super::named::{Named, named};
+use super::shared::CategoryMapArgs;
 
 #[derive(Debug, Args)]
 pub(crate) struct DataArgs {
@@ -37,9 +38,8 @@ pub(crate) struct DataCheckArgs {
     /// Splits to look at [default: all that the yaml has].
     #[arg(long, value_delimiter = ',', value_name = "SPLITS", value_parser = named(&SPLITS))]
     pub(crate) split: Vec<Split>,
-    /// Classes of COCO categories whose names do not tell: a yaml of `category: class`; no class leaves it out.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) category_map: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) categories: CategoryMapArgs,
     /// Long side of the network's input in pixels, by which boxes are called tiny.
     #[arg(long, visible_aliases = ["img", "img-size"], default_value_t = 640, value_parser = clap::value_parser!(u32).range(32..=8192))]
     pub(crate) imgsz: u32,
@@ -81,9 +81,8 @@ pub(crate) struct DataConvertArgs {
     /// Folder of the images of COCO files, where they are not at images/SPLIT, SPLIT, images, beside the file or below the root.
     #[arg(long, value_name = "FOLDER")]
     pub(crate) image_dir: Option<PathBuf>,
-    /// Classes of COCO categories whose names do not tell: a yaml of `category: class`; no class leaves it out.
-    #[arg(long, value_name = "FILE")]
-    pub(crate) category_map: Option<PathBuf>,
+    #[command(flatten)]
+    pub(crate) categories: CategoryMapArgs,
     /// How images get into the folder.
     #[arg(long, default_value = "link", value_parser = named(&PLACEMENTS))]
     pub(crate) images: Placement,

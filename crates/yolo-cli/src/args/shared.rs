@@ -46,6 +46,27 @@ pub(super) fn usual(value: &'static str) -> impl Fn(Arg) -> Arg {
     move |arg| arg.required(false).default_value(value)
 }
 
+/// Which class each COCO category is.
+#[derive(Clone, Debug, Default, Args, Serialize, Deserialize)]
+pub(crate) struct CategoryMapArgs {
+    /// Classes of COCO categories whose names do not tell: a yaml of `category: class`; no class leaves it out.
+    #[arg(long, value_name = "FILE")]
+    #[serde(default)]
+    category_map: Option<PathBuf>,
+}
+
+impl CategoryMapArgs {
+    /// The map of the file, where one is named.
+    pub(crate) fn read(&self) -> Result<Option<CategoryMap>> {
+        self.category_map.as_deref().map(category_map).transpose()
+    }
+
+    /// The same with a path that means the same from every folder.
+    pub(crate) fn portable(&self) -> Self {
+        Self { category_map: self.category_map.as_deref().map(absolute) }
+    }
+}
+
 /// What the images are, and what they are measured against.
 #[derive(Clone, Debug, Args, Serialize, Deserialize)]
 pub(crate) struct DatasetArgs {
@@ -55,10 +76,9 @@ pub(crate) struct DatasetArgs {
     /// COCO annotations, if they are not at annotations/instances_SPLIT.json.
     #[arg(long, value_name = "FILE")]
     pub(crate) annotations: Option<PathBuf>,
-    /// Classes of COCO categories whose names do not tell: a yaml of `category: class`; no class leaves it out.
-    #[arg(long, value_name = "FILE")]
-    #[serde(default)]
-    pub(crate) category_map: Option<PathBuf>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) categories: CategoryMapArgs,
     /// Leave images that the annotations do not have out of COCO's figures instead of failing.
     #[arg(long)]
     #[serde(default)]
@@ -70,15 +90,10 @@ impl DatasetArgs {
     pub(crate) fn coco_options(&self) -> Result<CocoOptions<'_>> {
         Ok(CocoOptions {
             annotations: self.annotations.as_deref(),
-            category_map: self.category_map()?,
+            category_map: self.categories.read()?,
             allow_missing: self.allow_missing,
             ..CocoOptions::default()
         })
-    }
-
-    /// The file of `--category-map`.
-    pub(crate) fn category_map(&self) -> Result<Option<CategoryMap>> {
-        self.category_map.as_deref().map(category_map).transpose()
     }
 
     /// The same with paths that mean the same from every folder.
@@ -86,7 +101,7 @@ impl DatasetArgs {
         Self {
             data: absolute_data(&self.data),
             annotations: self.annotations.as_deref().map(absolute),
-            category_map: self.category_map.as_deref().map(absolute),
+            categories: self.categories.portable(),
             allow_missing: self.allow_missing,
         }
     }

@@ -8,7 +8,7 @@ use yolo_train::optimizer::Rule;
 
 use super::inert::{InertFlags, TRAIN};
 use super::named::{Named, named};
-use super::shared::{ComputeArgs, ResumeArgs, RunArgs, SaveArgs, runs_in, training_workers};
+use super::shared::{CategoryMapArgs, ComputeArgs, ResumeArgs, RunArgs, SaveArgs, runs_in, training_workers};
 use super::yolov5::{CacheArg, batch_size, period, seed};
 use super::{AmpArg, inner_fraction, maybe_path, unit};
 
@@ -41,10 +41,9 @@ pub(crate) struct TrainArgs {
     /// Data set yaml, or a known name: coco, coco128, demo.
     #[arg(long, default_value = "coco128.yaml")]
     pub(crate) data: PathBuf,
-    /// Classes of COCO categories whose names do not tell: a yaml of `category: class`; no class leaves it out.
-    #[arg(long, value_name = "FILE")]
-    #[serde(default)]
-    pub(crate) category_map: Option<PathBuf>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    pub(crate) categories: CategoryMapArgs,
     /// Hyper-parameters: a yaml, or scratch-low (data/hyps/hyp.scratch-low.yaml is that, too), scratch-med, scratch-high,
     /// VOC, finetune, demo.
     #[arg(long, default_value = "scratch-low")]

@@ -28,11 +28,6 @@ pub(crate) fn run(args: &CocoEvalArgs) -> Result<()> {
     output.json(&summary)?;
     // Behind the figures, where they are seen.
     warn_about(&annotations);
-    if annotations.annotations().iter().any(|annotation| annotation.id == 0) {
-        tracing::info!(
-            "annotation id 0 counts; pycocotools takes its match for a miss, so its figures are lower"
-        );
-    }
     warn_unknown_categories(evaluation.unknown_category_count);
     Ok(())
 }

@@ -282,7 +282,9 @@ impl Session<'_> {
             classes.line(self.names),
             found.speed.inference
         ))?;
-        let stem = self.files.stem(&path.file_stem().unwrap_or_default().to_string_lossy());
+        let stem = self
+            .files
+            .stem(&path.file_stem().unwrap_or_default().to_string_lossy(), &path.display().to_string());
         // Its own name, or the numbered one of its other files, so that the table tells equal names apart.
         let file = match path.extension() {
             Some(extension) => format!("{stem}.{}", extension.to_string_lossy()),

@@ -25,9 +25,7 @@ use crate::device::Backend;
 use crate::figures::class_table;
 use crate::image_size::{fitted_training, fitting_training};
 use crate::measure::{CocoOptions, EvaluationSet, open_split, other_names};
-use crate::resolve::{
-    Weights, absolute, absolute_data, absolute_file, absolute_weights, category_map, data_config, model_yaml,
-};
+use crate::resolve::{Weights, absolute_data, absolute_file, absolute_weights, data_config, model_yaml};
 use crate::run_dir::{FLAGS, RunDir, read_flags, remove, resumed_run};
 use crate::torch_file::save_beside;
 use crate::training_view::{TrainingSheets, TrainingView};
@@ -53,7 +51,7 @@ pub(crate) fn run(args: &TrainArgs, typed: &Typed) -> Result<()> {
     let args = &flags;
     let backend = args.compute.backend()?;
     let config = data_config(&args.data)?;
-    let map = args.category_map.as_deref().map(category_map).transpose()?;
+    let map = args.categories.read()?;
     let open = |split| open_split(&config, split, args.compute.no_cache, map.as_ref());
     let (train_set, val_set) = (open(Split::Train)?, open(Split::Val)?);
     train_set.check_trainable()?;
@@ -161,7 +159,7 @@ fn portable(args: &TrainArgs) -> TrainArgs {
         data: absolute_data(&args.data),
         cfg: args.cfg.as_deref().map(absolute_file),
         hyp: absolute_file(&args.hyp),
-        category_map: args.category_map.as_deref().map(absolute),
+        categories: args.categories.portable(),
         ..args.clone()
     }
 }
@@ -450,7 +448,7 @@ fn show_best(
 ) -> Result<()> {
     let checkpoint = Checkpoint::load(best)?;
     let names = checkpoint.class_names.clone();
-    let category_map = job.args.category_map.as_deref().map(category_map).transpose()?;
+    let category_map = job.args.categories.read()?;
     let coco = CocoOptions { single_cls: options.single_class, category_map, ..CocoOptions::default() };
     let evaluation_set = EvaluationSet::new(val_set, &coco)?;
     let measurement = evaluation_set.measure(&checkpoint.fuse()?, &job.backend, options)?;

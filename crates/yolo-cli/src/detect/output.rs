@@ -39,11 +39,13 @@ impl<'a> Files<'a> {
     }
 
     /// What the files of an image or video are called, without extension: its own name, with a number where an
-    /// earlier one had the same.
-    pub(crate) fn stem(&mut self, of: &str) -> String {
+    /// earlier one had the same. `source` is what messages call it.
+    pub(crate) fn stem(&mut self, of: &str, source: &str) -> String {
         let stem = self.taken.take(of, "_2");
         if stem != of {
-            tracing::warn!("there is another {of} already: what belongs to this one is called {stem}");
+            tracing::warn!(
+                "{source}: another source is called {of}, so the files of this one are called {stem}"
+            );
         }
         stem
     }

@@ -75,6 +75,9 @@ fn single(source: &str) -> Result<Source> {
     if !source.is_empty() && source.bytes().all(|byte| byte.is_ascii_digit()) && !Path::new(source).exists() {
         return webcam(source);
     }
+    if source.trim().is_empty() {
+        bail!("--source is empty; name an image, a video, a folder, a list or a stream");
+    }
     if let Some((scheme, rest)) = source.split_once("://") {
         return stream(source, scheme, rest);
     }
@@ -150,11 +153,34 @@ fn in_folder(folder: &Path) -> Result<Vec<Source>> {
 }
 
 fn matching(pattern: &str) -> Result<Vec<Source>> {
-    let as_the_shell = glob::MatchOptions { require_literal_leading_dot: true, ..glob::MatchOptions::new() };
-    let paths = glob::glob_with(pattern, as_the_shell)
+    let wanted = glob::Pattern::new(pattern)
         .with_context(|| format!("{pattern}: not a pattern of file names; check --source"))?;
+    let as_the_shell = glob::MatchOptions {
+        case_sensitive: true,
+        require_literal_separator: true,
+        require_literal_leading_dot: true,
+    };
+    // Our own walk: that of `glob` stops at names that are not UTF-8.
+    let is_special = |part: &&str| part.contains(['*', '?', '[']);
+    let parts: Vec<&str> = pattern.split('/').collect();
+    let fixed = parts.iter().position(is_special).unwrap_or(parts.len());
+    let folder = parts[..fixed].join("/") + if fixed > 0 { "/" } else { "" };
+    let depth = if parts.contains(&"**") { usize::MAX } else { parts.len() - fixed };
+    let start = if folder.is_empty() { "." } else { &folder };
+    let walk = walkdir::WalkDir::new(start).min_depth(1).max_depth(depth).follow_links(true);
     // Folders on the way that may not be read are passed over, as the shell does.
-    let mut paths: Vec<PathBuf> = paths.flatten().collect();
+    let found = walk.into_iter().filter_map(|entry| match entry {
+        Ok(entry) => Some(entry.into_path()),
+        // A link that leads nowhere is named later.
+        Err(error) => error.path().filter(|path| dangling(path).is_some()).map(Path::to_owned),
+    });
+    let as_written = |path: PathBuf| match path.strip_prefix(".") {
+        Ok(inside) if folder.is_empty() => inside.to_owned(),
+        _ => path,
+    };
+    let found = found.map(as_written);
+    let mut paths: Vec<PathBuf> =
+        found.filter(|path| wanted.matches_with(&path.to_string_lossy(), as_the_shell)).collect();
     paths.sort();
     let found = files_among(&paths);
     if found.is_empty() {
@@ -269,9 +295,22 @@ mod tests {
         assert_eq!(names(&at(""), temp.path()), ["b.jpg", "c.PNG", "a.mp4"]);
         assert_eq!(names(&at("*.??g"), temp.path()), ["b.jpg"]);
         assert_eq!(names(&at("**/*.jpg"), temp.path()), ["b.jpg", "x/deep.jpg"]);
+        assert_eq!(names(&at("?/*.jpg"), temp.path()), ["x/deep.jpg"]);
+        assert_eq!(names(&at("[a-x]/d*"), temp.path()), ["x/deep.jpg"]);
         assert!(find(&at("*.bmp")).unwrap_err().to_string().contains("matches"));
         assert!(find(&at("notes.md")).unwrap_err().to_string().contains("not an image"));
         assert!(find(&at("none.jpg")).unwrap_err().to_string().contains("no such file"));
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn names_that_are_not_utf_8_are_no_obstacle() {
+        use std::os::unix::ffi::OsStrExt;
+        let temp = folder();
+        std::fs::write(temp.path().join(std::ffi::OsStr::from_bytes(b"b\xff.jpg")), b"x").unwrap();
+        let at = |name: &str| temp.path().join(name).display().to_string();
+        assert_eq!(names(&at("*.jpg"), temp.path()), ["b.jpg", "b\u{fffd}.jpg"]);
+        assert_eq!(names(&at("b.*"), temp.path()), ["b.jpg"]);
     }
 
     #[test]

@@ -5,18 +5,21 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use unicode_normalization::UnicodeNormalization;
+
 use super::Category;
 
 /// Names that a message lists.
 const LISTED_NAMES: usize = 8;
 
-/// Pairs that a user names, because names alone do not tell: the name or the id of a category, and the name of its class,
-/// or nothing if the category is to be left out.
+/// Pairs that a user names, because names alone do not tell: the name or the id of a category, and the name or the number of
+/// its class, or nothing if the category is to be left out.
 pub type CategoryMap = BTreeMap<String, Option<String>>;
 
-/// A name as it is compared with others.
+/// A name as it is compared with others: without surrounding space and without case, whatever the form of its letters
+/// in Unicode.
 pub fn folded(name: &str) -> String {
-    name.trim().to_lowercase()
+    name.trim().nfc().collect::<String>().to_lowercase()
 }
 
 /// Which category belongs to which class.
@@ -168,9 +171,12 @@ fn resolved(
                 }
             }
         };
+        let number = |class: &str| class.trim().parse().ok().filter(|class| *class < class_names.len());
         let class = match class.as_deref().map(|class| (class, classes.find(class))) {
             None => None,
             Some((_, Found::One(class))) => Some(class),
+            // No name: the number of a class.
+            Some((class, Found::None)) if number(class).is_some() => number(class),
             Some((class, _)) => {
                 return Err(format!(
                     "the category map gives `{category}` the class `{class}`, which is not one class of the data set; \
@@ -289,6 +295,9 @@ mod tests {
         let map = [("Kreis", Some("circle")), ("3", Some("Circle")), ("noise", None)];
         let ids = matched(&["circle", "square"], &categories, &[1, 2, 3, 4], &map).unwrap();
         assert_eq!(ids, [Some(1), Some(2)]);
+        let numbers = [("Kreis", Some("1")), ("2", Some("0")), ("van", None), ("noise", None)];
+        let ids = matched(&["square", "circle"], &categories, &[1, 2, 3, 4], &numbers).unwrap();
+        assert_eq!(ids, [Some(2), Some(1)]);
         let text = matched(&["circle"], &categories, &[], &[("x", Some("circle"))]).unwrap_err();
         assert!(text.contains("`x`") && text.contains("`Kreis` (id 1)"), "{text}");
         let text = matched(&["circle"], &categories, &[], &[("van", Some("bus"))]).unwrap_err();

@@ -6,6 +6,9 @@
 use std::collections::HashMap;
 use std::path::Path;
 
+use percent_encoding::percent_decode_str;
+use unicode_normalization::UnicodeNormalization;
+
 /// What became of an image file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FileMatch {
@@ -28,9 +31,11 @@ pub struct Listed<'a> {
 
 /// For every path of `files` the image of `images` that it is.
 ///
-/// In this order: the whole `file_name` is the end of the path; the names without folders are equal; without folders and
-/// extension; the file is called by a number that is that of the image: the number that its `file_name` is, or its id if
-/// that has no `file_name` or one that ends with this number. A path that occurs twice is one file.
+/// In this order: the whole `file_name` is the end of the path; the longest ends of both that include a folder are equal,
+/// with or without extension; the names without folders are equal; without folders and extension; the same of a
+/// `file_name` with percent codes (`%20`); the file is called by a number that is that of the image: the number that its
+/// `file_name` is, or its id if that has no `file_name` or one that ends with this number. A path that occurs twice is one
+/// file.
 pub fn match_files(files: &[&Path], images: &[Listed]) -> Vec<FileMatch> {
     let mut unique: HashMap<&Path, usize> = HashMap::new();
     let mut paths: Vec<Parts> = Vec::new();
@@ -48,18 +53,22 @@ pub fn match_files(files: &[&Path], images: &[Listed]) -> Vec<FileMatch> {
     for fold in [false, true] {
         matching.by_path(&paths, &names, fold);
     }
-    let steps: [fn(&Parts) -> &str; 2] = [Parts::name, Parts::stem];
-    for key in steps {
-        for fold in [false, true] {
-            let key =
-                |parts: &Parts| Some(key(parts)).filter(|key| !key.is_empty()).map(|key| cased(key, fold));
-            matching.step(paths.iter().map(key), names.iter().map(key));
-        }
+    matching.by_ends(&paths, &names);
+    matching.by_name(&paths, &names);
+    let decoded: Vec<Parts> = images.iter().map(|image| Parts::new(&decoded(image.file_name))).collect();
+    if decoded.iter().any(|parts| !parts.parts.is_empty()) {
+        matching.by_name(&paths, &decoded);
     }
     let of_file = |parts: &Parts| image_id(parts.stem());
     let of_image = |(parts, image): (&Parts, &Listed)| number_of(parts.stem(), image.number);
     matching.step(paths.iter().map(of_file), names.iter().zip(images).map(of_image));
     index_of.into_iter().map(|index| matching.found[index]).collect()
+}
+
+/// The name that `file_name` is in a URL; empty where it has no percent codes.
+fn decoded(file_name: &str) -> String {
+    let decoded = percent_decode_str(file_name).decode_utf8_lossy();
+    if decoded == file_name { String::new() } else { decoded.into_owned() }
 }
 
 fn cased(text: &str, fold: bool) -> String {
@@ -88,7 +97,9 @@ struct Parts {
 }
 
 impl Parts {
+    /// One letter has several forms in Unicode, and file systems choose: macOS takes accents apart.
     fn new(path: &str) -> Self {
+        let path: String = path.nfc().collect();
         let parts = path.split(['/', '\\']).filter(|part| !part.is_empty() && *part != ".");
         Self { parts: parts.map(str::to_owned).collect() }
     }
@@ -105,6 +116,13 @@ impl Parts {
     /// The last `count` parts as one text.
     fn end(&self, count: usize, fold: bool) -> String {
         cased(&self.parts[self.parts.len() - count..].join("/"), fold)
+    }
+
+    /// The same without case, and without extension if `bare`; nothing of a path that has fewer parts.
+    fn folded_end(&self, count: usize, bare: bool) -> Option<String> {
+        let folders = self.parts.get(self.parts.len().checked_sub(count)?..self.parts.len() - 1)?;
+        let name = if bare { self.stem() } else { self.name() };
+        Some(cased(&format!("{}/{name}", folders.join("/")), true))
     }
 }
 
@@ -133,6 +151,30 @@ impl Matching {
         };
         let keys: Vec<Option<String>> = paths.iter().map(longest).collect();
         self.step(keys.into_iter(), names.clone().into_iter());
+    }
+
+    /// Pairs files and images by the longest ends of their paths that are equal, where these have a folder.
+    fn by_ends(&mut self, paths: &[Parts], names: &[Parts]) {
+        let depth = |parts: &[Parts]| parts.iter().map(|parts| parts.parts.len()).max().unwrap_or(0);
+        for count in (2..=depth(paths).min(depth(names))).rev() {
+            for bare in [false, true] {
+                let end = |parts: &Parts| parts.folded_end(count, bare);
+                self.step(paths.iter().map(end), names.iter().map(end));
+            }
+        }
+    }
+
+    /// Pairs files and images whose names without folders are equal, then those without extension.
+    fn by_name(&mut self, paths: &[Parts], names: &[Parts]) {
+        let steps: [fn(&Parts) -> &str; 2] = [Parts::name, Parts::stem];
+        for key in steps {
+            for fold in [false, true] {
+                let key = |parts: &Parts| {
+                    Some(key(parts)).filter(|key| !key.is_empty()).map(|key| cased(key, fold))
+                };
+                self.step(paths.iter().map(key), names.iter().map(key));
+            }
+        }
     }
 
     /// Pairs files and images that are left and have the same key, which no other of either has.
@@ -207,6 +249,24 @@ mod tests {
         assert_eq!(matched(&files, &[("", 139)]), [One(0)]);
         // The name says another number than the id: which one is right is not known.
         assert_eq!(matched(&files, &[("frame_140.jpg", 139), ("cat.jpg", 139)]), [Absent]);
+    }
+
+    #[test]
+    fn the_longest_equal_ends_of_paths_decide() {
+        let files = ["/d/images/val/a/0.jpg", "/d/images/val/b/0.jpg"];
+        for (a, b) in [("D:\\x\\a\\0.jpg", "D:\\x\\b\\0.jpg"), ("train/A/0.png", "train/b/0.png")] {
+            assert_eq!(matched(&files, &[(b, 320), (a, 321)]), [One(1), One(0)], "{a}");
+        }
+        assert_eq!(matched(&files, &[("c/0.jpg", 1), ("e/0.jpg", 2)]), [Several(0, 1), Several(0, 1)]);
+    }
+
+    #[test]
+    fn other_forms_of_letters_and_percent_codes_are_the_same_name() {
+        let accent = ["/d/images/cafe\u{301} 1.jpg"];
+        assert_eq!(matched(&accent, &[("caf\u{e9} 1.jpg", 5)]), [One(0)]);
+        assert_eq!(matched(&accent, &[("images/caf%C3%A9%201.jpg", 5)]), [One(0)]);
+        // A name with such codes in it is its own first.
+        assert_eq!(matched(&["/d/a%20b.jpg"], &[("a b.jpg", 1), ("a%20b.jpg", 2)]), [One(1)]);
     }
 
     #[test]

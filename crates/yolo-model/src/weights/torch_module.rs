@@ -9,7 +9,7 @@ use super::{HostTensor, PlainValue};
 /// A module of PyTorch: class, names of its tensors, attributes and parts.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TorchModule {
-    pub(crate) class: &'static str,
+    pub(crate) class: String,
     /// Names, and whether the module has that parameter: those without are there as `None`.
     pub(crate) parameters: Vec<(&'static str, bool)>,
     pub(crate) buffers: Vec<&'static str>,
@@ -39,8 +39,9 @@ impl<T: Into<PlainValue>> From<T> for TorchAttribute {
 
 impl TorchModule {
     /// A module of the class with this dotted path, such as `models.common.C3`, without tensors, attributes and parts.
-    pub fn new(class: &'static str) -> Self {
+    pub fn new(class: impl Into<String>) -> Self {
         let (parameters, buffers, attributes) = Default::default();
+        let class = class.into();
         Self { class, parameters, buffers, attributes, children: Vec::new(), yaml: None, is_shared: false }
     }
 
@@ -108,10 +109,10 @@ impl TorchModule {
     }
 
     /// The dotted path that a layer's attribute `type` holds, which for repeats in a row is that of the repeated module.
-    pub(crate) fn layer_type(&self) -> &'static str {
+    pub(crate) fn layer_type(&self) -> &str {
         match self.children.first() {
-            Some((_, first)) if self.class.ends_with(".Sequential") => first.class,
-            _ => self.class,
+            Some((_, first)) if self.class.ends_with(".Sequential") => &first.class,
+            _ => &self.class,
         }
     }
 

@@ -3,7 +3,7 @@
 mod batch_norm;
 mod fitting;
 mod network_order;
-mod networks;
+pub(crate) mod networks;
 mod refusals;
 mod structures;
 

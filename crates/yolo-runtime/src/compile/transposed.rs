@@ -77,7 +77,7 @@ struct Reach {
 
 impl Reach {
     fn new(taps: usize, stride: usize, padding: usize) -> Self {
-        let behind = (stride - 1 + padding) / stride;
+        let behind = padding.div_ceil(stride);
         let before = (taps - 1).saturating_sub(padding) / stride;
         Self { taps, stride, padding, cells: behind.max(before) }
     }

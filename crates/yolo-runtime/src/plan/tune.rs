@@ -83,7 +83,8 @@ impl<'a> Tuner<'a> {
         };
         self.spare = self.spare.saturating_sub(chosen.extra_bytes(conv));
         let step = self.make(conv, chosen, places)?;
-        let [out, [height, width]] = [[conv.out_channels, places.input.channels], conv.kernel];
+        let inputs = places.input.channels / conv.groups;
+        let [out, [height, width]] = [[conv.out_channels, inputs], conv.kernel];
         let size = places.output.layout.size;
         let operations = 2 * conv.weight.len() * size[0] * size[1] * self.batch;
         let zeros = conv.weight.iter().filter(|&&weight| weight == 0.0).count();

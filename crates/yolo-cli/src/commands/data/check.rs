@@ -14,7 +14,7 @@ use super::mosaic;
 use crate::args::DataCheckArgs;
 use crate::console::Output;
 use crate::measure::scan_split;
-use crate::resolve::{category_map, data_config};
+use crate::resolve::data_config;
 
 /// Problems that are shown one by one without `--verbose`.
 const SHOWN_PROBLEMS: usize = 10;
@@ -25,7 +25,7 @@ pub(crate) fn run(args: &DataCheckArgs) -> Result<()> {
     // Before anything is scanned: a name that is none is refused at once.
     args.mosaic.as_deref().map(mosaic::encoding).transpose()?;
     let config = data_config(&args.data)?;
-    let map = args.category_map.as_deref().map(category_map).transpose()?;
+    let map = args.categories.read()?;
     let mut found = Vec::new();
     let mut opened: Vec<(Split, Dataset)> = Vec::new();
     for split in wanted(args, splits_of(&config)) {

@@ -11,7 +11,7 @@ use crate::args::DataConvertArgs;
 use crate::console::{Output, progress_bar};
 use crate::interrupt;
 use crate::measure::open_split;
-use crate::resolve::{category_map, data_config};
+use crate::resolve::data_config;
 
 /// Opens the source and writes it in the other layout.
 pub(crate) fn run(args: &DataConvertArgs) -> Result<()> {
@@ -25,7 +25,7 @@ pub(crate) fn run(args: &DataConvertArgs) -> Result<()> {
         None if is_coco(&config) => Layout::Yolo,
         None => Layout::Coco,
     };
-    let map = args.category_map.as_deref().map(category_map).transpose()?;
+    let map = args.categories.read()?;
     let open = |split| -> Result<(Split, Dataset)> {
         Ok((split, open_split(&config, split, args.no_cache, map.as_ref())?))
     };

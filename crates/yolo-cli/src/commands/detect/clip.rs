@@ -118,7 +118,7 @@ impl Session<'_> {
         Clip {
             input,
             place: place.to_owned(),
-            stem: self.files.stem(&input.stem),
+            stem: self.files.stem(&input.stem, &input.name),
             rate,
             recorder: None,
             size: (0, 0),

@@ -28,7 +28,7 @@ pub struct ImageEntry {
     /// Its id.
     pub id: ImageId,
     /// Its file, possibly with folders; empty if the file does not state it.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "raw::file_name")]
     pub file_name: String,
     #[serde(default)]
     width: Option<raw::Real>,
@@ -134,9 +134,12 @@ fn categories<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result
     struct RawCategory {
         #[serde(deserialize_with = "raw::own_id")]
         id: i64,
-        /// A text, or a number that stands for itself.
-        name: ImageId,
+        /// A text, or a number that stands for itself. Without one, no class has its name; figures need none.
+        name: Option<ImageId>,
     }
     let entries: Vec<RawCategory> = raw::entries(deserializer, "categories")?;
-    Ok(entries.into_iter().map(|raw| Category { id: raw.id, name: raw.name.to_string() }).collect())
+    Ok(entries
+        .into_iter()
+        .map(|raw| Category { id: raw.id, name: raw.name.map(|name| name.to_string()).unwrap_or_default() })
+        .collect())
 }

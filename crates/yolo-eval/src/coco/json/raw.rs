@@ -61,6 +61,9 @@ pub(super) fn parse<T: DeserializeOwned>(
 ) -> Result<T> {
     // Some Windows tools put a byte-order mark in front.
     let json = bytes.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(bytes);
+    if matches!(json, [0xFF, 0xFE, ..] | [0xFE, 0xFF, ..] | [_, 0, ..] | [0, _, ..]) {
+        return Err(EvalError::invalid(path, "the text is UTF-16; save it as UTF-8, as JSON has to be"));
+    }
     match json.iter().find(|byte| !byte.is_ascii_whitespace()) {
         None => Err(EvalError::invalid(path, "the file is empty; write or download it again")),
         Some(&first) if first != opening && matches!(first, b'{' | b'[') => {
@@ -76,16 +79,28 @@ fn explain(path: &Path, json: &[u8], error: &serde_json::Error) -> EvalError {
     let text = error.to_string();
     let position = format!(" at line {line} column {column}");
     let what = text.strip_suffix(&position).unwrap_or(&text);
-    let fix = if what.contains("EOF while parsing") {
-        "the file is cut short; write or download it again"
-    } else if is_near_non_finite(json, line, column) {
+    if what.contains("EOF while parsing") {
+        let reason = format!("the file is cut short (column {column}); write or download it again");
+        return EvalError::at_line(path, line.max(1), reason);
+    }
+    let fix = if is_near_non_finite(json, line, column) {
         "NaN and Infinity are not JSON numbers; remove the entry or give it a finite value"
     } else if what.contains("missing field") {
         "add it"
     } else {
         "correct it there"
     };
-    EvalError::at_line(path, line.max(1), format!("{what} (column {column}); {fix}"))
+    EvalError::at_line(path, line.max(1), format!("{} (column {column}); {fix}", plain(what)))
+}
+
+/// What the parser says, without the names of types.
+fn plain(what: &str) -> String {
+    let types = [("f64", "a number"), ("i64", "a whole number"), ("u64", "a whole number")];
+    let mut plain = what.replace("invalid type: ", "found ").replace("invalid value: ", "found ");
+    for (name, word) in types {
+        plain = plain.replace(&format!("expected {name}"), &format!("expected {word}"));
+    }
+    plain.replace("found map", "found an object").replace("found sequence", "found a list")
 }
 
 /// Whether the parser stopped at Python's `NaN` or `Infinity`.
@@ -186,6 +201,12 @@ impl Visitor<'_> for WholeNumber {
     }
 }
 
+/// The name of a file; a number stands for itself, and `null` for no name.
+pub(super) fn file_name<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<String, D::Error> {
+    let name: Option<ImageId> = Option::deserialize(deserializer)?;
+    Ok(name.map(|name| name.to_string()).unwrap_or_default())
+}
+
 /// A boolean that may be written as `0`/`1`, `"0"`/`"1"`, `true`/`false` or `null`.
 pub(super) fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::Result<bool, D::Error> {
     struct Flag;
@@ -209,6 +230,14 @@ pub(super) fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> std::result::R
                 return Ok(value == 1.0);
             }
             Err(E::custom(format!("iscrowd {value} is not 0 or 1")))
+        }
+
+        fn visit_str<E: Error>(self, value: &str) -> std::result::Result<bool, E> {
+            match value.trim() {
+                "0" => Ok(false),
+                "1" => Ok(true),
+                _ => Err(E::custom(format!("iscrowd {value:?} is not 0 or 1"))),
+            }
         }
 
         fn visit_unit<E: Error>(self) -> std::result::Result<bool, E> {

@@ -81,6 +81,22 @@ fn malformed_files_are_refused_with_the_place() {
 }
 
 #[test]
+fn what_else_is_meant_is_understood_or_said_in_plain_words() {
+    let crowd = r#"{"id": 1, "image_id": 1, "category_id": 18, "bbox": [1, 2, 3, 4], "iscrowd": "1"}"#;
+    let text = instances(crowd).replace("\"dog\"", "null").replace("\"a.jpg\"", "null");
+    let read = gt(&text).unwrap();
+    assert!(read.annotations()[0].iscrowd);
+    assert_eq!((read.categories()[0].name.as_str(), read.images()[0].file_name.as_str()), ("", ""));
+    let text = instances(&crowd.replace("[1, 2, 3, 4]", "{}"));
+    assert_refused(gt(&text), &["found an object, expected bbox to be [left, top, width, height]"]);
+    let utf16: Vec<u8> = instances("").encode_utf16().flat_map(u16::to_le_bytes).collect();
+    let error = super::Instances::parse(Path::new("file.json"), &utf16).map(|_| ());
+    assert_refused(error, &["UTF-16; save it as UTF-8"]);
+    let score = r#"[{"image_id": 1, "category_id": 18, "bbox": [1, 2, 3, 4], "score": "0.5"}]"#;
+    assert_refused(dt(score), &["detections entry 0: found string \"0.5\", expected a number"]);
+}
+
+#[test]
 fn non_finite_tokens_are_refused_with_line_and_entry() {
     let good = r#"{"id": 1, "image_id": 1, "category_id": 18, "bbox": [1, 2, 3, 4]}"#;
     for token in ["NaN", "Infinity", "-Infinity"] {

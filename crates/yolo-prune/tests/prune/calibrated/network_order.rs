@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use rayon::ThreadPoolBuilder;
-use yolo_model::{Architecture, Checkpoint};
+use yolo_model::Checkpoint;
 use yolo_prune::{Allocation, Criterion, Method, PruneOptions, PrunePlan, Repair, Structure, apply};
 
-use super::networks::{logits, pixels, random, raw_batches, relative_error, tiny};
+use super::networks::{logits, pixels, raw_batches, relative_error, small_and_slow, tiny};
 use super::{Batches, calibrated};
 
 fn error_of(dense: &Checkpoint, options: &PruneOptions, batches: &Batches) -> f64 {
@@ -16,10 +16,10 @@ fn error_of(dense: &Checkpoint, options: &PruneOptions, batches: &Batches) -> f6
 
 #[test]
 fn fitting_brings_the_logits_nearer() {
-    let narrow = random(Architecture::variant("yolov5n", Some(3)).unwrap(), 61);
     let batches: Batches =
         vec![([4, 96, 96], pixels([4, 96, 96], 62)), ([2, 64, 128], pixels([2, 64, 128], 63))];
-    for (name, dense, batches) in [("tiny", tiny(64), raw_batches(65)), ("yolov5n", narrow, batches)] {
+    let more = small_and_slow(61).into_iter().map(|(name, dense)| (name, dense, batches.clone()));
+    for (name, dense, batches) in more.chain([("tiny", tiny(64), raw_batches(65))]) {
         let options = PruneOptions::new(Method::Layer, 0.5);
         let with = |repair: Repair| {
             error_of(&dense, &PruneOptions { repair: Some(repair), ..options.clone() }, &batches)
@@ -41,22 +41,26 @@ fn on_threads(count: usize, run: impl FnOnce() -> PrunePlan + Send) -> PrunePlan
 
 #[test]
 fn the_number_of_threads_makes_no_difference() {
-    let dense = random(Architecture::variant("yolov5n", Some(3)).unwrap(), 66);
     let batches: Batches =
         vec![([2, 64, 64], pixels([2, 64, 64], 67)), ([1, 96, 64], pixels([1, 96, 64], 68))];
-    let methods = [Method::Reconstruction, Method::Wanda, Method::Snip, Method::Taylor, Method::Sensitivity];
-    for method in methods {
+    for (name, dense) in small_and_slow(66) {
+        assert_same_on_threads(name, &dense, &batches);
+    }
+}
+
+fn assert_same_on_threads(name: &str, dense: &Checkpoint, batches: &Batches) {
+    for method in [Method::Reconstruction, Method::Wanda, Method::Snip, Method::Taylor, Method::Sensitivity] {
         let repair = if method == Method::Sensitivity {
             Repair::Bias
         } else {
             PruneOptions::new(method, 0.5).repair()
         };
         let options = PruneOptions { repair: Some(repair), ..PruneOptions::new(method, 0.5) };
-        let run = || calibrated(&dense, &options, &batches).unwrap();
+        let run = || calibrated(dense, &options, batches).unwrap();
         let first = on_threads(1, run);
         for count in [2, 3] {
             // Masks, and every bit of every update.
-            assert!(on_threads(count, run) == first, "{method:?} on {count} threads");
+            assert!(on_threads(count, run) == first, "{name}: {method:?} on {count} threads");
         }
     }
 }

@@ -36,6 +36,39 @@ head:
     Architecture::from_yaml(yaml, None).unwrap()
 }
 
+/// Like the tiny network, but of widths that every structure fits, except for the stem's.
+pub(crate) fn sixteens_architecture() -> Architecture {
+    let yaml = "
+nc: 3
+depth_multiple: 1.0
+width_multiple: 1.0
+anchors: [[8, 8, 16, 16], [32, 32, 64, 64]]
+backbone:
+  - [-1, 1, Conv, [16, 3, 2]]
+  - [-1, 1, Conv, [32, 3, 2]]
+  - [-1, 2, C3, [32]]
+  - [-1, 1, Conv, [64, 3, 2]]
+  - [-1, 1, SPPF, [64, 5]]
+head:
+  - [-1, 1, Conv, [32, 1, 1]]
+  - [-1, 1, nn.Upsample, [None, 2, nearest]]
+  - [[-1, 2], 1, Concat, [1]]
+  - [-1, 1, C3, [32, False]]
+  - [-1, 1, Bottleneck, [32]]
+  - [[9, 4], 1, Detect, [nc, anchors]]
+";
+    Architecture::from_yaml(yaml, None).unwrap()
+}
+
+/// A network that is calibrated in an instant; with `YOLO_SLOW_TESTS` set also yolov5n, which takes half a minute.
+pub(crate) fn small_and_slow(seed: u64) -> Vec<(&'static str, Checkpoint)> {
+    let mut networks = vec![("sixteens", random(sixteens_architecture(), seed))];
+    if std::env::var_os("YOLO_SLOW_TESTS").is_some() {
+        networks.push(("yolov5n", random(Architecture::variant("yolov5n", Some(3)).unwrap(), seed)));
+    }
+    networks
+}
+
 /// The tiny network with every activation, a grouped and a dilated convolution.
 pub(crate) fn mixed_architecture() -> Architecture {
     let mut architecture = tiny_architecture();

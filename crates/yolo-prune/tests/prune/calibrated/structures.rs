@@ -7,7 +7,7 @@ use yolo_prune::{
     PrunePlan, Repair, Sparsity, Structure, Unit, apply, nonzero_gflops, plan,
 };
 
-use super::networks::{pixels, random, raw_batches, tiny};
+use super::networks::{pixels, random, raw_batches, small_and_slow, tiny};
 use super::{Batches, calibrated};
 
 fn narrow() -> Checkpoint {
@@ -50,28 +50,9 @@ fn planned(dense: &Checkpoint, options: &PruneOptions, batches: &Batches) -> Pru
 
 #[test]
 fn n_of_m_holds_everywhere_but_in_the_stem_and_the_head() {
-    let dense = narrow();
-    for (n, m) in [(2, 4), (1, 4)] {
-        let structure = Structure::NofM { n, m };
-        for (criterion, repair) in OPTIONS {
-            let options = PruneOptions {
-                criterion: Some(criterion),
-                repair: Some(repair),
-                structure,
-                ..PruneOptions::new(Method::Layer, 0.5)
-            };
-            let plan = planned(&dense, &options, &small_batch());
-            assert_structure(&dense, &plan, structure);
-            // 3 input channels; 24 outputs of the head are eights and 64 inputs sixteens with three classes.
-            let skipped: Vec<_> =
-                plan.skipped.iter().map(|s| (s.tensor.as_str(), s.reason.as_str())).collect();
-            let reason =
-                format!("{n}:{m} needs output channels in eights and input channels in 16s; it has 16 and 3");
-            assert_eq!(skipped, [("model.0.conv.weight", reason.as_str())]);
-            for layer in &plan.masks {
-                assert_eq!(layer.mask.pruned(), layer.mask.len() / m * (m - n), "{}", layer.tensor);
-            }
-            assert!((plan.amount - (1.0 - n as f64 / m as f64)).abs() < 1e-12);
+    for (_, dense) in small_and_slow(91) {
+        for (n, m) in [(2, 4), (1, 4)] {
+            assert_n_of_m(&dense, n, m);
         }
     }
     // 255 output channels do not fit.
@@ -83,36 +64,62 @@ fn n_of_m_holds_everywhere_but_in_the_stem_and_the_head() {
     assert_eq!(skipped, [&["model.0.conv.weight".to_owned()], &head[..]].concat());
 }
 
+fn assert_n_of_m(dense: &Checkpoint, n: usize, m: usize) {
+    let structure = Structure::NofM { n, m };
+    for (criterion, repair) in OPTIONS {
+        let options = PruneOptions {
+            criterion: Some(criterion),
+            repair: Some(repair),
+            structure,
+            ..PruneOptions::new(Method::Layer, 0.5)
+        };
+        let plan = planned(dense, &options, &small_batch());
+        assert_structure(dense, &plan, structure);
+        // 3 input channels; the head's outputs are eights and its inputs sixteens with three classes.
+        let skipped: Vec<_> = plan.skipped.iter().map(|s| (s.tensor.as_str(), s.reason.as_str())).collect();
+        let reason =
+            format!("{n}:{m} needs output channels in eights and input channels in 16s; it has 16 and 3");
+        assert_eq!(skipped, [("model.0.conv.weight", reason.as_str())]);
+        for layer in &plan.masks {
+            assert_eq!(layer.mask.pruned(), layer.mask.len() / m * (m - n), "{}", layer.tensor);
+        }
+        assert!((plan.amount - (1.0 - n as f64 / m as f64)).abs() < 1e-12);
+    }
+}
+
 #[test]
 fn blocks_go_or_stay_as_a_whole() {
-    let dense = narrow();
-    let convs = dense.architecture.convs();
-    let total: usize = convs.iter().map(|conv| conv.spec.weight_shape().iter().product::<usize>()).sum();
-    for structure in [Structure::Block { out: 4, inp: 1 }, Structure::Block { out: 1, inp: 4 }] {
-        for (criterion, repair) in OPTIONS {
-            for allocation in [Allocation::Layer, Allocation::Global, Allocation::Erk] {
-                let is_fast = allocation == Allocation::Layer || repair == Repair::None;
-                if !is_fast {
-                    continue;
+    for (_, dense) in small_and_slow(91) {
+        for structure in [Structure::Block { out: 4, inp: 1 }, Structure::Block { out: 1, inp: 4 }] {
+            for (criterion, repair) in OPTIONS {
+                for allocation in [Allocation::Layer, Allocation::Global, Allocation::Erk] {
+                    assert_blocks(&dense, structure, (criterion, repair), allocation);
                 }
-                let options = PruneOptions {
-                    criterion: Some(criterion),
-                    repair: Some(repair),
-                    structure,
-                    allocation: Some(allocation),
-                    ..PruneOptions::new(Method::Layer, 0.5)
-                };
-                let plan = planned(&dense, &options, &small_batch());
-                assert_structure(&dense, &plan, structure);
-                // Whole blocks cannot meet a count to the weight; four of each convolution is the most.
-                let missing = (0.5 * total as f64 - plan.pruned() as f64).abs();
-                assert!(
-                    missing <= 4.0 * convs.len() as f64,
-                    "{structure} {allocation:?} {criterion:?}: {missing}"
-                );
             }
         }
     }
+}
+
+fn assert_blocks(
+    dense: &Checkpoint,
+    structure: Structure,
+    (criterion, repair): (Criterion, Repair),
+    allocation: Allocation,
+) {
+    let convs = dense.architecture.convs();
+    let total: usize = convs.iter().map(|conv| conv.spec.weight_shape().iter().product::<usize>()).sum();
+    let options = PruneOptions {
+        criterion: Some(criterion),
+        repair: Some(repair),
+        structure,
+        allocation: Some(allocation),
+        ..PruneOptions::new(Method::Layer, 0.5)
+    };
+    let plan = planned(dense, &options, &small_batch());
+    assert_structure(dense, &plan, structure);
+    // Whole blocks cannot meet a count to the weight; four of each convolution is the most.
+    let missing = (0.5 * total as f64 - plan.pruned() as f64).abs();
+    assert!(missing <= 4.0 * convs.len() as f64, "{structure} {allocation:?} {criterion:?}: {missing}");
 }
 
 const COMPETING: [Allocation; 5] =

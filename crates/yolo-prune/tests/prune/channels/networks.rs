@@ -9,6 +9,8 @@ use yolo_model::architecture::VARIANTS;
 use yolo_model::{Architecture, Checkpoint};
 use yolo_nn::{Yolo, host_values};
 
+pub(crate) use crate::calibrated::networks::{sixteens_architecture, tiny_architecture};
+
 /// A network whose batch normalisation is not the identity anywhere, so that a channel out of place shows.
 pub(crate) fn random(architecture: Architecture, seed: u64) -> Checkpoint {
     let mut rng = StdRng::seed_from_u64(seed);
@@ -28,30 +30,6 @@ pub(crate) fn random(architecture: Architecture, seed: u64) -> Checkpoint {
 
 pub(crate) fn yolov5n() -> Checkpoint {
     random(Architecture::variant("yolov5n", Some(3)).unwrap(), 1)
-}
-
-/// A smallest network with two levels, shortcuts and a concatenation across levels.
-pub(crate) fn tiny_architecture() -> Architecture {
-    let yaml = "
-nc: 2
-depth_multiple: 1.0
-width_multiple: 1.0
-anchors: [[8, 8, 16, 16], [32, 32, 64, 64]]
-backbone:
-  - [-1, 1, Conv, [8, 3, 2]]
-  - [-1, 1, Conv, [16, 3, 2]]
-  - [-1, 2, C3, [16]]
-  - [-1, 1, Conv, [24, 3, 2]]
-  - [-1, 1, SPPF, [24, 5]]
-head:
-  - [-1, 1, Conv, [16, 1, 1]]
-  - [-1, 1, nn.Upsample, [None, 2, nearest]]
-  - [[-1, 2], 1, Concat, [1]]
-  - [-1, 1, C3, [16, False]]
-  - [-1, 1, Bottleneck, [16]]
-  - [[9, 4], 1, Detect, [nc, anchors]]
-";
-    Architecture::from_yaml(yaml, None).unwrap()
 }
 
 /// Names and architectures of all ten sizes.
