@@ -368,7 +368,7 @@ mod tests {
     fn wrong_yaml_gives_the_line() {
         let text = message("train: a\nval: {b\nnames: [x]\n");
         assert!(text.starts_with("/data/fruit.yaml:"), "{text}");
-        assert!(message("- a\n- b\n").contains("mapping"));
+        assert!(message("- a\n- b\n").contains("lines of `key: value`"));
         assert!(message("train: 7\nval: b\nnames: [x]\n").contains("quotes"));
     }
 
