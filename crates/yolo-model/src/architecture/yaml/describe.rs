@@ -140,7 +140,7 @@ impl ModelConfig {
             head.anchors.clone_from(&detect.anchors);
         }
         built.fused = architecture.fused;
-        built == *architecture
+        built == Architecture { activations: None, ..architecture.clone() }
     }
 
     /// As the dict that YOLOv5 keeps in a network, with its types.
