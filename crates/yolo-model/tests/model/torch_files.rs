@@ -27,10 +27,11 @@ fn lossless(checkpoint: &Checkpoint) -> TorchOptions {
 fn random(architecture: Architecture) -> Checkpoint {
     let mut checkpoint = Checkpoint::random(architecture, &mut StdRng::seed_from_u64(7)).unwrap();
     for (_, tensor) in checkpoint.weights.iter_mut() {
+        let is_conv = tensor.shape.len() == 4;
         if let Values::F32(values) = &mut tensor.values {
             // Those of a convolution are not 0.
             let rounded = |value: f32| match half::f16::from_f32(value).to_f32() {
-                0.0 if value != 0.0 => 1.0 / 1024.0,
+                0.0 if is_conv || value != 0.0 => 1.0 / 1024.0,
                 half => half,
             };
             values.iter_mut().for_each(|value| *value = rounded(*value));
@@ -40,7 +41,9 @@ fn random(architecture: Architecture) -> Checkpoint {
 }
 
 fn assert_same(read: &Checkpoint, written: &Checkpoint) {
-    assert_eq!(read.architecture, written.architecture);
+    // A file may share one activation between all convolutions; ours has one for each.
+    let unshared = |network: &Checkpoint| Architecture { activations: None, ..network.architecture.clone() };
+    assert_eq!(unshared(read), unshared(written));
     assert_eq!(read.class_names, written.class_names);
     assert_same_tensors(read, written);
 }
@@ -71,7 +74,10 @@ fn assert_round_trip(checkpoint: &Checkpoint, folder: &Path) -> PathBuf {
     assert_same(&read, checkpoint);
     assert_eq!(read.pruning, checkpoint.pruning);
     read.save_torch(&again, &lossless(&read)).unwrap();
-    assert_eq!(std::fs::read(&path).unwrap(), std::fs::read(&again).unwrap(), "bytes of a second writing");
+    assert!(
+        std::fs::read(&path).unwrap() == std::fs::read(&again).unwrap(),
+        "other bytes in a second writing"
+    );
     opcodes::assert_documented(&path);
     path
 }
@@ -291,7 +297,7 @@ fn masks_are_written_as_pairs() {
     assert_eq!(conv.parameters.keys().collect::<Vec<_>>(), ["bias", "weight_orig"]);
     assert_eq!(conv.buffers.keys().collect::<Vec<_>>(), ["weight_mask"]);
     read.save_torch(&again, &masks).unwrap();
-    assert_eq!(std::fs::read(&path).unwrap(), std::fs::read(&again).unwrap());
+    assert!(std::fs::read(&path).unwrap() == std::fs::read(&again).unwrap());
     opcodes::assert_documented(&path);
     network.save_state_dict(&state, &masks).unwrap();
     let bare = read_torch(&state).unwrap();
