@@ -5,8 +5,8 @@ use std::path::Path;
 use anyhow::Result;
 use yolo_model::architecture::YamlFit;
 use yolo_model::weights::FloatFormat;
-use yolo_model::{Checkpoint, TorchOptions, TorchSummary};
-use yolo_report::format::{bytes, thousands};
+use yolo_model::{TorchOptions, TorchSummary};
+use yolo_report::format::bytes;
 use yolo_report::network::summary_line;
 use yolo_report::results::SCHEMA;
 
@@ -43,7 +43,7 @@ pub(crate) fn run(args: &ExportArgs, weights: &Weights, out: &Path, output: &Out
         if written.masked > 0 { format!(", {} of them masks", written.masked) } else { String::new() },
     ))?;
     if is_network {
-        print_use(checkpoint, &written, out, output)?;
+        print_use(&written, out, output)?;
     } else {
         output.line(format!(
             "PyTorch: model.load_state_dict(torch.load({:?}, weights_only=True))",
@@ -63,12 +63,7 @@ pub(crate) fn run(args: &ExportArgs, weights: &Weights, out: &Path, output: &Out
     }))
 }
 
-fn print_use(checkpoint: &Checkpoint, written: &TorchSummary, out: &Path, output: &Output) -> Result<()> {
-    output.line(format!(
-        "Classes: {} ({})",
-        thousands(checkpoint.class_names.len()),
-        checkpoint.class_names.first().map_or("", String::as_str)
-    ))?;
+fn print_use(written: &TorchSummary, out: &Path, output: &Output) -> Result<()> {
     if let Some(fit) = &written.yaml {
         output.line(format!("Yaml inside: {}", yaml_name(fit)))?;
     }
