@@ -26,7 +26,7 @@ fn lossless(checkpoint: &Checkpoint) -> TorchOptions {
 /// A network with random weights that half precision holds.
 fn random(architecture: Architecture) -> Checkpoint {
     let mut checkpoint = Checkpoint::random(architecture, &mut StdRng::seed_from_u64(7)).unwrap();
-    for (name, tensor) in checkpoint.weights.iter_mut() {
+    for (_, tensor) in checkpoint.weights.iter_mut() {
         let is_conv = tensor.shape.len() == 4;
         if let Values::F32(values) = &mut tensor.values {
             // Those of a convolution are not 0.

@@ -49,7 +49,7 @@ const NETWORKS: [&str; 34] = [
 fn fixture(name: &str) -> Option<(Checkpoint, serde_json::Value, Array)> {
     let path = shared(&format!("reference/yolov5-modules/{name}.pt"))?;
     let reference = json(&format!("reference/yolov5-modules/{name}.json"))?;
-    let (inputs, _) = read_safetensors(&path.with_file_name(reference["input"].as_str().unwrap())).unwrap();
+    let (inputs, _) = read_safetensors(path.with_file_name(reference["input"].as_str().unwrap())).unwrap();
     let image = inputs.get("x").unwrap();
     let image = Array { shape: image.shape.clone(), values: image.f32s().unwrap().to_vec() };
     Some((Checkpoint::load(&path).unwrap(), reference, image))
