@@ -6,6 +6,7 @@ use super::{Block, BottleneckSpec, CrossConvSpec, Module, ModuleKind, Part, Stor
 use crate::architecture::{Activation, ConvForm, ConvSpec, NormSpec, PickledLayer, YamlLayer};
 use crate::error::Result;
 use crate::program::{Lowering, ValueId};
+use crate::weights::TorchModule;
 
 pub(super) static KIND: ModuleKind = ModuleKind {
     name: "BottleneckCSP",
@@ -130,6 +131,29 @@ impl Module for BottleneckCspSpec {
         for (j, inner) in self.m.iter_mut().enumerate() {
             inner.module_mut().visit_parts(&mut |path, part| visit(&format!("m.{j}.{path}"), part));
         }
+    }
+
+    fn to_torch(&self) -> Option<TorchModule> {
+        // The block of that name with other blocks inside is in no release that can be loaded today.
+        let bottlenecks = self.m.iter().map(|inner| match inner {
+            Inner::Bottleneck(bottleneck) => Some((bottleneck.to_torch()?, bottleneck)),
+            Inner::CrossConv(_) => None,
+        });
+        let (blocks, bottlenecks): (Vec<_>, Vec<_>) =
+            bottlenecks.collect::<Option<Vec<_>>>()?.into_iter().unzip();
+        let shortcut = !bottlenecks.is_empty() && bottlenecks.iter().all(|bottleneck| bottleneck.add);
+        let groups = bottlenecks.first().map_or(1, |bottleneck| bottleneck.cv2.groups);
+        let out = self.cv4.out_channels;
+        let expansion = TorchModule::expansion(self.cv1.out_channels, out);
+        let module = TorchModule::new("models.common.BottleneckCSP")
+            .child("cv1", TorchModule::conv_block(&self.cv1))
+            .child("cv2", TorchModule::conv2d(&self.cv2, false))
+            .child("cv3", TorchModule::conv2d(&self.cv3, false))
+            .child("cv4", TorchModule::conv_block(&self.cv4))
+            .child("bn", TorchModule::batch_norm(self.bn.channels))
+            .child("act", self.bn.activation.to_torch())
+            .child("m", TorchModule::sequential(blocks));
+        Some(module.yaml(self.m.len(), vec![out.into(), shortcut.into(), groups.into(), expansion.into()]))
     }
 
     fn n_wrappers(&self) -> usize {

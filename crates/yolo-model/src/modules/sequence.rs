@@ -6,6 +6,7 @@ use super::{Block, Module, ModuleKind, Part, Stored, convs_among_parts};
 use crate::architecture::{ConvSpec, PickledLayer};
 use crate::error::Result;
 use crate::program::{Lowering, ValueId};
+use crate::weights::TorchModule;
 
 pub(super) static KIND: ModuleKind = ModuleKind {
     name: "Sequential",
@@ -66,6 +67,12 @@ impl Module for SequenceSpec {
                 visit(&format!("{j}{dot}{path}"), part);
             });
         }
+    }
+
+    fn to_torch(&self) -> Option<TorchModule> {
+        let blocks = self.blocks.iter().map(|block| block.to_torch()).collect::<Option<Vec<_>>>()?;
+        let (_, arguments) = blocks.first()?.yaml.clone()?;
+        Some(TorchModule::sequential(blocks).yaml(self.blocks.len(), arguments))
     }
 
     fn n_wrappers(&self) -> usize {

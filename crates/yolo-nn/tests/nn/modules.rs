@@ -141,7 +141,7 @@ fn every_parameter_learns() {
                 .map(|&g| f64::from(g).powi(2))
                 .sum::<f64>()
                 .sqrt();
-            let step = 0.02 * f64::from(losses[losses.len() - 1]) / norm.max(1e-9);
+            let step = 0.01 * f64::from(losses[losses.len() - 1]) / norm.max(1e-9);
             for (name, gradient) in gradients {
                 missing.retain(|other| *other != name);
                 let values = checkpoint.weights.get_mut(&name).unwrap().f32s_mut().unwrap();
