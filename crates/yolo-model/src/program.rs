@@ -251,7 +251,11 @@ impl OperationKind {
             Self::Norm(_) => 4 * channels * height * width,
             Self::Transposed(transposed) => {
                 let spec = &transposed.spec;
-                channels * height * width * (spec.in_channels / spec.groups * spec.kernel[0] * spec.kernel[1])
+                // The profiler does not know the class that has groups, DWConvTranspose2d.
+                if spec.groups > 1 {
+                    return 0;
+                }
+                channels * height * width * (spec.in_channels * spec.kernel[0] * spec.kernel[1])
             }
             Self::Upsample { .. } => channels * height * width,
             Self::Attention { .. }

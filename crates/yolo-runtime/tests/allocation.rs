@@ -3,6 +3,8 @@
 #![allow(unsafe_code, reason = "a global allocator that counts")]
 #![allow(clippy::unwrap_used)]
 
+#[path = "runtime/moves.rs"]
+mod moves;
 #[allow(dead_code, reason = "the other binary uses the rest")]
 #[path = "runtime/reference.rs"]
 mod reference;

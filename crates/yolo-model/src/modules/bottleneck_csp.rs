@@ -134,13 +134,17 @@ impl Module for BottleneckCspSpec {
     }
 
     fn to_torch(&self) -> Option<TorchModule> {
-        let (hidden, out) = (self.cv1.out_channels, self.cv4.out_channels);
-        let inner = self.m.iter().map(|inner| inner.module().to_torch()).collect::<Option<Vec<_>>>()?;
-        let (shortcut, groups) = match self.m.first() {
-            Some(Inner::Bottleneck(bottleneck)) => (bottleneck.add, bottleneck.cv2.groups),
-            Some(Inner::CrossConv(cross)) => (cross.add, cross.cv2.groups),
-            None => (false, 1),
-        };
+        // The block of that name with other blocks inside is in no release that can be loaded today.
+        let bottlenecks = self.m.iter().map(|inner| match inner {
+            Inner::Bottleneck(bottleneck) => Some((bottleneck.to_torch()?, bottleneck)),
+            Inner::CrossConv(_) => None,
+        });
+        let (blocks, bottlenecks): (Vec<_>, Vec<_>) =
+            bottlenecks.collect::<Option<Vec<_>>>()?.into_iter().unzip();
+        let shortcut = !bottlenecks.is_empty() && bottlenecks.iter().all(|bottleneck| bottleneck.add);
+        let groups = bottlenecks.first().map_or(1, |bottleneck| bottleneck.cv2.groups);
+        let out = self.cv4.out_channels;
+        let expansion = TorchModule::expansion(self.cv1.out_channels, out);
         let module = TorchModule::new("models.common.BottleneckCSP")
             .child("cv1", TorchModule::conv_block(&self.cv1))
             .child("cv2", TorchModule::conv2d(&self.cv2, false))
@@ -148,8 +152,7 @@ impl Module for BottleneckCspSpec {
             .child("cv4", TorchModule::conv_block(&self.cv4))
             .child("bn", TorchModule::batch_norm(self.bn.channels))
             .child("act", self.bn.activation.to_torch())
-            .child("m", TorchModule::sequential(inner));
-        let expansion = TorchModule::expansion(hidden, out);
+            .child("m", TorchModule::sequential(blocks));
         Some(module.yaml(self.m.len(), vec![out.into(), shortcut.into(), groups.into(), expansion.into()]))
     }
 

@@ -71,12 +71,8 @@ impl Module for SequenceSpec {
 
     fn to_torch(&self) -> Option<TorchModule> {
         let blocks = self.blocks.iter().map(|block| block.to_torch()).collect::<Option<Vec<_>>>()?;
-        let arguments = blocks.first().and_then(|block| block.yaml.clone()).map(|(_, arguments)| arguments);
-        let module = TorchModule::sequential(blocks);
-        Some(match arguments {
-            Some(arguments) => module.yaml(self.blocks.len(), arguments),
-            None => module,
-        })
+        let (_, arguments) = blocks.first()?.yaml.clone()?;
+        Some(TorchModule::sequential(blocks).yaml(self.blocks.len(), arguments))
     }
 
     fn n_wrappers(&self) -> usize {

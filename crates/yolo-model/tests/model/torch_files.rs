@@ -130,16 +130,20 @@ fn fixtures_come_back_bit_for_bit() {
             println!("{name}: not read");
             continue;
         };
+        if let Err(error) = checkpoint.save_torch(&out.path().join("x.pt"), &lossless(&checkpoint)) {
+            let reason = error.to_string();
+            assert!(reason.contains("cannot be written for YOLOv5"), "{name}: {reason}");
+            println!("{name}: {reason}");
+            continue;
+        }
         let path = assert_round_trip(&checkpoint, out.path());
         let [ours, theirs] = [&path, &file].map(|path| std::fs::metadata(path).unwrap().len() as f64);
         let (_, fit) = checkpoint.architecture.to_model_config().unwrap();
         println!("{name}: {ours} / {theirs}: {:+.2} %, yaml {fit:?}", (ours / theirs - 1.0) * 100.0);
-        // No yaml has the activation of a BottleneckCSP of releases up to 6.0, nor one for a single layer.
-        let is_sayable = !["old-v1", "old-v2", "old-v3", "zoo"].iter().any(|start| name.starts_with(start));
-        assert!(fit != YamlFit::Other || !is_sayable, "{name}");
         written += 1;
     }
-    assert!(written >= 10, "{written} files");
+    println!("{written} files");
+    assert!(written >= 30, "{written} files");
 }
 
 #[test]
@@ -291,6 +295,9 @@ fn masks_are_written_as_pairs() {
     assert_eq!((summary.masked, summary.tensors), (2, network.weights.len() + 2));
     let read = Checkpoint::load(&path).unwrap();
     assert_same(&read, &network);
+    // What is known of the masks becomes the network's record.
+    let network = Checkpoint { pruning: read.pruning.clone(), ..network };
+    network.save_torch(&path, &masks).unwrap();
     assert_eq!(read_torch(&path).unwrap().masks.tensors, ["model.1.conv.weight", "model.24.m.1.weight"]);
     let conv = read_torch(&path).unwrap().module.unwrap();
     let conv = conv.descendant("model.24.m.1").unwrap();

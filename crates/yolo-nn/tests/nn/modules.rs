@@ -49,7 +49,7 @@ const NETWORKS: [&str; 34] = [
 fn fixture(name: &str) -> Option<(Checkpoint, serde_json::Value, Array)> {
     let path = shared(&format!("reference/yolov5-modules/{name}.pt"))?;
     let reference = json(&format!("reference/yolov5-modules/{name}.json"))?;
-    let (inputs, _) = read_safetensors(&path.with_file_name(reference["input"].as_str().unwrap())).unwrap();
+    let (inputs, _) = read_safetensors(path.with_file_name(reference["input"].as_str().unwrap())).unwrap();
     let image = inputs.get("x").unwrap();
     let image = Array { shape: image.shape.clone(), values: image.f32s().unwrap().to_vec() };
     Some((Checkpoint::load(&path).unwrap(), reference, image))
@@ -141,7 +141,7 @@ fn every_parameter_learns() {
                 .map(|&g| f64::from(g).powi(2))
                 .sum::<f64>()
                 .sqrt();
-            let step = 0.02 * f64::from(losses[losses.len() - 1]) / norm.max(1e-9);
+            let step = 0.01 * f64::from(losses[losses.len() - 1]) / norm.max(1e-9);
             for (name, gradient) in gradients {
                 missing.retain(|other| *other != name);
                 let values = checkpoint.weights.get_mut(&name).unwrap().f32s_mut().unwrap();

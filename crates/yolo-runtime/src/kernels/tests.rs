@@ -43,7 +43,8 @@ fn activations_are_within_a_millionth_on_every_unit() {
     let mut x: Vec<f32> = (-40_000..40_000).map(|i| i as f32 * 1.3e-3).collect();
     x.extend([0.0, -0.0, 1e-30, -1e-30, 88.0, 200.0, -200.0, 1e10, -1e10]);
     x.resize(x.len().next_multiple_of(16), 0.5);
-    let cases: [(Activate, fn(f64) -> f64); 6] = [
+    type Exact = fn(f64) -> f64;
+    let cases: [(Activate, Exact); 6] = [
         (Activate::Leaky(0.1), |x| if x > 0.0 { x } else { f64::from(0.1_f32) * x }),
         (Activate::Relu6, |x| x.clamp(0.0, 6.0)),
         (Activate::Hardswish, |x| x * (x + 3.0).clamp(0.0, 6.0) / 6.0),

@@ -4,6 +4,7 @@
 // Single convolutions with every kernel, then whole networks, against a slow executor in f64.
 mod convolutions;
 mod moved;
+mod moves;
 mod networks;
 mod reference;
 // Whole detectors against the same network on Burn's own back end.

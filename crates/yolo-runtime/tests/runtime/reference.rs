@@ -144,7 +144,7 @@ fn naive_op(op: &Op, values: &[Map], shapes: &[[usize; 3]], shape: [usize; 3]) -
         | Op::SpaceToDepth { .. }
         | Op::DepthToSpace { .. }
         | Op::Pick { .. }
-        | Op::Attention { .. } => super::moved::naive(op, values, shapes, shape),
+        | Op::Attention { .. } => super::moves::naive(op, values, shapes, shape),
         Op::Add { inputs: [a, b] } => values[*a].iter().zip(&values[*b]).map(|(a, b)| a + b).collect(),
         Op::Concat { inputs } => inputs.iter().flat_map(|&input| values[input].clone()).collect(),
         Op::MaxPool { input, size } => {
