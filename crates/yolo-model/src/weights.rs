@@ -1,9 +1,10 @@
 //! Named tensors on the host, and the files they live in.
 //!
-//! [`read_torch`] reads what PyTorch's `torch.save` wrote, without running any of it, and [`write_network`] and
-//! [`write_state_dict`] write what `torch.load` reads; [`read_safetensors`] and [`write_safetensors`] are the project's own
-//! files, [`write_packed`] the same without zeros. All give a [`StateDict`]: names and values, no backend,
-//! no device, and no knowledge of which network the names belong to.
+//! [`read_torch`] reads what PyTorch's `torch.save` wrote, without running any of it;
+//! [`crate::Checkpoint::save_torch`] and [`crate::Checkpoint::save_state_dict`] write what `torch.load` reads.
+//! [`read_safetensors`] and [`write_safetensors`] are the project's own files, [`write_packed`] the same without zeros.
+//! All give a [`StateDict`]: names and values, no backend, no device, and no knowledge of which network the names belong
+//! to.
 
 mod archive;
 mod container;
