@@ -2,12 +2,11 @@
 
 use burn::module::{Flag, Module, ModuleMapper, Param};
 use burn::tensor::{Gradients, Tensor, TensorData, Transaction};
-use yolo_model::architecture::{ConvRef, NormRef, TransposedRef};
+use yolo_model::architecture::ConvRef;
 
 use crate::conv::Conv;
 use crate::error::{NnError, Result};
 use crate::network::Network;
-use crate::norm::{Norm, Transposed};
 
 /// A tensor on the host: its name, and its values in row-major order.
 pub type NamedValues = (String, Vec<f32>);
@@ -67,21 +66,13 @@ impl Network {
     /// The network whose layers `layers` have no gradients; their running statistics still move.
     #[must_use]
     pub fn freeze_layers(mut self, layers: &[usize]) -> Self {
-        let frozen: Vec<bool> = self.names().iter().map(|conv| layers.contains(&conv.layer)).collect();
-        let convs = std::mem::take(&mut self.convs).into_iter().zip(frozen);
-        self.convs = convs.map(|(conv, frozen)| if frozen { conv.no_grad() } else { conv }).collect();
-        let norms = std::mem::take(&mut self.norms).into_iter().zip(self.norm_names());
-        let freeze = |(norm, names): (Norm, &NormRef)| match layers.contains(&names.layer) {
-            true => norm.no_grad(),
-            false => norm,
-        };
-        self.norms = norms.map(freeze).collect();
-        let transposed = std::mem::take(&mut self.transposed).into_iter().zip(self.transposed_names());
-        let freeze = |(conv, names): (Transposed, &TransposedRef)| match layers.contains(&names.layer) {
-            true => conv.no_grad(),
-            false => conv,
-        };
-        self.transposed = transposed.map(freeze).collect();
+        let convs = std::mem::take(&mut self.convs);
+        self.convs = frozen(convs, self.names().iter().map(|conv| conv.layer), layers);
+        let norms = std::mem::take(&mut self.norms);
+        self.norms = frozen(norms, self.norm_names().iter().map(|norm| norm.layer), layers);
+        let transposed = std::mem::take(&mut self.transposed);
+        let names = self.transposed_names().iter();
+        self.transposed = frozen(transposed, names.map(|transposed| transposed.layer), layers);
         self
     }
 
@@ -105,6 +96,12 @@ impl Network {
             bn.momentum = momentum;
         }
     }
+}
+
+/// `parts`, each of the layer in `layer_of`, without gradients where that is one of `layers`.
+fn frozen<M: Module>(parts: Vec<M>, layer_of: impl Iterator<Item = usize>, layers: &[usize]) -> Vec<M> {
+    let freeze = |(part, layer): (M, usize)| if layers.contains(&layer) { part.no_grad() } else { part };
+    parts.into_iter().zip(layer_of).map(freeze).collect()
 }
 
 struct FreezeBatchNorm;

@@ -29,6 +29,15 @@ impl ConvForm {
         *self == Self::default()
     }
 
+    /// Whether it has a bias, in a network that is `fused` or not.
+    pub fn has_bias(self, fused: bool) -> bool {
+        match self {
+            Self::Block => fused,
+            Self::Bare | Self::Linear | Self::Projections | Self::LastProjection => true,
+            Self::Plain | Self::PlainLinear => false,
+        }
+    }
+
     /// Whether its weight has two dimensions.
     pub fn is_linear(&self) -> bool {
         matches!(self, Self::Linear | Self::PlainLinear | Self::Projections | Self::LastProjection)

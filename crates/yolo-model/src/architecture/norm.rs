@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Activation, MAX_CHANNELS, TensorSpec};
+use super::{Activation, BATCH_NORM_EPSILON, MAX_CHANNELS, TensorSpec};
+use crate::error::Result;
+use crate::weights::StateDict;
 
 /// A batch normalisation with what follows it. Fusing a checkpoint leaves it, as the reference does; executors fold it
 /// into the convolutions before it if they can.
@@ -29,7 +31,7 @@ pub struct NormRef {
 
 impl NormSpec {
     /// Checks the numbers, and that the input has `channels` channels; the error says what is wrong.
-    pub(crate) fn check(&self, channels: usize) -> Result<(), String> {
+    pub(crate) fn check(&self, channels: usize) -> std::result::Result<(), String> {
         if !(1..=MAX_CHANNELS).contains(&self.channels) {
             return Err(format!("has {} channels; it must be between 1 and {MAX_CHANNELS}", self.channels));
         }
@@ -48,18 +50,16 @@ impl NormRef {
 
     /// Its tensors in PyTorch's order.
     pub fn tensors(&self) -> Vec<TensorSpec> {
-        let tensor = |what: &str, shape: &[usize], is_parameter| TensorSpec {
-            name: self.tensor(what),
-            shape: shape.to_vec(),
-            is_parameter,
-        };
-        let channels = [self.spec.channels];
-        vec![
-            tensor("weight", &channels, true),
-            tensor("bias", &channels, true),
-            tensor("running_mean", &channels, false),
-            tensor("running_var", &channels, false),
-            tensor("num_batches_tracked", &[], false),
-        ]
+        TensorSpec::of_batch_norm(self.spec.channels, |what| self.tensor(what)).to_vec()
+    }
+
+    /// What it multiplies each channel with: `γ / √(var + ε)`.
+    ///
+    /// # Errors
+    /// A tensor that `weights` lacks.
+    pub fn scales(&self, weights: &StateDict) -> Result<Vec<f32>> {
+        let (gamma, var) =
+            (weights.f32s(&self.tensor("weight"))?, weights.f32s(&self.tensor("running_var"))?);
+        Ok(gamma.iter().zip(var).map(|(g, v)| g / (v + BATCH_NORM_EPSILON as f32).sqrt()).collect())
     }
 }

@@ -32,6 +32,28 @@ pub struct TensorSpec {
     pub is_parameter: bool,
 }
 
+impl TensorSpec {
+    pub(super) fn parameter(name: String, shape: &[usize]) -> Self {
+        Self { name, shape: shape.to_vec(), is_parameter: true }
+    }
+
+    /// Those of a batch normalisation over `channels` in PyTorch's order, which `name` calls by theirs.
+    pub(super) fn of_batch_norm(channels: usize, name: impl Fn(&str) -> String) -> [Self; 5] {
+        let buffer = |what: &str, shape: &[usize]| Self {
+            name: name(what),
+            shape: shape.to_vec(),
+            is_parameter: false,
+        };
+        [
+            Self::parameter(name("weight"), &[channels]),
+            Self::parameter(name("bias"), &[channels]),
+            buffer("running_mean", &[channels]),
+            buffer("running_var", &[channels]),
+            buffer("num_batches_tracked", &[]),
+        ]
+    }
+}
+
 impl ConvRef {
     /// The convolution at `path` of layer `layer`.
     pub(crate) fn of_layer(layer: usize, path: &str, spec: &ConvSpec) -> Self {
@@ -84,11 +106,7 @@ impl ConvRef {
 
     /// Whether it has a bias, in a network that is `fused` or not.
     pub fn has_bias(&self, fused: bool) -> bool {
-        match self.spec.form {
-            ConvForm::Block => fused,
-            ConvForm::Bare | ConvForm::Linear | ConvForm::Projections | ConvForm::LastProjection => true,
-            ConvForm::Plain | ConvForm::PlainLinear => false,
-        }
+        self.spec.form.has_bias(fused)
     }
 
     /// The bias in the weights of a fused network; zeros if it has none.
@@ -104,21 +122,12 @@ impl ConvRef {
 
     /// Its tensors in PyTorch's order.
     pub fn tensors(&self, fused: bool) -> Vec<TensorSpec> {
-        let out = vec![self.spec.out_channels];
-        let tensor = |name: String, shape: &[usize], is_parameter: bool| TensorSpec {
-            name,
-            shape: shape.to_vec(),
-            is_parameter,
-        };
-        let mut tensors = vec![tensor(self.weight(), &self.weight_shape(), true)];
+        let out = self.spec.out_channels;
+        let mut tensors = vec![TensorSpec::parameter(self.weight(), &self.weight_shape())];
         if self.has_bias(fused) {
-            tensors.push(tensor(self.bias(), &out, true));
+            tensors.push(TensorSpec::parameter(self.bias(), &[out]));
         } else if !self.is_bare {
-            tensors.push(tensor(self.bn("weight"), &out, true));
-            tensors.push(tensor(self.bn("bias"), &out, true));
-            tensors.push(tensor(self.bn("running_mean"), &out, false));
-            tensors.push(tensor(self.bn("running_var"), &out, false));
-            tensors.push(tensor(self.bn("num_batches_tracked"), &[], false));
+            tensors.extend(TensorSpec::of_batch_norm(out, |what| self.bn(what)));
         }
         tensors
     }

@@ -1,7 +1,7 @@
 //! The parts of which modules are made in PyTorch: convolutions, batch normalisation, activations, pools. The counterpart
 //! of [`PickledLayer`](super::PickledLayer)'s reading.
 
-use super::{Activation, BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, ConvForm, ConvSpec, TransposedSpec};
+use super::{Activation, BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, ConvSpec, TransposedSpec};
 use crate::weights::{PlainValue, TorchAttribute, TorchModule};
 
 impl TorchModule {
@@ -24,8 +24,31 @@ impl TorchModule {
 
     /// `nn.Conv2d`.
     pub fn conv2d(spec: &ConvSpec, has_bias: bool) -> Self {
+        Self::convolution("torch.nn.modules.conv.Conv2d", spec, has_bias, None)
+    }
+
+    /// `nn.ConvTranspose2d`, or a class that is one, with a bias.
+    pub fn transposed(class: &'static str, spec: &TransposedSpec) -> Self {
+        let numbers = ConvSpec {
+            kernel: spec.kernel,
+            stride: spec.stride,
+            padding: spec.padding,
+            dilation: spec.dilation,
+            groups: spec.groups,
+            ..ConvSpec::new(spec.in_channels, spec.out_channels, 1, 1)
+        };
+        Self::convolution(class, &numbers, true, Some(spec.output_padding))
+    }
+
+    /// Any convolution; a transposed one has an output padding.
+    fn convolution(
+        class: &'static str,
+        spec: &ConvSpec,
+        has_bias: bool,
+        output_padding: Option<[usize; 2]>,
+    ) -> Self {
         let [vertical, horizontal] = spec.padding;
-        Self::new("torch.nn.modules.conv.Conv2d")
+        Self::new(class)
             .parameter("weight", true)
             .parameter("bias", has_bias)
             .attribute("in_channels", spec.in_channels)
@@ -34,32 +57,11 @@ impl TorchModule {
             .attribute("stride", spec.stride)
             .attribute("padding", spec.padding)
             .attribute("dilation", spec.dilation)
-            .attribute("transposed", false)
-            .attribute("output_padding", [0, 0])
+            .attribute("transposed", output_padding.is_some())
+            .attribute("output_padding", output_padding.unwrap_or_default())
             .attribute("groups", spec.groups)
             .attribute("padding_mode", "zeros")
             .attribute("_reversed_padding_repeated_twice", vec![horizontal, horizontal, vertical, vertical])
-    }
-
-    /// `nn.ConvTranspose2d`, or a class that is one, with a bias.
-    pub fn transposed(class: &'static str, spec: &TransposedSpec) -> Self {
-        Self::new(class)
-            .parameter("weight", true)
-            .parameter("bias", true)
-            .attribute("in_channels", spec.in_channels)
-            .attribute("out_channels", spec.out_channels)
-            .attribute("kernel_size", spec.kernel)
-            .attribute("stride", spec.stride)
-            .attribute("padding", spec.padding)
-            .attribute("dilation", spec.dilation)
-            .attribute("transposed", true)
-            .attribute("output_padding", spec.output_padding)
-            .attribute("groups", spec.groups)
-            .attribute("padding_mode", "zeros")
-            .attribute(
-                "_reversed_padding_repeated_twice",
-                vec![spec.padding[1], spec.padding[1], spec.padding[0], spec.padding[0]],
-            )
     }
 
     /// `nn.Linear`, for a convolution that is one.
@@ -75,7 +77,7 @@ impl TorchModule {
     fn linear_of(class: &'static str, spec: &ConvSpec) -> Self {
         Self::new(class)
             .parameter("weight", true)
-            .parameter("bias", matches!(spec.form, ConvForm::Linear | ConvForm::LastProjection))
+            .parameter("bias", spec.form.has_bias(true))
             .attribute("in_features", spec.in_channels)
             .attribute("out_features", spec.out_channels)
     }

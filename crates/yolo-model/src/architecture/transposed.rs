@@ -104,8 +104,9 @@ impl TransposedRef {
 
     /// Its tensors in PyTorch's order.
     pub fn tensors(&self) -> Vec<TensorSpec> {
-        let shapes =
-            [(self.weight(), self.spec.weight_shape().to_vec()), (self.bias(), vec![self.spec.out_channels])];
-        shapes.into_iter().map(|(name, shape)| TensorSpec { name, shape, is_parameter: true }).collect()
+        vec![
+            TensorSpec::parameter(self.weight(), &self.spec.weight_shape()),
+            TensorSpec::parameter(self.bias(), &[self.spec.out_channels]),
+        ]
     }
 }

@@ -32,7 +32,7 @@ pub struct BottleneckSpec {
 /// `[out, shortcut, groups, expansion]`.
 fn from_yaml(layer: &YamlLayer) -> Result<BottleneckSpec> {
     let out = layer.width(layer.int(0)?);
-    let hidden = (out as f64 * layer.float_or(3, 0.5)?) as usize;
+    let hidden = layer.hidden(out, 3, 0.5)?;
     let (shortcut, groups) = (layer.bool_or(1, true)?, layer.int_or(2, 1)?);
     Ok(BottleneckSpec::new(layer, [layer.input(), hidden, out], shortcut, groups))
 }
@@ -62,15 +62,25 @@ impl BottleneckSpec {
     }
 }
 
+/// `cv2(cv1(x))`, with `x` added if `add`.
+pub(super) fn lower_pair(
+    lowering: &mut Lowering,
+    [cv1, cv2]: [&ConvSpec; 2],
+    add: bool,
+    input: ValueId,
+) -> Result<ValueId> {
+    let hidden = lowering.conv("cv1", cv1, input)?;
+    let output = lowering.conv("cv2", cv2, hidden)?;
+    if add { lowering.add([output, input]) } else { Ok(output) }
+}
+
 impl Module for BottleneckSpec {
     fn kind(&self) -> &'static ModuleKind {
         &KIND
     }
 
     fn lower(&self, lowering: &mut Lowering, inputs: &[ValueId]) -> Result<ValueId> {
-        let hidden = lowering.conv("cv1", &self.cv1, inputs[0])?;
-        let output = lowering.conv("cv2", &self.cv2, hidden)?;
-        if self.add { lowering.add([output, inputs[0]]) } else { Ok(output) }
+        lower_pair(lowering, [&self.cv1, &self.cv2], self.add, inputs[0])
     }
 
     fn visit_convs(&mut self, visit: &mut dyn FnMut(&str, &mut ConvSpec)) {

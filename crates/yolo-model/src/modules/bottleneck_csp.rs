@@ -48,7 +48,7 @@ pub enum Inner {
 fn from_yaml(layer: &YamlLayer) -> Result<BottleneckCspSpec> {
     let (input, out) = (layer.input(), layer.width(layer.int(0)?));
     let (shortcut, groups) = (layer.bool_or(1, true)?, layer.int_or(2, 1)?);
-    let hidden = (out as f64 * layer.float_or(3, 0.5)?) as usize;
+    let hidden = layer.hidden(out, 3, 0.5)?;
     let plain = |input: usize| ConvSpec {
         activation: Activation::Identity,
         form: ConvForm::Plain,

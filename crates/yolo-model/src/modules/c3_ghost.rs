@@ -36,7 +36,7 @@ impl Repeated for GhostBottleneckSpec {
 /// `[out, shortcut, groups, expansion]`, repeated; shortcut and groups have no effect.
 fn from_yaml(layer: &YamlLayer) -> Result<C3GhostSpec> {
     let out = layer.width(layer.int(0)?);
-    let hidden = (out as f64 * layer.float_or(3, 0.5)?) as usize;
+    let hidden = layer.hidden(out, 3, 0.5)?;
     let ghost = GhostBottleneckSpec::new(layer, hidden, hidden, [3, 1]);
     Ok(CrossStageSpec::around(layer, hidden, out, vec![ghost; layer.repeats()]))
 }

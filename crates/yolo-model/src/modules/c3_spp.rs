@@ -19,7 +19,7 @@ pub type C3SppSpec = CrossStageSpec<SppSpec>;
 /// `[out, windows, n, shortcut, groups, expansion]`; `n`, shortcut and groups have no effect.
 fn from_yaml(layer: &YamlLayer) -> Result<C3SppSpec> {
     let out = layer.width(layer.int(0)?);
-    let hidden = (out as f64 * layer.float_or(5, 0.5)?) as usize;
+    let hidden = layer.hidden(out, 5, 0.5)?;
     let pools = layer.ints(1)?.unwrap_or_else(|| SppSpec::POOLS.to_vec());
     Ok(CrossStageSpec::around(layer, hidden, out, SppSpec::new(layer, [hidden; 2], pools)))
 }

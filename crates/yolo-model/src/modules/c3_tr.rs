@@ -20,7 +20,7 @@ pub type C3TrSpec = CrossStageSpec<TransformerSpec>;
 /// `[out, shortcut, groups, expansion]`; repeats are the transformer's layers, shortcut and groups have no effect.
 fn from_yaml(layer: &YamlLayer) -> Result<C3TrSpec> {
     let out = layer.width(layer.int(0)?);
-    let hidden = (out as f64 * layer.float_or(3, 0.5)?) as usize;
+    let hidden = layer.hidden(out, 3, 0.5)?;
     if !hidden.is_multiple_of(HEADS) {
         return Err(
             layer.error(&format!("has {hidden} channels in the middle, which {HEADS} heads cannot share"))

@@ -36,7 +36,7 @@ impl Repeated for CrossConvSpec {
 fn from_yaml(layer: &YamlLayer) -> Result<C3xSpec> {
     let out = layer.width(layer.int(0)?);
     let (shortcut, groups) = (layer.bool_or(1, true)?, layer.int_or(2, 1)?);
-    let hidden = (out as f64 * layer.float_or(3, 0.5)?) as usize;
+    let hidden = layer.hidden(out, 3, 0.5)?;
     let cross = CrossConvSpec::new(layer, [hidden; 3], [3, 1], groups, shortcut);
     Ok(CrossStageSpec::around(layer, hidden, out, vec![cross; layer.repeats()]))
 }

@@ -71,15 +71,16 @@ fn from_pickle(layer: &PickledLayer, depthwise: bool) -> Result<ConvTransposeSpe
     if !layer.has_parameter("bias") {
         return Err(layer.error("has no bias, which is not known here"));
     }
+    let read = layer.lone_conv()?;
     let conv = TransposedSpec {
-        in_channels: layer.whole("in_channels")?,
-        out_channels: layer.whole("out_channels")?,
-        kernel: layer.pair("kernel_size")?,
-        stride: layer.pair("stride")?,
-        padding: layer.pair("padding")?,
+        in_channels: read.in_channels,
+        out_channels: read.out_channels,
+        kernel: read.kernel,
+        stride: read.stride,
+        padding: read.padding,
         output_padding: layer.pair("output_padding")?,
-        dilation: layer.pair("dilation")?,
-        groups: layer.whole("groups")?,
+        dilation: read.dilation,
+        groups: read.groups,
     };
     Ok(ConvTransposeSpec { conv, depthwise })
 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::bottleneck::lower_pair;
 use super::{Block, Module, ModuleKind, Stored};
 use crate::architecture::{ConvSpec, PickledLayer, YamlLayer};
 use crate::error::Result;
@@ -34,7 +35,7 @@ fn from_yaml(layer: &YamlLayer) -> Result<CrossConvSpec> {
     let out = layer.width(layer.int(0)?);
     let shape = [layer.int_or(1, 3)?, layer.int_or(2, 1)?];
     let (groups, shortcut) = (layer.int_or(3, 1)?, layer.bool_or(5, false)?);
-    let hidden = (out as f64 * layer.float_or(4, 1.0)?) as usize;
+    let hidden = layer.hidden(out, 4, 1.0)?;
     Ok(CrossConvSpec::new(layer, [layer.input(), hidden, out], shape, groups, shortcut))
 }
 
@@ -79,9 +80,7 @@ impl Module for CrossConvSpec {
     }
 
     fn lower(&self, lowering: &mut Lowering, inputs: &[ValueId]) -> Result<ValueId> {
-        let hidden = lowering.conv("cv1", &self.cv1, inputs[0])?;
-        let output = lowering.conv("cv2", &self.cv2, hidden)?;
-        if self.add { lowering.add([output, inputs[0]]) } else { Ok(output) }
+        lower_pair(lowering, [&self.cv1, &self.cv2], self.add, inputs[0])
     }
 
     fn visit_convs(&mut self, visit: &mut dyn FnMut(&str, &mut ConvSpec)) {

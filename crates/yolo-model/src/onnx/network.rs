@@ -36,9 +36,7 @@ pub(super) fn lower<'a>(
                 graph.node(&name("concat"), "Concat", &inputs, &[("axis", Attribute::Int(1))])
             }
             OperationKind::MaxPool { size } => {
-                let spec =
-                    PoolSpec { kernel: [*size; 2], stride: [1, 1], padding: [size / 2; 2], ceil: false };
-                maps::pool(graph, &name("pool"), inputs[0], &spec)
+                maps::pool(graph, &name("pool"), inputs[0], &PoolSpec::same(*size))
             }
             OperationKind::Upsample { scale } => maps::upsample(graph, &name("upsample"), inputs[0], *scale),
             OperationKind::Norm(norm) => self::norm(graph, norm, inputs[0], weights)?,

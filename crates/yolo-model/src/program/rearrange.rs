@@ -46,10 +46,16 @@ impl PoolSpec {
         })
     }
 
+    /// The pool that keeps a map's size: windows of an odd side, stride 1, half of it as padding.
+    pub fn same(side: usize) -> Self {
+        Self { kernel: [side; 2], stride: [1, 1], padding: [side / 2; 2], ceil: false }
+    }
+
     /// The side of the window, if the map keeps its size: an odd square, stride 1, half of it as padding.
     pub fn same_size(&self) -> Option<usize> {
         let side = self.kernel[0];
-        let is_same = self.kernel == [side; 2] && self.stride == [1, 1] && self.padding == [side / 2; 2];
+        // An odd window meets the map exactly, so rounding up changes nothing.
+        let is_same = Self { ceil: false, ..*self } == Self::same(side);
         (is_same && side % 2 == 1).then_some(side)
     }
 

@@ -1,51 +1,12 @@
 //! Every module of YOLOv5 and every release: networks that the reference saved, against what it says about them.
 
+mod networks;
+
 use yolo_model::weights::FloatFormat;
 use yolo_model::{Architecture, Checkpoint};
 
 use crate::{json, shared};
-
-/// Networks that the newest release built from a yaml.
-const BUILT: [&str; 28] = [
-    "act-elu",
-    "act-gelu",
-    "act-hardswish",
-    "act-identity",
-    "act-leakyrelu",
-    "act-mish",
-    "act-relu",
-    "act-relu6",
-    "ch4-mul4",
-    "focus-c3",
-    "yolov3",
-    "yolov3-spp",
-    "yolov3-tiny",
-    "yolov5-bifpn",
-    "yolov5-fpn",
-    "yolov5-p2",
-    "yolov5-p34",
-    "yolov5-p6",
-    "yolov5-p7",
-    "yolov5-panet",
-    "yolov5m6",
-    "yolov5n6",
-    "yolov5s-LeakyReLU",
-    "yolov5s-ghost",
-    "yolov5s-transformer",
-    "zoo",
-    "focus-csp-hardswish",
-    "prune-masks",
-];
-
-/// Networks of older releases.
-const OLD: [&str; 6] = [
-    "old-v1.0-yolov5s",
-    "old-v2.0-yolov5s",
-    "old-v3.1-yolov5s",
-    "old-v4.0-yolov5s",
-    "old-v5.0-yolov5s",
-    "old-v6.0-yolov5s",
-];
+use networks::{BUILT, OLD};
 
 fn fixture(name: &str) -> Option<(Checkpoint, serde_json::Value)> {
     let path = shared(&format!("reference/yolov5-modules/{name}.pt"))?;
@@ -66,16 +27,16 @@ fn own_tensors(architecture: &Architecture) -> Vec<(String, Vec<usize>)> {
 
 #[test]
 fn tensors_parameters_layers_and_operations_are_the_references() {
-    for name in BUILT.iter().chain(&OLD) {
+    for name in networks::all() {
         let Some((checkpoint, reference)) = fixture(name) else { return };
         let whole = |key: &str| reference[key].as_u64().unwrap() as usize;
-        let is_first_release = *name == "old-v1.0-yolov5s";
+        let is_first_release = name == "old-v1.0-yolov5s";
         let fused = Architecture { fused: true, ..checkpoint.architecture.clone() };
         assert!(!checkpoint.architecture.fused, "{name}");
         for (architecture, suffix, kind) in
             [(&checkpoint.architecture, "", "unfused"), (&fused, "_fused", "fused")]
         {
-            if !is_first_release && *name != "prune-masks" {
+            if !is_first_release && name != "prune-masks" {
                 let expected = tensors(&reference[format!("state_dict{suffix}")]);
                 assert_eq!(own_tensors(architecture), expected, "{name} {kind}");
             }
@@ -153,7 +114,7 @@ fn yamls_of_older_releases_have_the_tensors_of_their_networks() {
 fn our_own_files_keep_every_network() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.safetensors");
-    for name in BUILT.iter().chain(&OLD) {
+    for name in networks::all() {
         let Some((checkpoint, _)) = fixture(name) else { return };
         checkpoint.save(&path, FloatFormat::F32).unwrap();
         let read = Checkpoint::load(&path).unwrap();

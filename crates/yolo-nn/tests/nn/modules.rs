@@ -1,5 +1,8 @@
 //! Every module of YOLOv5 and every release on Burn, against the reference's figures, and in ONNX.
 
+#[path = "../../../yolo-model/tests/model/module_files/networks.rs"]
+mod networks;
+
 use burn::tensor::{Device, Tensor, TensorData};
 use yolo_model::Checkpoint;
 use yolo_model::onnx::{Axes, OnnxOptions, Outputs};
@@ -8,43 +11,6 @@ use yolo_nn::{Yolo, host_values};
 
 use super::onnxruntime::{Array, assert_equal, noise, python};
 use crate::{json, shared};
-
-const NETWORKS: [&str; 34] = [
-    "act-elu",
-    "act-gelu",
-    "act-hardswish",
-    "act-identity",
-    "act-leakyrelu",
-    "act-mish",
-    "act-relu",
-    "act-relu6",
-    "ch4-mul4",
-    "focus-c3",
-    "focus-csp-hardswish",
-    "old-v1.0-yolov5s",
-    "old-v2.0-yolov5s",
-    "old-v3.1-yolov5s",
-    "old-v4.0-yolov5s",
-    "old-v5.0-yolov5s",
-    "old-v6.0-yolov5s",
-    "prune-masks",
-    "yolov3",
-    "yolov3-spp",
-    "yolov3-tiny",
-    "yolov5-bifpn",
-    "yolov5-fpn",
-    "yolov5-p2",
-    "yolov5-p34",
-    "yolov5-p6",
-    "yolov5-p7",
-    "yolov5-panet",
-    "yolov5m6",
-    "yolov5n6",
-    "yolov5s-LeakyReLU",
-    "yolov5s-ghost",
-    "yolov5s-transformer",
-    "zoo",
-];
 
 fn fixture(name: &str) -> Option<(Checkpoint, serde_json::Value, Array)> {
     let path = shared(&format!("reference/yolov5-modules/{name}.pt"))?;
@@ -82,7 +48,7 @@ fn assert_map(found: &[f32], expected: &serde_json::Value, samples: &str, what: 
 #[test]
 fn every_layer_of_the_references_networks() {
     let device = Device::flex();
-    for name in NETWORKS {
+    for name in networks::all() {
         let Some((checkpoint, reference, image)) = fixture(name) else { return };
         let is_first_release = name == "old-v1.0-yolov5s";
         // The convolutions of the first release's head are layers there.
@@ -165,8 +131,8 @@ fn onnxruntime_computes_the_same() {
     let path = folder.path().join("model.onnx");
     let precision = FloatFormat::F32;
     // The first has every module; starting Python for each of the others takes a minute.
-    let networks = if std::env::var_os("YOLO_SLOW_TESTS").is_some() { &NETWORKS[..] } else { &["zoo"] };
-    for &name in networks {
+    let runs_slow = std::env::var_os("YOLO_SLOW_TESTS").is_some();
+    for name in networks::all().filter(|name| runs_slow || *name == "zoo") {
         let Some((checkpoint, _, image)) = fixture(name) else { return };
         let size = [image.shape[2], image.shape[3]];
         for (opset, outputs) in [(12, Outputs::Logits), (17, Outputs::Decoded)] {

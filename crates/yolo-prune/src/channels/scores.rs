@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use serde::{Deserialize, Serialize};
-use yolo_model::architecture::{BATCH_NORM_EPSILON, ConvRef, NormRef};
+use yolo_model::architecture::{ConvRef, NormRef};
 use yolo_model::weights::StateDict;
 use yolo_model::{Model, fused_weights};
 
@@ -106,7 +106,7 @@ impl ChannelScores {
         let weights = fused_weights(model)?;
         Self::of_groups(criterion, model, |group, behind| {
             let factors = match behind {
-                Some((norm, first)) => factors(&weights, norm, first..first + group.channels)?,
+                Some((norm, first)) => norm.scales(&weights)?.split_off(first),
                 None => vec![1.0; group.channels],
             };
             let mut sums = vec![0.0; group.channels];
@@ -216,13 +216,6 @@ impl ChannelScores {
         }
         Ok(Self { criterion, groups })
     }
-}
-
-/// What a batch normalisation that stands alone multiplies these channels with.
-fn factors(weights: &StateDict, norm: &NormRef, channels: std::ops::Range<usize>) -> Result<Vec<f32>> {
-    let (gamma, var) = (weights.f32s(&norm.tensor("weight"))?, weights.f32s(&norm.tensor("running_var"))?);
-    let factor = |channel: usize| gamma[channel] / (var[channel] + BATCH_NORM_EPSILON as f32).sqrt();
-    Ok(channels.map(factor).collect())
 }
 
 fn row_length(conv: &ConvRef) -> usize {

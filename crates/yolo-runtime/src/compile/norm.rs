@@ -1,7 +1,7 @@
 //! Batch normalisation that stands alone.
 
 use yolo_model::ModelError;
-use yolo_model::architecture::{BATCH_NORM_EPSILON, NormRef};
+use yolo_model::architecture::NormRef;
 use yolo_model::program::OperationKind;
 
 use super::{Compiler, activation};
@@ -21,10 +21,8 @@ impl Compiler<'_> {
     pub(super) fn norm(&mut self, norm: &NormRef, input: ValueId) -> Result<ValueId, ModelError> {
         let weights = self.weights;
         let vector = |what: &str| weights.f32s(&norm.tensor(what));
-        let (gamma, beta) = (vector("weight")?, vector("bias")?);
-        let (mean, var) = (vector("running_mean")?, vector("running_var")?);
-        let scale: Vec<f32> =
-            gamma.iter().zip(var).map(|(g, v)| g / (v + BATCH_NORM_EPSILON as f32).sqrt()).collect();
+        let (beta, mean) = (vector("bias")?, vector("running_mean")?);
+        let scale = norm.scales(weights)?;
         let shift: Vec<f32> = (0..beta.len()).map(|c| beta[c] - scale[c] * mean[c]).collect();
         let mut producers = Vec::new();
         if self.find_producers(input, 0, &mut producers).is_some() {

@@ -1,5 +1,8 @@
 //! Operations that move, pool or compare pixels, convolutions with groups, and whole networks of the reference.
 
+#[path = "../../../yolo-model/tests/model/module_files/networks.rs"]
+mod networks;
+
 use yolo_model::Checkpoint;
 use yolo_model::program::{PixelOrder, PoolSpec};
 use yolo_model::weights::{HostTensor, read_safetensors};
@@ -107,48 +110,10 @@ fn activations_of_all_releases() {
     }
 }
 
-/// Networks of the reference whose file and figures are in `../shared`.
-const NETWORKS: [&str; 34] = [
-    "act-elu",
-    "act-gelu",
-    "act-hardswish",
-    "act-identity",
-    "act-leakyrelu",
-    "act-mish",
-    "act-relu",
-    "act-relu6",
-    "ch4-mul4",
-    "focus-c3",
-    "focus-csp-hardswish",
-    "old-v1.0-yolov5s",
-    "old-v2.0-yolov5s",
-    "old-v3.1-yolov5s",
-    "old-v4.0-yolov5s",
-    "old-v5.0-yolov5s",
-    "old-v6.0-yolov5s",
-    "prune-masks",
-    "yolov3",
-    "yolov3-spp",
-    "yolov3-tiny",
-    "yolov5-bifpn",
-    "yolov5-fpn",
-    "yolov5-p2",
-    "yolov5-p34",
-    "yolov5-p6",
-    "yolov5-p7",
-    "yolov5-panet",
-    "yolov5m6",
-    "yolov5n6",
-    "yolov5s-LeakyReLU",
-    "yolov5s-ghost",
-    "yolov5s-transformer",
-    "zoo",
-];
-
 /// Mean, population deviation, and first values of every layer within 1e-4 of the deviation.
 #[test]
 fn every_layer_of_the_references_networks() {
-    for name in NETWORKS {
+    for name in networks::all() {
         let Some(path) = crate::shared(&format!("reference/yolov5-modules/{name}.pt")) else { return };
         let text = std::fs::read_to_string(path.with_extension("json")).unwrap();
         let reference: serde_json::Value = serde_json::from_str(&text).unwrap();

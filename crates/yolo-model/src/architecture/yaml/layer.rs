@@ -128,6 +128,14 @@ impl YamlLayer<'_> {
         }
     }
 
+    /// Channels inside of a module with `out` channels: as many times the expansion at `position`, rounded down.
+    ///
+    /// # Errors
+    /// [`ModelError::Yaml`] if the expansion is not a number.
+    pub fn hidden(&self, out: usize, position: usize, default: f64) -> Result<usize> {
+        Ok((out as f64 * self.float_or(position, default)?) as usize)
+    }
+
     /// The number at `position`, or `default` if it is absent.
     ///
     /// # Errors

@@ -60,10 +60,15 @@ head:
     Architecture::from_yaml(yaml, None).unwrap()
 }
 
+/// Whether tests that take long run.
+pub(crate) fn runs_slow() -> bool {
+    std::env::var_os("YOLO_SLOW_TESTS").is_some()
+}
+
 /// A network that is calibrated in an instant; with `YOLO_SLOW_TESTS` set also yolov5n, which takes half a minute.
 pub(crate) fn small_and_slow(seed: u64) -> Vec<(&'static str, Checkpoint)> {
     let mut networks = vec![("sixteens", random(sixteens_architecture(), seed))];
-    if std::env::var_os("YOLO_SLOW_TESTS").is_some() {
+    if runs_slow() {
         networks.push(("yolov5n", random(Architecture::variant("yolov5n", Some(3)).unwrap(), seed)));
     }
     networks

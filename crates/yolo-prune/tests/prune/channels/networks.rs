@@ -9,7 +9,7 @@ use yolo_model::architecture::VARIANTS;
 use yolo_model::{Architecture, Checkpoint};
 use yolo_nn::{Yolo, host_values};
 
-pub(crate) use crate::calibrated::networks::{sixteens_architecture, tiny_architecture};
+pub(crate) use crate::calibrated::networks::{runs_slow, sixteens_architecture, tiny_architecture};
 
 /// A network whose batch normalisation is not the identity anywhere, so that a channel out of place shows.
 pub(crate) fn random(architecture: Architecture, seed: u64) -> Checkpoint {

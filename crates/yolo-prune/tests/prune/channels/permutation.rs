@@ -16,7 +16,7 @@ use yolo_prune::{
 };
 
 use super::networks::{
-    difference, image, logits, random, released, sixteens_architecture, tiny_architecture, yolov5n,
+    difference, image, logits, random, released, runs_slow, sixteens_architecture, tiny_architecture, yolov5n,
 };
 
 /// Of the logits, relative to the largest.
@@ -260,8 +260,7 @@ fn invalid_requests_are_refused() {
 /// of yolov5x's size.
 #[test]
 fn the_released_network_keeps_more() {
-    let runs_slow = std::env::var_os("YOLO_SLOW_TESTS").is_some();
-    if runs_slow {
+    if runs_slow() {
         let mut rng = StdRng::seed_from_u64(2);
         let large = Checkpoint::random(Architecture::variant("yolov5x", None).unwrap(), &mut rng).unwrap();
         let start = Instant::now();
@@ -269,7 +268,7 @@ fn the_released_network_keeps_more() {
         eprintln!("yolov5x: {:.1} s", start.elapsed().as_secs_f64());
     }
     let Some(dense) = released() else { return };
-    let patterns: &[usize] = if runs_slow { &[2, 1] } else { &[2] };
+    let patterns: &[usize] = if runs_slow() { &[2, 1] } else { &[2] };
     for &n in patterns {
         let structure = Structure::NofM { n, m: 4 };
         let options = PruneOptions { structure, ..options() };
@@ -279,7 +278,7 @@ fn the_released_network_keeps_more() {
         eprintln!("{n}:4 of yolov5n keeps {after:.2} % of the magnitude, without {before:.2} %");
         assert!(after > before + 0.5);
     }
-    if runs_slow {
+    if runs_slow() {
         assert_permutes(&dense.fuse().unwrap(), &options());
     }
 }
