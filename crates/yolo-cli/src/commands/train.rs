@@ -266,7 +266,7 @@ fn fit_anchors(
     seed: u64,
     output: &Output,
 ) -> Result<Checkpoint> {
-    let Head::AnchorBased(detect) = checkpoint.architecture.head();
+    let Head::AnchorBased(detect) = checkpoint.architecture.head() else { return Ok(checkpoint) };
     let items = &train_set.items;
     let decision =
         check_anchors(items, &detect.anchors, &detect.strides, image_size as u32, anchor_t as f32, seed)?;
