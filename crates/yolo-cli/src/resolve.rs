@@ -8,7 +8,7 @@ use yolo_data::dataset::config::DatasetConfig;
 use yolo_eval::coco::classes::CategoryMap;
 use yolo_model::architecture::{is_variant, variant_yaml};
 use yolo_model::weights::unpacked_bytes;
-use yolo_model::{Architecture, Checkpoint};
+use yolo_model::{Architecture, Checkpoint, Selection};
 
 use crate::console::progress_bar;
 use crate::presets::{DEMO, built_in_name, demo_data, demo_weights};
@@ -46,6 +46,20 @@ impl Weights {
             None => std::fs::metadata(&path).with_context(|| path.display().to_string())?.len(),
         };
         Ok(Self { path, file_bytes, checkpoint })
+    }
+}
+
+impl Weights {
+    /// The same network, which answers by its one-to-one branches if `end_to_end` asks for that.
+    pub(crate) fn answering(mut self, end_to_end: bool) -> Result<Self> {
+        if !end_to_end {
+            return Ok(self);
+        }
+        self.checkpoint.architecture = self.checkpoint.architecture.with_end_to_end(true);
+        if self.checkpoint.architecture.head().selection() != Selection::Best {
+            bail!("{}: its head has no one-to-one branches; leave --end2end out", self.path.display());
+        }
+        Ok(self)
     }
 }
 
