@@ -16,7 +16,9 @@ pub enum DetectError {
         other: usize,
     },
     /// A network that answers without suppression in an ensemble.
-    #[error("a network that answers without suppression cannot be in an ensemble; use its one-to-many branches")]
+    #[error(
+        "a network that answers without suppression cannot be in an ensemble; use its one-to-many branches"
+    )]
     EndToEndEnsemble,
     /// An executor without a network.
     #[error("the executor has no network; add one before it becomes a detector")]
