@@ -59,6 +59,34 @@ pub enum Channel {
     Objectness,
     /// σ, the score of the next class before the objectness.
     Class,
+    /// Logit of one bin of the distance from the centre of the cell to a side of the box: the distance in cells is the
+    /// expectation of `bin` over the softmax of the side's bins, which come in order.
+    Bin {
+        /// Which side.
+        side: Side,
+        /// The distance that the bin stands for, in cells.
+        bin: usize,
+    },
+    /// Distance in cells from the centre of the cell to a side of the box, as it is.
+    Distance(Side),
+}
+
+/// A side of a box.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Smallest x.
+    Left,
+    /// Smallest y.
+    Top,
+    /// Largest x.
+    Right,
+    /// Largest y.
+    Bottom,
+}
+
+impl Side {
+    /// In the order of channels.
+    pub const ALL: [Self; 4] = [Self::Left, Self::Top, Self::Right, Self::Bottom];
 }
 
 /// A term of a loss, by the name under which it is stored.
@@ -172,7 +200,7 @@ impl LevelChannels {
 
     /// Numbers of a decoded row: centre x, centre y, width, height, and a score per class.
     pub fn row_width(&self) -> usize {
-        let is_decoded = |channel: &&Channel| **channel != Channel::Objectness;
-        self.groups.first().map_or(0, |group| group.iter().filter(is_decoded).count())
+        let is_class = |channel: &&Channel| **channel == Channel::Class;
+        self.groups.first().map_or(0, |group| 4 + group.iter().filter(is_class).count())
     }
 }
