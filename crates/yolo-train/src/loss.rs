@@ -69,7 +69,7 @@ pub struct Loss {
 impl DetectionLoss {
     /// The loss of a network with this head.
     pub fn new(head: Head<'_>, options: LossOptions) -> Self {
-        let Head::AnchorBased(detect) = head;
+        let Head::AnchorBased(detect) = head else { todo!("merge of the other loss") };
         let balance: &[f64] = match detect.strides.len() {
             3 => &[4.0, 1.0, 0.4],
             _ => &[4.0, 1.0, 0.25, 0.06, 0.02],
