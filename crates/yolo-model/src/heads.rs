@@ -24,6 +24,15 @@ pub enum Head<'a> {
     AnchorBased(&'a DetectSpec),
 }
 
+/// A line of detectors that share a head, conventions of validation, and a file format.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Family {
+    /// YOLOv5 and YOLOv3 of its repository.
+    Yolov5,
+    /// YOLOv8, YOLO11, YOLO26 and YOLOv5u, of the package `ultralytics`.
+    Ultralytics,
+}
+
 /// The logits of one level for one image: `[channels, height, width]`, contiguous.
 #[derive(Clone, Copy, Debug)]
 pub struct RawMap<'a> {
@@ -71,20 +80,30 @@ pub enum LossTerm {
     Objectness,
     /// Which class an object has.
     Class,
+    /// How the probability of distances is spread, or how far distances are off.
+    Distribution,
 }
 
 impl LossTerm {
-    /// YOLOv5's short name: `box`, `obj`, `cls`.
+    /// The reference's short name: `box`, `obj`, `cls`, `dfl`.
     pub fn short_name(self) -> &'static str {
         match self {
             Self::Box => "box",
             Self::Objectness => "obj",
             Self::Class => "cls",
+            Self::Distribution => "dfl",
         }
     }
 }
 
 impl<'a> Head<'a> {
+    /// The family whose head it is.
+    pub fn family(self) -> Family {
+        match self {
+            Self::AnchorBased(_) => Family::Yolov5,
+        }
+    }
+
     /// Number of classes.
     pub fn num_classes(self) -> usize {
         let Self::AnchorBased(detect) = self;

@@ -42,7 +42,7 @@ pub use architecture::Architecture;
 pub use checkpoint::{Checkpoint, TorchOptions, TorchSummary};
 pub use error::{ModelError, Result};
 pub use fuse::{FusedCheckpoint, fused_weights};
-pub use heads::{Channel, Head, LevelChannels, LossTerm, RawMap};
+pub use heads::{Channel, Family, Head, LevelChannels, LossTerm, RawMap};
 pub use layout::{Answers, Layout, Model, Prunable, Widths};
 pub use nms::{Detection, NmsOptions, nms};
 pub use predictions::{Cxcywh, Predictions, Xyxy, best_class};

@@ -1,6 +1,7 @@
 //! Training against the reference, and against itself after interruptions.
 #![allow(clippy::unwrap_used)]
 
+mod anchor_free;
 mod devices;
 mod example;
 mod finetuning;
