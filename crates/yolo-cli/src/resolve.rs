@@ -6,9 +6,9 @@ use anyhow::{Context, Result, anyhow, bail};
 use yolo_data::dataset::cache::default_cache_dir;
 use yolo_data::dataset::config::DatasetConfig;
 use yolo_eval::coco::classes::CategoryMap;
-use yolo_model::architecture::variant_yaml;
+use yolo_model::architecture::{is_variant, variant_yaml};
 use yolo_model::weights::unpacked_bytes;
-use yolo_model::{Architecture, Checkpoint};
+use yolo_model::{Architecture, Checkpoint, Selection};
 
 use crate::console::progress_bar;
 use crate::presets::{DEMO, built_in_name, demo_data, demo_weights};
@@ -49,15 +49,38 @@ impl Weights {
     }
 }
 
+impl Weights {
+    /// The same network, which answers by its one-to-one branches if `end_to_end` asks for that.
+    pub(crate) fn answering(mut self, end_to_end: bool) -> Result<Self> {
+        if !end_to_end {
+            return Ok(self);
+        }
+        self.checkpoint.architecture = self.checkpoint.architecture.with_end_to_end(true);
+        if self.checkpoint.architecture.head().selection() != Selection::Best {
+            bail!("{}: its head has no one-to-one branches; leave --end2end out", self.path.display());
+        }
+        Ok(self)
+    }
+}
+
 /// The network that a model yaml, or the name of a stock one, describes; `num_classes` replaces the yaml's `nc`.
 pub(crate) fn model_yaml(cfg: &str, num_classes: Option<usize>) -> Result<Architecture> {
-    let built_in = built_in_name(cfg, "", &["models", "hub"]).and_then(variant_yaml);
+    let name = built_in_name(cfg, "", &["models", "hub"]);
+    if let Some(name) =
+        name.filter(|name| !Path::new(cfg).is_file() && variant_yaml(name).is_none() && is_variant(name))
+    {
+        return Architecture::variant(name, num_classes).with_context(|| cfg.to_owned());
+    }
+    let built_in = name.and_then(variant_yaml);
     let text = match (Path::new(cfg).is_file(), built_in) {
         (true, _) => yolo_data::yaml::read(Path::new(cfg))?,
         (false, Some(text)) => text.to_owned(),
-        (false, None) => bail!("{cfg}: no such file; check --cfg (known names: yolov5n, yolov5s, …)"),
+        (false, None) => bail!(
+            "{cfg}: no such file; check --cfg (known names: yolov5n, yolov5s, …, yolov8n, yolo11n, yolo26n, …)"
+        ),
     };
-    Architecture::from_yaml(&text, num_classes).with_context(|| cfg.to_owned())
+    let stem = Path::new(cfg).file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
+    Architecture::from_yaml_called(stem, &text, num_classes).with_context(|| cfg.to_owned())
 }
 
 fn weights_path(weights: &Path, offline: bool) -> Result<PathBuf> {
@@ -74,7 +97,7 @@ fn weights_path(weights: &Path, offline: bool) -> Result<PathBuf> {
     }
     let stem = weights.file_stem().and_then(|stem| stem.to_str()).unwrap_or_default();
     let is_name = weights.parent().is_none_or(|parent| parent.as_os_str().is_empty());
-    if !is_name || variant_yaml(stem).is_none() {
+    if !is_name || !is_variant(stem) {
         bail!("{}: no such file; check --weights{}", weights.display(), suggestion(weights));
     }
     let file = format!("{stem}.pt");
@@ -116,7 +139,7 @@ fn download(name: &str, folder: &Path) -> Result<PathBuf> {
 /// hide.
 fn is_built_in(weights: &Path) -> bool {
     let name = weights.to_str().unwrap_or_default();
-    name == DEMO || variant_yaml(name).is_some()
+    name == DEMO || is_variant(name)
 }
 
 /// Says that a folder which has the name of something built in is not what is used.

@@ -140,7 +140,7 @@ mod tests {
 
     #[test]
     fn only_what_matters_is_warned_of() {
-        let stock = written(Some(YamlFit::Stock("yolov5n")));
+        let stock = written(Some(YamlFit::Stock("yolov5n".to_owned())));
         assert!(warnings(&stock, 0.0001).is_empty());
         assert!(warnings(&stock, 0.3)[0].contains("grow again"));
         assert!(warnings(&written(None), 0.3).is_empty(), "train.py does not read state dicts");

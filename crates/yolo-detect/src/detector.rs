@@ -3,7 +3,7 @@
 #[cfg(feature = "nn")]
 use burn::tensor::Device;
 use rayon::prelude::*;
-use yolo_model::{Architecture, FusedCheckpoint, Predictions, RawMap};
+use yolo_model::{Architecture, FusedCheckpoint, Predictions, RawMap, Selection};
 use yolo_runtime::{CompiledNetwork, Options};
 
 use crate::error::{DetectError, Result};
@@ -50,6 +50,11 @@ impl Detector {
         if let Some(other) = classes.find(|&other| other != first) {
             return Err(DetectError::EnsembleClasses { first, other });
         }
+        // The boxes of several networks go into one suppression.
+        let selections = networks.iter().map(|network| network.head().selection());
+        if networks.len() > 1 && selections.into_iter().any(|selection| selection == Selection::Best) {
+            return Err(DetectError::EndToEndEnsemble);
+        }
         Ok(Self { executor: Box::new(executor) })
     }
 
@@ -73,6 +78,11 @@ impl Detector {
     /// The number of classes, the same for all networks.
     pub fn num_classes(&self) -> usize {
         self.executor.networks().first().map_or(0, |network| network.num_classes())
+    }
+
+    /// How predictions become detections: as the first network's head has it.
+    pub fn selection(&self) -> Selection {
+        self.executor.networks().first().map_or(Selection::Suppression, |network| network.head().selection())
     }
 
     /// The stride of the coarsest level of all networks, in pixels. Sides of images must be multiples of it.

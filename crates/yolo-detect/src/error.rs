@@ -15,6 +15,11 @@ pub enum DetectError {
         /// Classes of another.
         other: usize,
     },
+    /// A network that answers without suppression in an ensemble.
+    #[error(
+        "a network that answers without suppression cannot be in an ensemble; use its one-to-many branches"
+    )]
+    EndToEndEnsemble,
     /// An executor without a network.
     #[error("the executor has no network; add one before it becomes a detector")]
     NoNetwork,

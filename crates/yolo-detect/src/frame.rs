@@ -6,7 +6,7 @@ use yolo_data::image::RgbImage;
 use yolo_data::letterbox::{Geometry, LetterboxOptions, Placement, letterbox_into};
 use yolo_eval::Xyxy;
 use yolo_eval::metrics::ScoredBox;
-use yolo_model::{NmsOptions, Predictions, best_class, nms};
+use yolo_model::{NmsOptions, Predictions, best_class, select};
 
 use crate::detector::{Detector, RunOptions};
 use crate::error::{DetectError, Result};
@@ -83,7 +83,7 @@ impl Detector {
 
         let start = Instant::now();
         let rows = output.predictions.into_iter().next().unwrap_or_default();
-        let boxes = nms(&of_classes(rows, options), &options.nms)
+        let boxes = select(&of_classes(rows, options), self.selection(), &options.nms)
             .into_iter()
             .map(|detection| {
                 let yolo_model::Xyxy { x1, y1, x2, y2 } = detection.bbox;
@@ -154,6 +154,7 @@ fn milliseconds(since: Instant) -> f64 {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use yolo_model::nms;
 
     /// Golden vectors B2: `(width, height)` of an image, then height and width of the network's input.
     #[test]

@@ -96,6 +96,18 @@ const WEIGHTS: [(&str, u64, &str, Confidence); 5] = [
 const WEIGHTS_P6: [(&str, u64); 5] =
     [("n6", 7_000_000), ("s6", 26_000_000), ("m6", 72_000_000), ("l6", 155_000_000), ("x6", 283_000_000)];
 
+/// Released files of the Ultralytics family: what a name starts with, what follows the size's letter, the release that has
+/// them, and about how many million bytes sizes n, s, m, l, x have. No checksum is known.
+const SCALED: [(&str, &str, &str, [u64; 5]); 5] = [
+    ("yolov8", "", "v8.3.0", [7, 23, 52, 88, 137]),
+    ("yolo11", "", "v8.3.0", [6, 20, 41, 52, 115]),
+    ("yolo26", "", "v8.4.0", [6, 21, 45, 54, 119]),
+    ("yolov5", "u", "v8.3.0", [6, 19, 51, 107, 195]),
+    ("yolov5", "6u", "v8.3.0", [9, 31, 83, 173, 312]),
+];
+const LETTERS: [&str; 5] = ["n", "s", "m", "l", "x"];
+const SCALED_RELEASES: &str = "https://github.com/ultralytics/assets/releases/download";
+
 const RELEASE: &str = "https://github.com/ultralytics/yolov5/releases/download/v7.0";
 const MIRROR_OF_WEIGHTS: &str = "https://huggingface.co/Ultralytics/YOLOv5/resolve/main";
 /// The plain host has no valid certificate, so the bucket's own address comes first.
@@ -111,12 +123,32 @@ const ASSETS: [&str; 2] = [
 /// Every name that [`weights`] knows.
 pub fn weight_names() -> impl Iterator<Item = String> {
     let letters = WEIGHTS.iter().map(|(letter, ..)| *letter);
-    letters.chain(WEIGHTS_P6.iter().map(|(letter, _)| *letter)).map(|letter| format!("yolov5{letter}"))
+    let yolov5 =
+        letters.chain(WEIGHTS_P6.iter().map(|(letter, _)| *letter)).map(|letter| format!("yolov5{letter}"));
+    let scaled = SCALED.iter().flat_map(|(prefix, suffix, ..)| {
+        LETTERS.into_iter().map(move |letter| format!("{prefix}{letter}{suffix}"))
+    });
+    yolov5.chain(scaled)
 }
 
-/// Released weights, by `yolov5n`, `yolov5n.pt` or `n`; sizes n, s, m, l, x and n6, s6, m6, l6, x6.
+/// A file of [`SCALED`].
+fn scaled_weights(stem: &str) -> Option<Artefact> {
+    SCALED.iter().find_map(|(prefix, suffix, release, sizes)| {
+        let letter = stem.strip_prefix(prefix)?.strip_suffix(suffix)?;
+        let size = sizes[LETTERS.iter().position(|known| *known == letter)?];
+        let name = format!("{stem}.pt");
+        let urls = vec![format!("{SCALED_RELEASES}/{release}/{name}")];
+        Some(Artefact { name, urls, size: Size::About(size * 1_000_000), checksum: None })
+    })
+}
+
+/// Released weights, by `yolov5n`, `yolov5n.pt` or `n`; sizes n, s, m, l, x and n6, s6, m6, l6, x6. Those of YOLOv8, YOLO11,
+/// YOLO26 and YOLOv5u by their full names, `yolo11s`, `yolov5n6u.pt`.
 pub fn weights(name: &str) -> Option<Artefact> {
     let stem = name.strip_suffix(".pt").unwrap_or(name);
+    if let Some(scaled) = scaled_weights(stem) {
+        return Some(scaled);
+    }
     let letter = stem.strip_prefix("yolov5").unwrap_or(stem);
     let known = WEIGHTS.iter().find(|(known, ..)| *known == letter);
     let (size, checksum) = match known {
@@ -204,9 +236,12 @@ mod tests {
         assert_eq!(Some(&nano), weights("yolov5n.pt").as_ref());
         assert_eq!(weights("x6").unwrap().checksum, None);
         assert_eq!(weights("x6").unwrap().urls.len(), 1);
-        for unknown in ["", "yolov5", "yolov8n", "n7", "../n", "yolov5n.pt.pt"] {
+        for unknown in ["", "yolov5", "yolov8", "yolov8n6", "yolo12n", "n7", "../n", "yolov5n.pt.pt"] {
             assert_eq!(weights(unknown), None, "{unknown}");
         }
+        let small = weights("yolo26s.pt").unwrap();
+        assert_eq!(small.urls, [format!("{SCALED_RELEASES}/v8.4.0/yolo26s.pt")]);
+        assert_eq!(weights("yolov5n6u").unwrap().name, "yolov5n6u.pt");
         assert!(weight_names().all(|name| weights(&name).is_some()));
     }
 

@@ -25,11 +25,11 @@ pub use pickled::PickledLayer;
 pub(crate) use tensors::name_in_layer;
 pub use tensors::{ConvRef, TensorSpec};
 pub use transposed::{TransposedRef, TransposedSpec};
-pub use variants::{VARIANTS, variant_yaml};
+pub use variants::{SCALED, Scaled, VARIANTS, is_variant, variant_yaml};
 pub use yaml::{ModelConfig, YamlFit, YamlLayer};
 
-use crate::heads::Head;
-use crate::modules::{Block, DetectSpec};
+use crate::heads::{Family, Head, HeadMut};
+use crate::modules::Block;
 
 /// Batch normalisation's ε in every YOLOv5 network.
 pub const BATCH_NORM_EPSILON: f64 = 1e-3;
@@ -78,13 +78,39 @@ impl Architecture {
     }
 
     /// The head, to change it; none in an architecture that [`Architecture::validate`] would reject for having none.
-    pub(crate) fn head_mut(&mut self) -> Option<&mut DetectSpec> {
+    pub(crate) fn head_mut(&mut self) -> Option<HeadMut<'_>> {
         self.layers.last_mut().and_then(|layer| layer.block.head_mut())
+    }
+
+    /// The family that its head belongs to.
+    pub fn family(&self) -> Family {
+        self.head().family()
     }
 
     /// Number of classes.
     pub fn num_classes(&self) -> usize {
         self.head().num_classes()
+    }
+
+    /// The same network that answers by its one-to-one branches, or by the others, if its head has both.
+    #[must_use]
+    pub fn with_end_to_end(mut self, end_to_end: bool) -> Self {
+        if let Some(HeadMut::AnchorFree(head)) = self.head_mut()
+            && head.has_both()
+        {
+            head.end_to_end = end_to_end;
+        }
+        self
+    }
+
+    /// The same network with batch normalisation folded into its blocks, and without branches of the head that do not answer.
+    #[must_use]
+    pub fn without_batch_norm(mut self) -> Self {
+        self.fused = true;
+        if let Some(HeadMut::AnchorFree(head)) = self.head_mut() {
+            head.drop_silent();
+        }
+        self
     }
 
     /// The coarsest stride: image sides must be multiples of it (at least 32, as YOLOv5 has it).

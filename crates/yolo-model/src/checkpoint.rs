@@ -8,7 +8,6 @@ use std::path::Path;
 
 use crate::architecture::{Architecture, BATCH_NORM_EPSILON};
 use crate::error::{ModelError, Result};
-use crate::heads::Head;
 use crate::layout::check_tensors;
 use crate::pruning::PruningRecord;
 use crate::weights::{
@@ -122,15 +121,17 @@ impl Checkpoint {
     }
 
     fn metadata(&self) -> Result<BTreeMap<String, String>> {
-        let Head::AnchorBased(detect) = self.architecture.head();
+        let head = self.architecture.head();
         let mut metadata = BTreeMap::from([
             ("format".to_owned(), "pt".to_owned()),
             ("producer".to_owned(), concat!("yolo-prune ", env!("CARGO_PKG_VERSION")).to_owned()),
             (key::ARCHITECTURE.to_owned(), to_json(&self.architecture)?),
             (key::NAMES.to_owned(), to_json(&self.class_names)?),
-            (key::STRIDE.to_owned(), to_json(&detect.strides)?),
-            (key::ANCHORS.to_owned(), to_json(&detect.anchors)?),
+            (key::STRIDE.to_owned(), to_json(&head.strides())?),
         ]);
+        if let Some(anchors) = head.anchors() {
+            metadata.insert(key::ANCHORS.to_owned(), to_json(&anchors)?);
+        }
         if let Some(pruning) = &self.pruning {
             metadata.insert(key::PRUNING.to_owned(), to_json(pruning)?);
         }

@@ -44,7 +44,8 @@ impl Deref for FusedCheckpoint<'_> {
 
 impl Checkpoint {
     /// The same detector with the batch normalisation of its blocks folded in; a fused checkpoint is borrowed. Batch
-    /// normalisation that stands alone stays, as in the reference.
+    /// normalisation that stands alone stays, as in the reference. Of a head with two kinds of branches those go that do
+    /// not answer.
     ///
     /// In `f32`, in the reference's order of operations: with `d = √(var + ε)` and `s = γ / d`,
     /// `W'[o] = s[o] · W[o]` and `b'[o] = β[o] − (γ[o] · mean[o]) / d[o]`.
@@ -68,9 +69,14 @@ impl Checkpoint {
     }
 
     fn without_batch_norm(&self) -> Result<Self> {
+        let architecture = self.architecture.clone().without_batch_norm();
+        let mut weights = fused_weights(self)?.into_owned();
+        if architecture.head() != self.architecture.head() {
+            weights = weights_of(&architecture, &weights);
+        }
         let fused = Self {
-            weights: fused_weights(self)?.into_owned(),
-            architecture: Architecture { fused: true, ..self.architecture.clone() },
+            weights,
+            architecture,
             class_names: self.class_names.clone(),
             pruning: self.pruning.clone(),
         };
@@ -104,6 +110,17 @@ pub fn fused_weights<M: Model + ?Sized>(model: &M) -> Result<Cow<'_, StateDict>>
         }
     }
     Ok(Cow::Owned(weights))
+}
+
+/// The tensors of `architecture` among `weights`.
+fn weights_of(architecture: &Architecture, weights: &StateDict) -> StateDict {
+    let mut own = weights.origin().map_or_else(StateDict::new, StateDict::of_file);
+    for spec in architecture.tensors() {
+        if let Some(tensor) = weights.get(&spec.name) {
+            own.insert(spec.name, tensor.clone());
+        }
+    }
+    own
 }
 
 /// Names of the tensors that fusing folds away.

@@ -5,12 +5,13 @@
 //! ONNX graph.
 
 mod anchor_based;
+mod anchor_free;
 
 use std::ops::Range;
 
 use serde::{Deserialize, Serialize};
 
-use crate::modules::DetectSpec;
+use crate::modules::{AnchorFreeSpec, Branches, DetectSpec};
 use crate::onnx::graph::Graph;
 use crate::onnx::head::Level;
 use crate::onnx::{OnnxValue, Outputs};
@@ -22,6 +23,17 @@ use crate::weights::HostTensor;
 pub enum Head<'a> {
     /// YOLOv5's: boxes relative to anchors, and an objectness that scales the scores of the classes.
     AnchorBased(&'a DetectSpec),
+    /// That of YOLOv8, YOLO11, YOLO26 and YOLOv5u: distances from the centres of cells, and scores of classes.
+    AnchorFree(&'a AnchorFreeSpec),
+}
+
+/// [`Head`], to be changed.
+#[derive(Debug)]
+pub enum HeadMut<'a> {
+    /// See [`Head::AnchorBased`].
+    AnchorBased(&'a mut DetectSpec),
+    /// See [`Head::AnchorFree`].
+    AnchorFree(&'a mut AnchorFreeSpec),
 }
 
 /// A line of detectors that share a head, conventions of validation, and a file format.
@@ -31,6 +43,25 @@ pub enum Family {
     Yolov5,
     /// YOLOv8, YOLO11, YOLO26 and YOLOv5u, of the package `ultralytics`.
     Ultralytics,
+}
+
+impl Family {
+    /// The package whose files it has, for messages.
+    pub fn package(self) -> &'static str {
+        match self {
+            Self::Yolov5 => "YOLOv5",
+            Self::Ultralytics => "the package ultralytics",
+        }
+    }
+}
+
+/// How the predictions of a head become detections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Selection {
+    /// Boxes that overlap better ones go.
+    Suppression,
+    /// The best ones stay: every object has one box.
+    Best,
 }
 
 /// The logits of one level for one image: `[channels, height, width]`, contiguous.
@@ -68,6 +99,34 @@ pub enum Channel {
     Objectness,
     /// σ, the score of the next class before the objectness.
     Class,
+    /// Logit of one bin of the distance from the centre of the cell to a side of the box: the distance in cells is the
+    /// expectation of `bin` over the softmax of the side's bins, which come in order.
+    Bin {
+        /// Which side.
+        side: Side,
+        /// The distance that the bin stands for, in cells.
+        bin: usize,
+    },
+    /// Distance in cells from the centre of the cell to a side of the box, as it is.
+    Distance(Side),
+}
+
+/// A side of a box.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Smallest x.
+    Left,
+    /// Smallest y.
+    Top,
+    /// Largest x.
+    Right,
+    /// Largest y.
+    Bottom,
+}
+
+impl Side {
+    /// In the order of channels.
+    pub const ALL: [Self; 4] = [Self::Left, Self::Top, Self::Right, Self::Bottom];
 }
 
 /// A term of a loss, by the name under which it is stored.
@@ -101,37 +160,64 @@ impl<'a> Head<'a> {
     pub fn family(self) -> Family {
         match self {
             Self::AnchorBased(_) => Family::Yolov5,
+            Self::AnchorFree(_) => Family::Ultralytics,
+        }
+    }
+
+    /// How its predictions become detections.
+    pub fn selection(self) -> Selection {
+        match self {
+            Self::AnchorFree(detect) if detect.answering() == Branches::OneToOne => Selection::Best,
+            _ => Selection::Suppression,
+        }
+    }
+
+    /// The anchors of each level, width and height in pixels; none for a head without.
+    pub fn anchors(self) -> Option<&'a [Vec<[f32; 2]>]> {
+        match self {
+            Self::AnchorBased(detect) => Some(&detect.anchors),
+            Self::AnchorFree(_) => None,
         }
     }
 
     /// Number of classes.
     pub fn num_classes(self) -> usize {
-        let Self::AnchorBased(detect) = self;
-        detect.num_classes
+        match self {
+            Self::AnchorBased(detect) => detect.num_classes,
+            Self::AnchorFree(detect) => detect.num_classes,
+        }
     }
 
     /// Input pixels per cell of each level, finest level first.
     pub fn strides(self) -> &'a [usize] {
-        let Self::AnchorBased(detect) = self;
-        &detect.strides
+        match self {
+            Self::AnchorBased(detect) => &detect.strides,
+            Self::AnchorFree(detect) => &detect.strides,
+        }
     }
 
     /// Channels of the logits, the same for all levels.
     pub fn n_channels(self) -> usize {
-        let Self::AnchorBased(detect) = self;
-        detect.n_anchors() * detect.n_outputs()
+        match self {
+            Self::AnchorBased(detect) => detect.n_anchors() * detect.n_outputs(),
+            Self::AnchorFree(detect) => detect.n_channels(),
+        }
     }
 
     /// Rows of predictions per cell, the same for all levels.
     pub fn rows_per_cell(self) -> usize {
-        let Self::AnchorBased(detect) = self;
-        detect.n_anchors()
+        match self {
+            Self::AnchorBased(detect) => detect.n_anchors(),
+            Self::AnchorFree(_) => 1,
+        }
     }
 
     /// The meaning of the channels of level `level`.
     pub fn level(self, level: usize) -> LevelChannels {
-        let Self::AnchorBased(detect) = self;
-        detect.level_channels(level)
+        match self {
+            Self::AnchorBased(detect) => detect.level_channels(level),
+            Self::AnchorFree(detect) => detect.level_channels(level),
+        }
     }
 
     /// Decodes one image. Rows come level by level, and inside a level group by group, then down, then across. Rows
@@ -149,26 +235,35 @@ impl<'a> Head<'a> {
     /// # Panics
     /// As [`Head::decode`].
     pub fn decode_rows(self, maps: &[RawMap<'_>], score_threshold: f32, rows: Range<usize>) -> Predictions {
-        let Self::AnchorBased(detect) = self;
-        detect.decode(maps, score_threshold, rows)
+        match self {
+            Self::AnchorBased(detect) => detect.decode(maps, score_threshold, rows),
+            Self::AnchorFree(detect) => detect.decode(maps, score_threshold, rows),
+        }
     }
 
     /// The terms of the loss that trains the head, in the order in which they are reported.
     pub fn loss_terms(self) -> &'static [LossTerm] {
-        let Self::AnchorBased(_) = self;
-        &[LossTerm::Box, LossTerm::Objectness, LossTerm::Class]
+        match self {
+            Self::AnchorBased(_) => &[LossTerm::Box, LossTerm::Objectness, LossTerm::Class],
+            Self::AnchorFree(_) => &[LossTerm::Box, LossTerm::Class, LossTerm::Distribution],
+        }
     }
 
-    /// Adds the priors of level `level` to the biases of its convolution.
-    pub(crate) fn add_priors(self, level: usize, bias: &mut [f32]) {
-        let Self::AnchorBased(detect) = self;
-        detect.add_priors(level, bias);
+    /// Starts the biases of the convolution that makes part `part` of output `output` at their priors.
+    pub(crate) fn add_priors(self, [output, part]: [usize; 2], bias: &mut [f32]) {
+        match self {
+            Self::AnchorBased(detect) => detect.add_priors(output, bias),
+            // Boxes and classes are made by convolutions of their own.
+            Self::AnchorFree(detect) => bias.fill(detect.priors(output)[part.min(1)]),
+        }
     }
 
     /// Tensors that follow from the head and are not learned, by their name in its module.
     pub(crate) fn buffers(self) -> Vec<(&'static str, HostTensor)> {
-        let Self::AnchorBased(detect) = self;
-        detect.buffer_tensors()
+        match self {
+            Self::AnchorBased(detect) => detect.buffer_tensors(),
+            Self::AnchorFree(detect) => detect.buffer_tensors(),
+        }
     }
 
     /// Appends the head to an ONNX graph and returns the graph's outputs.
@@ -178,8 +273,28 @@ impl<'a> Head<'a> {
         levels: &[Level<'_>],
         outputs: Outputs,
     ) -> Vec<OnnxValue> {
-        let Self::AnchorBased(detect) = self;
-        anchor_based::onnx::lower(detect, graph, levels, outputs)
+        match self {
+            Self::AnchorBased(detect) => anchor_based::onnx::lower(detect, graph, levels, outputs),
+            Self::AnchorFree(detect) => anchor_free::onnx::lower(detect, graph, levels, outputs),
+        }
+    }
+}
+
+impl HeadMut<'_> {
+    /// Sets the number of classes.
+    pub(crate) fn set_num_classes(&mut self, num_classes: usize) {
+        match self {
+            Self::AnchorBased(detect) => detect.num_classes = num_classes,
+            Self::AnchorFree(detect) => detect.set_num_classes(num_classes),
+        }
+    }
+
+    /// Sets the strides, finest level first.
+    pub(crate) fn set_strides(&mut self, strides: Vec<usize>) {
+        match self {
+            Self::AnchorBased(detect) => detect.strides = strides,
+            Self::AnchorFree(detect) => detect.strides = strides,
+        }
     }
 }
 
@@ -191,7 +306,7 @@ impl LevelChannels {
 
     /// Numbers of a decoded row: centre x, centre y, width, height, and a score per class.
     pub fn row_width(&self) -> usize {
-        let is_decoded = |channel: &&Channel| **channel != Channel::Objectness;
-        self.groups.first().map_or(0, |group| group.iter().filter(is_decoded).count())
+        let is_class = |channel: &&Channel| **channel == Channel::Class;
+        self.groups.first().map_or(0, |group| 4 + group.iter().filter(is_class).count())
     }
 }

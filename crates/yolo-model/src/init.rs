@@ -17,9 +17,12 @@ impl Architecture {
         for (name, tensor) in self.head_buffers() {
             weights.insert(name, tensor);
         }
-        for (level, conv) in self.program().output_convs().enumerate() {
-            if let Some(bias) = weights.get_mut(&conv.bias()).and_then(|tensor| tensor.f32s_mut().ok()) {
-                self.head().add_priors(level, bias);
+        let program = self.program();
+        for (output, &value) in program.outputs.iter().enumerate() {
+            for (part, conv) in program.parts_of_output(value).enumerate() {
+                if let Some(bias) = weights.get_mut(&conv.bias()).and_then(|tensor| tensor.f32s_mut().ok()) {
+                    self.head().add_priors([output, part], bias);
+                }
             }
         }
         weights

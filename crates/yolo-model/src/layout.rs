@@ -8,7 +8,7 @@ use crate::architecture::{Architecture, ConvRef, TensorSpec};
 use crate::checkpoint::Checkpoint;
 use crate::error::{ModelError, Result};
 use crate::fuse::FusedCheckpoint;
-use crate::heads::LevelChannels;
+use crate::heads::{Family, LevelChannels};
 use crate::program::Program;
 use crate::pruning::PruningRecord;
 use crate::weights::StateDict;
@@ -144,9 +144,17 @@ impl Layout for Architecture {
         [DETECTOR_IMAGE; 2]
     }
 
-    /// The reference profiles an image of one stride.
+    /// YOLOv5 profiles an image of one stride. Attention does not grow with the pixels, so the other family does not.
     fn profiled_size(&self) -> [usize; 2] {
-        [self.max_stride(); 2]
+        match self.family() {
+            Family::Yolov5 => [self.max_stride(); 2],
+            Family::Ultralytics => self.image_size(),
+        }
+    }
+
+    fn gflops(&self) -> f64 {
+        let scale = self.gigaflops_per_multiply_add();
+        self.profile().into_iter().map(|count| count as f64 * scale).sum()
     }
 
     fn with_widths(&self, widths: &Widths) -> Box<dyn Layout> {

@@ -5,13 +5,19 @@
 //! shapes of tensors and changes of width from [`Module::visit_convs`]; shapes, channels, validation, multiply-accumulates,
 //! couplings, executors and export from the program. A new module is a file and a line of the [`registry`].
 
+mod anchor_free;
 mod batch_norm;
 mod bottleneck;
 mod bottleneck_csp;
+mod c2;
+mod c2_psa;
+mod c2f;
 mod c3;
 mod c3_ghost;
 mod c3_spp;
 mod c3_tr;
+mod c3k;
+mod c3k2;
 mod c3x;
 mod concat;
 mod contract;
@@ -29,9 +35,11 @@ mod kind;
 mod lite_stem;
 mod max_pool;
 mod mix_conv;
+mod psa_block;
 pub mod registry;
 mod sequence;
 mod shuffle_block;
+mod split_stage;
 mod spp;
 mod sppf;
 mod stored;
@@ -42,13 +50,19 @@ mod zero_pad;
 use std::any::Any;
 use std::fmt::Debug;
 
+pub use anchor_free::{AnchorFreeSpec, Branches, BranchesSpec};
 pub use batch_norm::BatchNormSpec;
 pub use bottleneck::BottleneckSpec;
 pub use bottleneck_csp::BottleneckCspSpec;
+pub use c2::{C2, C2Spec};
+pub use c2_psa::{C2Psa, C2PsaSpec};
+pub use c2f::{C2f, C2fSpec};
 pub use c3::C3Spec;
 pub use c3_ghost::C3GhostSpec;
 pub use c3_spp::C3SppSpec;
 pub use c3_tr::C3TrSpec;
+pub use c3k::C3kSpec;
+pub use c3k2::{C3k2, C3k2Spec};
 pub use c3x::C3xSpec;
 pub use concat::ConcatSpec;
 pub use contract::ContractSpec;
@@ -65,8 +79,10 @@ pub use kind::{ModuleKind, Stored};
 pub use lite_stem::LiteStemSpec;
 pub use max_pool::MaxPoolSpec;
 pub use mix_conv::MixConvSpec;
+pub use psa_block::{PixelAttentionSpec, PsaBlockSpec};
 pub use sequence::SequenceSpec;
 pub use shuffle_block::{ShuffleBlockSpec, Stage};
+pub use split_stage::{Flow, SplitStage, SplitStageSpec};
 pub use spp::SppSpec;
 pub use sppf::SppfSpec;
 pub use transformer::{TransformerLayerSpec, TransformerSpec};
@@ -75,7 +91,7 @@ pub use zero_pad::ZeroPadSpec;
 
 use crate::architecture::{ConvSpec, NormSpec, TransposedSpec};
 use crate::error::Result;
-use crate::heads::Head;
+use crate::heads::{Head, HeadMut};
 use crate::program::{Lowering, ValueId};
 use crate::weights::TorchModule;
 
@@ -143,7 +159,7 @@ pub trait Module: ModuleObject {
     }
 
     /// [`Module::head`], to change it.
-    fn head_mut(&mut self) -> Option<&mut DetectSpec> {
+    fn head_mut(&mut self) -> Option<HeadMut<'_>> {
         None
     }
 }
@@ -157,6 +173,9 @@ pub enum Part<'a> {
     Norm(&'a mut NormSpec),
     /// A transposed convolution.
     Transposed(&'a mut TransposedSpec),
+    /// A tensor of this shape whose values follow from the module and are never learned, although PyTorch counts it among
+    /// the parameters. The path is that of the tensor itself.
+    Constant(&'a [usize]),
 }
 
 /// [`Module::visit_convs`] of a module that writes [`Module::visit_parts`].

@@ -1,5 +1,6 @@
 //! Non-maximum suppression with YOLOv5's rules. There is no time limit: no image is ever dropped.
 
+use crate::heads::Selection;
 use crate::predictions::{Predictions, Xyxy, best_class};
 
 /// At most this many candidates, the best ones, take part in the suppression of an image.
@@ -82,6 +83,44 @@ pub fn nms(predictions: &Predictions, options: &NmsOptions) -> Vec<Detection> {
             kept.push(candidate);
         }
     }
+    kept
+}
+
+/// The detections of one image by `selection`.
+pub fn select(predictions: &Predictions, selection: Selection, options: &NmsOptions) -> Vec<Detection> {
+    match selection {
+        Selection::Suppression => nms(predictions, options),
+        Selection::Best => top_k(predictions, options),
+    }
+}
+
+/// The detections of a head that gives every object one box, best first, without suppression.
+///
+/// First the rows with the highest best score are taken, [`NmsOptions::max_detections`] of them, and then as many of their
+/// scores of any class, so that a row can be there for several classes; class-agnostic, a row counts by its best class only.
+/// Those with a score above the threshold stay. Equal scores keep the order of the rows, then of the classes.
+pub fn top_k(predictions: &Predictions, options: &NmsOptions) -> Vec<Detection> {
+    let mut rows: Vec<(usize, f32)> = predictions
+        .rows()
+        .enumerate()
+        .filter_map(|(row, (_, scores))| best_class(scores).map(|(_, score)| (row, score)))
+        .collect();
+    rows.sort_by(|a, b| b.1.total_cmp(&a.1));
+    rows.truncate(options.max_detections);
+    let mut kept = Vec::new();
+    for (row, _) in rows {
+        let (bbox, scores) = predictions.row(row);
+        let bbox = Xyxy::from(bbox);
+        if options.class_agnostic {
+            kept.extend(best_class(scores).map(|(class, score)| Detection { bbox, score, class }));
+        } else {
+            let labels = scores.iter().copied().enumerate();
+            kept.extend(labels.map(|(class, score)| Detection { bbox, score, class }));
+        }
+    }
+    kept.sort_by(|a, b| b.score.total_cmp(&a.score));
+    kept.truncate(options.max_detections);
+    kept.retain(|detection| detection.score > options.score_threshold);
     kept
 }
 
@@ -190,6 +229,25 @@ mod tests {
         assert_eq!(nms(&predictions, &NmsOptions::detection()).len(), 2);
         let agnostic = NmsOptions { class_agnostic: true, ..NmsOptions::detection() };
         assert_eq!(nms(&predictions, &agnostic).len(), 1);
+    }
+
+    /// Of three rows the two with the best scores are taken, and of their scores the two best: the second class of one of them
+    /// wins over the row that was left out.
+    #[test]
+    fn the_best_scores_of_the_best_rows_stay() {
+        let rows = [
+            [10.0, 10.0, 4.0, 4.0, 1.0, 0.9, 0.8],
+            [20.0, 20.0, 4.0, 4.0, 1.0, 0.1, 0.7],
+            [30.0, 30.0, 4.0, 4.0, 1.0, 0.0, 0.6],
+        ];
+        let predictions = predictions(&rows.concat(), 2);
+        let options = NmsOptions { max_detections: 2, ..NmsOptions::detection() };
+        let found = |options: &NmsOptions| -> Vec<(f32, usize)> {
+            top_k(&predictions, options).iter().map(|detection| (detection.score, detection.class)).collect()
+        };
+        assert_eq!(found(&options), [(0.9, 0), (0.8, 1)]);
+        assert_eq!(found(&NmsOptions { class_agnostic: true, ..options }), [(0.9, 0), (0.7, 1)]);
+        assert_eq!(found(&NmsOptions { score_threshold: 0.85, ..options }), [(0.9, 0)]);
     }
 
     /// The offset of class 79 rounds coordinates to 1/16 px. Two boxes with an IoU of 0.5895 in exact

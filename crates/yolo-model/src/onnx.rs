@@ -25,6 +25,7 @@
 //! ```
 
 mod activation;
+mod attention;
 mod error;
 mod file;
 pub(crate) mod graph;
@@ -32,6 +33,7 @@ pub(crate) mod head;
 mod maps;
 mod metadata;
 mod network;
+mod splits;
 mod wire;
 
 use std::fmt;

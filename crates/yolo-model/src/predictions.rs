@@ -68,6 +68,15 @@ impl Predictions {
         self.boxes.iter().copied().zip(self.scores.chunks_exact(self.num_classes.max(1)))
     }
 
+    /// Row number `row`: box and scores.
+    ///
+    /// # Panics
+    /// If there is no such row.
+    pub fn row(&self, row: usize) -> (Cxcywh, &[f32]) {
+        let classes = self.num_classes;
+        (self.boxes[row], &self.scores[row * classes..(row + 1) * classes])
+    }
+
     /// The boxes, to be moved.
     pub fn boxes_mut(&mut self) -> &mut [Cxcywh] {
         &mut self.boxes

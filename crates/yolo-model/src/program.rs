@@ -4,15 +4,20 @@
 //! couplings between channels, exchange formats and every executor work on it. Values are numbered: 0 is the image,
 //! `i + 1` is the output of operation `i`. All maps are `[N, C, H, W]`.
 
+mod attention;
 mod layout;
 mod lowering;
 mod model;
 mod rearrange;
 
+pub use attention::{AttentionOrder, AttentionPart, AttentionSpec};
 pub use layout::ProgramLayout;
 pub use lowering::Lowering;
 pub use model::ProgramModel;
 pub use rearrange::{PixelOrder, PoolSpec};
+
+use std::collections::HashSet;
+use std::ops::Range;
 
 use crate::architecture::{Architecture, ConvForm, ConvRef, NormRef, TensorSpec, TransposedRef};
 use crate::error::{ModelError, Result};
@@ -30,12 +35,10 @@ pub enum OperationKind {
     Norm(NormRef),
     /// Transposed convolution with a bias.
     Transposed(TransposedRef),
-    /// Attention between the pixels of a map of queries, keys and values, a third of the channels each: per head,
-    /// `softmax(q · kᵀ / √(channels of a head)) · v`. Heads have consecutive channels. Makes a third of the channels.
-    Attention {
-        /// Number of heads.
-        heads: usize,
-    },
+    /// Attention between the pixels of a map of queries, keys and values.
+    Attention(AttentionSpec),
+    /// The input as it is. While training, no gradient goes through it.
+    Detach,
     /// Sum of two maps of the same shape.
     Add,
     /// Concatenation along the channels, in the order of the inputs.
@@ -65,7 +68,8 @@ pub enum OperationKind {
         /// Which pixel is which group.
         order: PixelOrder,
     },
-    /// Some channels, in another order: channel `i` is channel `channels[i]` of the input.
+    /// Some channels, in another order: channel `i` is channel `channels[i]` of the input. If they follow each other, it is
+    /// a slice ([`OperationKind::slice`]).
     Pick {
         /// Which channels.
         channels: Vec<usize>,
@@ -147,9 +151,32 @@ impl Program {
         self.outputs.contains(&value)
     }
 
-    /// The convolutions whose outputs the network returns as they are.
+    /// The values that are returned as they are, or as a part of a concatenation that is returned.
+    pub fn returned(&self) -> HashSet<ValueId> {
+        let mut returned: HashSet<ValueId> = self.outputs.iter().copied().collect();
+        for (index, operation) in self.operations.iter().enumerate().rev() {
+            if operation.kind == OperationKind::Concat && returned.contains(&(index + 1)) {
+                returned.extend(&operation.inputs);
+            }
+        }
+        returned
+    }
+
+    /// The convolutions whose outputs the network returns as they are, or as a part of a concatenation, in order of
+    /// execution.
     pub fn output_convs(&self) -> impl Iterator<Item = &ConvRef> {
-        self.convs().filter(|(index, _)| self.is_output(index + 1)).map(|(_, conv)| conv)
+        let returned = self.returned();
+        self.convs().filter(move |(index, _)| returned.contains(&(index + 1))).map(|(_, conv)| conv)
+    }
+
+    /// The convolutions that make the returned value `output`, one after the other in its channels.
+    pub fn parts_of_output(&self, output: ValueId) -> impl Iterator<Item = &ConvRef> {
+        let made_by = |value: ValueId| self.operations.get(value.checked_sub(1)?);
+        let parts = match made_by(output) {
+            Some(Operation { kind: OperationKind::Concat, inputs, .. }) => inputs.clone(),
+            _ => vec![output],
+        };
+        parts.into_iter().filter_map(move |value| made_by(value)?.conv())
     }
 
     /// Height and width of every value for an image of `[height, width]`.
@@ -208,7 +235,8 @@ impl OperationKind {
             Self::SpaceToDepth { size, .. } => input.map(|side| side / size),
             Self::DepthToSpace { size } => input.map(|side| side * size),
             Self::Norm(_)
-            | Self::Attention { .. }
+            | Self::Attention(_)
+            | Self::Detach
             | Self::Pick { .. }
             | Self::Add
             | Self::Concat
@@ -221,12 +249,13 @@ impl OperationKind {
         match self {
             Self::Conv(conv) => conv.spec.out_channels,
             Self::Transposed(transposed) => transposed.spec.out_channels,
-            Self::Attention { .. } => inputs[0] / 3,
+            Self::Attention(attention) => attention.out_channels(inputs[0]),
             Self::Concat => inputs.iter().sum(),
             Self::Pick { channels } => channels.len(),
             Self::SpaceToDepth { size, .. } => inputs[0] * size * size,
             Self::DepthToSpace { size } => inputs[0] / (size * size),
             Self::Norm(_)
+            | Self::Detach
             | Self::Add
             | Self::MaxPool { .. }
             | Self::Pool(_)
@@ -235,9 +264,17 @@ impl OperationKind {
         }
     }
 
+    /// The channels that it takes, if it takes a slice: channels that follow each other, in their order.
+    pub fn slice(&self) -> Option<Range<usize>> {
+        let Self::Pick { channels } = self else { return None };
+        let first = *channels.first()?;
+        let range = first..first + channels.len();
+        range.clone().eq(channels.iter().copied()).then_some(range)
+    }
+
     /// Multiply-accumulates for an output of `[height, width]` with `channels` channels, by the reference profiler's own
     /// rules: four per element of a batch normalisation, one per element of an enlarged map, none for biases,
-    /// activations, pools and whatever PyTorch's attention computes.
+    /// activations, pools and whatever PyTorch's attention computes; of an attention by heads, both products.
     pub fn multiply_adds(&self, channels: usize, [height, width]: [usize; 2], fused: bool) -> usize {
         match self {
             Self::Conv(conv) => {
@@ -258,7 +295,8 @@ impl OperationKind {
                 channels * height * width * (spec.in_channels * spec.kernel[0] * spec.kernel[1])
             }
             Self::Upsample { .. } => channels * height * width,
-            Self::Attention { .. }
+            Self::Attention(attention) => attention.multiply_adds(channels, height * width),
+            Self::Detach
             | Self::Pick { .. }
             | Self::Add
             | Self::Concat

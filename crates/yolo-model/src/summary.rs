@@ -1,14 +1,16 @@
 //! Layers, parameters and FLOPs, counted as the reference prints them.
 
 use crate::architecture::{Architecture, ConvForm, ConvSpec};
+use crate::heads::Head;
 use crate::layout::Layout;
 use crate::modules::Part;
+use crate::program::OperationKind;
 
 /// What the summary line says about a network.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Summary {
     /// Distinct module objects: containers, wrappers and the root included; one activation per block, as in the released
-    /// files, unless the network's file shared them.
+    /// files, unless the network's file shared them. Of the Ultralytics family those without parts, as it counts.
     pub layers: usize,
     /// Parameters, buffers excluded.
     pub parameters: usize,
@@ -44,7 +46,7 @@ impl Architecture {
     /// On an architecture that [`Architecture::validate`] rejects.
     pub fn summary(&self) -> Summary {
         Summary {
-            layers: self.module_objects(),
+            layers: self.n_layers(),
             parameters: self.n_parameters(),
             conv_weights: self.convs().iter().map(|conv| conv.weight_count()).sum(),
             gflops: self.gflops(),
@@ -57,7 +59,7 @@ impl Architecture {
     /// On an architecture that [`Architecture::validate`] rejects.
     pub fn layer_summaries(&self) -> Vec<LayerSummary> {
         let program = self.program();
-        let multiply_adds = program.multiply_adds_per_layer(self.profiled_size(), self.fused);
+        let multiply_adds = self.profile();
         let scale = self.gigaflops_per_multiply_add();
         let tensors = self.tensors();
         let summarise = |(index, layer): (usize, &crate::architecture::Layer)| {
@@ -82,6 +84,41 @@ impl Architecture {
 }
 
 impl Architecture {
+    /// Multiply-accumulates of every layer for an image of [`Layout::profiled_size`], by the rules of the family's profiler:
+    /// those of [`crate::program::OperationKind::multiply_adds`], except that the Ultralytics family does not count enlarged
+    /// maps, and counts the expectations over bins in its head.
+    pub(crate) fn profile(&self) -> Vec<usize> {
+        let (program, size) = (self.program(), self.profiled_size());
+        let mut counts = program.multiply_adds_per_layer(size, self.fused);
+        let Head::AnchorFree(detect) = self.head() else { return counts };
+        let sizes = program.sizes(size);
+        for (index, operation) in program.operations.iter().enumerate() {
+            if matches!(operation.kind, OperationKind::Upsample { .. }) {
+                let (channels, size) = (program.channels[index + 1], sizes[index + 1]);
+                counts[operation.layer] -= operation.kind.multiply_adds(channels, size, self.fused);
+            }
+        }
+        let levels: Vec<[usize; 2]> = program.outputs.iter().map(|&output| sizes[output]).collect();
+        if let Some(last) = counts.last_mut() {
+            // One set of branches is decoded.
+            *last += detect.multiply_adds(&levels[..detect.strides.len()]);
+        }
+        counts
+    }
+
+    /// What a summary counts as layers: PyTorch's module objects, of which the Ultralytics family counts those without parts.
+    fn n_layers(&self) -> usize {
+        match self.head() {
+            Head::AnchorBased(_) => self.module_objects(),
+            Head::AnchorFree(detect) => {
+                let layers = self.layers.iter().filter_map(|layer| layer.block.to_torch());
+                let leaves: usize = layers.map(|layer| layer.n_leaves(self.fused)).sum();
+                // One activation for the whole network, and one for each list of branches that was copied.
+                leaves + 1 + if detect.one2one.is_some() { 2 } else { 0 }
+            }
+        }
+    }
+
     /// PyTorch's module objects.
     fn module_objects(&self) -> usize {
         // The root and its list of layers are in no block.
@@ -98,6 +135,7 @@ impl Architecture {
                 // Tensors of their owner.
                 Part::Conv(ConvSpec { form: ConvForm::Projections, .. }) => {}
                 Part::Conv(_) | Part::Transposed(_) => objects += 1,
+                Part::Constant(_) => {}
                 Part::Norm(norm) => {
                     objects += 1;
                     activations += usize::from(!norm.activation.is_identity());

@@ -2,21 +2,23 @@
 
 use crate::architecture::Architecture;
 use crate::checkpoint::Checkpoint;
+use crate::heads::HeadMut;
 
 impl Architecture {
     /// The same network for `num_classes` classes.
     #[must_use]
     pub fn with_num_classes(mut self, num_classes: usize) -> Self {
-        if let Some(detect) = self.head_mut() {
-            detect.num_classes = num_classes;
+        if let Some(mut head) = self.head_mut() {
+            head.set_num_classes(num_classes);
         }
         self
     }
 
-    /// The same network with other anchors: per level, width and height in pixels of the input.
+    /// The same network with other anchors: per level, width and height in pixels of the input. A head without anchors
+    /// stays.
     #[must_use]
     pub fn with_anchors(mut self, anchors: Vec<Vec<[f32; 2]>>) -> Self {
-        if let Some(detect) = self.head_mut() {
+        if let Some(HeadMut::AnchorBased(detect)) = self.head_mut() {
             detect.anchors = anchors;
         }
         self

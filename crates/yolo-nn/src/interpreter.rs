@@ -8,7 +8,9 @@ use burn::tensor::module::{interpolate, max_pool2d};
 use burn::tensor::ops::{InterpolateMode, InterpolateOptions, MaxPoolOptions};
 use burn::tensor::{Int, Tensor};
 use yolo_model::architecture::{ConvRef, NormRef, TransposedRef};
-use yolo_model::program::{Operation, OperationKind, PixelOrder, Program, ValueId};
+use yolo_model::program::{
+    AttentionOrder, AttentionSpec, Operation, OperationKind, PixelOrder, Program, ValueId,
+};
 use yolo_model::weights::StateDict;
 
 use crate::error::Result as NnResult;
@@ -76,14 +78,18 @@ pub fn apply(kind: &OperationKind, mut inputs: Vec<Tensor<4>>) -> Tensor<4> {
             inputs.remove(0).pad((*left, *right, *above, *below), 0.0)
         }
         OperationKind::SpaceToDepth { size, order } => space_to_depth(inputs.remove(0), *size, *order),
+        OperationKind::Detach => inputs.remove(0).detach(),
         OperationKind::Pick { channels } => {
             let x = inputs.remove(0);
+            if let Some(range) = kind.slice() {
+                return x.narrow(1, range.start, range.len());
+            }
             let channels: Vec<i64> = channels.iter().map(|&channel| channel as i64).collect();
             let channels = Tensor::<1, Int>::from_data(channels.as_slice(), &x.device());
             x.select(1, channels)
         }
         OperationKind::DepthToSpace { size } => depth_to_space(inputs.remove(0), *size),
-        OperationKind::Attention { heads } => attention(inputs.remove(0), *heads),
+        OperationKind::Attention(spec) => attention(inputs.remove(0), *spec),
         OperationKind::Conv(ConvRef { name, .. })
         | OperationKind::Norm(NormRef { name, .. })
         | OperationKind::Transposed(TransposedRef { name, .. }) => panic!("{name} has weights"),
@@ -138,14 +144,25 @@ fn depth_to_space(x: Tensor<4>, size: usize) -> Tensor<4> {
     squares.reshape([batch, channels, height * size, width * size])
 }
 
-/// Queries, keys and values `[N, 3 · C, H, W]` → `[N, C, H, W]`.
-fn attention(x: Tensor<4>, heads: usize) -> Tensor<4> {
-    let [batch, thrice, height, width] = x.dims();
-    let (channels, pixels) = (thrice / 3, height * width);
-    let depth = channels / heads;
-    let part =
-        |at: usize| x.clone().narrow(1, at * channels, channels).reshape([batch, heads, depth, pixels]);
-    let scores = part(0).swap_dims(2, 3).matmul(part(1)).mul_scalar((depth as f64).sqrt().recip());
+/// Queries, keys and values `[N, C, H, W]` → `[N, heads · channels of a value, H, W]`.
+fn attention(x: Tensor<4>, spec: AttentionSpec) -> Tensor<4> {
+    let [batch, channels, height, width] = x.dims();
+    let AttentionSpec { heads, key, .. } = spec;
+    let (value, pixels) = (spec.value(channels), height * width);
+    let part = |start: usize, width: usize| -> Tensor<4> {
+        match spec.order {
+            AttentionOrder::ByPart => {
+                let map = x.clone().narrow(1, heads * start, heads * width);
+                map.reshape([batch, heads, width, pixels])
+            }
+            AttentionOrder::ByHead => {
+                let by_head = x.clone().reshape([batch, heads, 2 * key + value, pixels]);
+                by_head.narrow(2, start, width)
+            }
+        }
+    };
+    let (queries, keys, values) = (part(0, key), part(key, key), part(2 * key, value));
+    let scores = queries.swap_dims(2, 3).matmul(keys).mul_scalar((key as f64).sqrt().recip());
     let shares = softmax(scores, 3);
-    part(2).matmul(shares.swap_dims(2, 3)).reshape([batch, channels, height, width])
+    values.matmul(shares.swap_dims(2, 3)).reshape([batch, heads * value, height, width])
 }

@@ -1,10 +1,12 @@
-//! The published line of dense networks: YOLOv5 v7.0's table (COCO val2017, 640 px), between its points linear in the
-//! logarithm of the FLOPs; and which of its sizes a network has.
+//! The published lines of dense networks: the makers' tables (COCO val2017, 640 px), between their points linear in the
+//! logarithm of the FLOPs; and which of their sizes a network has.
 
 use yolo_model::Architecture;
 
 /// Most classes that a network is thought to have.
 const MAX_CLASSES: usize = 10_000;
+/// Classes of COCO.
+const COCO_CLASSES: usize = 80;
 /// Largest relative difference of the FLOPs of one and the same architecture.
 const SAME_GFLOPS: f64 = 0.02;
 
@@ -19,34 +21,75 @@ pub struct Stock {
     pub gflops: f64,
 }
 
-/// The line, smallest first.
-pub const LINE: [Stock; 5] = [
-    Stock { name: "yolov5n", map: 28.0, gflops: 4.5 },
-    Stock { name: "yolov5s", map: 37.4, gflops: 16.5 },
-    Stock { name: "yolov5m", map: 45.4, gflops: 49.0 },
-    Stock { name: "yolov5l", map: 49.0, gflops: 109.1 },
-    Stock { name: "yolov5x", map: 50.7, gflops: 205.7 },
+/// The sizes of a network, smallest first.
+#[derive(Debug, PartialEq)]
+pub struct Line {
+    /// What its sizes are called together.
+    pub name: &'static str,
+    /// The sizes.
+    pub sizes: [Stock; 5],
+}
+
+macro_rules! line {
+    ($name:literal, $([$size:literal, $map:literal, $gflops:literal]),*) => {
+        Line { name: $name, sizes: [$(Stock { name: $size, map: $map, gflops: $gflops }),*] }
+    };
+}
+
+/// Every line. Parameters and FLOPs are those of fused networks; that of YOLO26 answers with suppression.
+#[rustfmt::skip]
+pub static LINES: [Line; 5] = [
+    line!("YOLOv5", ["yolov5n", 28.0, 4.5], ["yolov5s", 37.4, 16.5], ["yolov5m", 45.4, 49.0],
+        ["yolov5l", 49.0, 109.1], ["yolov5x", 50.7, 205.7]),
+    line!("YOLOv5u", ["yolov5nu", 34.3, 7.7], ["yolov5su", 43.0, 24.0], ["yolov5mu", 49.0, 64.2],
+        ["yolov5lu", 52.2, 135.0], ["yolov5xu", 53.2, 246.4]),
+    line!("YOLOv8", ["yolov8n", 37.3, 8.7], ["yolov8s", 44.9, 28.6], ["yolov8m", 50.2, 78.9],
+        ["yolov8l", 52.9, 165.2], ["yolov8x", 53.9, 257.8]),
+    line!("YOLO11", ["yolo11n", 39.5, 6.5], ["yolo11s", 47.0, 21.5], ["yolo11m", 51.5, 68.0],
+        ["yolo11l", 53.4, 86.9], ["yolo11x", 54.7, 194.9]),
+    line!("YOLO26", ["yolo26n", 40.9, 5.4], ["yolo26s", 48.6, 20.7], ["yolo26m", 53.1, 68.2],
+        ["yolo26l", 55.0, 86.4], ["yolo26x", 57.5, 193.9]),
 ];
+
+/// Every size of every line.
+pub fn stocks() -> impl Iterator<Item = &'static Stock> {
+    LINES.iter().flat_map(|line| &line.sizes)
+}
 
 impl Stock {
     /// The size that `architecture` has without having been pruned, whatever its classes and anchors.
     pub fn of(architecture: &Architecture) -> Option<&'static Self> {
+        let classes = architecture.num_classes();
         let (parameters, gflops) = fused_figures(architecture.clone());
-        Self::of_figures(parameters, gflops)
+        stocks().find(|stock| {
+            let figures = stock.figures(classes);
+            figures.is_some_and(|(own, expected)| own == parameters && is_about(gflops, expected))
+        })
     }
 
-    /// The size of a fused network with this many parameters and GFLOPs.
+    /// The size of a fused network with this many parameters and GFLOPs and any number of classes. A head without anchors may
+    /// have other widths for another number, so that of COCO is what is looked for there.
     pub fn of_figures(parameters: usize, gflops: f64) -> Option<&'static Self> {
-        LINE.iter().find(|stock| stock.has_figures(parameters, gflops).unwrap_or(false))
+        stocks().find(|stock| stock.has_figures(parameters, gflops).unwrap_or(false))
+    }
+
+    /// The line that it belongs to.
+    pub fn line(&self) -> &'static Line {
+        let own = LINES.iter().find(|line| line.sizes.iter().any(|stock| stock.name == self.name));
+        own.unwrap_or(&LINES[0])
     }
 
     /// Parameters with 80 classes, fused.
     pub(crate) fn parameters(&self) -> Option<usize> {
-        self.figures(80).map(|(parameters, _)| parameters)
+        self.figures(COCO_CLASSES).map(|(parameters, _)| parameters)
     }
 
     /// Whether it has this many parameters and GFLOPs with some number of classes.
     fn has_figures(&self, parameters: usize, gflops: f64) -> Option<bool> {
+        if self.line().name != LINES[0].name {
+            let (own, expected) = self.figures(COCO_CLASSES)?;
+            return Some(own == parameters && is_about(gflops, expected));
+        }
         // Every class adds as many parameters as the one before.
         let (one, two) = (self.figures(1)?.0, self.figures(2)?.0);
         let (more, step) = (parameters.checked_sub(one)?, two.checked_sub(one)?);
@@ -54,7 +97,7 @@ impl Stock {
             return Some(false);
         }
         let (same, expected) = self.figures(1 + more / step)?;
-        Some(same == parameters && (gflops / expected - 1.0).abs() < SAME_GFLOPS)
+        Some(same == parameters && is_about(gflops, expected))
     }
 
     /// Parameters and GFLOPs with `classes` classes, fused.
@@ -63,9 +106,12 @@ impl Stock {
     }
 }
 
-fn fused_figures(mut architecture: Architecture) -> (usize, f64) {
-    architecture.fused = true;
-    let summary = architecture.summary();
+fn is_about(gflops: f64, expected: f64) -> bool {
+    (gflops / expected - 1.0).abs() < SAME_GFLOPS
+}
+
+fn fused_figures(architecture: Architecture) -> (usize, f64) {
+    let summary = architecture.without_batch_norm().summary();
     (summary.parameters, summary.gflops)
 }
 
@@ -80,10 +126,13 @@ pub struct Place {
     pub extrapolated: bool,
 }
 
-/// The place of a dense network of this many GFLOPs.
-pub fn dense_of_cost(gflops: f64) -> Place {
-    let points: Vec<(f64, f64, &'static str)> = LINE.iter().map(|s| (s.gflops, s.map, s.name)).collect();
-    place(&points, gflops)
+impl Line {
+    /// The place of a dense network of this many GFLOPs.
+    pub fn dense_of_cost(&self, gflops: f64) -> Place {
+        let points: Vec<(f64, f64, &'static str)> =
+            self.sizes.iter().map(|size| (size.gflops, size.map, size.name)).collect();
+        place(&points, gflops)
+    }
 }
 
 /// The place at `cost` on the line through `points` (cost, mAP, name) by rising cost, of which there are two at least.
@@ -105,20 +154,20 @@ mod tests {
 
     #[test]
     fn the_line_goes_through_its_points_and_is_straight_in_the_logarithm() {
-        for stock in &LINE {
-            let place = dense_of_cost(stock.gflops);
+        for stock in stocks() {
+            let place = stock.line().dense_of_cost(stock.gflops);
             assert!((place.map - stock.map).abs() < 1e-9 && !place.extrapolated, "{}: {place:?}", stock.name);
         }
-        let middle = dense_of_cost((4.5_f64 * 16.5).sqrt());
+        let middle = LINES[0].dense_of_cost((4.5_f64 * 16.5).sqrt());
         assert!((middle.map - (28.0 + 37.4) / 2.0).abs() < 1e-9);
         assert_eq!(middle.between, ["yolov5n", "yolov5s"]);
         // Half of yolov5n, along the line from s to n: 28 − 9.4 · ln 2 / ln (16.5 / 4.5).
-        let below = dense_of_cost(2.25);
+        let below = LINES[0].dense_of_cost(2.25);
         assert!(below.extrapolated && (below.map - 22.985).abs() < 0.001, "{below:?}");
-        let above = dense_of_cost(400.0);
+        let above = LINES[0].dense_of_cost(400.0);
         assert!(above.extrapolated && above.map > 50.7 && above.between == ["yolov5l", "yolov5x"]);
-        assert_eq!(dense_of_cost(0.0).map, 0.0);
-        assert_eq!(dense_of_cost(1e-9).map, 0.0);
+        assert_eq!(LINES[0].dense_of_cost(0.0).map, 0.0);
+        assert_eq!(LINES[0].dense_of_cost(1e-9).map, 0.0);
     }
 
     #[test]
@@ -128,19 +177,24 @@ mod tests {
         assert_eq!(of(1_867_405, 4.47), Some("yolov5n"));
         assert_eq!(of(7_225_885, 16.4), Some("yolov5s"));
         assert_eq!(of(1_867_405 - 77 * 1_353, 4.15), Some("yolov5n"));
+        assert_eq!(of(3_151_904, 8.744), Some("yolov8n"));
+        assert_eq!(of(2_408_932, 5.48), Some("yolo26n"));
         assert_eq!(of(1_867_406, 4.47), None);
         assert_eq!(of(1_867_405, 3.0), None);
     }
 
     #[test]
     fn sizes_are_recognised_by_their_architecture() {
-        for stock in &LINE {
+        for stock in stocks() {
             let mut architecture = Architecture::variant(stock.name, Some(3)).unwrap();
             assert_eq!(Stock::of(&architecture), Some(stock));
             // A data set's own anchors, or folded batch normalisation, make no other network.
-            architecture.fused = true;
-            let head = architecture.layers.last_mut().and_then(|layer| layer.block.head_mut()).unwrap();
-            head.anchors[0][0] = [5.0, 6.0];
+            architecture = architecture.without_batch_norm();
+            if let Some(anchors) = architecture.head().anchors() {
+                let mut anchors = anchors.to_vec();
+                anchors[0][0] = [5.0, 6.0];
+                architecture = architecture.with_anchors(anchors);
+            }
             assert_eq!(Stock::of(&architecture), Some(stock));
             architecture.layers[0].block.get_mut::<ConvSpec>().unwrap().out_channels -= 8;
             architecture.layers[1].block.get_mut::<ConvSpec>().unwrap().in_channels -= 8;

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use yolo_model::Checkpoint;
 
 use crate::format::unit_count;
-use crate::published::{LINE, Stock, dense_of_cost};
+use crate::published::Stock;
 use crate::results::ModelFigures;
 
 pub(crate) use latency::time_of;
@@ -186,7 +186,7 @@ impl Verdict {
             ];
             return verdict;
         };
-        let sibling = dense_of_cost(costs.published(stock));
+        let sibling = stock.line().dense_of_cost(costs.published(stock));
         verdict.sibling_map = Some(sibling.map);
         verdict.extrapolated = sibling.extrapolated;
         let [left, right] = sibling.between;
@@ -241,7 +241,7 @@ impl Verdict {
                  {estimate:.1} (an estimate)."
             ),
         });
-        let cheaper = LINE.iter().rev().find(|other| {
+        let cheaper = stock.line().sizes.iter().rev().find(|other| {
             other.name != stock.name && other.gflops <= gflops * SAME_COST && other.map >= estimate
         });
         let points = estimate - sibling;

@@ -96,7 +96,8 @@ impl<'a> Compiler<'a> {
             }
             OperationKind::Norm(norm) => self.norm(norm, operation.inputs[0])?,
             OperationKind::Transposed(transposed) => self.transposed(transposed, input)?,
-            OperationKind::Attention { heads } => self.push(Op::Attention { input, heads: *heads }),
+            OperationKind::Attention(spec) => self.push(Op::Attention { input, spec: *spec }),
+            OperationKind::Detach => input,
             OperationKind::Add => self.push(Op::Add { inputs: [input, inputs[1]] }),
             OperationKind::Concat => self.push(Op::Concat { inputs }),
             OperationKind::MaxPool { size } => self.push(Op::MaxPool { input, size: *size }),

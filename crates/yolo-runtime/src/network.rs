@@ -3,9 +3,10 @@
 //! Value 0 is the image; value `i + 1` is what operation `i` makes. Maps are `[batch, channels, height, width]`.
 
 use std::borrow::Cow;
+use std::ops::Range;
 
 use yolo_model::LevelChannels;
-use yolo_model::program::{PixelOrder, PoolSpec};
+use yolo_model::program::{AttentionSpec, PixelOrder, PoolSpec};
 
 use crate::error::{Result, RuntimeError};
 
@@ -126,19 +127,19 @@ pub enum Op {
         /// Whether the channels of a square follow each other, instead of those of a pixel.
         interleaved: bool,
     },
-    /// Some channels, in another order.
+    /// Some channels, in another order. If they follow each other, nothing is copied.
     Pick {
         /// The value it reads.
         input: ValueId,
         /// Which channels of it.
         channels: Vec<usize>,
     },
-    /// Attention between pixels: see [`yolo_model::program::OperationKind::Attention`].
+    /// Attention between pixels.
     Attention {
         /// The value it reads: queries, keys and values.
         input: ValueId,
-        /// Number of heads.
-        heads: usize,
+        /// Heads, and which channels are which.
+        spec: AttentionSpec,
     },
 }
 
@@ -221,6 +222,14 @@ impl Op {
             | Self::Pick { input, .. }
             | Self::Attention { input, .. } => vec![*input],
         }
+    }
+
+    /// The value of which it takes a slice and that slice, if it does: channels that follow each other, in their order.
+    pub(crate) fn slice(&self) -> Option<(ValueId, Range<usize>)> {
+        let Self::Pick { input, channels } = self else { return None };
+        let first = *channels.first()?;
+        let range = first..first + channels.len();
+        range.clone().eq(channels.iter().copied()).then_some((*input, range))
     }
 
     fn what(&self) -> String {
@@ -458,12 +467,10 @@ fn shape_of(op: &Op, shapes: &[[usize; 3]]) -> std::result::Result<[usize; 3], S
             }
             Ok([channels.len(), height, width])
         }
-        Op::Attention { input, heads } => {
+        Op::Attention { input, spec } => {
             let [channels, height, width] = shapes[*input];
-            if *heads == 0 || channels % (3 * heads) != 0 {
-                return Err(format!("has {heads} heads for {channels} channels"));
-            }
-            Ok([channels / 3, height, width])
+            spec.check(channels)?;
+            Ok([spec.out_channels(channels), height, width])
         }
     }
 }

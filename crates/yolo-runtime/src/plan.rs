@@ -2,6 +2,7 @@
 
 mod budget;
 mod exec;
+mod homes;
 mod lower;
 mod tune;
 mod values;
@@ -125,7 +126,7 @@ impl Plan {
         let limit = weight_bytes(&network) * (1.0 + options.weight_growth);
         let spare = weight_bytes(&network) * options.weight_growth;
         let mut tuner = tune::Tuner::new(kernels, &team, network.batch, arena.as_mut_slice(), spare as usize);
-        let mut lowering = lower::Lowering::new(&network, &values, team.threads());
+        let mut lowering = lower::Lowering::new(&network, &values, kernels, team.threads());
         lowering.run(&mut tuner, options)?;
         if options.selection == Selection::Measure && budget::keep_within(&mut lowering.reports, limit) {
             lowering = lowering.again(&mut tuner, options)?;

@@ -78,6 +78,7 @@ impl DetectionLoss {
     pub fn new(head: Head<'_>, options: LossOptions) -> Self {
         match head {
             Head::AnchorBased(detect) => AnchorBasedLoss::new(detect, options).into(),
+            Head::AnchorFree(detect) => AnchorFreeLoss::new(detect.into(), &options).into(),
         }
     }
 

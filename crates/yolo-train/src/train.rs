@@ -26,7 +26,7 @@ use yolo_detect::{DetectError, check_format};
 use yolo_model::{Architecture, Checkpoint};
 use yolo_prune::channels::{SMALL_SCALE, SlimProgress};
 
-pub use class_rows::{classes_by_name, transfer_class_rows};
+pub use class_rows::{classes_by_name, follow_class_names, transfer_class_rows};
 pub use folder::{RunFolder, half_precision};
 pub use observer::{BatchReport, NoObserver, Observer};
 pub use options::TrainOptions;

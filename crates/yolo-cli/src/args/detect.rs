@@ -54,6 +54,10 @@ pub(crate) struct DetectArgs {
     /// Detections per image at most.
     #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=30000))]
     pub(crate) max_det: u32,
+    /// Answer without suppression, by the one-to-one branches of a head that has both kinds (YOLO26); without this flag it
+    /// is the one-to-many branches and suppression, which find more.
+    #[arg(long)]
+    pub(crate) end2end: bool,
     /// Where to compute: cpu, flex (Burn's own back end for it), cuda:0, tch, tch:cuda:0.
     #[arg(long, default_value = "cpu")]
     pub(crate) device: String,

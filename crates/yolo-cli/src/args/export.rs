@@ -45,6 +45,10 @@ pub(crate) struct ExportArgs {
     /// Model yaml or name of a stock one, for weights that are tensors alone (a state dict).
     #[arg(long)]
     pub(crate) cfg: Option<String>,
+    /// Answer without suppression, by the one-to-one branches of a head that has both kinds (YOLO26); without this flag it
+    /// is the one-to-many branches and suppression, which find more.
+    #[arg(long)]
+    pub(crate) end2end: bool,
     /// The format to write.
     #[arg(long, visible_alias = "include", value_enum, default_value = "onnx")]
     pub(crate) format: ExportFormat,

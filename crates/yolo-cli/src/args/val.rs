@@ -50,6 +50,10 @@ pub(crate) struct ValArgs {
     /// Detections per image at most.
     #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=30000))]
     pub(crate) max_det: u32,
+    /// Answer without suppression, by the one-to-one branches of a head that has both kinds (YOLO26); without this flag it
+    /// is the one-to-many branches and suppression, which find more.
+    #[arg(long)]
+    pub(crate) end2end: bool,
     /// Which split of the data set, or `speed`, or `study`.
     #[arg(long, value_enum, default_value = "val")]
     pub(crate) task: TaskArg,

@@ -39,11 +39,11 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     };
     let mut contenders = Vec::new();
     for command in &args.peer {
-        let weights = Weights::load(&args.weights[0], args.offline)?;
+        let weights = Weights::load(&args.weights[0], args.offline)?.answering(args.end2end)?;
         contenders.push(Contender::peer(command, &weights, args.batch_size[0] as usize, image)?);
     }
     for path in &args.weights {
-        let weights = Weights::load(path, args.offline)?;
+        let weights = Weights::load(path, args.offline)?.answering(args.end2end)?;
         let stride = weights.checkpoint.architecture.max_stride();
         if let Some(side) = image.iter().find(|side| !side.is_multiple_of(stride)) {
             let file = weights.path.display();

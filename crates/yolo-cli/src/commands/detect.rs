@@ -45,7 +45,7 @@ pub(crate) fn run(args: &DetectArgs) -> Result<()> {
     let output = Output::new(args.json);
     let (weights, source) = subject(args)?;
     let sources = if source == DEMO { example()? } else { sources::find(&source)? };
-    let networks = Networks::load(&weights, args.offline, &output)?;
+    let networks = Networks::load(&weights, args, &output)?;
     let names = networks.class_names(args.data.as_deref())?;
     let detector = networks.detector(&backend)?;
     let options = options(args, detector.max_stride(), &names)?;
@@ -139,10 +139,10 @@ struct Networks {
 
 impl Networks {
     /// Reads `files`, and says what is in each.
-    fn load(files: &[PathBuf], offline: bool, output: &Output) -> Result<Self> {
+    fn load(files: &[PathBuf], args: &DetectArgs, output: &Output) -> Result<Self> {
         let mut members = Vec::new();
         for file in files {
-            let weights = Weights::load(file, offline)?;
+            let weights = Weights::load(file, args.offline)?.answering(args.end2end)?;
             let network = weights.checkpoint.into_fused()?;
             output.line(summary_line(&network.architecture))?;
             members.push((weights.path, network));

@@ -36,8 +36,8 @@ pub(crate) fn run(args: &InfoArgs) -> Result<()> {
     if let Some(pruning) = &checkpoint.pruning {
         output.line(format!("Pruning: {pruning}"))?;
     }
-    let Head::AnchorBased(detect) = checkpoint.architecture.head();
-    output.line(format!("Strides: {:?}, anchors: {}", detect.strides, anchors(&detect.anchors)))?;
+    let head = checkpoint.architecture.head();
+    output.line(format!("Strides: {:?}, {}", head.strides(), about_boxes(head)))?;
     output.line(format!(
         "Classes ({}): {}",
         checkpoint.class_names.len(),
@@ -57,11 +57,29 @@ pub(crate) fn run(args: &InfoArgs) -> Result<()> {
         "model": model_figures(&checkpoint, &weights.path, weights.file_bytes)?,
         "fused": checkpoint.architecture.fused,
         "classes": checkpoint.class_names,
-        "strides": detect.strides,
-        "anchors": detect.anchors,
+        "strides": head.strides(),
+        "anchors": head.anchors(),
         "pruning": checkpoint.pruning,
         "packing": packing.as_ref().map(packing_json),
         "layers": layers_json(&sparsity),
         "architecture": checkpoint.architecture,
     }))
+}
+
+/// How the head gives boxes.
+fn about_boxes(head: Head<'_>) -> String {
+    match head {
+        Head::AnchorBased(detect) => format!("anchors: {}", anchors(&detect.anchors)),
+        Head::AnchorFree(detect) => {
+            let distances = match detect.bins {
+                1 => "no anchors, distances as they are".to_owned(),
+                bins => format!("no anchors, distances in {bins} bins"),
+            };
+            match (&detect.one2many, &detect.one2one) {
+                (Some(_), Some(_)) => format!("{distances}, one-to-many and one-to-one branches"),
+                (None, _) => format!("{distances}, one-to-one branches"),
+                _ => distances,
+            }
+        }
+    }
 }

@@ -17,7 +17,9 @@ use yolo_train::hyper::Hyperparameters;
 use yolo_train::masks::Masks;
 use yolo_train::schedule::Decay;
 use yolo_train::slim::SlimOptions;
-use yolo_train::train::{EpochRecord, Outcome, RunFolder, Setup, TrainOptions, TrainState, check, train};
+use yolo_train::train::{
+    EpochRecord, Outcome, RunFolder, Setup, TrainOptions, TrainState, check, follow_class_names, train,
+};
 
 use crate::args::{CacheArg, FITTING, OBEYED_WHEN_RESUMED, TrainArgs, Typed};
 use crate::console::Output;
@@ -223,7 +225,9 @@ fn first_weights(args: &TrainArgs, classes: &[String], output: &Output) -> Resul
     let mut rng = StdRng::seed_from_u64(args.seed);
     let mut checkpoint = Checkpoint::random(architecture, &mut rng)?;
     if let Some(Weights { path, checkpoint: source, .. }) = &pretrained {
-        let same_classes = source.class_names.len() == classes.len();
+        let follows_names = source.architecture.head().family() == Family::Ultralytics && !args.single_cls;
+        let same_classes =
+            source.class_names.len() == classes.len() && (!follows_names || source.class_names == classes);
         if same_classes && args.cfg.is_none() {
             if !args.single_cls
                 && let Some(difference) = other_names(&source.class_names, classes)
@@ -232,7 +236,11 @@ fn first_weights(args: &TrainArgs, classes: &[String], output: &Output) -> Resul
             }
             checkpoint = source.clone();
         } else {
+            let fresh = checkpoint.weights.clone();
             let n = checkpoint.transfer_from(source);
+            if follows_names {
+                follow_class_names(&mut checkpoint, &fresh, source, classes)?;
+            }
             let (all, path) = (checkpoint.weights.len(), path.display());
             output.line(format!("Transferred {n} of {all} tensors from {path}"))?;
         }
@@ -271,7 +279,7 @@ fn fit_anchors(
     seed: u64,
     output: &Output,
 ) -> Result<Checkpoint> {
-    let Head::AnchorBased(detect) = checkpoint.architecture.head();
+    let Head::AnchorBased(detect) = checkpoint.architecture.head() else { return Ok(checkpoint) };
     let items = &train_set.items;
     let decision =
         check_anchors(items, &detect.anchors, &detect.strides, image_size as u32, anchor_t as f32, seed)?;

@@ -22,11 +22,13 @@ impl Architecture {
             .ok_or_else(|| architecture(format!("{} has no list of layers called model", root.class)))?;
         // Release 1.0 called it `md`.
         let yaml = root.attribute("yaml").or_else(|| root.attribute("md"));
-        let in_channels = yaml.and_then(|yaml| yaml.get("ch")).and_then(whole).unwrap_or(3);
+        let channels = yaml.and_then(|yaml| yaml.get("ch").or_else(|| yaml.get("channels")));
+        let in_channels = channels.and_then(whole).unwrap_or(3);
         let mut found = Self {
             in_channels,
             fused: !layers.children.iter().any(|(_, layer)| has_normalised_block(layer)),
-            activations: shared_activations(root),
+            // The other family shares one always.
+            activations: shared_activations(root).filter(|_| has_anchors(layers)),
             layers: Vec::new(),
         };
         if let Some((index, (_, head))) = layers.children.iter().enumerate().next_back() {
@@ -50,7 +52,7 @@ impl Architecture {
             lowering.layer(&layer)?;
             found.layers.push(layer);
         }
-        found.set_anchors(weights, strides)?;
+        found.set_head(weights, strides)?;
         found.validate()?;
         Ok(found)
     }
@@ -60,11 +62,18 @@ impl Architecture {
 fn check_outputs(index: usize, head: &PickledModule) -> Result<()> {
     let number = |name: &str| head.attribute(name).and_then(whole);
     match (head.class_name(), number("nc"), number("no")) {
-        ("Detect", Some(classes), Some(outputs)) if outputs != classes + 5 => Err(architecture(format!(
-            "layer {index} (Detect) is a keypoint head (no = {outputs}, nc = {classes}), which is not a detector's"
-        ))),
+        ("Detect", Some(classes), Some(outputs)) if head.child("m").is_some() && outputs != classes + 5 => {
+            Err(architecture(format!(
+                "layer {index} (Detect) is a keypoint head (no = {outputs}, nc = {classes}), which is not a detector's"
+            )))
+        }
         _ => Ok(()),
     }
+}
+
+/// Whether the last layer is a head with anchors.
+fn has_anchors(layers: &PickledModule) -> bool {
+    layers.children.iter().any(|(_, layer)| layer.buffers.contains_key("anchors"))
 }
 
 /// Whether there is a block whose batch normalisation is not folded in.

@@ -1,7 +1,10 @@
 //! The architecture behind a bare state dict, from names and shapes.
 
-use super::{Architecture, ConvRef, ConvSpec, VARIANTS};
+use std::collections::HashSet;
+
+use super::{Architecture, ConvRef, ConvSpec, SCALED, Scaled, VARIANTS};
 use crate::error::{ModelError, Result};
+use crate::heads::HeadMut;
 use crate::program::architecture_error as architecture;
 use crate::weights::StateDict;
 
@@ -12,6 +15,9 @@ impl Architecture {
     /// # Errors
     /// [`ModelError::Architecture`] where the tensors are not those of a YOLOv5 detector.
     pub fn from_state_dict(weights: &StateDict, strides: Option<&[f32]>) -> Result<Self> {
+        if let Some(template) = Self::anchor_free_template(weights) {
+            return template.fitted_to(weights, strides);
+        }
         let head = weights.names().find_map(|name| name.strip_suffix(".anchors")).ok_or_else(|| {
             architecture(
                 "there is no tensor model.N.anchors, so these are not the weights of a YOLOv5 detector",
@@ -36,9 +42,30 @@ impl Architecture {
     /// [`ModelError`] names a tensor that the graph needs and `weights` lacks, or one that does not fit.
     pub(crate) fn fitted_to(self, weights: &StateDict, strides: Option<&[f32]>) -> Result<Self> {
         let mut found = self.with_widths_of(weights)?;
-        found.set_anchors(weights, strides)?;
+        found.set_head(weights, strides)?;
         found.validate()?;
         Ok(found)
+    }
+
+    /// The graph of the Ultralytics family with exactly the tensors of `weights`, if there is one. Sizes of one family differ
+    /// in widths, which the tensors say, and in repeats.
+    fn anchor_free_template(weights: &StateDict) -> Option<Self> {
+        let names: HashSet<&str> = weights.names().collect();
+        let variants = SCALED.iter().flat_map(Scaled::names);
+        variants.filter_map(|name| Self::variant(&name, None).ok()).find_map(|variant| {
+            let is_fused = !names.iter().any(|name| name.contains(".bn."));
+            let forms = if is_fused { variant.fused_forms() } else { vec![variant] };
+            forms.into_iter().find(|form| {
+                let tensors = form.tensors();
+                tensors.len() == names.len()
+                    && tensors.iter().all(|tensor| names.contains(tensor.name.as_str()))
+            })
+        })
+    }
+
+    /// The network with batch normalisation folded in, once for each kind of branches that may answer.
+    fn fused_forms(self) -> Vec<Self> {
+        [false, true].map(|end_to_end| self.clone().with_end_to_end(end_to_end).without_batch_norm()).to_vec()
     }
 
     /// The same graph with the widths, depths and kernels of the tensors in `weights`.
@@ -55,7 +82,9 @@ impl Architecture {
                 rows = spec.out_channels;
             });
             outcome?;
-            if let Some(head) = layer.block.head_mut() {
+            if let Some(HeadMut::AnchorFree(head)) = layer.block.head_mut() {
+                head.fit_widths();
+            } else if let Some(HeadMut::AnchorBased(head)) = layer.block.head_mut() {
                 let name = format!("model.{index}.anchors");
                 let n_anchors = weights.require(&name)?.shape.get(1).copied().unwrap_or(0);
                 head.fit_classes(rows, n_anchors).map_err(|reason| ModelError::Tensor {
@@ -67,8 +96,25 @@ impl Architecture {
         Ok(self)
     }
 
+    /// Takes strides from the graph, which have to be those that are given, and anchors from `weights` if the head has any.
+    pub(super) fn set_head(&mut self, weights: &StateDict, strides: Option<&[f32]>) -> Result<()> {
+        match self.head_mut() {
+            Some(HeadMut::AnchorFree(_)) => {
+                self.set_strides()?;
+                let found: Vec<f32> = self.head().strides().iter().map(|&stride| stride as f32).collect();
+                match strides {
+                    Some(stated) if stated != found => Err(architecture(format!(
+                        "the file says strides {stated:?}, its layers say {found:?}"
+                    ))),
+                    _ => Ok(()),
+                }
+            }
+            _ => self.set_anchors(weights, strides),
+        }
+    }
+
     /// Takes the anchors, `[levels, anchors, 2]` in cells, from `weights`, and the strides where given.
-    pub(super) fn set_anchors(&mut self, weights: &StateDict, strides: Option<&[f32]>) -> Result<()> {
+    fn set_anchors(&mut self, weights: &StateDict, strides: Option<&[f32]>) -> Result<()> {
         let name = self.anchors_name();
         let tensor = weights.require(&name)?;
         let cells = weights.f32s(&name)?;
@@ -77,7 +123,7 @@ impl Architecture {
             return Err(ModelError::Tensor { name, reason });
         };
         self.set_strides()?;
-        let Some(detect) = self.head_mut() else {
+        let Some(HeadMut::AnchorBased(detect)) = self.head_mut() else {
             return Err(architecture("the last layer must be Detect"));
         };
         if let Some(strides) = strides {
@@ -114,6 +160,9 @@ fn weight_shape(name: &str, weights: &StateDict) -> Result<[usize; 4]> {
 
 fn resize(conv: &mut ConvSpec, weight: &str, weights: &StateDict) -> Result<()> {
     let [out, input, height, width] = weight_shape(weight, weights)?;
+    if conv.is_depthwise() && input == 1 {
+        conv.groups = out;
+    }
     conv.out_channels = out;
     conv.in_channels = input * conv.groups;
     if conv.kernel != [height, width] {

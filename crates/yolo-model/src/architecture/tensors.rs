@@ -172,6 +172,7 @@ impl Architecture {
                     Part::Transposed(spec) => {
                         TransposedRef { name, layer: index, spec: spec.clone() }.tensors()
                     }
+                    Part::Constant(shape) => vec![TensorSpec::parameter(name, shape)],
                 });
             });
         }

@@ -113,6 +113,24 @@ impl TorchModule {
             .attribute("ceil_mode", ceil)
     }
 
+    /// The same module and its parts as the package `ultralytics` calls them; `None` if it does not have one of them.
+    pub(crate) fn of_ultralytics(mut self) -> Option<Self> {
+        if let Some(name) = self.class.strip_prefix("models.common.") {
+            let file = match name {
+                "Conv" | "DWConv" | "Concat" | "Focus" | "GhostConv" => "conv",
+                "Bottleneck" | "C3" | "SPPF" | "SPP" | "BottleneckCSP" | "C3x" | "C3TR" | "C3Ghost" => {
+                    "block"
+                }
+                _ => return None,
+            };
+            self.class = format!("ultralytics.nn.modules.{file}.{name}");
+        }
+        let children = std::mem::take(&mut self.children).into_iter();
+        self.children =
+            children.map(|(name, child)| Some((name, child.of_ultralytics()?))).collect::<Option<_>>()?;
+        Some(self)
+    }
+
     /// The expansion with which a yaml's module has `hidden` channels inside and `out` outside: the module has
     /// `⌊out · expansion⌋`, so the middle of the interval is taken.
     pub fn expansion(hidden: usize, out: usize) -> f64 {

@@ -50,6 +50,7 @@ impl Architecture {
                     Part::Transposed(spec) => {
                         (spec.in_channels, spec.out_channels) = (in_channels, out_channels);
                     }
+                    Part::Constant(_) => {}
                 }
             });
         }

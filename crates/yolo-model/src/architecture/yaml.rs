@@ -1,5 +1,6 @@
 //! YOLOv5's model yaml, and our explicit form of it, as an [`Architecture`].
 
+use indexmap::IndexMap;
 use serde::{Deserialize, Serialize};
 
 mod describe;
@@ -12,6 +13,7 @@ pub use layer::YamlLayer;
 use super::activation::SPELLINGS;
 use super::{Activation, Architecture, Layer};
 use crate::error::{ModelError, Result};
+use crate::heads::HeadMut;
 use crate::modules::{Block, SequenceSpec, registry};
 use crate::program::{Lowering, architecture_error};
 
@@ -25,10 +27,24 @@ const STRIDE_PROBE: usize = 256;
 pub struct ModelConfig {
     /// Number of classes.
     pub nc: usize,
-    /// Factor on the repeats of C3.
+    /// Factor on the repeats of C3 (1 where absent).
+    #[serde(default = "one")]
     pub depth_multiple: f64,
-    /// Factor on the base channels.
+    /// Factor on the base channels (1 where absent).
+    #[serde(default = "one")]
     pub width_multiple: f64,
+    /// In yamls of the Ultralytics family the multiples of every size, and the largest base width, by the size's letter.
+    #[serde(default, skip_serializing_if = "IndexMap::is_empty")]
+    pub scales: IndexMap<String, [f64; 3]>,
+    /// Which of them counts; the first where absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scale: Option<String>,
+    /// Bins of a distance in a head without anchors (16 where absent).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reg_max: Option<usize>,
+    /// Whether a head without anchors has one-to-one branches as well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end2end: Option<bool>,
     /// Channels are rounded up to a multiple of this (8 where absent).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub channel_multiple: Option<usize>,
@@ -36,9 +52,10 @@ pub struct ModelConfig {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub activation: Option<String>,
     /// Channels of the image (3 where absent).
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", alias = "channels")]
     pub ch: Option<usize>,
-    /// Anchors of each level.
+    /// Anchors of each level; a head without anchors needs none.
+    #[serde(default = "Anchors::none", skip_serializing_if = "Anchors::is_none")]
     pub anchors: Anchors,
     /// The first layers.
     pub backbone: Vec<Entry>,
@@ -49,6 +66,16 @@ pub struct ModelConfig {
     pub inplace: Option<bool>,
 }
 
+/// The multiples of a size.
+#[derive(Clone, Debug)]
+struct Scale {
+    letter: Option<String>,
+    depth: f64,
+    width: f64,
+    /// Base widths above this count as this.
+    most_channels: Option<f64>,
+}
+
 /// Anchors in a model yaml.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(untagged)]
@@ -57,6 +84,20 @@ pub enum Anchors {
     Count(usize),
     /// Per level a flat list of widths and heights in pixels.
     Levels(Vec<Vec<f32>>),
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+impl Anchors {
+    fn none() -> Self {
+        Self::Count(0)
+    }
+
+    fn is_none(&self) -> bool {
+        *self == Self::none()
+    }
 }
 
 /// A line of a model yaml: `[from, repeats, module, arguments]`.
@@ -98,6 +139,15 @@ impl Architecture {
     /// # Errors
     /// One line that names the key or layer.
     pub fn from_yaml(text: &str, num_classes: Option<usize>) -> Result<Self> {
+        Self::from_yaml_called("", text, num_classes)
+    }
+
+    /// [`Architecture::from_yaml`] of a file called `name`, without its extension. Where a yaml of the Ultralytics family lists
+    /// several scales and says none, the name does: `yolov8s-p2` is scale s.
+    ///
+    /// # Errors
+    /// As [`Architecture::from_yaml`].
+    pub fn from_yaml_called(name: &str, text: &str, num_classes: Option<usize>) -> Result<Self> {
         #[derive(Deserialize)]
         struct Probe {
             layers: Option<serde::de::IgnoredAny>,
@@ -106,12 +156,13 @@ impl Architecture {
             |error: serde_saphyr::Error| ModelError::Yaml { reason: first_line(&error.to_string()) };
         let probe: Probe = serde_saphyr::from_str(text).map_err(yaml_error)?;
         if probe.layers.is_none() {
-            let config: ModelConfig = serde_saphyr::from_str(text).map_err(yaml_error)?;
+            let mut config: ModelConfig = serde_saphyr::from_str(text).map_err(yaml_error)?;
+            config.scale = config.scale.or_else(|| scale_in(name, &config.scales));
             return config.build(num_classes);
         }
         let mut explicit: Self = serde_saphyr::from_str(text).map_err(yaml_error)?;
-        if let (Some(n), Some(head)) = (num_classes, explicit.head_mut()) {
-            head.num_classes = n;
+        if let (Some(n), Some(mut head)) = (num_classes, explicit.head_mut()) {
+            head.set_num_classes(n);
         }
         explicit.validate()?;
         Ok(explicit)
@@ -124,6 +175,14 @@ impl Architecture {
     pub fn to_yaml(&self) -> Result<String> {
         serde_saphyr::to_string(self).map_err(|error| ModelError::Yaml { reason: error.to_string() })
     }
+}
+
+/// The letter behind the number of a network's name, if it is one of `scales`: s of `yolov8s-p2`, n of `my_yolo11n`.
+fn scale_in(name: &str, scales: &IndexMap<String, [f64; 3]>) -> Option<String> {
+    let behind = &name[name.find("yolo")? + "yolo".len()..];
+    let letter =
+        behind.trim_start_matches('v').trim_start_matches(|c: char| c.is_ascii_digit()).chars().next()?;
+    scales.get_key_value(letter.to_string().as_str()).map(|(letter, _)| letter.clone())
 }
 
 /// The first line of an error of the yaml parser, without advice on the parser itself.
@@ -139,6 +198,7 @@ impl ModelConfig {
     /// [`ModelError::Yaml`] names the layer and the module or argument that is not understood.
     pub fn build(&self, num_classes: Option<usize>) -> Result<Architecture> {
         let num_classes = num_classes.unwrap_or(self.nc);
+        let scale = self.chosen_scale()?;
         let anchors = self.anchors_per_level()?;
         let activation = self.activation.as_deref().map_or(Ok(Activation::default()), parse_activation)?;
         let in_channels = self.ch.unwrap_or(3);
@@ -163,8 +223,16 @@ impl ModelConfig {
                 registry::by_class(entry.2.rsplit('.').next().unwrap_or_default()).ok_or_else(|| {
                     error(&format!("is not a module known here; known are {}", registry::names()))
                 })?;
-            let line =
-                YamlLayer { config: self, index, entry, inputs, num_classes, anchors: &anchors, activation };
+            let line = YamlLayer {
+                config: self,
+                scale: &scale,
+                index,
+                entry,
+                inputs,
+                num_classes,
+                anchors: &anchors,
+                activation,
+            };
             let block = (kind.from_yaml)(&line)?;
             let repeats = if kind.takes_repeats { 1 } else { line.repeats() };
             let block = match repeats {
@@ -180,6 +248,35 @@ impl ModelConfig {
         architecture.set_strides()?;
         architecture.validate()?;
         Ok(architecture)
+    }
+
+    /// The multiples that count.
+    fn chosen_scale(&self) -> Result<Scale> {
+        let listed = match &self.scale {
+            Some(letter) => self.scales.get_key_value(letter),
+            None => self.scales.first(),
+        };
+        let wrong = |reason: String| Err(ModelError::Yaml { reason });
+        let scale = match listed {
+            Some((letter, &[depth, width, most])) => {
+                Scale { letter: Some(letter.clone()), depth, width, most_channels: Some(most) }
+            }
+            None if self.scale.is_some() && !self.scales.is_empty() => {
+                let letters: Vec<&str> = self.scales.keys().map(String::as_str).collect();
+                return wrong(format!("scale: {:?} is none of {}", self.scale, letters.join(", ")));
+            }
+            None => Scale {
+                letter: self.scale.clone(),
+                depth: self.depth_multiple,
+                width: self.width_multiple,
+                most_channels: None,
+            },
+        };
+        let numbers = [scale.depth, scale.width, scale.most_channels.unwrap_or(1.0)];
+        if numbers.iter().any(|number| !number.is_finite() || *number <= 0.0) {
+            return wrong(format!("the multiples {numbers:?} are not all above 0"));
+        }
+        Ok(scale)
     }
 
     fn anchors_per_level(&self) -> Result<Vec<Vec<[f32; 2]>>> {
@@ -221,7 +318,7 @@ impl Architecture {
         let program = self.try_program()?;
         let sizes = program.sizes([STRIDE_PROBE; 2]);
         let last = self.layers.len().saturating_sub(1);
-        if self.head_mut().is_none() {
+        if self.layers.last().is_none_or(|layer| layer.block.head().is_none()) {
             return Err(architecture_error("the last layer must be Detect"));
         }
         let strides: Vec<usize> = self
@@ -229,7 +326,7 @@ impl Architecture {
             .into_iter()
             .map(|source| STRIDE_PROBE / source.map_or(STRIDE_PROBE, |s| sizes[program.layers[s]][0]).max(1))
             .collect();
-        if let Some(detect) = self.head_mut() {
+        if let Some(HeadMut::AnchorBased(detect)) = self.head_mut() {
             let mean_area = |level: &Vec<[f32; 2]>| {
                 level.iter().map(|[w, h]| f64::from(w * h)).sum::<f64>() / level.len().max(1) as f64
             };
@@ -240,7 +337,9 @@ impl Architecture {
                     detect.anchors.reverse();
                 }
             }
-            detect.strides = strides;
+        }
+        if let Some(mut head) = self.head_mut() {
+            head.set_strides(strides);
         }
         Ok(())
     }

@@ -6,7 +6,7 @@ use std::path::Path;
 use super::Checkpoint;
 use crate::architecture::{Architecture, Layer, YamlFit};
 use crate::error::{ModelError, Result};
-use crate::heads::Head;
+use crate::heads::Family;
 use crate::weights::{
     FloatFormat, HostTensor, PlainValue, StateDict, TorchAttribute, TorchFormat, TorchModule, write_network,
     write_state_dict,
@@ -54,7 +54,7 @@ impl Checkpoint {
         unfused.check_tensors()?;
         let (config, fit) = unfused.architecture.to_model_config()?;
         let yaml_file = match fit {
-            YamlFit::Stock(name) => format!("{name}.yaml"),
+            YamlFit::Stock(ref name) => format!("{name}.yaml"),
             _ => "model.yaml".to_owned(),
         };
         let root = unfused.torch_root(config.to_dict(), &yaml_file, options.hyp.as_ref())?;
@@ -116,17 +116,21 @@ impl Checkpoint {
         let usual = self.architecture.usual_activation().to_torch();
         for (index, (module, layer)) in layers.iter_mut().zip(&self.architecture.layers).enumerate() {
             self.check_names(index, module)?;
-            if self.architecture.activations.is_some() {
+            if self.architecture.activations.is_some() || self.architecture.family() == Family::Ultralytics {
                 module.share_activations(&usual);
             }
             module.attributes.extend(self.layer_attributes(index, layer, module)?);
         }
-        let Head::AnchorBased(detect) = self.architecture.head();
-        let strides = detect.strides.iter().map(|stride| *stride as f32).collect();
+        let head = self.architecture.head();
+        let strides = head.strides().iter().map(|stride| *stride as f32).collect();
         let names = self.class_names.iter().enumerate();
         let names = names.map(|(class, name)| (class.into(), name.as_str().into())).collect();
-        // The name under which every release loads a network.
-        let root = TorchModule::new("models.yolo.Model")
+        // The names under which every release of either family loads a network.
+        let class = match head.family() {
+            Family::Yolov5 => "models.yolo.Model",
+            Family::Ultralytics => "ultralytics.nn.tasks.DetectionModel",
+        };
+        let root = TorchModule::new(class)
             .child("model", TorchModule::sequential(layers))
             .attribute("yaml", yaml)
             .attribute("yaml_file", yaml_file)
@@ -135,9 +139,9 @@ impl Checkpoint {
             .attribute("inplace", true)
             .attribute(
                 "stride",
-                TorchAttribute::Tensor(HostTensor::from_f32s([detect.strides.len()], strides)),
+                TorchAttribute::Tensor(HostTensor::from_f32s([head.strides().len()], strides)),
             )
-            .attribute("nc", detect.num_classes);
+            .attribute("nc", head.num_classes());
         Ok(match hyp {
             Some(hyp) => root.attribute("hyp", hyp.clone()),
             None => root,

@@ -53,6 +53,12 @@ impl BottleneckSpec {
         }
     }
 
+    /// [`BottleneckSpec::new`] with two convolutions of 3×3, as the Ultralytics family has them.
+    pub(super) fn wide(layer: &YamlLayer, widths: [usize; 3], shortcut: bool, groups: usize) -> Self {
+        let [input, hidden, _] = widths;
+        Self { cv1: layer.conv(input, hidden, 3), ..Self::new(layer, widths, shortcut, groups) }
+    }
+
     pub(super) fn from_pickle(layer: &PickledLayer) -> Result<Self> {
         Ok(Self {
             cv1: layer.child("cv1")?.conv()?,

@@ -2,10 +2,10 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Block, Module, ModuleKind, Stored};
+use super::{AnchorFreeSpec, Block, Module, ModuleKind, Stored};
 use crate::architecture::{Activation, ConvForm, ConvSpec, MAX_CHANNELS};
 use crate::error::Result;
-use crate::heads::Head;
+use crate::heads::{Head, HeadMut};
 use crate::program::{Lowering, ValueId};
 use crate::weights::{HostTensor, TorchAttribute, TorchModule};
 
@@ -13,8 +13,11 @@ pub(super) static KIND: ModuleKind = ModuleKind {
     name: "Detect",
     key: "Detect",
     takes_repeats: false,
-    // `[classes, anchors]`, which stand at the top of the yaml as well.
+    // `[classes, anchors]`, which stand at the top of the yaml as well; without the anchors it is the other head.
     from_yaml: |layer| {
+        if !layer.names_anchors(1) {
+            return AnchorFreeSpec::from_yaml(layer).map(Block::new);
+        }
         Ok(Block::new(DetectSpec {
             num_classes: layer.num_classes(),
             in_channels: layer.inputs().to_vec(),
@@ -24,6 +27,9 @@ pub(super) static KIND: ModuleKind = ModuleKind {
     },
     // Anchors and strides are tensors of the network.
     from_pickle: |layer| {
+        if layer.child("m").is_err() {
+            return AnchorFreeSpec::from_pickle(layer).map(Block::new);
+        }
         Ok(Block::new(DetectSpec {
             num_classes: layer.whole("nc")?,
             in_channels: layer.inputs().to_vec(),
@@ -165,7 +171,7 @@ impl Module for DetectSpec {
         Some(Head::AnchorBased(self))
     }
 
-    fn head_mut(&mut self) -> Option<&mut DetectSpec> {
-        Some(self)
+    fn head_mut(&mut self) -> Option<HeadMut<'_>> {
+        Some(HeadMut::AnchorBased(self))
     }
 }

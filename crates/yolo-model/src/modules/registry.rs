@@ -3,9 +3,10 @@
 use std::sync::{PoisonError, RwLock};
 
 use super::{
-    ModuleKind, batch_norm, bottleneck, bottleneck_csp, c3, c3_ghost, c3_spp, c3_tr, c3x, concat, contract,
-    conv, conv_transpose, cross_conv, detect, dw_conv, expand, focus, ghost_bottleneck, ghost_conv,
-    lite_stem, max_pool, mix_conv, sequence, shuffle_block, spp, sppf, upsample, zero_pad,
+    ModuleKind, anchor_free, batch_norm, bottleneck, bottleneck_csp, c2, c2_psa, c2f, c3, c3_ghost, c3_spp,
+    c3_tr, c3k, c3k2, c3x, concat, contract, conv, conv_transpose, cross_conv, detect, dw_conv, expand,
+    focus, ghost_bottleneck, ghost_conv, lite_stem, max_pool, mix_conv, psa_block, sequence, shuffle_block,
+    spp, sppf, upsample, zero_pad,
 };
 
 /// One line a module.
@@ -40,6 +41,14 @@ static KNOWN: &[&ModuleKind] = &[
     &conv_transpose::DEPTHWISE,
     &lite_stem::KIND,
     &shuffle_block::KIND,
+    &c2f::KIND,
+    &c2f::CUT,
+    &c2::KIND,
+    &c3k::KIND,
+    &c3k2::KIND,
+    &psa_block::KIND,
+    &c2_psa::KIND,
+    &anchor_free::KIND,
 ];
 
 /// Modules of other crates.

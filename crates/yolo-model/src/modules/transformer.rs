@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::architecture::{Activation, ConvForm, ConvSpec, PickledLayer, YamlLayer};
 use crate::error::Result;
-use crate::program::{Lowering, ValueId};
+use crate::program::{AttentionSpec, Lowering, ValueId};
 use crate::weights::{PlainValue, TorchModule};
 
 /// Heads of every layer that a yaml makes.
@@ -192,7 +192,8 @@ impl TransformerLayerSpec {
         }
         let joined = lowering.concat(&parts);
         let projected = lowering.conv("ma", &self.projections, joined)?;
-        let attended = lowering.attention(self.heads, projected)?;
+        let attention = AttentionSpec::thirds(self.heads, lowering.channels(projected));
+        let attended = lowering.attention(attention, projected)?;
         let attended = lowering.conv("ma.out_proj", &self.out, attended)?;
         let tokens = lowering.add([attended, tokens])?;
         let hidden = lowering.conv("fc1", &self.fc1, tokens)?;

@@ -83,6 +83,22 @@ impl<'a> Graph<'a> {
         name
     }
 
+    /// Appends a node with `outputs` outputs, and gives them: its name followed by their numbers.
+    pub(crate) fn nodes(
+        &mut self,
+        name: &str,
+        operator: &'static str,
+        inputs: &[&str],
+        attributes: &[(&'static str, Attribute)],
+        outputs: usize,
+    ) -> Vec<Value> {
+        let name = self.unique(name);
+        let outputs: Vec<Value> =
+            (0..outputs).map(|output| self.unique(&format!("{name}.{output}"))).collect();
+        self.push_node(&name, operator, inputs, &outputs, attributes);
+        outputs
+    }
+
     /// Appends a `Slice` of `input` along `axis`: every `step`-th entry from the first of `range` up to its end.
     ///
     /// OpenCV reads a `Slice`; not every version of it reads a `Split` into unequal parts.

@@ -1,4 +1,6 @@
-//! Operations without weights that move, pool or compare pixels, as ONNX nodes.
+//! Operations without weights that move or pool pixels and channels, as ONNX nodes.
+
+use std::ops::Range;
 
 use super::graph::{Attribute, Graph, Value};
 use super::network::ints;
@@ -67,44 +69,31 @@ pub(super) fn pick(graph: &mut Graph<'_>, name: &str, input: &str, channels: &[u
     graph.node(name, "Gather", &[input, &channels], &[("axis", Attribute::Int(1))])
 }
 
-/// ONNX's default order is that of the rows.
-pub(super) fn depth_to_space(graph: &mut Graph<'_>, name: &str, input: &str, size: usize) -> Value {
-    graph.node(name, "DepthToSpace", &[input], &[("blocksize", Attribute::Int(size as i64))])
+/// Channels that follow each other.
+pub(super) fn slice(graph: &mut Graph<'_>, name: &str, input: &str, channels: &Range<usize>) -> Value {
+    graph.slice(name, input, 1, [channels.start, channels.end], 1)
 }
 
-/// Attention between pixels: `channels` of the output in `heads`, and its `[height, width]` if images have a fixed size.
-pub(super) fn attention(
+/// All channels, cut into `parts` equal slices.
+pub(super) fn split(
     graph: &mut Graph<'_>,
     name: &str,
     input: &str,
-    [channels, heads]: [usize; 2],
-    size: Option<[usize; 2]>,
-) -> Value {
-    let per_head = channels / heads;
-    let part = |at: usize| [at * channels, (at + 1) * channels];
-    let queries = graph.slice(&format!("{name}.q"), input, 1, part(0), 1);
-    let keys = graph.slice(&format!("{name}.k"), input, 1, part(1), 1);
-    let values = graph.slice(&format!("{name}.v"), input, 1, part(2), 1);
-    let shape = graph.integers(&format!("{name}.heads"), &[0, heads as i64, per_head as i64, -1]);
-    let mut by_head =
-        |part: &str, what: &str| graph.node(&format!("{name}.{what}"), "Reshape", &[part, &shape], &[]);
-    let queries_by_head = by_head(&queries, "q.heads");
-    let keys = by_head(&keys, "k.heads");
-    let by_head_values = by_head(&values, "v.heads");
-    let swap = [("perm", Attribute::Ints(vec![0, 1, 3, 2]))];
-    let tokens = graph.node(&format!("{name}.q.tokens"), "Transpose", &[&queries_by_head], &swap);
-    let products = graph.node(&format!("{name}.products"), "MatMul", &[&tokens, &keys], &[]);
-    let factor = graph.scalar(&format!("{name}.factor"), (per_head as f32).sqrt().recip(), graph.precision);
-    let scores = graph.node(&format!("{name}.scores"), "Mul", &[&products, &factor], &[]);
-    let shares = graph.node(&format!("{name}.shares"), "Softmax", &[&scores], &[("axis", Attribute::Int(3))]);
-    let shares = graph.node(&format!("{name}.shares.by_key"), "Transpose", &[&shares], &swap);
-    let mixed = graph.node(&format!("{name}.mixed"), "MatMul", &[&by_head_values, &shares], &[]);
-    let shape = match size {
-        Some([height, width]) => {
-            graph.integers(&format!("{name}.shape"), &[0, channels as i64, height as i64, width as i64])
+    parts: usize,
+    width: usize,
+) -> Vec<Value> {
+    let widths = vec![width as i64; parts];
+    let axis = ("axis", Attribute::Int(1));
+    match graph.opset {
+        ..13 => graph.nodes(name, "Split", &[input], &[axis, ("split", Attribute::Ints(widths))], parts),
+        _ => {
+            let widths = graph.integers(&format!("{name}.widths"), &widths);
+            graph.nodes(name, "Split", &[input, &widths], &[axis], parts)
         }
-        // Only a map itself knows its size then.
-        None => graph.node(&format!("{name}.shape"), "Shape", &[&queries], &[]),
-    };
-    graph.node(name, "Reshape", &[&mixed, &shape], &[])
+    }
+}
+
+/// ONNX's default order is that of the rows.
+pub(super) fn depth_to_space(graph: &mut Graph<'_>, name: &str, input: &str, size: usize) -> Value {
+    graph.node(name, "DepthToSpace", &[input], &[("blocksize", Attribute::Int(size as i64))])
 }

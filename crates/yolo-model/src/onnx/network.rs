@@ -2,7 +2,8 @@
 
 use super::error::OnnxError;
 use super::graph::{Attribute, Graph, Value};
-use super::{Axes, activation, maps};
+use super::splits::Splits;
+use super::{Axes, activation, attention, maps};
 use crate::architecture::{BATCH_NORM_EPSILON, ConvRef, NormRef, TransposedRef};
 use crate::error::ModelError;
 use crate::program::{OperationKind, PoolSpec, Program, ValueId};
@@ -21,6 +22,7 @@ pub(super) fn lower<'a>(
         Axes::Dynamic => None,
     };
     let mut values = vec![graph.input.name.clone()];
+    let mut splits = Splits::new(program);
     for operation in &program.operations {
         let inputs: Vec<&str> = operation.inputs.iter().map(|&input| values[input].as_str()).collect();
         let name = |what: &str| format!("model.{}.{what}", operation.layer);
@@ -41,18 +43,26 @@ pub(super) fn lower<'a>(
             OperationKind::Upsample { scale } => maps::upsample(graph, &name("upsample"), inputs[0], *scale),
             OperationKind::Norm(norm) => self::norm(graph, norm, inputs[0], weights)?,
             OperationKind::Transposed(transposed) => self::transposed(graph, transposed, inputs[0], weights)?,
-            OperationKind::Attention { heads } => {
+            OperationKind::Attention(spec) => {
                 let value = operation.inputs[0];
                 let size = sizes.as_ref().map(|sizes| sizes[value]);
-                let numbers = [program.channels[value] / 3, *heads];
-                maps::attention(graph, &name("attention"), inputs[0], numbers, size)
+                let channels = program.channels[value];
+                attention::lower(graph, &name("attention"), inputs[0], (*spec, channels), size)
             }
+            // A graph has no gradients.
+            OperationKind::Detach => inputs[0].to_owned(),
             OperationKind::Pool(spec) => maps::pool(graph, &name("pool"), inputs[0], spec),
             OperationKind::ZeroPad { sides } => maps::zero_pad(graph, &name("pad"), inputs[0], *sides),
             OperationKind::SpaceToDepth { size, order } => {
                 maps::space_to_depth(graph, &name("squares"), inputs[0], *size, *order)
             }
-            OperationKind::Pick { channels } => maps::pick(graph, &name("pick"), inputs[0], channels),
+            OperationKind::Pick { channels } => {
+                match (splits.part(graph, &name("split"), &values, operation), operation.kind.slice()) {
+                    (Some(part), _) => part,
+                    (None, Some(range)) => maps::slice(graph, &name("slice"), inputs[0], &range),
+                    (None, None) => maps::pick(graph, &name("pick"), inputs[0], channels),
+                }
+            }
             OperationKind::DepthToSpace { size } => {
                 maps::depth_to_space(graph, &name("squares"), inputs[0], *size)
             }

@@ -102,8 +102,8 @@ impl Operation {
             OperationKind::Transposed(transposed) => {
                 transposed.spec.check(inputs[0]).or_else(|reason| error(&transposed.name, reason))
             }
-            OperationKind::Attention { heads } if !inputs[0].is_multiple_of(3 * heads) => {
-                error("attention", format!("{} channels are not 3 × {heads} heads", inputs[0]))
+            OperationKind::Attention(attention) => {
+                attention.check(inputs[0]).or_else(|reason| error("attention", reason))
             }
             OperationKind::Pick { channels } if channels.iter().any(|&channel| channel >= inputs[0]) => {
                 error(

@@ -1,6 +1,10 @@
 //! Builds a program, and checks on the way that every number fits.
 
-use super::{Operation, OperationKind, PixelOrder, PoolSpec, Program, ValueId, architecture_error};
+use std::ops::Range;
+
+use super::{
+    AttentionSpec, Operation, OperationKind, PixelOrder, PoolSpec, Program, ValueId, architecture_error,
+};
 use crate::architecture::{
     ConvForm, ConvRef, ConvSpec, Layer, MAX_CHANNELS, MAX_KERNEL, NormRef, NormSpec, TransposedRef,
     TransposedSpec, name_in_layer, resolve,
@@ -171,13 +175,24 @@ impl Lowering {
     /// Appends attention between pixels.
     ///
     /// # Errors
-    /// Channels that are not queries, keys and values of `heads` heads.
-    pub fn attention(&mut self, heads: usize, input: ValueId) -> Result<ValueId> {
+    /// Channels that are not queries, keys and values of this many heads.
+    pub fn attention(&mut self, attention: AttentionSpec, input: ValueId) -> Result<ValueId> {
         let channels = self.channels(input);
-        if heads == 0 || !channels.is_multiple_of(3 * heads) {
-            return Err(self.error("", &format!("{channels} channels are not three times {heads} heads")));
-        }
-        Ok(self.push(OperationKind::Attention { heads }, vec![input], channels / 3))
+        attention.check(channels).map_err(|reason| self.error("", &reason))?;
+        Ok(self.push(OperationKind::Attention(attention), vec![input], attention.out_channels(channels)))
+    }
+
+    /// Appends what ends the way of gradients.
+    pub fn detach(&mut self, input: ValueId) -> ValueId {
+        self.push(OperationKind::Detach, vec![input], self.channels(input))
+    }
+
+    /// Appends a slice: channels that follow each other.
+    ///
+    /// # Errors
+    /// No channel, or one that is not there.
+    pub fn slice(&mut self, channels: Range<usize>, input: ValueId) -> Result<ValueId> {
+        self.pick(channels.collect(), input)
     }
 
     /// Appends a pool over any windows.

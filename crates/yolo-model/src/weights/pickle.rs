@@ -235,12 +235,9 @@ impl Machine<'_> {
 
     fn push_class(&mut self, module: String, name: String) -> Step {
         let class = Class { module, name };
-        if blocklist::is_dangerous(&class) {
-            return Err(WeightsError::hostile(format!(
-                "the file names `{} {}`, so it tries to run code when it is loaded; it was rejected and nothing was run",
-                printable(&class.module),
-                printable(&class.name)
-            )));
+        // Whether that is harmless depends on what it is called with.
+        if blocklist::is_dangerous(&class) && !is_getattr(&class) {
+            return Err(runs_code(&class));
         }
         self.push(Node::Class(Box::new(class)))
     }
@@ -254,14 +251,25 @@ impl Machine<'_> {
                 // The keyword arguments are of no use to an inert object.
                 let args = self.pop()?;
                 let class = self.pop()?;
+                self.check_getattr(class, args)?;
                 self.push(Node::Object(Object { class, args, state: None }))
             }
             _ => {
                 let class = self.pop()?;
+                self.check_getattr(class, last)?;
                 let node = self.plain_data(class, last)?;
                 self.push(node.unwrap_or(Node::Object(Object { class, args: last, state: None })))
             }
         }
+    }
+
+    /// A fused block of the package `ultralytics` keeps its other method, `getattr(block, 'forward_fuse')`. Whatever else is
+    /// looked up could be code that is called then.
+    fn check_getattr(&self, class: Id, args: Id) -> Step {
+        let Some(class) = self.arena.class(class).filter(|class| is_getattr(class)) else { return Ok(()) };
+        let name =
+            self.arena.sequence(args).and_then(|args| args.get(1)).and_then(|name| self.arena.str(*name));
+        if name == Some("forward_fuse") { Ok(()) } else { Err(runs_code(class)) }
     }
 
     /// Attaches attributes to an object; other values have none worth keeping.
@@ -400,6 +408,18 @@ fn malformed(reason: impl Into<String>) -> WeightsError {
 
 fn too_large() -> WeightsError {
     WeightsError::hostile("the pickle builds more values than any model has")
+}
+
+fn is_getattr(class: &Class) -> bool {
+    matches!(class.module.as_str(), "builtins" | "__builtin__") && class.name == "getattr"
+}
+
+fn runs_code(class: &Class) -> WeightsError {
+    WeightsError::hostile(format!(
+        "the file names `{} {}`, so it tries to run code when it is loaded; it was rejected and nothing was run",
+        printable(&class.module),
+        printable(&class.name)
+    ))
 }
 
 fn unsupported_opcode(code: u8) -> WeightsError {

@@ -306,34 +306,20 @@ fn unwrap_parallel(mut module: PickledModule) -> PickledModule {
 
 fn reject_other_tasks(module: &PickledModule) -> Result<(), WeightsError> {
     let layers = module.child("model").map(|layers| layers.children.as_slice()).unwrap_or_default();
-    let last = layers.last().map(|(_, layer)| layer);
-    let head = last.map(PickledModule::class_name);
+    let head = layers.last().map(|(_, layer)| layer.class_name());
     let task = match (module.class_name(), head) {
-        ("SegmentationModel", _) | (_, Some("Segment")) => "segmentation",
+        ("SegmentationModel", _) | (_, Some("Segment" | "Segment26" | "YOLOESegment")) => "segmentation",
         ("ClassificationModel", _) | (_, Some("Classify")) => "classification",
-        _ => return reject_other_heads(module, last),
+        ("PoseModel", _) | (_, Some("Pose" | "Pose26")) => "pose",
+        ("OBBModel", _) | (_, Some("OBB" | "OBB26")) => "rotated-box",
+        ("WorldModel" | "YOLOEModel", _) | (_, Some("WorldDetect" | "YOLOEDetect")) => "open-vocabulary",
+        ("RTDETRDetectionModel", _) | (_, Some("RTDETRDecoder")) => "transformer (RT-DETR)",
+        _ => return Ok(()),
     };
     let reason = format!(
         "is a {task} model (`{}`), and only detection models are supported",
         printable(&module.class)
     );
-    let fix = "give a detection model such as yolov5n.pt, not one that ends in -seg or -cls";
-    Err(WeightsError::new(WeightsErrorKind::NotAModel, reason, fix))
-}
-
-/// Heads called Detect as well that predict without anchors.
-fn reject_other_heads(module: &PickledModule, head: Option<&PickledModule>) -> Result<(), WeightsError> {
-    let is_anchor_free = head.is_some_and(|head| {
-        head.class_name() == "Detect" && head.child("m").is_none() && head.child("cv3").is_some()
-    });
-    if !is_anchor_free {
-        return Ok(());
-    }
-    let reason = format!(
-        "is an anchor-free detector of another family (`{}`), and only YOLOv5's detection models, whose heads have \
-         anchors, are supported",
-        printable(&module.class)
-    );
-    let fix = "give weights that YOLOv5's own repository trained or released";
+    let fix = "give a detection model such as yolov5n.pt or yolo11n.pt, not one that ends in -seg, -cls, -pose or -obb";
     Err(WeightsError::new(WeightsErrorKind::NotAModel, reason, fix))
 }

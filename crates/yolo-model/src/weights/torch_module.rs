@@ -15,6 +15,8 @@ pub struct TorchModule {
     pub(crate) buffers: Vec<&'static str>,
     pub(crate) attributes: Vec<(&'static str, TorchAttribute)>,
     pub(crate) children: Vec<(String, TorchModule)>,
+    /// Names of parts that are there as `None`, before the others.
+    pub(crate) absent: Vec<&'static str>,
     pub(crate) yaml: Option<(usize, Vec<PlainValue>)>,
     /// Whether all modules like it are one object.
     pub(crate) is_shared: bool,
@@ -42,7 +44,16 @@ impl TorchModule {
     pub fn new(class: impl Into<String>) -> Self {
         let (parameters, buffers, attributes) = Default::default();
         let class = class.into();
-        Self { class, parameters, buffers, attributes, children: Vec::new(), yaml: None, is_shared: false }
+        Self {
+            class,
+            parameters,
+            buffers,
+            attributes,
+            children: Vec::new(),
+            absent: Vec::new(),
+            yaml: None,
+            is_shared: false,
+        }
     }
 
     /// With a parameter behind those it has; without `exists` it is `None`, as the bias of a convolution without bias.
@@ -70,6 +81,13 @@ impl TorchModule {
     #[must_use]
     pub fn child(mut self, name: impl Into<String>, child: TorchModule) -> Self {
         self.children.push((name.into(), child));
+        self
+    }
+
+    /// With a part that is `None`, before those it has.
+    #[must_use]
+    pub fn absent_child(mut self, name: &'static str) -> Self {
+        self.absent.push(name);
         self
     }
 
@@ -106,6 +124,16 @@ impl TorchModule {
             }
             child.share_activations(usual);
         }
+    }
+
+    /// Objects without parts, without the shared activation, and of a `fused` network without batch normalisation.
+    pub(crate) fn n_leaves(&self, fused: bool) -> usize {
+        if self.children.is_empty() {
+            let is_counted =
+                !self.class.ends_with(".SiLU") && !(fused && self.class.ends_with(".BatchNorm2d"));
+            return usize::from(is_counted);
+        }
+        self.children.iter().map(|(_, child)| child.n_leaves(fused)).sum()
     }
 
     /// The dotted path that a layer's attribute `type` holds, which for repeats in a row is that of the repeated module.

@@ -126,7 +126,8 @@ impl<'a> TorchWriter<'a> {
     /// A module whose tensors' names begin with `prefix`, which ends in a dot or is empty.
     fn module(&mut self, module: &'a TorchModule, prefix: &str) -> Result<Value, WeightsError> {
         let tensors = self.own_tensors(module, prefix)?;
-        let mut children = Vec::new();
+        let mut children: Vec<_> =
+            module.absent.iter().map(|name| (Value::text(*name), Value::None)).collect();
         for (name, child) in &module.children {
             children.push((Value::text(name), self.module(child, &format!("{prefix}{name}."))?));
         }

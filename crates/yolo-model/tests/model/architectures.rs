@@ -30,7 +30,7 @@ fn tensors_and_counts_of_all_sizes() {
         assert_eq!(rounded(fused.gflops), rounded(reference["fused_gflops_640"].as_f64().unwrap()), "{name}");
 
         let strides: Vec<usize> = serde_json::from_value(reference["stride"].clone()).unwrap();
-        let Head::AnchorBased(detect) = architecture.head();
+        let Head::AnchorBased(detect) = architecture.head() else { panic!("{name}") };
         assert_eq!(detect.strides, strides, "{name}");
         let anchors: Vec<[f32; 2]> = serde_json::from_value(reference["anchors"].clone()).unwrap();
         assert_eq!(detect.anchors.concat(), anchors, "{name}");
@@ -114,7 +114,7 @@ head:
   - [[-1, 3], 1, Detect, [nc, anchors]]
 ";
     let architecture = Architecture::from_yaml(yaml, None).unwrap();
-    let Head::AnchorBased(detect) = architecture.head();
+    let Head::AnchorBased(detect) = architecture.head() else { panic!("another head") };
     assert_eq!((detect.in_channels.clone(), detect.strides.clone()), (vec![36, 24], vec![2, 4]));
     // Finer levels get the smaller anchors, whatever the order in the file.
     assert_eq!(detect.anchors[0], [[8.0, 10.0], [12.0, 14.0]]);

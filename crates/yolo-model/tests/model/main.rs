@@ -6,6 +6,8 @@
 mod architectures;
 mod module_files;
 mod released_weights;
+// The other family.
+mod ultralytics;
 // ONNX files: their structure.
 mod onnx;
 // Files for YOLOv5 and PyTorch.

@@ -98,7 +98,7 @@ fn real_networks_come_back_bit_for_bit_and_as_large_as_they_were() {
         assert!((ours / theirs - 1.0).abs() < SIZE, "{name}");
         let stock = if name == "yolov5s" { "yolov5s" } else { "yolov5n" };
         let (_, fit) = checkpoint.architecture.to_model_config().unwrap();
-        assert_eq!(fit, YamlFit::Stock(stock));
+        assert_eq!(fit, YamlFit::Stock(stock.to_owned()));
     }
 }
 
@@ -251,7 +251,7 @@ fn a_fused_network_is_written_with_batch_normalisation_that_changes_nothing() {
     let fused =
         random(Architecture::variant("yolov5n", Some(2)).unwrap()).into_fused().unwrap().into_checkpoint();
     let summary = fused.save_torch(&path, &SINGLE).unwrap();
-    assert!(summary.added_batch_norm && summary.yaml == Some(YamlFit::Stock("yolov5n")));
+    assert!(summary.added_batch_norm && summary.yaml == Some(YamlFit::Stock("yolov5n".to_owned())));
     let read = Checkpoint::load(&path).unwrap();
     assert!(!read.architecture.fused);
     assert_same(&read.into_fused().unwrap(), &fused);

@@ -9,6 +9,7 @@ mod onnxruntime;
 mod opencv;
 mod precision;
 mod training;
+mod ultralytics;
 
 use std::path::PathBuf;
 

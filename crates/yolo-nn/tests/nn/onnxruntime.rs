@@ -163,7 +163,7 @@ fn ours(checkpoint: &Checkpoint, outputs: Outputs, images: &Array) -> Vec<Array>
     let data = TensorData::new(images.values.clone(), images.shape.clone());
     let maps = model.forward(Tensor::<4>::from_data(data, &device));
     let head = checkpoint.architecture.head();
-    let Head::AnchorBased(detect) = head;
+    let Head::AnchorBased(detect) = head else { panic!("another head") };
     let (anchors, n_outputs) = (detect.n_anchors(), detect.n_outputs());
     if outputs == Outputs::Logits {
         let map = |map: Tensor<4>| {

@@ -146,18 +146,22 @@ impl ChannelMeans {
                     false => sum.iter().zip(input).map(|(a, b)| a + b).collect(),
                 }),
                 OperationKind::Concat
+                | OperationKind::Detach
                 | OperationKind::MaxPool { .. }
                 | OperationKind::Pool(_)
                 | OperationKind::Upsample { .. } => inputs.collect::<Vec<_>>().concat(),
                 OperationKind::SpaceToDepth { size, .. } => {
                     inputs.collect::<Vec<_>>().concat().repeat(size * size)
                 }
+                OperationKind::Pick { channels } => {
+                    let input = inputs.collect::<Vec<_>>().concat();
+                    channels.iter().map(|&channel| input[channel]).collect()
+                }
                 // Their means have to be measured.
                 OperationKind::Norm(_)
                 | OperationKind::Transposed(_)
-                | OperationKind::Attention { .. }
+                | OperationKind::Attention(_)
                 | OperationKind::ZeroPad { .. }
-                | OperationKind::Pick { .. }
                 | OperationKind::DepthToSpace { .. } => vec![f64::NAN; program.channels[values.len()]],
             });
         }

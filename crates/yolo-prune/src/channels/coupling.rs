@@ -142,12 +142,12 @@ impl Tracing {
     fn run(mut self, program: &Program) -> Coupling {
         let mut reads: Vec<(ConvRef, Vec<Piece>)> = Vec::new();
         let mut passed: Vec<(PassageKind, Vec<Piece>)> = Vec::new();
-        let readers = program.readers();
+        let (readers, returned) = (program.readers(), program.returned());
         for (index, operation) in program.operations.iter().enumerate() {
             let inputs: Vec<Vec<Piece>> =
                 operation.inputs.iter().map(|&input| self.values[input].clone()).collect();
             let value = match &operation.kind {
-                OperationKind::Conv(conv) if conv.spec.is_depthwise() && !program.is_output(index + 1) => {
+                OperationKind::Conv(conv) if conv.spec.is_depthwise() && !returned.contains(&(index + 1)) => {
                     let input = inputs.concat();
                     reads.push((conv.clone(), input.clone()));
                     passed.push((PassageKind::Depthwise(conv.clone()), input.clone()));
@@ -167,6 +167,7 @@ impl Tracing {
                 OperationKind::Add => self.add(&inputs),
                 OperationKind::Concat => inputs.concat(),
                 OperationKind::MaxPool { .. }
+                | OperationKind::Detach
                 | OperationKind::Upsample { .. }
                 | OperationKind::Pool(_)
                 | OperationKind::ZeroPad { .. } => inputs.concat(),
@@ -178,7 +179,7 @@ impl Tracing {
                 OperationKind::DepthToSpace { .. } => {
                     self.opaque(&inputs, program.channels[index + 1], "its channels become pixels")
                 }
-                OperationKind::Attention { .. } => {
+                OperationKind::Attention(_) => {
                     self.opaque(&inputs, program.channels[index + 1], "attention reads it")
                 }
                 OperationKind::Transposed(transposed) => {

@@ -73,9 +73,8 @@ fn behind_pools(program: &Program) -> Vec<String> {
             | OperationKind::Pool(_)
             | OperationKind::Norm(_)
             | OperationKind::Transposed(_)
-            | OperationKind::Attention { .. }
+            | OperationKind::Attention(_)
             | OperationKind::ZeroPad { .. }
-            | OperationKind::Pick { .. }
             | OperationKind::SpaceToDepth { .. }
             | OperationKind::DepthToSpace { .. } => true,
             OperationKind::Conv(conv) => {

@@ -74,7 +74,8 @@ impl Size {
 
 fn channels(layout: &dyn Layout) -> usize {
     let program = layout.program();
-    let inner = program.convs().filter(|(index, _)| !program.is_output(index + 1));
+    let returned = program.returned();
+    let inner = program.convs().filter(|(index, _)| !returned.contains(&(index + 1)));
     inner.map(|(_, conv)| conv.spec.out_channels).sum()
 }
 

@@ -5,7 +5,7 @@
 //! table, and the other sizes are in proportion.
 
 use super::Entry;
-use crate::published::{LINE, Stock, place};
+use crate::published::{Stock, place};
 use crate::verdict::{StockTime, time_of};
 
 /// Points that a line is drawn with.
@@ -85,7 +85,12 @@ impl<'a> Anchor<'a> {
 
     fn line(self, cost: impl Fn(&Stock) -> Option<f64>, origin: String) -> DenseLine {
         let scale = self.entry.map / self.stock.map;
-        let sizes = LINE.iter().filter_map(|stock| Some((cost(stock)?, stock.map * scale, stock.name)));
+        let sizes = self
+            .stock
+            .line()
+            .sizes
+            .iter()
+            .filter_map(|stock| Some((cost(stock)?, stock.map * scale, stock.name)));
         DenseLine { sizes: sizes.collect(), origin }
     }
 }

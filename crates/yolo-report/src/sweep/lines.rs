@@ -1,7 +1,7 @@
 //! A sweep as lines of text: a row per point, and up to where each method pays.
 
 use super::{DENSE, Point};
-use crate::published::{Stock, dense_of_cost};
+use crate::published::Stock;
 
 /// Titles of the cells.
 pub const TITLES: [&str; 9] =
@@ -39,7 +39,7 @@ fn kept(point: &Point, dense: &Point) -> Option<f64> {
 /// The share of its mAP that the dense network of equal cost has; `stock` is the size that was pruned.
 fn needed(point: &Point, dense: &Point, stock: &Stock) -> f64 {
     let cost = stock.gflops * point.gflops_nonzero / dense.gflops_nonzero.max(f64::MIN_POSITIVE);
-    dense_of_cost(cost).map / stock.map
+    stock.line().dense_of_cost(cost).map / stock.map
 }
 
 /// For every method, up to which amount it is better than the dense network of equal cost.

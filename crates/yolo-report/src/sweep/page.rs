@@ -7,7 +7,7 @@ use crate::format::decimal;
 use crate::html::{
     NumberRow, colour_class, conclusion, document, header, legend, number_table, origin, section,
 };
-use crate::published::{Stock, dense_of_cost};
+use crate::published::Stock;
 use crate::scale::{MAP_HEIGHT, Plot, range, round_ticks};
 use crate::sweep::{COLUMNS, DENSE, Point, cells};
 
@@ -132,7 +132,7 @@ fn over_cost(dense: Option<&Point>, curves: &[Curve], stock: Option<&Stock>) -> 
 fn dense_line(dense: &Point, stock: &Stock) -> Vec<(f64, f64)> {
     let point = |i: usize| {
         let cost = dense.gflops_nonzero * i as f64 / LINE_POINTS as f64;
-        let published = dense_of_cost(stock.gflops * cost / dense.gflops_nonzero).map;
+        let published = stock.line().dense_of_cost(stock.gflops * cost / dense.gflops_nonzero).map;
         (cost, dense.map * published / stock.map)
     };
     (1..=LINE_POINTS).map(point).collect()

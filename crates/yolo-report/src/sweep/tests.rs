@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
-use crate::published::LINE;
+use crate::published::LINES;
 
 fn point(method: &str, amount: f64, map: f64) -> Point {
     Point {
@@ -54,14 +54,14 @@ fn a_damaged_file_is_refused_with_its_line() {
 
 #[test]
 fn each_method_is_told_up_to_where_it_pays() {
-    let lines = conclusion(&curve(), LINE.first());
+    let lines = conclusion(&curve(), LINES[0].sizes.first());
     // 30 % fewer operations: the line gives 28 − 7.23 · ln (1 / 0.7) = 25.4, which is 91 %; kept are 95 %.
     assert_eq!(lines.len(), 3);
     assert!(lines[1].starts_with("layer: a dense network of equal cost is better at every amount"));
     assert!(lines[2].starts_with("global: pays up to 0.3 (95 % kept, 91 % needed)"), "{lines:?}");
     let unknown = conclusion(&curve(), None);
     assert!(unknown.len() == 1 && unknown[0].contains("another graph"), "{unknown:?}");
-    assert!(conclusion(&[], LINE.first()).is_empty());
+    assert!(conclusion(&[], LINES[0].sizes.first()).is_empty());
 }
 
 #[test]
@@ -70,9 +70,9 @@ fn rows_fit_their_titles() {
     let line = |dense: &Point, stock| row(&cells(&points[3], dense, stock));
     assert_eq!(line(&points[0], None).chars().count(), row(&COLUMNS).chars().count());
     assert!(
-        line(&points[0], LINE.first()).ends_with("95.0%     90.8%"),
+        line(&points[0], LINES[0].sizes.first()).ends_with("95.0%     90.8%"),
         "{}",
-        line(&points[0], LINE.first())
+        line(&points[0], LINES[0].sizes.first())
     );
     assert!(line(&points[0], None).ends_with("95.0%         –"));
     assert!(line(&point(DENSE, 0.0, 0.0), None).ends_with("–         –"));

@@ -5,7 +5,7 @@ use std::str::FromStr;
 use serde::{Deserialize, Serialize};
 
 use super::EVEN;
-use crate::published::{LINE, place};
+use crate::published::{LINES, Line, place, stocks};
 
 /// Milliseconds per image of a released network.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -24,7 +24,7 @@ pub enum InvalidTime {
     #[error("it must be NAME=MS, such as yolov5s=85.3")]
     NoTime,
     /// The name of no released network.
-    #[error("{0} is not one of {names}", names = LINE.map(|stock| stock.name).join(", "))]
+    #[error("{0} is not one of {names}", names = stocks().map(|stock| stock.name).collect::<Vec<_>>().join(", "))]
     UnknownName(String),
     /// What follows the name.
     #[error("{0:?} is not a number of milliseconds")]
@@ -37,7 +37,7 @@ impl FromStr for StockTime {
     /// Reads `yolov5s=85.3`.
     fn from_str(text: &str) -> Result<Self, InvalidTime> {
         let (name, ms) = text.split_once('=').ok_or(InvalidTime::NoTime)?;
-        if !LINE.iter().any(|stock| stock.name == name) {
+        if !stocks().any(|stock| stock.name == name) {
             return Err(InvalidTime::UnknownName(name.to_owned()));
         }
         match ms.parse::<f64>() {
@@ -55,8 +55,13 @@ pub(crate) fn time_of(times: &[StockTime], name: &str) -> Option<f64> {
 /// How a network that takes `ms` and reaches about `estimate` compares with dense ones that take as long. Needs the
 /// `times` of two networks, the larger of them the slower.
 pub(super) fn sentence(times: &[StockTime], ms: f64, estimate: f64) -> Option<String> {
-    let points: Vec<(f64, f64, &'static str)> =
-        LINE.iter().filter_map(|stock| Some((time_of(times, stock.name)?, stock.map, stock.name))).collect();
+    // The line that has times, of several the one with the most.
+    let of_line = |line: &'static Line| -> (&'static str, Vec<(f64, f64, &'static str)>) {
+        let timed =
+            line.sizes.iter().filter_map(|size| Some((time_of(times, size.name)?, size.map, size.name)));
+        (line.name, timed.collect())
+    };
+    let (name, points) = LINES.iter().map(of_line).rev().max_by_key(|(_, points)| points.len())?;
     if points.len() < 2 || !points.is_sorted_by(|a, b| a.0 < b.0) || !(ms.is_finite() && ms > 0.0) {
         return None;
     }
@@ -69,7 +74,7 @@ pub(super) fn sentence(times: &[StockTime], ms: f64, estimate: f64) -> Option<St
     };
     let marked = if sibling.extrapolated { ", extrapolated" } else { "" };
     Some(format!(
-        "Equal time: a dense YOLOv5 that takes {ms:.1} ms reaches about {:.1} mAP ({}{marked}): {outcome}.",
+        "Equal time: a dense {name} that takes {ms:.1} ms reaches about {:.1} mAP ({}{marked}): {outcome}.",
         sibling.map,
         known.join(", ")
     ))

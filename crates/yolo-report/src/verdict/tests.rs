@@ -2,9 +2,10 @@
 #![allow(clippy::unwrap_used)]
 
 use super::*;
+use crate::published::stocks;
 
 fn stock(name: &str) -> &'static Stock {
-    LINE.iter().find(|stock| stock.name == name).unwrap()
+    stocks().find(|stock| stock.name == name).unwrap()
 }
 
 /// A network that comes from `name`, costs `share` of it and keeps `kept` of its mAP.

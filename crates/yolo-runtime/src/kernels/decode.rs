@@ -1,8 +1,8 @@
 //! From the head's logits to boxes.
 
-use yolo_model::Channel;
+use yolo_model::{Channel, Side};
 
-use super::math::sigmoid;
+use super::math::{exp, sigmoid};
 use super::span::Span;
 use yolo_simd::Simd;
 
@@ -56,28 +56,9 @@ pub(crate) unsafe fn decode<S: Simd>(s: S, d: &Decode<'_>) {
         }
         // SAFETY: by the contract of this function; a vector has at most 16 lanes.
         unsafe {
-            let (mut objectness, mut output) = (s.splat(1.0), 0);
-            for (index, channel) in d.channels.iter().enumerate() {
-                let logit = d.logits.load(s, index * d.plane + cell * S::LANES);
-                // Every plane is another page, which the processor does not foresee.
-                d.logits.prefetch(index * d.plane + (cell + 2) * S::LANES);
-                let score = sigmoid(s, logit);
-                let v = match *channel {
-                    Channel::Class => s.mul(score, objectness),
-                    Channel::CentreX => centre(s, score, s.load(corners[0].as_ptr()), d.stride),
-                    Channel::CentreY => centre(s, score, s.load(corners[1].as_ptr()), d.stride),
-                    Channel::Width(side) | Channel::Height(side) => {
-                        let double = s.add(score, score);
-                        s.mul(s.mul(double, double), s.splat(side))
-                    }
-                    Channel::Objectness => {
-                        objectness = score;
-                        continue;
-                    }
-                };
-                d.scratch.store(s, output * S::LANES, v);
-                output += 1;
-            }
+            let grid = [s.load(corners[0].as_ptr()), s.load(corners[1].as_ptr())];
+            let first_score = distances(s, d, cell, grid);
+            scores(s, d, cell, grid, first_score);
             if d.width >= S::LANES && d.lanes.iter().all(|row| cell < row.cells) {
                 write_rows(s, d, cell);
                 continue;
@@ -91,6 +72,104 @@ pub(crate) unsafe fn decode<S: Simd>(s: S, d: &Decode<'_>) {
                 }
             }
         }
+    }
+}
+
+/// The logits of channel `index`, and a request for those of the cells to come.
+#[inline(always)]
+unsafe fn logit<S: Simd>(s: S, d: &Decode<'_>, cell: usize, index: usize) -> S::V {
+    // Every plane is another page, which the processor does not foresee.
+    d.logits.prefetch(index * d.plane + (cell + 2) * S::LANES);
+    // SAFETY: by the contract of `decode`.
+    unsafe { d.logits.load(s, index * d.plane + cell * S::LANES) }
+}
+
+/// Makes boxes of the distances to their sides, which come before all other channels if there are any. Returns the number of
+/// channels that they took.
+#[inline(always)]
+unsafe fn distances<S: Simd>(s: S, d: &Decode<'_>, cell: usize, grid: [S::V; 2]) -> usize {
+    let mut sides = [s.splat(0.0); 4];
+    let mut index = 0;
+    // SAFETY: by the contract of `decode`.
+    unsafe {
+        while index < d.channels.len() {
+            match d.channels[index] {
+                Channel::Bin { side, .. } => {
+                    let bins = d.channels[index..].iter().take_while(|channel| is_bin(channel, side)).count();
+                    sides[side as usize] = expectation(s, d, cell, index, bins);
+                    index += bins;
+                }
+                Channel::Distance(side) => {
+                    sides[side as usize] = logit(s, d, cell, index);
+                    index += 1;
+                }
+                _ => break,
+            }
+        }
+        if index > 0 {
+            for axis in 0..2 {
+                let anchor = s.add(grid[axis], s.splat(0.5));
+                let (low, high) = (s.sub(anchor, sides[axis]), s.add(anchor, sides[2 + axis]));
+                let centre = s.mul(s.mul(s.add(low, high), s.splat(0.5)), s.splat(d.stride));
+                d.scratch.store(s, axis * S::LANES, centre);
+                d.scratch.store(s, (2 + axis) * S::LANES, s.mul(s.sub(high, low), s.splat(d.stride)));
+            }
+        }
+    }
+    index
+}
+
+fn is_bin(channel: &Channel, of: Side) -> bool {
+    matches!(channel, Channel::Bin { side, .. } if *side == of)
+}
+
+/// The expectation of the numbers of `bins` bins, whose logits begin at channel `first`, over their softmax.
+#[inline(always)]
+unsafe fn expectation<S: Simd>(s: S, d: &Decode<'_>, cell: usize, first: usize, bins: usize) -> S::V {
+    // SAFETY: by the contract of `decode`.
+    unsafe {
+        let mut largest = logit(s, d, cell, first);
+        for i in 1..bins {
+            largest = s.max(largest, logit(s, d, cell, first + i));
+        }
+        let (mut total, mut weighted) = (s.splat(0.0), s.splat(0.0));
+        for i in 0..bins {
+            let Channel::Bin { bin, .. } = d.channels[first + i] else { break };
+            let logit = d.logits.load(s, (first + i) * d.plane + cell * S::LANES);
+            let share = exp(s, s.sub(logit, largest));
+            total = s.add(total, share);
+            weighted = s.mul_add(share, s.splat(bin as f32), weighted);
+        }
+        s.mul(weighted, s.reciprocal(total))
+    }
+}
+
+/// Decodes the channels from `first` on, whose boxes and scores are functions of one logit each.
+#[inline(always)]
+unsafe fn scores<S: Simd>(s: S, d: &Decode<'_>, cell: usize, grid: [S::V; 2], first: usize) {
+    let (mut objectness, mut output) = (s.splat(1.0), if first > 0 { 4 } else { 0 });
+    for index in first..d.channels.len() {
+        // SAFETY: by the contract of `decode`.
+        unsafe {
+            let score = sigmoid(s, logit(s, d, cell, index));
+            let v = match d.channels[index] {
+                Channel::Class => s.mul(score, objectness),
+                Channel::CentreX => centre(s, score, grid[0], d.stride),
+                Channel::CentreY => centre(s, score, grid[1], d.stride),
+                Channel::Width(side) | Channel::Height(side) => {
+                    let double = s.add(score, score);
+                    s.mul(s.mul(double, double), s.splat(side))
+                }
+                Channel::Objectness => {
+                    objectness = score;
+                    continue;
+                }
+                // They come first.
+                Channel::Bin { .. } | Channel::Distance(_) => continue,
+            };
+            d.scratch.store(s, output * S::LANES, v);
+        }
+        output += 1;
     }
 }
 

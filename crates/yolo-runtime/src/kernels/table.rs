@@ -59,7 +59,7 @@ pub(crate) struct Kernels {
     /// See [`super::planes::pool_squares`].
     pub(crate) pool_squares: unsafe fn(Plane, Plane, [usize; 2], [usize; 2]),
     /// See [`super::attention::attend`].
-    pub(crate) attend: unsafe fn(&Attend),
+    pub(crate) attend: unsafe fn(&Attend<'_>),
     /// See [`super::planes::interleave`].
     pub(crate) interleave: unsafe fn(Span, &[usize], usize, Span),
     /// See [`super::decode::decode`].
@@ -173,7 +173,7 @@ macro_rules! entry_points {
                 unsafe { planes::pool_squares(Unit::assume(), input, output, tile, size) }
             }
             $(#[$feature])?
-            unsafe fn attend(a: &attention::Attend) {
+            unsafe fn attend(a: &attention::Attend<'_>) {
                 // SAFETY: as above.
                 unsafe { attention::attend(Unit::assume(), a) }
             }

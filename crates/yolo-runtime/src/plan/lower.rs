@@ -4,6 +4,7 @@ use super::values::{Values, pool_chains, twins};
 use super::{Options, tune::Tuner};
 use crate::choice::ConvReport;
 use crate::error::Result;
+use crate::kernels::Kernels;
 use crate::network::{Conv, Network, Op, Output, ValueId};
 use crate::steps::ConvPlaces;
 use crate::steps::{
@@ -18,6 +19,7 @@ use std::sync::Arc;
 pub(crate) struct Lowering<'a> {
     network: &'a Network,
     values: &'a Values,
+    kernels: &'static Kernels,
     threads: usize,
     borders: HashMap<PlaneLayout, Arc<BorderTable>>,
     pub(crate) steps: Vec<Step>,
@@ -25,8 +27,14 @@ pub(crate) struct Lowering<'a> {
 }
 
 impl<'a> Lowering<'a> {
-    pub(crate) fn new(network: &'a Network, values: &'a Values, threads: usize) -> Self {
-        Self { network, values, threads, borders: HashMap::new(), steps: Vec::new(), reports: Vec::new() }
+    pub(crate) fn new(
+        network: &'a Network,
+        values: &'a Values,
+        kernels: &'static Kernels,
+        threads: usize,
+    ) -> Self {
+        let (borders, steps, reports) = (HashMap::new(), Vec::new(), Vec::new());
+        Self { network, values, kernels, threads, borders, steps, reports }
     }
 
     /// All steps of the network, each convolution on the kernel that `tuner` finds for it.
@@ -39,6 +47,8 @@ impl<'a> Lowering<'a> {
         for (index, op) in self.network.ops.iter().enumerate() {
             let value = index + 1;
             match op {
+                // It lies where its input lies, with the borders of that.
+                _ if op.slice().is_some() => {}
                 Op::Conv(conv) => match twins.iter().find(|pair| pair.contains(&index)) {
                     Some(&[first, second]) if first == index => {
                         if let Op::Conv(twin) = &self.network.ops[second] {
@@ -83,7 +93,7 @@ impl<'a> Lowering<'a> {
     /// The same with the kernels that the reports say now.
     pub(crate) fn again(self, tuner: &mut Tuner<'_>, options: &Options) -> Result<Self> {
         let choices = self.reports.iter().map(|report| (report.name.clone(), report.chosen)).collect();
-        let mut again = Self::new(self.network, self.values, self.threads);
+        let mut again = Self::new(self.network, self.values, self.kernels, self.threads);
         again.run(tuner, &Options { choices, ..options.clone() })?;
         for (report, before) in again.reports.iter_mut().zip(self.reports) {
             report.candidates = before.candidates;
@@ -178,7 +188,9 @@ impl<'a> Lowering<'a> {
                 squares(pool.kernel, Squares::Pool)
             }
             Op::Pool { ref pool, .. } => Step::Windows(WindowStep::pool(input, output, pool, batch, threads)),
-            Op::Attention { heads, .. } => Step::Attention(AttentionStep::new(input, output, heads, batch)),
+            Op::Attention { spec, .. } => {
+                Step::Attention(AttentionStep::new([input, output], spec, batch, self.kernels))
+            }
             Op::ZeroPad { sides, .. } => {
                 Step::Windows(WindowStep::zero_pad(input, output, sides, batch, threads))
             }

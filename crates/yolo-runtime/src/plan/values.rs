@@ -1,5 +1,6 @@
-//! Where values live: which lie inside a concatenation, how wide their borders are, how long they are needed.
+//! Where values live: in which buffer, how wide their borders are, how long they are needed.
 
+use super::homes::{Home, homes, root};
 use crate::network::{Conv, Network, Op, ValueId};
 use crate::steps::Place;
 use crate::tiling::{Halo, PlaneLayout, Tiling};
@@ -15,13 +16,6 @@ pub(crate) struct Values {
     pub(crate) arena: usize,
     /// Numbers in the largest set of buffers that are needed at one time.
     pub(crate) live: usize,
-}
-
-/// A value's part of a larger one.
-#[derive(Clone, Copy)]
-struct Home {
-    whole: ValueId,
-    first_channel: usize,
 }
 
 /// A stretch of the arena and the time for which it is needed.
@@ -67,35 +61,11 @@ impl Values {
         };
         Self {
             places: (0..shapes.len()).map(place).collect(),
-            needs_border: (0..shapes.len()).map(|value| is_seen_by_window(value, &homes, &windows)).collect(),
+            needs_border: seen_by_windows(network, &homes, &windows),
             arena,
             live: (0..=network.ops.len() + 1).map(live_at).max().unwrap_or(0),
         }
     }
-}
-
-/// For every value the concatenation that it is written into, if any.
-fn homes(network: &Network, shapes: &[[usize; 3]]) -> Vec<Option<Home>> {
-    let mut homes: Vec<Option<Home>> = vec![None; shapes.len()];
-    for (index, op) in network.ops.iter().enumerate() {
-        let Op::Concat { inputs } = op else { continue };
-        let mut first_channel = 0;
-        for &input in inputs {
-            // What lies in another concatenation already is copied into this one.
-            homes[input].get_or_insert(Home { whole: index + 1, first_channel });
-            first_channel += shapes[input][0];
-        }
-    }
-    homes
-}
-
-/// The buffer that a value lies in, itself or a concatenation, and where.
-fn root(value: ValueId, homes: &[Option<Home>]) -> Home {
-    let mut at = Home { whole: value, first_channel: 0 };
-    while let Some(home) = homes[at.whole] {
-        at = Home { whole: home.whole, first_channel: at.first_channel + home.first_channel };
-    }
-    at
 }
 
 /// How far the convolutions that read a value reach beyond its tiles.
@@ -114,16 +84,19 @@ fn windows(network: &Network, values: usize) -> Vec<Halo> {
     windows
 }
 
-/// Whether the border of a value is read, by itself or as a part of a concatenation.
-fn is_seen_by_window(value: ValueId, homes: &[Option<Home>], windows: &[Halo]) -> bool {
-    let mut at = Some(value);
-    while let Some(value) = at {
-        if !windows[value].is_empty() {
-            return true;
+/// Whether the border of each value is read: by itself, as a part of a concatenation, or that of a slice of it.
+fn seen_by_windows(network: &Network, homes: &[Option<Home>], windows: &[Halo]) -> Vec<bool> {
+    let mut is_read: Vec<bool> = windows.iter().map(|window| !window.is_empty()).collect();
+    for (index, op) in network.ops.iter().enumerate().rev() {
+        if let Some((source, _)) = op.slice() {
+            is_read[source] |= is_read[index + 1];
         }
-        at = homes[value].map(|home| home.whole);
     }
-    false
+    let is_seen = |value: usize| {
+        let mut wholes = std::iter::successors(Some(value), |&value| homes[value].map(|home| home.whole));
+        wholes.any(|whole| is_read[whole])
+    };
+    (0..windows.len()).map(is_seen).collect()
 }
 
 /// One buffer per value, empty for those that lie in another one. Time 0 is the input, `i + 1` operation `i`, and

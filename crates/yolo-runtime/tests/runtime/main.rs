@@ -7,6 +7,7 @@ mod moved;
 mod moves;
 mod networks;
 mod reference;
+mod views;
 // Whole detectors against the same network on Burn's own back end.
 mod detectors;
 // Plans that are measured, and the times of convolutions.

@@ -4,14 +4,14 @@
 mod networks;
 
 use yolo_model::Checkpoint;
-use yolo_model::program::{PixelOrder, PoolSpec};
+use yolo_model::program::{AttentionOrder, AttentionSpec, PixelOrder, PoolSpec};
 use yolo_model::weights::{HostTensor, read_safetensors};
 use yolo_runtime::{Activation, Conv, Isa, Network, Op, Options, Output, Plan, Selection};
 
 use super::reference::{Random, Zeros, assert_close, conv, naive as run_slowly};
 
 /// Runs a network on every vector unit, for one and three threads.
-fn check(network: &Network, what: &str) {
+pub(crate) fn check(network: &Network, what: &str) {
     let [channels, height, width] = network.input;
     let input = Random::new(9).numbers(network.batch * channels * height * width);
     let expected = run_slowly(network, &input);
@@ -64,7 +64,13 @@ fn pools_paddings_and_squares_of_odd_maps() {
 
 #[test]
 fn attention_mixes_the_values_of_all_pixels() {
-    check(&around(|input| Op::Attention { input, heads: 2 }, [36, 12], [3, 7, 10]), "attention");
+    let spec = AttentionSpec::thirds(2, 36);
+    check(&around(|input| Op::Attention { input, spec }, [36, 12], [3, 7, 10]), "attention by part");
+    // Values wider than keys, of a width that is not that of a block, and more pixels than stay in the first cache.
+    let spec = AttentionSpec { heads: 3, key: 5, order: AttentionOrder::ByHead };
+    check(&around(|input| Op::Attention { input, spec }, [51, 21], [3, 11, 13]), "attention by head");
+    let spec = AttentionSpec { heads: 1, key: 4, order: AttentionOrder::ByPart };
+    check(&around(|input| Op::Attention { input, spec }, [14, 6], [3, 20, 20]), "attention of one head");
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! The slow form, in f64, of operations that move, pool or compare pixels.
 
+use yolo_model::program::{AttentionOrder, AttentionSpec};
 use yolo_runtime::Op;
 
 use super::reference::Map;
@@ -10,8 +11,8 @@ pub(crate) fn naive(op: &Op, values: &[Map], shapes: &[[usize; 3]], shape: [usiz
     let [in_channels, in_height, in_width] = shapes[source];
     let at = |channel: usize, y: usize, x: usize| values[source][(channel * in_height + y) * in_width + x];
     let [channels, height, width] = shape;
-    if let Op::Attention { heads, .. } = op {
-        return attention(&values[source], in_channels / 3, *heads, height * width);
+    if let Op::Attention { spec, .. } = op {
+        return attention(&values[source], *spec, in_channels, height * width);
     }
     let mut map = Vec::new();
     for channel in 0..channels {
@@ -55,23 +56,32 @@ pub(crate) fn naive(op: &Op, values: &[Map], shapes: &[[usize; 3]], shape: [usiz
     map
 }
 
-fn attention(input: &Map, channels: usize, heads: usize, pixels: usize) -> Map {
-    let depth = channels / heads;
-    let part =
-        |part: usize, channel: usize, pixel: usize| input[(part * channels + channel) * pixels + pixel];
-    let mut map = vec![0.0; channels * pixels];
-    for head in 0..heads {
-        for pixel in 0..pixels {
+fn attention(input: &Map, spec: AttentionSpec, channels: usize, pixels: usize) -> Map {
+    let value = channels / spec.heads - 2 * spec.key;
+    let mut map = Vec::new();
+    for head in 0..spec.heads {
+        let first = |before: usize, width: usize| match spec.order {
+            AttentionOrder::ByPart => spec.heads * before + head * width,
+            AttentionOrder::ByHead => head * (2 * spec.key + value) + before,
+        };
+        let (query, key) = (first(0, spec.key), first(spec.key, spec.key));
+        let values = first(2 * spec.key, value);
+        let at = |channel: usize, pixel: usize| input[channel * pixels + pixel];
+        let shares_of = |pixel: usize| -> Vec<f64> {
             let score = |other: usize| {
-                let product = |i: usize| part(0, head * depth + i, pixel) * part(1, head * depth + i, other);
-                ((0..depth).map(product).sum::<f64>() / (depth as f64).sqrt()).exp()
+                let product = |i: usize| at(query + i, pixel) * at(key + i, other);
+                ((0..spec.key).map(product).sum::<f64>() / (spec.key as f64).sqrt()).exp()
             };
             let scores: Vec<f64> = (0..pixels).map(score).collect();
             let total: f64 = scores.iter().sum();
-            for i in 0..depth {
-                let mixed = scores.iter().enumerate().map(|(other, s)| s * part(2, head * depth + i, other));
-                map[(head * depth + i) * pixels + pixel] = mixed.sum::<f64>() / total;
-            }
+            scores.iter().map(|score| score / total).collect()
+        };
+        let shares: Vec<Vec<f64>> = (0..pixels).map(shares_of).collect();
+        for i in 0..value {
+            let mixed = |shares: &Vec<f64>| -> f64 {
+                shares.iter().enumerate().map(|(other, share)| share * at(values + i, other)).sum()
+            };
+            map.extend(shares.iter().map(mixed));
         }
     }
     map

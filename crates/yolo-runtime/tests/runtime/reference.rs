@@ -2,7 +2,7 @@
 
 use rand_xoshiro::SplitMix64;
 use rand_xoshiro::rand_core::{RngCore, SeedableRng};
-use yolo_model::{Channel, LevelChannels};
+use yolo_model::{Channel, LevelChannels, Side};
 use yolo_runtime::{Activation, Conv, Network, Op, Output};
 
 /// Numbers from a seed.
@@ -218,6 +218,11 @@ pub(crate) fn naive(network: &Network, input: &[f32]) -> Vec<f64> {
                     let [_, height, width] = shapes[level.value];
                     let mut first_plane = 0;
                     for group in &level.channels.groups {
+                        if !matches!(group[0], Channel::CentreX) {
+                            let map = &run[level.value];
+                            output.extend(by_distances(group, level.channels.stride, map, [height, width]));
+                            continue;
+                        }
                         for (y, x) in (0..height).flat_map(|y| (0..width).map(move |x| (y, x))) {
                             let mut objectness = 1.0;
                             for (o, channel) in group.iter().enumerate() {
@@ -230,6 +235,7 @@ pub(crate) fn naive(network: &Network, input: &[f32]) -> Vec<f64> {
                                     Channel::Width(side) | Channel::Height(side) => {
                                         (2.0 * s) * (2.0 * s) * f64::from(side)
                                     }
+                                    Channel::Bin { .. } | Channel::Distance(_) => unreachable!(),
                                     Channel::Class => s * objectness,
                                     Channel::Objectness => {
                                         objectness = s;
@@ -245,6 +251,37 @@ pub(crate) fn naive(network: &Network, input: &[f32]) -> Vec<f64> {
             output
         }
     }
+}
+
+/// Rows of boxes by their distances from the centres of the cells: four sides in order, then classes.
+fn by_distances(group: &[Channel], stride: f32, map: &Map, [height, width]: [usize; 2]) -> Map {
+    let mut rows = Vec::new();
+    for (y, x) in (0..height).flat_map(|y| (0..width).map(move |x| (y, x))) {
+        let logit = |channel: usize| map[(channel * height + y) * width + x];
+        let distance = |side: Side| -> f64 {
+            let (mut total, mut weighted) = (0.0, 0.0);
+            for (index, channel) in group.iter().enumerate() {
+                match *channel {
+                    Channel::Distance(of) if of == side => return logit(index),
+                    Channel::Bin { side: of, bin } if of == side => {
+                        total += logit(index).exp();
+                        weighted += logit(index).exp() * bin as f64;
+                    }
+                    _ => {}
+                }
+            }
+            weighted / total
+        };
+        let (column, row) = (x as f64 + 0.5, y as f64 + 0.5);
+        let corners = [column - distance(Side::Left), row - distance(Side::Top)];
+        let others = [column + distance(Side::Right), row + distance(Side::Bottom)];
+        let stride = f64::from(stride);
+        rows.extend([0, 1].map(|axis| (corners[axis] + others[axis]) / 2.0 * stride));
+        rows.extend([0, 1].map(|axis| (others[axis] - corners[axis]) * stride));
+        let classes = group.iter().enumerate().filter(|(_, channel)| **channel == Channel::Class);
+        rows.extend(classes.map(|(index, _)| 1.0 / (1.0 + (-logit(index)).exp())));
+    }
+    rows
 }
 
 /// Fails unless every number is within `tolerance` of the reference, relative where that is above 1.

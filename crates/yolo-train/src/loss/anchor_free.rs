@@ -18,6 +18,7 @@ mod terms;
 use burn::tensor::Tensor;
 use yolo_data::train_loader::Target;
 use yolo_model::LossTerm;
+use yolo_model::modules::{AnchorFreeSpec, Branches};
 use yolo_nn::host_values;
 
 pub use branches::{BranchWeights, TrainedBranches};
@@ -52,6 +53,22 @@ pub struct AnchorFreeLoss {
     /// Factors of the terms.
     gains: [f64; 3],
     weights: BranchWeights,
+}
+
+impl From<&AnchorFreeSpec> for AnchorFreeShape {
+    fn from(detect: &AnchorFreeSpec) -> Self {
+        let branches = match (detect.has_both(), detect.answering()) {
+            (true, _) => TrainedBranches::Both,
+            (false, Branches::OneToMany) => TrainedBranches::OneToMany,
+            (false, Branches::OneToOne) => TrainedBranches::OneToOne,
+        };
+        Self {
+            num_classes: detect.num_classes,
+            reg_max: detect.bins,
+            strides: detect.strides.clone(),
+            branches,
+        }
+    }
 }
 
 impl AnchorFreeShape {

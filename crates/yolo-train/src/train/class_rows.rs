@@ -2,7 +2,7 @@
 //! follows its name.
 
 use yolo_model::weights::StateDict;
-use yolo_model::{Architecture, Family};
+use yolo_model::{Architecture, Checkpoint, Family};
 
 use crate::error::{Result, TrainError};
 
@@ -56,6 +56,37 @@ pub fn transfer_class_rows(
     Ok(rows.iter().flatten().count())
 }
 
+/// Gives a network for `classes` that took its tensors from `source` the rows of the classes that both know by name, and those of
+/// `fresh`, its weights before that, for all others. Nothing changes for heads with anchors, nor without a class in common. Returns the
+/// number of classes in common.
+///
+/// # Errors
+/// As [`transfer_class_rows`].
+pub fn follow_class_names(
+    checkpoint: &mut Checkpoint,
+    fresh: &StateDict,
+    source: &Checkpoint,
+    classes: &[String],
+) -> Result<usize> {
+    let known = classes_by_name(&source.class_names, classes).iter().flatten().count();
+    let starts = class_branches(&checkpoint.architecture);
+    let convs = checkpoint.architecture.convs();
+    let last =
+        convs.iter().filter(|conv| conv.is_bare && starts.iter().any(|start| conv.name.starts_with(start)));
+    // Of two sets of branches, a fused file has one.
+    let last = last.filter(|conv| source.weights.get(&conv.weight()).is_some());
+    let names: Vec<String> = last.map(|conv| conv.name.clone()).collect();
+    if known == 0 || names.is_empty() {
+        return Ok(0);
+    }
+    for name in names.iter().flat_map(|conv| ["weight", "bias"].map(|part| format!("{conv}.{part}"))) {
+        if let (Some(tensor), Some(fresh)) = (checkpoint.weights.get_mut(&name), fresh.get(&name)) {
+            tensor.clone_from(fresh);
+        }
+    }
+    transfer_class_rows(&mut checkpoint.weights, &source.weights, &names, (&source.class_names, classes))
+}
+
 fn unfit(name: &str) -> TrainError {
     TrainError::State { reason: format!("{name} does not have a row per class in both networks") }
 }
@@ -64,6 +95,7 @@ fn unfit(name: &str) -> TrainError {
 mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
+    use rand::SeedableRng;
     use yolo_model::weights::HostTensor;
 
     const CONV: &str = "model.22.cv3.0.2";
@@ -103,5 +135,25 @@ mod tests {
         assert!(n == 0 && weights == state(2, 100.0));
         let wrong = (names(&["a", "b"]), classes.1);
         assert!(transfer_class_rows(&mut weights, &source, &convs, (&wrong.0, &wrong.1)).is_err());
+    }
+
+    #[test]
+    fn a_network_keeps_what_it_learned_about_a_class_under_another_number() {
+        let of = |classes: usize, seed| {
+            let architecture = Architecture::variant("yolo26n", Some(classes)).unwrap();
+            Checkpoint::random(architecture, &mut rand::rngs::StdRng::seed_from_u64(seed)).unwrap()
+        };
+        let (mut source, mut checkpoint) = (of(2, 1), of(3, 2));
+        source.class_names = names(&["cat", "dog"]);
+        let fresh = checkpoint.weights.clone();
+        checkpoint.transfer_from(&source);
+        let classes = names(&["Dog", "bird", "horse"]);
+        assert_eq!(follow_class_names(&mut checkpoint, &fresh, &source, &classes).unwrap(), 1);
+        for name in ["model.23.cv3.0.2.weight", "model.23.one2one_cv3.2.2.weight"] {
+            let (got, old) = (checkpoint.weights.f32s(name).unwrap(), source.weights.f32s(name).unwrap());
+            let length = got.len() / 3;
+            assert_eq!(got[..length], old[length..], "{name}: the dog");
+            assert_eq!(got[length..], fresh.f32s(name).unwrap()[length..], "{name}: the others are new");
+        }
     }
 }

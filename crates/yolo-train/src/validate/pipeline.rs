@@ -10,7 +10,7 @@ use yolo_data::dataset::Dataset;
 use yolo_data::loader::{Batch, Loader};
 use yolo_detect::{Computed, Detector, Images, Launched, Logits, Output, RunOptions};
 use yolo_eval::metrics::ScoredBox;
-use yolo_model::{Predictions, nms};
+use yolo_model::{Predictions, select};
 
 use super::{ValidationLoss, ValidationOptions, add_labels, scored, targets};
 use crate::error::{Result, TrainError};
@@ -183,7 +183,8 @@ impl Pipeline<'_> {
             add_labels(&mut predictions, batch, dataset, options);
         }
         let start = Instant::now();
-        let boxes_of = |rows: &Predictions| scored(nms(rows, &options.nms), options);
+        let selection = self.detector.selection();
+        let boxes_of = |rows: &Predictions| scored(select(rows, selection, &options.nms), options);
         let boxes = predictions.par_iter().map(boxes_of).collect();
         times.nms = start.elapsed();
         let mut loss = None;

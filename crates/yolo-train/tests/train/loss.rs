@@ -15,7 +15,7 @@ fn term(loss: &Loss, term: LossTerm) -> f64 {
 
 fn detect_of(num_classes: usize) -> DetectSpec {
     let architecture = Architecture::variant("yolov5n", Some(num_classes)).unwrap();
-    let Head::AnchorBased(detect) = architecture.head();
+    let Head::AnchorBased(detect) = architecture.head() else { panic!("another head") };
     detect.clone()
 }
 

@@ -9,6 +9,7 @@ mod loss;
 mod optimisers;
 mod reference;
 mod runs;
+mod ultralytics;
 mod validation;
 
 use std::path::{Path, PathBuf};

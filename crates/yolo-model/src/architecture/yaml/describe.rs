@@ -1,17 +1,20 @@
 //! The model yaml that YOLOv5 would build a network from, if there is one.
 
+use indexmap::IndexMap;
+
 use super::{Anchors, Arg, Entry, From, ModelConfig};
-use crate::architecture::{Activation, Architecture, Layer, VARIANTS};
+use crate::architecture::variants::scaled_config;
+use crate::architecture::{Activation, Architecture, Layer, SCALED, Scaled, VARIANTS};
 use crate::error::Result;
-use crate::heads::Head;
+use crate::heads::{Family, Head, HeadMut};
 use crate::program::architecture_error;
 use crate::weights::{PlainValue, TorchModule};
 
 /// How well a yaml describes a network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum YamlFit {
-    /// It is the yaml of one of the ten sizes.
-    Stock(&'static str),
+    /// It is the yaml of the size of this name.
+    Stock(String),
     /// It builds the network.
     Exact,
     /// It builds the network where channels are rounded to its `channel_multiple` of 1, which YOLOv5 knows since December
@@ -27,11 +30,17 @@ impl Architecture {
     /// # Errors
     /// [`crate::ModelError::Architecture`] names a layer of a module that cannot be written.
     pub(crate) fn torch_layers(&self) -> Result<Vec<TorchModule>> {
+        let family = self.family();
         let layer = |(index, layer): (usize, &Layer)| {
-            layer.block.to_torch().ok_or_else(|| {
+            let module = layer.block.to_torch().and_then(|module| match family {
+                Family::Yolov5 => Some(module),
+                Family::Ultralytics => module.of_ultralytics(),
+            });
+            module.ok_or_else(|| {
                 architecture_error(format!(
-                    "layer {index} ({}) cannot be written for YOLOv5; write the network as .safetensors",
-                    layer.block.name()
+                    "layer {index} ({}) cannot be written for {}; write the network as .safetensors",
+                    layer.block.name(),
+                    family.package()
                 ))
             })
         };
@@ -43,8 +52,7 @@ impl Architecture {
     /// # Errors
     /// A layer of a module that cannot be written for YOLOv5.
     pub fn to_model_config(&self) -> Result<(ModelConfig, YamlFit)> {
-        for (name, yaml) in VARIANTS {
-            let Ok(stock) = serde_saphyr::from_str::<ModelConfig>(yaml) else { continue };
+        for (name, stock) in self.stock_configs() {
             let top = self.config_with(&stock);
             let stock = ModelConfig { backbone: stock.backbone, head: stock.head, ..top };
             if stock.builds(self) {
@@ -60,19 +68,42 @@ impl Architecture {
         Ok((unrounded, fit))
     }
 
+    /// The sizes of the family, by name.
+    fn stock_configs(&self) -> Vec<(String, ModelConfig)> {
+        match self.family() {
+            Family::Yolov5 => VARIANTS
+                .iter()
+                .filter_map(|(name, yaml)| Some(((*name).to_owned(), serde_saphyr::from_str(yaml).ok()?)))
+                .collect(),
+            Family::Ultralytics => SCALED
+                .iter()
+                .flat_map(Scaled::names)
+                .filter_map(|name| scaled_config(&name).map(|config| (name, config)))
+                .collect(),
+        }
+    }
+
     /// What stands above the layers, with the multiples of `scale`.
     fn config_with(&self, scale: &ModelConfig) -> ModelConfig {
-        let Head::AnchorBased(detect) = self.head();
+        let (anchors, reg_max, end2end) = match self.head() {
+            Head::AnchorBased(detect) => {
+                let levels = detect.anchors.iter().map(|level| level.as_flattened().to_vec());
+                (Anchors::Levels(levels.collect()), None, None)
+            }
+            Head::AnchorFree(detect) => (Anchors::none(), Some(detect.bins), Some(detect.has_both())),
+        };
         ModelConfig {
-            nc: detect.num_classes,
+            nc: self.num_classes(),
+            scales: scale.scales.clone(),
+            scale: scale.scale.clone(),
+            reg_max,
+            end2end,
             depth_multiple: scale.depth_multiple,
             width_multiple: scale.width_multiple,
             channel_multiple: scale.channel_multiple,
             activation: self.usual_activation().to_expression(),
             ch: Some(self.in_channels),
-            anchors: Anchors::Levels(
-                detect.anchors.iter().map(|level| level.as_flattened().to_vec()).collect(),
-            ),
+            anchors,
             backbone: Vec::new(),
             head: Vec::new(),
             inplace: None,
@@ -101,6 +132,10 @@ impl Architecture {
         let head = lines.split_off(first_join);
         let unscaled = ModelConfig {
             nc: 0,
+            scales: IndexMap::new(),
+            scale: None,
+            reg_max: None,
+            end2end: None,
             depth_multiple: 1.0,
             width_multiple: 1.0,
             channel_multiple: None,
@@ -135,9 +170,14 @@ impl ModelConfig {
     /// Whether it builds `architecture`, batch normalisation and the order of the anchors aside.
     fn builds(&self, architecture: &Architecture) -> bool {
         let Ok(mut built) = self.build(None) else { return false };
-        let Head::AnchorBased(detect) = architecture.head();
-        if let Some(head) = built.head_mut() {
-            head.anchors.clone_from(&detect.anchors);
+        match (built.head_mut(), architecture.head()) {
+            (Some(HeadMut::AnchorBased(built)), Head::AnchorBased(detect)) => {
+                built.anchors.clone_from(&detect.anchors);
+            }
+            (Some(HeadMut::AnchorFree(built)), Head::AnchorFree(detect)) => {
+                built.end_to_end = detect.end_to_end;
+            }
+            _ => {}
         }
         built.fused = architecture.fused;
         // How many objects there are is not for a yaml to say.
@@ -162,10 +202,23 @@ impl ModelConfig {
         ];
         dict.extend(self.channel_multiple.map(|multiple| ("channel_multiple", multiple.into())));
         dict.extend(self.activation.as_deref().map(|text| ("activation", text.into())));
-        dict.push(("anchors", anchors));
+        if self.anchors != Anchors::none() {
+            dict.push(("anchors", anchors));
+        }
+        if !self.scales.is_empty() {
+            let scale = |(letter, numbers): (&String, &[f64; 3])| {
+                let numbers = numbers.iter().map(|&number| PlainValue::Float(number)).collect();
+                (PlainValue::from(letter.as_str()), PlainValue::List(numbers))
+            };
+            dict.push(("scales", PlainValue::Dict(self.scales.iter().map(scale).collect())));
+        }
+        dict.extend(self.scale.as_deref().map(|letter| ("scale", letter.into())));
+        dict.extend(self.reg_max.map(|bins| ("reg_max", bins.into())));
+        dict.extend(self.end2end.map(|both| ("end2end", both.into())));
         dict.push(("backbone", lines(&self.backbone)));
         dict.push(("head", lines(&self.head)));
-        dict.extend(self.ch.map(|channels| ("ch", channels.into())));
+        let channels = if self.anchors == Anchors::none() { "channels" } else { "ch" };
+        dict.extend(self.ch.map(|count| (channels, count.into())));
         PlainValue::Dict(dict.into_iter().map(|(key, value)| (key.into(), value)).collect())
     }
 }

@@ -1,14 +1,18 @@
 //! One line of a model yaml, as a module reads it.
 
-use super::{Anchors, Arg, Entry, ModelConfig, layer_error};
+use super::{Anchors, Arg, Entry, ModelConfig, Scale, layer_error};
 use crate::architecture::activation::SPELLINGS;
 use crate::architecture::{Activation, ConvSpec};
 use crate::error::{ModelError, Result};
+
+/// Bins of a distance where a yaml does not say.
+const BINS: usize = 16;
 
 /// A line of a model yaml with what it needs to know of the rest; errors name it.
 #[derive(Debug)]
 pub struct YamlLayer<'a> {
     pub(super) config: &'a ModelConfig,
+    pub(super) scale: &'a Scale,
     pub(super) index: usize,
     pub(super) entry: &'a Entry,
     /// Channels of every input.
@@ -64,6 +68,40 @@ impl YamlLayer<'_> {
         }
     }
 
+    /// The letter of the size: n, s, m, l, x, if there is one.
+    pub fn scale(&self) -> Option<&str> {
+        self.scale.letter.as_deref()
+    }
+
+    /// How many arguments the line has.
+    pub fn n_arguments(&self) -> usize {
+        self.entry.3.len()
+    }
+
+    /// Whether the argument at `position` is `anchors`, or a list of them.
+    pub fn names_anchors(&self, position: usize) -> bool {
+        match self.argument(position) {
+            Some(Arg::Str(text)) => text == "anchors",
+            Some(Arg::List(_)) => true,
+            _ => false,
+        }
+    }
+
+    /// Bins of a distance in a head without anchors.
+    pub fn bins(&self) -> usize {
+        self.config.reg_max.unwrap_or(BINS)
+    }
+
+    /// Whether a head without anchors has one-to-one branches as well.
+    pub fn is_end_to_end(&self) -> bool {
+        self.config.end2end.unwrap_or(false)
+    }
+
+    /// Whether the yaml has one of these modules anywhere.
+    pub fn has_module(&self, names: &[&str]) -> bool {
+        self.config.backbone.iter().chain(&self.config.head).any(|entry| names.contains(&entry.2.as_str()))
+    }
+
     /// A convolution block of stride 1 with the yaml's activation.
     pub fn conv(&self, in_channels: usize, out_channels: usize, kernel: usize) -> ConvSpec {
         ConvSpec { activation: self.activation, ..ConvSpec::new(in_channels, out_channels, kernel, 1) }
@@ -72,17 +110,19 @@ impl YamlLayer<'_> {
     /// `max(round_half_even(n · depth_multiple), 1)` repeats.
     pub fn repeats(&self) -> usize {
         let n = self.entry.1;
-        if n > 1 { ((n as f64 * self.config.depth_multiple).round_ties_even() as usize).max(1) } else { n }
+        if n > 1 { ((n as f64 * self.scale.depth).round_ties_even() as usize).max(1) } else { n }
     }
 
-    /// `ceil(c · width_multiple / 8) · 8`, except for a width equal to the head's own, which stays.
+    /// `ceil(c · width_multiple / 8) · 8` of a width that is cut down to the size's largest base width first. A width equal to
+    /// that of a head with anchors stays.
     pub fn width(&self, base: usize) -> usize {
         let n_anchors = self.anchors.first().map_or(0, Vec::len);
         if base == n_anchors * (self.num_classes + 5) {
             return base;
         }
         let multiple = self.config.channel_multiple.unwrap_or(8).max(1);
-        (base as f64 * self.config.width_multiple / multiple as f64).ceil() as usize * multiple
+        let cut = (base as f64).min(self.scale.most_channels.unwrap_or(f64::INFINITY));
+        (cut * self.scale.width / multiple as f64).ceil() as usize * multiple
     }
 
     /// The whole number at `position`.

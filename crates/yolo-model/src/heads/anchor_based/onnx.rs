@@ -105,7 +105,7 @@ impl AnchorLevel<'_> {
     fn centre(&self, graph: &mut Graph<'_>, sigmoid: &str, axis: Axis) -> Value {
         let name = self.name(axis.centre());
         let sigmoid = self.channel(graph, &name, sigmoid, axis as usize);
-        let grid = self.grid(graph, &format!("{name}.grid"), &sigmoid, axis);
+        let grid = grid(graph, self.level, &format!("{name}.grid"), &sigmoid, axis);
         let stride = vec![self.detect.strides[self.level.index] as f32];
         let stride = graph.floats(&format!("{name}.stride"), &[], stride);
         let doubled = doubled(graph, &name, &sigmoid);
@@ -129,24 +129,6 @@ impl AnchorLevel<'_> {
     fn channel(&self, graph: &mut Graph<'_>, name: &str, map: &str, output: usize) -> Value {
         let (anchors, outputs) = (self.detect.n_anchors(), self.detect.n_outputs());
         graph.slice(&format!("{name}.sigmoid"), map, 1, [output, anchors * outputs], outputs)
-    }
-
-    /// The cells' numbers along an axis less one half: a constant `[rows, columns]`, or computed in the shape of `like`.
-    fn grid(&self, graph: &mut Graph<'_>, name: &str, like: &str, axis: Axis) -> Value {
-        if let Extents::Fixed { rows, columns, .. } = self.level.extents {
-            let number = |cell: usize| if axis == Axis::Rows { cell / columns } else { cell % columns };
-            let values = (0..rows * columns).map(|cell| number(cell) as f32 - 0.5).collect();
-            return graph.floats(name, &[rows, columns], values);
-        }
-        // Counted along the last axis, as OpenCV up to 4.7 counts wrongly along others.
-        match axis {
-            Axis::Columns => counted(graph, name, like),
-            Axis::Rows => {
-                let turned = transpose(graph, &format!("{name}.turned"), like, [0, 1, 3, 2]);
-                let counted = counted(graph, &format!("{name}.along"), &turned);
-                transpose(graph, name, &counted, [0, 1, 3, 2])
-            }
-        }
     }
 
     /// The shape of rows with this many numbers.
@@ -179,7 +161,7 @@ impl AnchorLevel<'_> {
 
 /// An axis of a map, with the place of its centre among the outputs of an anchor.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Axis {
+pub(in crate::heads) enum Axis {
     Columns = 0,
     Rows = 1,
 }
@@ -205,6 +187,31 @@ fn doubled(graph: &mut Graph<'_>, name: &str, input: &str) -> Value {
     graph.node(&format!("{name}.doubled"), "Mul", &[input, &two], &[])
 }
 
+/// The cells' numbers along an axis less one half: a constant `[rows, columns]`, or computed in the shape of `like`, whose
+/// values are probabilities.
+pub(in crate::heads) fn grid(
+    graph: &mut Graph<'_>,
+    level: &Level<'_>,
+    name: &str,
+    like: &str,
+    axis: Axis,
+) -> Value {
+    if let Extents::Fixed { rows, columns, .. } = level.extents {
+        let number = |cell: usize| if axis == Axis::Rows { cell / columns } else { cell % columns };
+        let values = (0..rows * columns).map(|cell| number(cell) as f32 - 0.5).collect();
+        return graph.floats(name, &[rows, columns], values);
+    }
+    // Counted along the last axis, as OpenCV up to 4.7 counts wrongly along others.
+    match axis {
+        Axis::Columns => counted(graph, name, like),
+        Axis::Rows => {
+            let turned = transpose(graph, &format!("{name}.turned"), like, [0, 1, 3, 2]);
+            let counted = counted(graph, &format!("{name}.along"), &turned);
+            transpose(graph, name, &counted, [0, 1, 3, 2])
+        }
+    }
+}
+
 /// −½, ½, 1½, … along the last of four axes, in the shape of `like`, whose values are probabilities.
 fn counted(graph: &mut Graph<'_>, name: &str, like: &str) -> Value {
     let ones = graph.ones(&format!("{name}.ones"), like, FloatFormat::F32);
@@ -218,7 +225,7 @@ fn transpose<const RANK: usize>(graph: &mut Graph<'_>, name: &str, input: &str, 
     graph.node(name, "Transpose", &[input], &[("perm", Attribute::Ints(order.to_vec()))])
 }
 
-fn reshape(graph: &mut Graph<'_>, name: &str, input: &str, shape: &[i64]) -> Value {
+pub(in crate::heads) fn reshape(graph: &mut Graph<'_>, name: &str, input: &str, shape: &[i64]) -> Value {
     let shape = graph.integers(&format!("{name}.shape"), shape);
     graph.node(name, "Reshape", &[input, &shape], &[])
 }

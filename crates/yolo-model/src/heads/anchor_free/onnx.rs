@@ -1,0 +1,144 @@
+//! The head without anchors in an ONNX graph: its logits as maps, or those decoded to boxes and scores.
+
+use super::super::anchor_based::onnx::{Axis, grid, reshape};
+use crate::heads::Side;
+use crate::modules::AnchorFreeSpec;
+use crate::onnx::graph::{Attribute, Graph, Value};
+use crate::onnx::head::{Extents, Level};
+use crate::onnx::{Dim, OnnxValue, Outputs};
+use crate::weights::FloatFormat;
+
+/// Appends the head and returns the graph's outputs: per level `[N, 4 · bins + classes, rows, columns]`, or decoded
+/// `[N, 4 + classes, cells of all levels]` with rows centre x, centre y, width, height in pixels, then scores.
+pub(in crate::heads) fn lower(
+    detect: &AnchorFreeSpec,
+    graph: &mut Graph<'_>,
+    levels: &[Level<'_>],
+    outputs: Outputs,
+) -> Vec<OnnxValue> {
+    let precision = graph.precision;
+    match outputs {
+        Outputs::Logits => levels
+            .iter()
+            .map(|level| {
+                let name = graph.node(&format!("output{}", level.index), "Identity", &[level.logits], &[]);
+                OnnxValue { name, shape: map_shape(detect, level), precision }
+            })
+            .collect(),
+        Outputs::Decoded => {
+            let rows: Vec<Value> = levels.iter().map(|level| decode(detect, graph, level)).collect();
+            let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
+            let axis = [("axis", Attribute::Int(2))];
+            let name = match precision {
+                FloatFormat::F32 => graph.node("output0", "Concat", &rows, &axis),
+                FloatFormat::F16 => {
+                    let rows = graph.node("rows", "Concat", &rows, &axis);
+                    graph.cast("output0", &rows, precision)
+                }
+            };
+            vec![OnnxValue { name, shape: decoded_shape(detect, levels), precision }]
+        }
+    }
+}
+
+/// One level as `[N, 4 + classes, cells]`, in the decoder's order of operations.
+fn decode(detect: &AnchorFreeSpec, graph: &mut Graph<'_>, level: &Level<'_>) -> Value {
+    let logits = match graph.precision {
+        FloatFormat::F32 => level.logits.to_owned(),
+        FloatFormat::F16 => graph.cast(&level.name("logits"), level.logits, FloatFormat::F32),
+    };
+    let first_class = Side::ALL.len() * detect.bins;
+    let classes = graph.slice(&level.name("classes"), &logits, 1, [first_class, detect.n_channels()], 1);
+    let scores = graph.node(&level.name("scores"), "Sigmoid", &[&classes], &[]);
+    let like = graph.slice(&level.name("first"), &scores, 1, [0, 1], 1);
+    let distances = Side::ALL.map(|side| distance(detect, graph, level, &logits, side as usize));
+    let x = [&distances[0], &distances[2]];
+    let y = [&distances[1], &distances[3]];
+    let [cx, w] = along(detect, graph, level, Axis::Columns, x, &like);
+    let [cy, h] = along(detect, graph, level, Axis::Rows, y, &like);
+    let map = graph.node(
+        &level.name("map"),
+        "Concat",
+        &[&cx, &cy, &w, &h, &scores],
+        &[("axis", Attribute::Int(1))],
+    );
+    let numbers = (Side::ALL.len() + detect.num_classes) as i64;
+    let shape = match level.extents {
+        Extents::Fixed { batch, rows, columns } => [batch as i64, numbers, (rows * columns) as i64],
+        Extents::Open => [0, numbers, -1],
+    };
+    reshape(graph, &level.name("rows"), &map, &shape)
+}
+
+/// The distance to one side in cells, `[N, 1, rows, columns]`.
+fn distance(
+    detect: &AnchorFreeSpec,
+    graph: &mut Graph<'_>,
+    level: &Level<'_>,
+    logits: &str,
+    side: usize,
+) -> Value {
+    let name = |what: &str| level.name(&format!("side{side}.{what}"));
+    let channels = [side * detect.bins, (side + 1) * detect.bins];
+    let own = graph.slice(&name("logits"), logits, 1, channels, 1);
+    if detect.bins == 1 {
+        return own;
+    }
+    let shares = graph.node(&name("shares"), "Softmax", &[&own], &[("axis", Attribute::Int(1))]);
+    let numbers = (0..detect.bins).map(|bin| bin as f32).collect();
+    let numbers = graph.floats(&name("numbers"), &[1, detect.bins, 1, 1], numbers);
+    // A convolution, which every importer has.
+    graph.node(&name("distance"), "Conv", &[&shares, &numbers], &[])
+}
+
+/// Centre and extent along an axis in pixels, each `[N, 1, rows, columns]`.
+fn along(
+    detect: &AnchorFreeSpec,
+    graph: &mut Graph<'_>,
+    level: &Level<'_>,
+    axis: Axis,
+    [before, behind]: [&Value; 2],
+    like: &str,
+) -> [Value; 2] {
+    let what = if axis == Axis::Columns { "x" } else { "y" };
+    let name = |part: &str| level.name(&format!("{what}.{part}"));
+    let less_half = grid(graph, level, &name("grid"), like, axis);
+    let one = graph.floats(&name("one"), &[], vec![1.0]);
+    let centre = graph.node(&name("cell"), "Add", &[&less_half, &one], &[]);
+    let low = graph.node(&name("low"), "Sub", &[&centre, before], &[]);
+    let high = graph.node(&name("high"), "Add", &[&centre, behind], &[]);
+    let stride = detect.strides[level.index % detect.strides.len()] as f32;
+    let sum = graph.node(&name("sum"), "Add", &[&low, &high], &[]);
+    let half_stride = graph.floats(&name("half_stride"), &[], vec![stride / 2.0]);
+    let middle = graph.node(&name("centre"), "Mul", &[&sum, &half_stride], &[]);
+    let extent = graph.node(&name("extent"), "Sub", &[&high, &low], &[]);
+    let stride = graph.floats(&name("stride"), &[], vec![stride]);
+    [middle, graph.node(&name("size"), "Mul", &[&extent, &stride], &[])]
+}
+
+fn map_shape(detect: &AnchorFreeSpec, level: &Level<'_>) -> Vec<Dim> {
+    let [batch, rows, columns] = match level.extents {
+        Extents::Fixed { batch, rows, columns } => [batch, rows, columns].map(Dim::Fixed),
+        Extents::Open => {
+            let stride = detect.strides[level.index % detect.strides.len()];
+            ["batch".to_owned(), format!("height/{stride}"), format!("width/{stride}")].map(Dim::Named)
+        }
+    };
+    vec![batch, Dim::Fixed(detect.n_channels()), rows, columns]
+}
+
+fn decoded_shape(detect: &AnchorFreeSpec, levels: &[Level<'_>]) -> Vec<Dim> {
+    let mut cells = Some(0);
+    let mut batches = Dim::Named("batch".to_owned());
+    for level in levels {
+        match level.extents {
+            Extents::Fixed { batch, rows, columns } => {
+                batches = Dim::Fixed(batch);
+                cells = cells.map(|cells| cells + rows * columns);
+            }
+            Extents::Open => cells = None,
+        }
+    }
+    let cells = cells.map_or_else(|| Dim::Named("anchors".to_owned()), Dim::Fixed);
+    vec![batches, Dim::Fixed(Side::ALL.len() + detect.num_classes), cells]
+}
