@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use yolo_data::dataset::cache::default_cache_dir;
 use yolo_data::demo::{self, DemoOptions};
+use yolo_model::Family;
 use yolo_train::hyper::Hyperparameters;
 use yolo_train::recipe::Recipe;
 
@@ -26,13 +27,18 @@ pub(crate) fn usual_image_size(data: &Path) -> usize {
 /// Its recipe where channels go.
 pub(crate) const DEMO_CHANNELS: &str = "demo-channels";
 
-const HYPS: [(&str, &str); 6] = [
-    ("scratch-low", include_str!("../configs/hyps/scratch-low.yaml")),
+/// Hyper-parameters for random weights, by family.
+const SCRATCH: &str = "scratch-low";
+const ULTRALYTICS: &str = "ultralytics";
+
+const HYPS: [(&str, &str); 7] = [
+    (SCRATCH, include_str!("../configs/hyps/scratch-low.yaml")),
     ("scratch-med", include_str!("../configs/hyps/scratch-med.yaml")),
     ("scratch-high", include_str!("../configs/hyps/scratch-high.yaml")),
     ("VOC", include_str!("../configs/hyps/VOC.yaml")),
     ("finetune", include_str!("../configs/hyps/finetune.yaml")),
     ("demo", include_str!("../configs/hyps/demo.yaml")),
+    (ULTRALYTICS, include_str!("../configs/hyps/ultralytics.yaml")),
 ];
 
 const RECIPES: [(&str, &str); 7] = [
@@ -49,6 +55,16 @@ const RECIPES: [(&str, &str); 7] = [
 pub(crate) fn hyperparameters(name: &str) -> Result<Hyperparameters> {
     let (text, file) = text(name, "--hyp", ("hyp.", "hyps"), &HYPS)?;
     Ok(Hyperparameters::parse(&text, &file)?)
+}
+
+/// [`hyperparameters`] for a network of `family`: those known by a name have its gains, whichever family they were made for, and
+/// `scratch-low` is `ultralytics` for that one. A file is taken as it is.
+pub(crate) fn hyperparameters_for(name: &str, family: Family) -> Result<Hyperparameters> {
+    if family == Family::Yolov5 || Path::new(name).is_file() {
+        return hyperparameters(name);
+    }
+    let is_default = built_in_name(name, "hyp.", &["hyps"]) == Some(SCRATCH);
+    Ok(hyperparameters(if is_default { ULTRALYTICS } else { name })?.with_gains_of(family))
 }
 
 /// The recipe of a file or a known name.
@@ -143,6 +159,11 @@ mod tests {
         for (name, _) in RECIPES {
             recipe(name).unwrap().check().unwrap();
         }
+        let default = hyperparameters_for("scratch-low", Family::Ultralytics).unwrap();
+        assert_eq!(default, hyperparameters("ultralytics").unwrap());
+        let gains = |hyp: Hyperparameters| [hyp.box_gain, hyp.cls, hyp.dfl];
+        assert_eq!(gains(hyperparameters_for("demo", Family::Ultralytics).unwrap()), [7.5, 0.5, 1.5]);
+        assert_eq!(gains(hyperparameters_for("demo", Family::Yolov5).unwrap()), [0.05, 2.0, 1.5]);
         for name in ["hyp.scratch-low.yaml", "data/hyps/hyp.scratch-low.yaml", "hyps/scratch-low.yaml"] {
             assert_eq!(hyperparameters(name).unwrap(), Hyperparameters::default(), "{name}");
         }

@@ -100,7 +100,7 @@ fn pieces(c: &mut Criterion) {
         });
     }
 
-    let gains = HsvGains { hue: 1.01, saturation: 0.6, value: 1.2 };
+    let gains = HsvGains { hue: 1.01, hue_shift: 0.0, saturation: 0.6, value: 1.2 };
     let (mut sample, _) = random_perspective(
         mosaic4(&tiles, SIZE, (700, 500), Vec::new()),
         &WarpParams::NONE,

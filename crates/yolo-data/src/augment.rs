@@ -13,6 +13,9 @@
 //! 3. after a mosaic: mix or not; to mix, the image of the second mosaic, all of 2 once more, and the ratio ([`mixup`]);
 //! 4. without a mosaic: warp;
 //! 5. colour ([`HsvGains::draw`]), upside down or not, mirrored or not.
+//!
+//! [`Order::Ultralytics`] differs in 3, which is drawn for every sample and whose second image is a mosaic or not by a draw of
+//! its own; in 4, which has no letterbox; and in how the hue changes.
 
 pub mod copy_paste;
 pub mod flip;
@@ -32,10 +35,23 @@ pub use hsv::HsvGains;
 pub use objects::{LabelledImage, Object};
 pub use perspective::WarpParams;
 
+/// Whose steps are followed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Order {
+    /// YOLOv5's.
+    #[default]
+    Yolov5,
+    /// Those of the package `ultralytics`.
+    Ultralytics,
+}
+
 /// How much to augment. Probabilities are in `[0, 1]`; the names are those of YOLOv5's hyper-parameter files.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Augmentation {
+    /// Whose steps are followed.
+    pub order: Order,
     /// Largest relative change of the hue.
     pub hsv_h: f32,
     /// Largest relative change of the saturation.
@@ -60,7 +76,7 @@ pub struct Augmentation {
     pub mosaic: f32,
     /// Fraction of the mosaics that have nine tiles in place of four.
     pub mosaic9: f32,
-    /// Probability that a mosaic is blended with another one.
+    /// Probability that a mosaic, or any sample in the order of Ultralytics, is blended with another one.
     pub mixup: f32,
     /// Fraction of the outlined objects of a mosaic that are copied to the other side.
     pub copy_paste: f32,
@@ -70,6 +86,7 @@ impl Augmentation {
     /// No augmentation at all: an image stays as it is loaded.
     pub const fn none() -> Self {
         Self {
+            order: Order::Yolov5,
             hsv_h: 0.0,
             hsv_s: 0.0,
             hsv_v: 0.0,

@@ -41,7 +41,7 @@ mod latency;
 mod like;
 mod mask;
 mod masks;
-mod matrix;
+pub mod matrix;
 mod measure;
 mod method;
 #[cfg(all(test, feature = "nn"))]

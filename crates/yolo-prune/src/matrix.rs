@@ -4,7 +4,7 @@
 use gemm::Parallelism;
 
 /// Number types that are multiplied here.
-pub(crate) trait Real: Copy + Send + Sync + PartialEq + 'static {
+pub trait Real: Copy + Send + Sync + PartialEq + 'static {
     /// The neutral element of addition.
     const ZERO: Self;
 }
@@ -19,7 +19,7 @@ impl Real for f64 {
 
 /// A matrix inside a slice: element (r, c) is at `r * row_step + c * column_step`.
 #[derive(Clone, Copy)]
-pub(crate) struct View<'a, T> {
+pub struct View<'a, T> {
     data: &'a [T],
     rows: usize,
     columns: usize,
@@ -29,20 +29,20 @@ pub(crate) struct View<'a, T> {
 
 impl<'a, T> View<'a, T> {
     /// The first `rows` by `columns` elements of rows that start every `step` elements.
-    pub(crate) fn new(data: &'a [T], rows: usize, columns: usize, step: usize) -> Self {
+    pub fn new(data: &'a [T], rows: usize, columns: usize, step: usize) -> Self {
         check(data.len(), rows, columns, step);
         Self { data, rows, columns, row_step: step, column_step: 1 }
     }
 
     /// The same elements with rows and columns exchanged.
-    pub(crate) fn transposed(self) -> Self {
+    pub fn transposed(self) -> Self {
         let Self { data, rows, columns, row_step, column_step } = self;
         Self { data, rows: columns, columns: rows, row_step: column_step, column_step: row_step }
     }
 }
 
 /// The destination of a product; rows start every `step` elements.
-pub(crate) struct ViewMut<'a, T> {
+pub struct ViewMut<'a, T> {
     data: &'a mut [T],
     rows: usize,
     columns: usize,
@@ -51,7 +51,7 @@ pub(crate) struct ViewMut<'a, T> {
 
 impl<'a, T> ViewMut<'a, T> {
     /// The first `rows` by `columns` elements of rows that start every `step` elements.
-    pub(crate) fn new(data: &'a mut [T], rows: usize, columns: usize, step: usize) -> Self {
+    pub fn new(data: &'a mut [T], rows: usize, columns: usize, step: usize) -> Self {
         check(data.len(), rows, columns, step);
         Self { data, rows, columns, step }
     }
@@ -65,13 +65,7 @@ fn check(len: usize, rows: usize, columns: usize, step: usize) {
 
 /// `to = keep * to + factor * left * right`, on the calling thread alone, so that the result does not depend on
 /// how many threads there are. `to` is not read where `keep` is zero.
-pub(crate) fn product<T: Real>(
-    to: ViewMut<'_, T>,
-    keep: T,
-    factor: T,
-    left: View<'_, T>,
-    right: View<'_, T>,
-) {
+pub fn product<T: Real>(to: ViewMut<'_, T>, keep: T, factor: T, left: View<'_, T>, right: View<'_, T>) {
     assert_eq!(
         (to.rows, to.columns, left.columns),
         (left.rows, right.columns, right.rows),

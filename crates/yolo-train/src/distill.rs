@@ -1,5 +1,7 @@
 //! Distillation: the dense network teaches the pruned one, on every image and without labels.
 
+use std::ops::Range;
+
 use burn::tensor::{Device, FloatDType, Tensor, activation};
 use serde::{Deserialize, Serialize};
 use yolo_model::{Architecture, Channel, Checkpoint};
@@ -54,12 +56,18 @@ impl Observed {
 }
 
 impl Teacher {
-    /// A teacher from the dense checkpoint; it runs fused, on `device`.
+    /// A teacher from the dense checkpoint; it runs fused, on `device`. One with two sets of branches, of which fusing leaves
+    /// one, runs as it is.
     ///
     /// # Errors
     /// A checkpoint that is not usable.
     pub fn new(dense: &Checkpoint, options: DistillationOptions, device: &Device) -> Result<Self> {
-        let model = Yolo::from_checkpoint(&*dense.fuse()?, device)?;
+        let architecture = &dense.architecture;
+        let model = if architecture.program().outputs.len() == architecture.head().strides().len() {
+            Yolo::from_checkpoint(&*dense.fuse()?, device)?
+        } else {
+            Yolo::from_checkpoint(dense, device)?.freeze_batch_norm()
+        };
         let compared = vec![true; dense.architecture.layers.len()];
         Ok(Self { model, options, compared })
     }
@@ -85,7 +93,9 @@ impl Teacher {
     /// times the number of images, like the detection loss.
     ///
     /// Layers: the mean over the compared layers of `mean((s − t)²) / mean(t²)`. Outputs: the mean squared difference of
-    /// logits, each cell weighted by the teacher's objectness, plus that of the objectness itself over all cells.
+    /// logits, each cell weighted by the teacher's objectness, plus that of the objectness itself over all cells. Of a head without
+    /// objectness, a cell's weight is the teacher's best score, and the scores of all classes take the place of the
+    /// objectness.
     ///
     /// # Errors
     /// A student whose layers do not have the teacher's shapes.
@@ -94,6 +104,12 @@ impl Teacher {
         let teacher = Observed::run(&self.model, images, self.wants_features());
         let mut total = None::<Tensor<1>>;
         let mut add = |term: Tensor<1>| total = Some(total.take().map_or(term.clone(), |sum| sum + term));
+        if student.maps.len() != teacher.maps.len() {
+            let (n, expected) = (teacher.maps.len(), student.maps.len());
+            return Err(TrainError::Teacher {
+                reason: format!("it has {n} outputs where the student has {expected}"),
+            });
+        }
         if self.options.outputs > 0.0 {
             for (s, t) in student.maps.iter().zip(&teacher.maps) {
                 add(self.outputs(s.clone(), constant(t))?.mul_scalar(self.options.outputs));
@@ -120,15 +136,24 @@ impl Teacher {
         let (anchors, outputs) = (groups.len(), channels / groups.len().max(1));
         let grid = |map: Tensor<4>| map.reshape([n, anchors, outputs, height * width]);
         let (s, t) = (grid(student), grid(teacher));
-        let objectness = groups[0].iter().position(|channel| *channel == Channel::Objectness);
-        let Some(objectness) = objectness else {
-            return Err(TrainError::Teacher { reason: "its head has no objectness".to_owned() });
-        };
-        let s_object = activation::sigmoid(s.clone().narrow(2, objectness, 1));
-        let t_object = activation::sigmoid(t.clone().narrow(2, objectness, 1));
-        let weight_sum = t_object.clone().sum().mul_scalar(outputs as f64).add_scalar(1e-6);
-        let logits = ((s - t).square() * t_object.clone()).sum() / weight_sum;
-        Ok(logits + (s_object - t_object).square().mean())
+        let scores = scores_that_count(&groups[0]);
+        let s_scores = activation::sigmoid(s.clone().narrow(2, scores.start, scores.len()));
+        let t_scores = activation::sigmoid(t.clone().narrow(2, scores.start, scores.len()));
+        let weight = if scores.len() == 1 { t_scores.clone() } else { t_scores.clone().max_dim(2) };
+        let weight_sum = weight.clone().sum().mul_scalar(outputs as f64).add_scalar(1e-6);
+        let logits = ((s - t).square() * weight).sum() / weight_sum;
+        Ok(logits + (s_scores - t_scores).square().sum_dim(2).mean())
+    }
+}
+
+/// The channels whose scores say whether there is an object: the objectness, or else the classes.
+fn scores_that_count(group: &[Channel]) -> Range<usize> {
+    match group.iter().position(|channel| *channel == Channel::Objectness) {
+        Some(objectness) => objectness..objectness + 1,
+        None => {
+            let first = group.iter().position(|channel| *channel == Channel::Class).unwrap_or(group.len());
+            first..group.len()
+        }
     }
 }
 
@@ -143,4 +168,16 @@ fn same_shape(student: &Tensor<4>, teacher: &Tensor<4>) -> Result<()> {
     }
     let (s, t) = (student.dims(), teacher.dims());
     Err(TrainError::Teacher { reason: format!("it has shape {t:?} where the student has {s:?}") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_stand_in_for_an_objectness_that_is_not_there() {
+        use Channel::{CentreX, Class, Objectness};
+        assert_eq!(scores_that_count(&[CentreX, CentreX, Objectness, Class, Class]), 2..3);
+        assert_eq!(scores_that_count(&[CentreX, CentreX, Class, Class, Class]), 2..5);
+    }
 }

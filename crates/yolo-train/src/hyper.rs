@@ -1,11 +1,11 @@
-//! Hyper-parameters: what a hyp yaml of YOLOv5 holds, key by key.
+//! Hyper-parameters: what a hyp yaml of YOLOv5 holds, key by key, and what the Ultralytics family has besides.
 
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use yolo_data::augment::Augmentation;
+use yolo_data::augment::{Augmentation, Order};
 use yolo_data::yaml;
-use yolo_model::Head;
+use yolo_model::{Family, Head};
 
 use crate::error::{Result, TrainError};
 use crate::loss::LossOptions;
@@ -22,7 +22,7 @@ pub struct Hyperparameters {
     pub momentum: f64,
     /// Weight decay for a nominal batch.
     pub weight_decay: f64,
-    /// Epochs of warm-up, at least 100 batches; 0 turns it off.
+    /// Epochs of warm-up, for YOLOv5 at least 100 batches; 0 turns it off.
     pub warmup_epochs: f64,
     /// Momentum at the start of the warm-up.
     pub warmup_momentum: f64,
@@ -33,12 +33,14 @@ pub struct Hyperparameters {
     pub box_gain: f64,
     /// Gain of the class term.
     pub cls: f64,
-    /// Weight of positive examples in the class term.
+    /// Weight of positive examples in the class term; of heads with anchors.
     pub cls_pw: f64,
     /// Gain of the objectness term.
     pub obj: f64,
     /// Weight of positive examples in the objectness term.
     pub obj_pw: f64,
+    /// Gain of the term of distances; of heads without anchors.
+    pub dfl: f64,
     /// Not used by YOLOv5 either; accepted because its files have it.
     pub iou_t: f64,
     /// Largest factor between the sides of an object and of an anchor that takes it.
@@ -75,6 +77,8 @@ pub struct Hyperparameters {
     pub mixup: f32,
     /// Fraction of outlined objects that are pasted again, mirrored.
     pub copy_paste: f32,
+    /// Epochs at the end of a run without mosaics, mixing and pasted copies.
+    pub close_mosaic: usize,
 }
 
 impl Default for Hyperparameters {
@@ -92,6 +96,7 @@ impl Default for Hyperparameters {
             cls_pw: 1.0,
             obj: 1.0,
             obj_pw: 1.0,
+            dfl: 1.5,
             iou_t: 0.2,
             anchor_t: 4.0,
             anchors: 0.0,
@@ -110,6 +115,7 @@ impl Default for Hyperparameters {
             mosaic9: 0.0,
             mixup: 0.0,
             copy_paste: 0.0,
+            close_mosaic: 0,
         }
     }
 }
@@ -133,6 +139,16 @@ impl Hyperparameters {
         Ok(hyp)
     }
 
+    /// The same with the gains of the terms of the loss that `family` trains with; those of the other family are many times as
+    /// large or as small.
+    #[must_use]
+    pub fn with_gains_of(self, family: Family) -> Self {
+        match family {
+            Family::Yolov5 => Self { box_gain: 0.05, cls: 0.5, obj: 1.0, ..self },
+            Family::Ultralytics => Self { box_gain: 7.5, cls: 0.5, dfl: 1.5, ..self },
+        }
+    }
+
     fn check(&self) -> std::result::Result<(), String> {
         let serde_json::Value::Object(values) = serde_json::to_value(self).map_err(|e| e.to_string())? else {
             return Err("not a mapping of keys to numbers".to_owned());
@@ -153,9 +169,23 @@ impl Hyperparameters {
         self.augmentation().problem().map_or(Ok(()), Err)
     }
 
-    /// How images are changed.
+    /// How images are changed in `epoch` of `epochs`, counted from 0, for a network of `family`.
+    pub fn augmentation_in(&self, epoch: usize, epochs: usize, family: Family) -> Augmentation {
+        let order = match family {
+            Family::Yolov5 => Order::Yolov5,
+            Family::Ultralytics => Order::Ultralytics,
+        };
+        let augmentation = Augmentation { order, ..self.augmentation() };
+        match epoch + self.close_mosaic >= epochs {
+            true => Augmentation { mosaic: 0.0, mixup: 0.0, copy_paste: 0.0, ..augmentation },
+            false => augmentation,
+        }
+    }
+
+    /// How images are changed while nothing is left out, in YOLOv5's order.
     pub fn augmentation(&self) -> Augmentation {
         Augmentation {
+            order: Order::Yolov5,
             hsv_h: self.hsv_h,
             hsv_s: self.hsv_s,
             hsv_v: self.hsv_v,
@@ -173,8 +203,10 @@ impl Hyperparameters {
         }
     }
 
-    /// Options of the loss, scaled to the head and the image size (§10.3): `box·3/L`, `cls·C/80·3/L`,
-    /// `obj·(size/640)²·3/L` for `L` levels and `C` classes.
+    /// Options of the loss for a network with this head.
+    ///
+    /// Heads with anchors have gains scaled to the head and the image size (§10.3 of YOLOv5's specification): `box·3/L`,
+    /// `cls·C/80·3/L`, `obj·(size/640)²·3/L` for `L` levels and `C` classes. Those without have gains as they are.
     pub fn loss_options(
         &self,
         head: Head<'_>,
@@ -182,17 +214,63 @@ impl Hyperparameters {
         label_smoothing: f64,
         auto_balance: bool,
     ) -> LossOptions {
+        let unscaled = LossOptions { label_smoothing, auto_balance, ..self.unscaled_loss_options() };
+        if head.family() == Family::Ultralytics {
+            return unscaled;
+        }
         let levels = 3.0 / head.strides().len() as f64;
         LossOptions {
             box_gain: self.box_gain * levels,
             class_gain: self.cls * head.num_classes() as f64 / 80.0 * levels,
             objectness_gain: self.obj * (image_size as f64 / 640.0).powi(2) * levels,
+            ..unscaled
+        }
+    }
+
+    /// Options of the loss with the gains as they are.
+    pub fn unscaled_loss_options(&self) -> LossOptions {
+        LossOptions {
+            box_gain: self.box_gain,
+            class_gain: self.cls,
+            objectness_gain: self.obj,
+            distribution_gain: self.dfl,
             class_positive_weight: self.cls_pw,
             objectness_positive_weight: self.obj_pw,
             focal_gamma: self.fl_gamma,
-            label_smoothing,
+            label_smoothing: 0.0,
             anchor_threshold: self.anchor_t,
-            auto_balance,
+            auto_balance: false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+
+    #[test]
+    fn the_last_epochs_have_no_mosaics() {
+        let hyp = Hyperparameters { close_mosaic: 3, mixup: 0.5, ..Hyperparameters::default() };
+        let drawn = |epoch| hyp.augmentation_in(epoch, 10, Family::Ultralytics);
+        assert_eq!((drawn(6).mosaic, drawn(6).mixup, drawn(6).order), (1.0, 0.5, Order::Ultralytics));
+        assert_eq!((drawn(7).mosaic, drawn(7).mixup, drawn(7).fliplr), (0.0, 0.0, 0.5));
+        assert_eq!(hyp.augmentation_in(0, 3, Family::Ultralytics).mosaic, 0.0, "a short run has none");
+        let yolov5 = Hyperparameters::default();
+        assert_eq!(yolov5.augmentation_in(9, 10, Family::Yolov5), yolov5.augmentation());
+    }
+
+    #[test]
+    fn the_file_of_ultralytics_has_its_gains_and_a_few_keys() {
+        let file = Path::new("ultralytics.yaml");
+        let text = include_str!("../../../configs/hyps/ultralytics.yaml");
+        let hyp = Hyperparameters::parse(text, file).unwrap();
+        assert_eq!((hyp.box_gain, hyp.cls, hyp.dfl, hyp.close_mosaic), (7.5, 0.5, 1.5, 10));
+        let other = Hyperparameters { close_mosaic: 10, ..Hyperparameters::default() };
+        assert_eq!(other.with_gains_of(Family::Ultralytics), hyp, "the rest is that of scratch-low");
+        assert_eq!(
+            hyp.with_gains_of(Family::Yolov5),
+            Hyperparameters { close_mosaic: 10, ..Hyperparameters::default() }
+        );
     }
 }

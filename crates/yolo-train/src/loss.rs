@@ -1,45 +1,39 @@
-//! The detection loss: boxes, objectness and classes (§9 of the specification).
-//!
-//! [`assign`] decides which cells predict which object; it is plain Rust. [`DetectionLoss`] then compares
-//! the logits of those cells with their objects, as tensor operations on the device of the logits.
+//! The detection loss: how far the logits of a batch are from its objects. Every kind of head has its own.
 
-mod assign;
+pub mod anchor_based;
+pub mod anchor_free;
 mod bce;
-mod ciou;
 mod terms;
 
-use burn::tensor::{Device, Int, Tensor, TensorData, activation};
+use burn::tensor::Tensor;
 use yolo_data::train_loader::Target;
-use yolo_model::modules::DetectSpec;
-use yolo_model::{Head, LossTerm};
-use yolo_nn::host_values;
+use yolo_model::Head;
 
-pub use assign::{Matches, assign};
+pub use anchor_based::{AnchorBasedLoss, Matches, assign, ciou};
+pub use anchor_free::{AnchorFreeLoss, AnchorFreeShape, BranchWeights, TrainedBranches};
 pub use bce::{BceOptions, bce_with_logits};
-pub use ciou::ciou;
 pub use terms::LossTerms;
 
-use crate::error::{Result, TrainError};
+use crate::error::Result;
 
-/// Smoothing of the automatic balance between levels.
-const AUTO_BALANCE: f64 = 1e-4;
-
-/// Gains and options of the loss, already scaled to the number of levels, classes and the image size.
+/// Gains and options of the loss, already scaled as the head's family does.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LossOptions {
     /// Factor of the box term.
     pub box_gain: f64,
-    /// Factor of the objectness term.
+    /// Factor of the objectness term; of heads with objectness.
     pub objectness_gain: f64,
     /// Factor of the class term.
     pub class_gain: f64,
-    /// Weight of positive examples in the class term.
+    /// Factor of the term of distances; of heads without anchors.
+    pub distribution_gain: f64,
+    /// Weight of positive examples in the class term; of heads with anchors.
     pub class_positive_weight: f64,
     /// Weight of positive examples in the objectness term.
     pub objectness_positive_weight: f64,
-    /// Focal loss exponent of both cross-entropies; 0 turns it off.
+    /// Focal loss exponent of both cross-entropies; 0 turns it off. Of heads with anchors.
     pub focal_gamma: f64,
-    /// Class targets are `1 − ε/2` and `ε/2`.
+    /// Class targets are `1 − ε/2` and `ε/2`; of heads with anchors.
     pub label_smoothing: f64,
     /// Largest factor between the sides of an object and an anchor that takes it.
     pub anchor_threshold: f64,
@@ -47,12 +41,16 @@ pub struct LossOptions {
     pub auto_balance: bool,
 }
 
-/// The loss of a detector. It holds the weights of the levels, which change with automatic balance.
+/// The loss of a detector, whatever its head.
 #[derive(Clone, Debug)]
 pub struct DetectionLoss {
-    options: LossOptions,
-    detect: DetectSpec,
-    balance: Vec<f64>,
+    kind: Kind,
+}
+
+#[derive(Clone, Debug)]
+enum Kind {
+    AnchorBased(AnchorBasedLoss),
+    AnchorFree(AnchorFreeLoss),
 }
 
 /// A loss with its terms.
@@ -60,179 +58,82 @@ pub struct DetectionLoss {
 pub struct Loss {
     /// What is minimised: the sum of the terms times the number of images, `[1]`.
     pub total: Tensor<1>,
-    /// The terms with their gains.
+    /// The terms with their gains; of a head with two sets of branches, those of the branches that answer alone.
     pub terms: LossTerms,
-    /// Mean objectness cross-entropy of each level, without weight.
+    /// The terms of the other set of branches, if there are two.
+    pub other_branch: Option<LossTerms>,
+    /// Mean objectness cross-entropy of each level, without weight; empty for a head without objectness.
     pub level_objectness: Vec<f64>,
 }
 
+impl Loss {
+    /// Whether all of its terms are finite.
+    pub fn is_finite(&self) -> bool {
+        self.terms.is_finite() && self.other_branch.as_ref().is_none_or(LossTerms::is_finite)
+    }
+}
+
 impl DetectionLoss {
-    /// The loss of a network with this head.
+    /// The loss of a network with this head, in the first epoch.
     pub fn new(head: Head<'_>, options: LossOptions) -> Self {
-        let Head::AnchorBased(detect) = head else { todo!("merge of the other loss") };
-        let balance: &[f64] = match detect.strides.len() {
-            3 => &[4.0, 1.0, 0.4],
-            _ => &[4.0, 1.0, 0.25, 0.06, 0.02],
-        };
-        let levels = detect.strides.len();
-        let balance = (0..levels).map(|level| balance.get(level).copied().unwrap_or(0.02)).collect();
-        Self { options, detect: detect.clone(), balance }
+        match head {
+            Head::AnchorBased(detect) => AnchorBasedLoss::new(detect, options).into(),
+            Head::AnchorFree(detect) => AnchorFreeLoss::new(detect.into(), &options).into(),
+        }
     }
 
-    /// Weights of the levels in the objectness term.
+    /// Sets what depends on the progress of a run: the weights of two sets of branches in `epoch` of `epochs`, counted
+    /// from 0.
+    pub fn begin_epoch(&mut self, epoch: usize, epochs: usize) {
+        if let Kind::AnchorFree(loss) = &mut self.kind {
+            loss.set_weights(BranchWeights::at(epoch, epochs));
+        }
+    }
+
+    /// Weights of the levels in the objectness term; empty for a head without objectness.
     pub fn balance(&self) -> &[f64] {
-        &self.balance
+        match &self.kind {
+            Kind::AnchorBased(loss) => loss.balance(),
+            Kind::AnchorFree(_) => &[],
+        }
     }
 
     /// Restores weights that [`DetectionLoss::balance`] returned.
     pub fn set_balance(&mut self, balance: &[f64]) {
-        if balance.len() == self.balance.len() {
-            self.balance = balance.to_vec();
+        if let Kind::AnchorBased(loss) = &mut self.kind {
+            loss.set_balance(balance);
         }
     }
 
-    /// The loss of logits `maps`, per level `[N, channels, height, width]`, for `targets`.
+    /// The loss of logits `maps`, per level `[N, channels, height, width]` (of two sets of branches, the levels of the first
+    /// and then those of the second), for `targets`.
     ///
     /// # Errors
-    /// [`TrainError::Device`] if the device does not return its results.
+    /// [`TrainError::Device`](crate::TrainError::Device) if the device does not return its results;
+    /// [`TrainError::State`](crate::TrainError::State) for maps that are not those of the head.
     pub fn forward(&self, maps: &[Tensor<4>], targets: &[Target]) -> Result<Loss> {
-        let Some(first) = maps.first() else { return Err(TrainError::Device("no maps".to_owned())) };
-        let (device, images) = (first.device(), first.dims()[0]);
-        let zero = || Tensor::<1>::zeros([1], &device);
-        let (mut bbox, mut objectness, mut class) = (zero(), zero(), zero());
-        let mut level_objectness = Vec::new();
-        for (level, map) in maps.iter().enumerate() {
-            let terms = self.level(level, map.clone(), targets, &device)?;
-            if let Some(matched) = terms.matched {
-                bbox = bbox + matched.bbox;
-                class = class + matched.class;
-            }
-            level_objectness.push(terms.objectness.clone());
-            objectness = objectness + terms.objectness.mul_scalar(self.balance[level]);
+        match &self.kind {
+            Kind::AnchorBased(loss) => loss.forward(maps, targets),
+            Kind::AnchorFree(loss) => loss.forward(maps, targets),
         }
-        let bbox = bbox.mul_scalar(self.options.box_gain);
-        let objectness = objectness.mul_scalar(self.options.objectness_gain);
-        let class = class.mul_scalar(self.options.class_gain);
-        let mut parts = vec![bbox.clone(), objectness.clone(), class.clone()];
-        parts.extend(level_objectness);
-        let host = host_values(Tensor::cat(parts, 0).detach())?;
-        let names = [LossTerm::Box, LossTerm::Objectness, LossTerm::Class];
-        let terms = names.into_iter().zip(host.iter().map(|&value| f64::from(value))).collect();
-        let total = (bbox + objectness + class).mul_scalar(images as f64);
-        Ok(Loss {
-            total,
-            terms,
-            level_objectness: host[names.len()..].iter().map(|&v| f64::from(v)).collect(),
-        })
     }
 
     /// Moves the weights of the levels towards equal objectness losses, if that is asked for.
     pub fn rebalance(&mut self, level_objectness: &[f64]) {
-        if !self.options.auto_balance {
-            return;
+        if let Kind::AnchorBased(loss) = &mut self.kind {
+            loss.rebalance(level_objectness);
         }
-        for (balance, objectness) in self.balance.iter_mut().zip(level_objectness) {
-            *balance = *balance * (1.0 - AUTO_BALANCE) + AUTO_BALANCE / objectness;
-        }
-        let reference = self.detect.strides.iter().position(|&stride| stride == 16);
-        let reference = self.balance[reference.unwrap_or(0)];
-        self.balance.iter_mut().for_each(|balance| *balance /= reference);
-    }
-
-    fn level(&self, level: usize, map: Tensor<4>, targets: &[Target], device: &Device) -> Result<LevelTerms> {
-        let [images, _, rows, columns] = map.dims();
-        let (anchors, outputs) = (self.detect.n_anchors(), self.detect.n_outputs());
-        let threshold = self.options.anchor_threshold as f32;
-        let matches = assign(targets, &self.detect, level, [rows, columns], threshold);
-        let mut wanted = vec![0.0; images * anchors * rows * columns];
-        let mut matched = None;
-        if !matches.is_empty() {
-            let logits = select(map.clone(), &matches, outputs, device);
-            let (terms, overlap) = self.matched(logits, &matches, device)?;
-            let cells = matches.image.iter().zip(&matches.anchor).zip(&matches.cell).zip(overlap);
-            // Of several matches of one cell, the last one counts.
-            for (((image, anchor), [row, column]), overlap) in cells {
-                wanted[((image * anchors + anchor) * rows + row) * columns + column] = overlap.max(0.0);
-            }
-            matched = Some(terms);
-        }
-        let shape = [images, anchors, rows * columns];
-        let wanted = Tensor::from_data(TensorData::new(wanted, shape), device);
-        let logits =
-            map.reshape([images, anchors, outputs, rows * columns]).narrow(2, DetectSpec::OBJECTNESS, 1);
-        let options = self.bce(self.options.objectness_positive_weight);
-        let objectness = bce_with_logits(logits.reshape(shape), wanted, options);
-        Ok(LevelTerms { matched, objectness })
-    }
-
-    /// Box and class terms of matched logits, `[n, channels per anchor]`, and the overlap of each with its object.
-    fn matched(
-        &self,
-        logits: Tensor<2>,
-        matches: &Matches,
-        device: &Device,
-    ) -> Result<(MatchedTerms, Vec<f32>)> {
-        let n = matches.len();
-        let anchors = rows(&matches.anchor_size, device);
-        let s = activation::sigmoid(logits.clone().narrow(1, DetectSpec::BOX.start, DetectSpec::BOX.len()));
-        let xy = s.clone().narrow(1, 0, 2).mul_scalar(2.0).sub_scalar(0.5);
-        let wh = s.narrow(1, 2, 2).mul_scalar(2.0).square() * anchors;
-        let ciou = ciou(Tensor::cat(vec![xy, wh], 1), rows(&matches.bbox, device));
-        let overlap = host_values(ciou.clone().detach())?;
-        let bbox = ciou.neg().add_scalar(1.0).mean();
-        let num_classes = self.detect.num_classes;
-        let class = if num_classes > 1 {
-            let targets = self.class_targets(matches);
-            let targets = Tensor::from_data(TensorData::new(targets, [n, num_classes]), device);
-            let options = self.bce(self.options.class_positive_weight);
-            bce_with_logits(logits.narrow(1, self.detect.classes().start, num_classes), targets, options)
-        } else {
-            Tensor::zeros([1], device)
-        };
-        Ok((MatchedTerms { bbox, class }, overlap))
-    }
-
-    fn class_targets(&self, matches: &Matches) -> Vec<f32> {
-        let num_classes = self.detect.num_classes;
-        let absent = self.options.label_smoothing / 2.0;
-        let mut targets = vec![absent as f32; matches.len() * num_classes];
-        for (row, class) in targets.chunks_mut(num_classes).zip(&matches.class) {
-            row[*class as usize] = (1.0 - absent) as f32;
-        }
-        targets
-    }
-
-    fn bce(&self, positive_weight: f64) -> BceOptions {
-        BceOptions { positive_weight, focal_gamma: self.options.focal_gamma }
     }
 }
 
-struct LevelTerms {
-    matched: Option<MatchedTerms>,
-    objectness: Tensor<1>,
-}
-
-struct MatchedTerms {
-    bbox: Tensor<1>,
-    class: Tensor<1>,
-}
-
-/// The logits of every match, `[n, outputs]`.
-fn select(map: Tensor<4>, matches: &Matches, outputs: usize, device: &Device) -> Tensor<2> {
-    let [images, channels, rows, columns] = map.dims();
-    let cells = rows * columns;
-    let mut indices: Vec<i32> = Vec::with_capacity(matches.len() * outputs);
-    for i in 0..matches.len() {
-        let [row, column] = matches.cell[i];
-        let first =
-            (matches.image[i] * channels + matches.anchor[i] * outputs) * cells + row * columns + column;
-        indices.extend((0..outputs).map(|output| (first + output * cells) as i32));
+impl From<AnchorBasedLoss> for DetectionLoss {
+    fn from(loss: AnchorBasedLoss) -> Self {
+        Self { kind: Kind::AnchorBased(loss) }
     }
-    let indices = Tensor::<1, Int>::from_data(TensorData::from(indices.as_slice()), device);
-    map.reshape([images * channels * cells]).select(0, indices).reshape([matches.len(), outputs])
 }
 
-/// Rows of numbers as `[n, N]`.
-fn rows<const N: usize>(rows: &[[f32; N]], device: &Device) -> Tensor<2> {
-    Tensor::from_data(TensorData::new(rows.concat(), [rows.len(), N]), device)
+impl From<AnchorFreeLoss> for DetectionLoss {
+    fn from(loss: AnchorFreeLoss) -> Self {
+        Self { kind: Kind::AnchorFree(loss) }
+    }
 }

@@ -50,6 +50,11 @@ impl Masks {
         self.layers.iter().map(|(name, mask)| (name.as_str(), mask))
     }
 
+    /// The mask of a tensor, if it has one.
+    pub fn get(&self, name: &str) -> Option<&Mask> {
+        self.layers.get(name)
+    }
+
     /// Whether nothing is masked.
     pub fn is_empty(&self) -> bool {
         self.layers.is_empty()
@@ -61,7 +66,7 @@ impl Masks {
     }
 
     /// Sets the gradients of removed weights to zero, and with them decay and momentum, which are products with
-    /// zero.
+    /// zero. A rule that mixes gradients of several weights needs [`Optimizer::step_masked`] besides.
     pub fn apply_to(&self, gradients: &mut PerParameter) {
         for (name, mask) in &self.layers {
             if let Some(gradient) = gradients.get_mut(name) {
@@ -144,8 +149,8 @@ mod tests {
     }
 
     #[test]
-    fn removed_weights_stay_zero_under_both_rules() {
-        for rule in [Rule::Sgd, Rule::AdamW] {
+    fn removed_weights_stay_zero_under_every_rule() {
+        for rule in [Rule::Sgd, Rule::Adam, Rule::AdamW, Rule::MuSgd] {
             let (mut weights, masks) = setup();
             let mut optimizer = Optimizer::new(rule, 0.01);
             let rates = Rates { bias_lr: 0.1, lr: 0.1, momentum: 0.9, accumulate: 1 };
@@ -156,7 +161,7 @@ mod tests {
             for _ in 0..5 {
                 let mut masked = gradients.clone();
                 masks.apply_to(&mut masked);
-                optimizer.step(&mut weights, &masked, &rates).unwrap();
+                optimizer.step_masked(&mut weights, &masked, &rates, &masks).unwrap();
                 masks.check(&weights, "the weights").unwrap();
             }
             let values = weights.f32s(NAME).unwrap();

@@ -1,15 +1,23 @@
-//! SGD with Nesterov momentum, Adam and AdamW, on the host.
+//! SGD with Nesterov momentum, Adam, AdamW and MuSGD, on the host.
 //!
 //! The trained weights are on the host in single precision and are copied to the device before every step, which is
 //! little compared to a detector's activations. In return a step is plain arithmetic in a fixed order, a masked weight is
 //! exactly zero, and a checkpoint holds everything that a resumed run needs.
 
+mod automatic;
+mod orthogonal;
+
 use indexmap::IndexMap;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use yolo_model::weights::StateDict;
+use yolo_prune::Mask;
+
+pub use automatic::{Automatic, automatic};
+pub use orthogonal::orthogonalized;
 
 use crate::error::{Result, TrainError};
+use crate::masks::Masks;
 use crate::schedule::Rates;
 
 /// Largest norm of the gradient of all parameters together.
@@ -18,6 +26,10 @@ const MAX_GRADIENT_NORM: f64 = 10.0;
 const BETA2: f64 = 0.999;
 /// Keeps Adam's quotient finite.
 const EPSILON: f64 = 1e-8;
+/// Share of the learning rate for MuSGD's orthogonal step.
+const ORTHOGONAL_SHARE: f64 = 0.2;
+/// Factor on the learning rate of [`Optimizer::fast`] parameters under MuSGD.
+const FAST: f64 = 3.0;
 
 /// The rule that updates the weights.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -30,6 +42,16 @@ pub enum Rule {
     Adam,
     /// Adam with decoupled weight decay (Loshchilov & Hutter 2019).
     AdamW,
+    /// SGD as above, after a step along the orthogonalised momentum (Muon, Jordan et al. 2024) for the matrices.
+    #[serde(rename = "MuSGD")]
+    MuSgd,
+}
+
+impl Rule {
+    /// Whether its momentum is a rate of the schedule; the β of Adam and AdamW are fixed for the Ultralytics family.
+    pub fn has_momentum(self) -> bool {
+        matches!(self, Self::Sgd | Self::MuSgd)
+    }
 }
 
 /// Parameters that are treated alike (§10.4).
@@ -64,9 +86,11 @@ pub struct Optimizer {
     pub rule: Rule,
     /// Decay of convolution weights in one step.
     pub weight_decay: f64,
-    /// Momentum of SGD, mean gradient of Adam and AdamW; empty before the first step.
+    /// Beginnings of the names of parameters that learn three times as fast under MuSGD. It follows from the network.
+    pub fast: Vec<String>,
+    /// Momentum of SGD and MuSGD, mean gradient of Adam and AdamW; empty before the first step.
     pub first: PerParameter,
-    /// Mean squared gradient of Adam and AdamW; empty for SGD.
+    /// Mean squared gradient of Adam and AdamW, momentum of MuSGD's orthogonal step; empty for SGD.
     pub second: PerParameter,
     /// Steps so far.
     pub steps: u64,
@@ -79,12 +103,17 @@ struct Slot<'a> {
     first: &'a mut [f32],
     second: &'a mut [f32],
     group: Group,
+    dims: Vec<usize>,
+    mask: Option<&'a Mask>,
+    /// Factor on the learning rate.
+    speed: f64,
 }
 
 impl Optimizer {
     /// An optimiser that has not stepped yet.
     pub fn new(rule: Rule, weight_decay: f64) -> Self {
-        Self { rule, weight_decay, first: PerParameter::new(), second: PerParameter::new(), steps: 0 }
+        let (first, second) = (PerParameter::new(), PerParameter::new());
+        Self { rule, weight_decay, fast: Vec::new(), first, second, steps: 0 }
     }
 
     /// Updates the parameters of `weights` that have a gradient.
@@ -92,6 +121,21 @@ impl Optimizer {
     /// # Errors
     /// A gradient without a parameter of the same length.
     pub fn step(&mut self, weights: &mut StateDict, gradients: &PerParameter, rates: &Rates) -> Result<()> {
+        self.step_masked(weights, gradients, rates, &Masks::default())
+    }
+
+    /// [`Optimizer::step`] for weights of which `masks` hold some at zero. Their gradients are zero already; what is left to a
+    /// mask here are steps that mix the gradients of several weights.
+    ///
+    /// # Errors
+    /// As [`Optimizer::step`].
+    pub fn step_masked(
+        &mut self,
+        weights: &mut StateDict,
+        gradients: &PerParameter,
+        rates: &Rates,
+        masks: &Masks,
+    ) -> Result<()> {
         let is_first = self.steps == 0;
         self.steps += 1;
         for (name, gradient) in gradients {
@@ -105,6 +149,9 @@ impl Optimizer {
         for (name, tensor) in weights.iter_mut() {
             let Some(gradient) = gradients.get(name) else { continue };
             let group = Group::of(name, tensor.shape.len());
+            let is_fast = self.rule == Rule::MuSgd && self.fast.iter().any(|start| name.starts_with(start));
+            let (dims, speed) = (tensor.shape.clone(), if is_fast { FAST } else { 1.0 });
+            let mask = masks.get(name).filter(|mask| mask.len() == gradient.len());
             let value = tensor.f32s_mut()?;
             let moments = moments.swap_remove(name);
             let Some((first, second)) = moments.filter(|(first, _)| first.len() == value.len()) else {
@@ -112,15 +159,16 @@ impl Optimizer {
                     reason: format!("{name}: its optimiser state does not fit"),
                 });
             };
-            slots.push(Slot { value, gradient, first, second, group });
+            slots.push(Slot { value, gradient, first, second, group, dims, mask, speed });
         }
         let decay = |group| if group == Group::Weight { self.weight_decay } else { 0.0 };
         let lr = |group| if group == Group::Bias { rates.bias_lr } else { rates.lr };
         let steps = self.steps;
         slots.into_par_iter().for_each(|slot| {
-            let (lr, decay) = (lr(slot.group), decay(slot.group));
+            let (lr, decay) = (lr(slot.group) * slot.speed, decay(slot.group));
             match self.rule {
                 Rule::Sgd => sgd(slot, lr, rates.momentum, decay, is_first),
+                Rule::MuSgd => mu_sgd(slot, lr, rates.momentum, decay, is_first),
                 Rule::Adam => {
                     adam(slot, lr, rates.momentum, AdamDecay { coupled: decay, decoupled: 0.0 }, steps)
                 }
@@ -141,6 +189,27 @@ fn sgd(slot: Slot, lr: f64, momentum: f64, decay: f64, is_first: bool) {
         *b = if is_first { g } else { momentum * *b + g };
         *p -= lr * (g + momentum * *b);
     }
+}
+
+/// For matrices and kernels first `m ← μm + (1 − μ)g; p ← p − 0.2·η·O(μm + (1 − μ)g)` with the orthogonalisation `O`; then a step
+/// of [`sgd`].
+fn mu_sgd(slot: Slot, lr: f64, momentum: f64, decay: f64, is_first: bool) {
+    if matches!(slot.dims.len(), 2 | 4) {
+        let (keep, rest) = (momentum as f32, (1.0 - momentum) as f32);
+        let mut direction = Vec::with_capacity(slot.gradient.len());
+        for (m, &g) in slot.second.iter_mut().zip(slot.gradient) {
+            *m = keep * *m + rest * g;
+            direction.push(keep * *m + rest * g);
+        }
+        let mut step = orthogonalized(direction, &slot.dims);
+        // The product mixes weights, so a removed one would come back.
+        if let Some(mask) = slot.mask {
+            mask.apply(&mut step);
+        }
+        let lr = (ORTHOGONAL_SHARE * lr) as f32;
+        slot.value.iter_mut().zip(&step).for_each(|(p, step)| *p -= lr * step);
+    }
+    sgd(slot, lr, momentum, decay, is_first);
 }
 
 /// Weight decay, by where it enters a step of Adam.

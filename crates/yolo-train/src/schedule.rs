@@ -1,10 +1,12 @@
-//! Schedules as pure functions of the epoch and the batch (§10.5 of the specification).
+//! Schedules as pure functions of the epoch and the batch (§10.5 of YOLOv5's specification, §5.5 of Ultralytics').
 
 use serde::{Deserialize, Serialize};
+use yolo_model::Family;
 
 use crate::hyper::Hyperparameters;
+use crate::optimizer::Rule;
 
-/// Fewest batches of a warm-up.
+/// Fewest batches of a warm-up of YOLOv5.
 const MIN_WARMUP_BATCHES: usize = 100;
 
 /// How the learning rate falls from its first to its last value.
@@ -51,6 +53,8 @@ pub struct Schedule {
     warmup_batches: usize,
     /// Batches per step for the nominal batch, not rounded.
     nominal_accumulate: f64,
+    /// Whether the momentum is the same from the beginning.
+    keeps_momentum: bool,
 }
 
 impl Schedule {
@@ -67,7 +71,21 @@ impl Schedule {
         let warmup = (hyp.warmup_epochs * batches_per_epoch as f64).round_ties_even() as usize;
         let warmup_batches = if hyp.warmup_epochs == 0.0 { 0 } else { warmup.max(MIN_WARMUP_BATCHES) };
         let nominal_accumulate = nominal_batch_size as f64 / batch_size.max(1) as f64;
-        Self { hyp: hyp.clone(), decay, epochs, warmup_batches, nominal_accumulate }
+        Self { hyp: hyp.clone(), decay, epochs, warmup_batches, nominal_accumulate, keeps_momentum: false }
+    }
+
+    /// The schedule as the trainer of `family` has it, for `batches_per_epoch` batches and a rule. YOLOv5's is as it was made.
+    /// Ultralytics' warm-up has no least number of batches and ends before the last epoch, only rules that have a momentum warm it
+    /// up, and a step takes no more batches than the run has.
+    #[must_use]
+    pub fn of_family(mut self, family: Family, batches_per_epoch: usize, rule: Rule) -> Self {
+        if family == Family::Ultralytics {
+            let epochs = self.hyp.warmup_epochs.min(self.epochs.saturating_sub(1) as f64);
+            self.warmup_batches = (epochs * batches_per_epoch as f64).round_ties_even() as usize;
+            self.nominal_accumulate = self.nominal_accumulate.min((batches_per_epoch * self.epochs) as f64);
+            self.keeps_momentum = !rule.has_momentum();
+        }
+        self
     }
 
     /// The rates at batch `batch` of the run, counted from 0 over all epochs, which lies in `epoch`.
@@ -84,7 +102,10 @@ impl Schedule {
         Rates {
             bias_lr: between(hyp.warmup_bias_lr, lr),
             lr: between(0.0, lr),
-            momentum: between(hyp.warmup_momentum, hyp.momentum),
+            momentum: match self.keeps_momentum {
+                true => hyp.momentum,
+                false => between(hyp.warmup_momentum, hyp.momentum),
+            },
             accumulate: rounded(between(1.0, self.nominal_accumulate)),
         }
     }
@@ -146,6 +167,31 @@ mod tests {
         assert!(short.rates(100, 20).lr < short.rates(100, 19).lr, "100 batches at least");
         let none = Hyperparameters { warmup_epochs: 0.0, ..hyp };
         assert_eq!(Schedule::new(&none, Decay::Linear, 100, 5, 64, 64).rates(0, 0).lr, 0.01);
+    }
+
+    #[test]
+    fn the_warm_up_of_ultralytics_is_as_long_as_asked_for() {
+        let hyp = Hyperparameters { warmup_bias_lr: 0.0, momentum: 0.9, ..Hyperparameters::default() };
+        let schedule = |epochs, rule| {
+            Schedule::new(&hyp, Decay::Linear, epochs, 5, 16, 64).of_family(Family::Ultralytics, 5, rule)
+        };
+        let long = schedule(100, Rule::MuSgd);
+        assert_eq!(long.rates(0, 0), Rates { bias_lr: 0.0, lr: 0.0, momentum: 0.8, accumulate: 1 });
+        // 3 epochs of 5 batches; the last of them has the rates of its epoch already.
+        let full = 0.01 * Decay::Linear.factor(3, 100, 0.01);
+        assert_eq!(long.rates(15, 3), Rates { bias_lr: full, lr: full, momentum: 0.9, accumulate: 4 });
+        let part = long.rates(9, 1);
+        assert!((part.lr - 0.6 * 0.01 * Decay::Linear.factor(1, 100, 0.01)).abs() < 1e-12);
+        assert!((part.momentum - 0.86).abs() < 1e-12 && part.accumulate == 3, "2.8 is rounded");
+        assert_eq!(schedule(100, Rule::AdamW).rates(0, 0).momentum, 0.9, "β is no momentum");
+        // Two epochs: the warm-up is the first. One epoch has none.
+        assert!(schedule(2, Rule::Sgd).rates(4, 0).lr < 0.01);
+        assert_eq!(schedule(2, Rule::Sgd).rates(5, 1).momentum, 0.9);
+        assert_eq!(schedule(1, Rule::Sgd).rates(0, 0).lr, 0.01);
+        // Two batches are a whole run: no step would wait for a third.
+        let tiny =
+            Schedule::new(&hyp, Decay::Linear, 1, 2, 16, 64).of_family(Family::Ultralytics, 2, Rule::Sgd);
+        assert_eq!((tiny.rates(1, 0).accumulate, tiny.weight_decay(16, 64)), (2, 0.000_25));
     }
 
     #[test]

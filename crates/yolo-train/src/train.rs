@@ -1,9 +1,12 @@
-//! Training: the loop, from the first batch to the best checkpoint (§10 of the specification).
+//! Training: the loop, from the first batch to the best checkpoint (§10 of YOLOv5's specification, §5 of Ultralytics').
+//!
+//! What differs between the families (the loss, the schedule, the order of augmentation) follows from the head.
 //!
 //! [`TrainState`] is everything that changes; [`TrainOptions`] is everything that does not. Random choices
 //! follow from the seed, the epoch and the position in it, so a resumed run gives the numbers of a run that was never
 //! interrupted.
 
+mod class_rows;
 mod folder;
 mod observer;
 mod options;
@@ -23,6 +26,7 @@ use yolo_detect::{DetectError, check_format};
 use yolo_model::{Architecture, Checkpoint};
 use yolo_prune::channels::{SMALL_SCALE, SlimProgress};
 
+pub use class_rows::{classes_by_name, follow_class_names, transfer_class_rows};
 pub use folder::{RunFolder, half_precision};
 pub use observer::{BatchReport, NoObserver, Observer};
 pub use options::TrainOptions;
@@ -37,6 +41,7 @@ use crate::precision::LossScaler;
 use crate::schedule::Schedule;
 use crate::slim::SlimState;
 use crate::validate::{Compile, Validation, ValidationLoss, ValidationOptions, validate};
+use class_rows::class_branches;
 use replicas::{Replicas, Work};
 use step::BatchResult;
 
@@ -201,6 +206,7 @@ fn finish_epoch(state: &mut TrainState, run: &Run, validation: Option<&Validatio
     let epoch = state.progress.epoch;
     let rates = run.schedule.rates(state.progress.batches_seen.saturating_sub(1), epoch);
     let head = state.checkpoint.architecture.head();
+    let fitness = validation.map(|v| v.native.fitness());
     let validation = validation.map(|v| EpochValidation {
         precision: v.native.precision,
         recall: v.native.recall,
@@ -209,7 +215,6 @@ fn finish_epoch(state: &mut TrainState, run: &Run, validation: Option<&Validatio
         loss: v.loss.clone().unwrap_or_else(|| LossTerms::zero(head)),
     });
     let pruned = state.masks.pruned();
-    let fitness = validation.as_ref().map(EpochValidation::fitness);
     let slim = run.slimmed(state, fitness)?;
     // While scales are still being driven to zero, later epochs will be closer to what was asked for.
     let is_slim =
@@ -266,6 +271,8 @@ impl<'a> Run<'a> {
             options.batch_size,
             options.nominal_batch_size,
         );
+        let schedule = schedule.of_family(architecture.head().family(), batches, options.rule);
+        state.optimizer.fast = class_branches(architecture);
         state.optimizer.weight_decay = schedule.weight_decay(options.batch_size, options.nominal_batch_size);
         if let Some(format) = options.amp {
             let mut devices = std::iter::once(setup.device).chain(setup.other_devices);
@@ -297,6 +304,7 @@ impl<'a> Run<'a> {
         let loss_options =
             options.hyp.loss_options(head, options.image_size, options.label_smoothing, options.auto_balance);
         let mut loss = DetectionLoss::new(head, loss_options);
+        loss.begin_epoch(state.progress.epoch, options.epochs);
         loss.set_balance(&state.progress.balance);
         replicas.outdated();
         let mut loader = self.loader(state);
@@ -348,6 +356,7 @@ impl<'a> Run<'a> {
     fn loader(&self, state: &TrainState) -> TrainLoader {
         let options = self.setup.options;
         let epoch = state.progress.epoch;
+        let family = state.checkpoint.architecture.head().family();
         let weights = options.image_weights.then(|| {
             let classes = state.checkpoint.architecture.num_classes();
             image_weights(&self.items, &state.progress.class_maps, classes)
@@ -369,7 +378,7 @@ impl<'a> Run<'a> {
             workers: options.workers,
             image_size: options.image_size as u32,
             prefetch_batches: 2,
-            augmentation: options.hyp.augmentation(),
+            augmentation: options.hyp.augmentation_in(epoch, options.epochs, family),
             rect: options.rect,
             seed: options.seed,
             single_class: options.single_class,
@@ -398,7 +407,8 @@ impl<'a> Run<'a> {
             if progress.scaler.as_mut().map_or(Ok(true), LossScaler::take_step)? {
                 state.masks.apply_to(&mut state.pending);
                 clip(&mut state.pending);
-                state.optimizer.step(&mut state.checkpoint.weights, &state.pending, &rates)?;
+                let TrainState { optimizer, checkpoint, pending, masks, .. } = state;
+                optimizer.step_masked(&mut checkpoint.weights, pending, &rates, masks)?;
                 if let Some(slim) = &mut progress.slim {
                     slim.step(&mut state.checkpoint.weights, rates.lr)?;
                 }
@@ -434,13 +444,14 @@ impl<'a> Run<'a> {
     /// Validates the averaged weights.
     fn validate(&self, state: &mut TrainState, observer: &mut dyn Observer) -> Result<Validation> {
         let options = self.setup.options;
-        let checkpoint = state.averaged();
+        let checkpoint = state.averaged().into_fused()?;
+        // The head that is left is the one that answers.
         let head = checkpoint.architecture.head();
         let loss_options = options.hyp.loss_options(head, options.image_size, options.label_smoothing, false);
         let loss = DetectionLoss::new(head, loss_options);
         let loss = Some(ValidationLoss { loss, device: self.setup.device.clone() });
         let num_classes = checkpoint.architecture.num_classes();
-        let detector = (self.setup.compile)(checkpoint.into_fused()?)?;
+        let detector = (self.setup.compile)(checkpoint)?;
         let validation_options = ValidationOptions { loss, ..self.setup.validation.clone() };
         let progress = |images| observer.validating(images);
         let validation = validate(&detector, self.setup.val, &validation_options, progress)?;

@@ -55,7 +55,8 @@ pub(crate) struct PruneFinetuneArgs {
     /// First learning rate.
     #[arg(long)]
     pub(crate) lr0: Option<f64>,
-    /// Hyper-parameters: a yaml, or scratch-low, scratch-med, scratch-high, VOC, finetune, demo.
+    /// Hyper-parameters: a yaml, or scratch-low, scratch-med, scratch-high, VOC, finetune, demo,
+    /// ultralytics.
     #[arg(long)]
     pub(crate) hyp: Option<String>,
     /// Images per batch.

@@ -13,10 +13,11 @@ use super::yolov5::{CacheArg, batch_size, period, seed};
 use super::{AmpArg, inner_fraction, maybe_path, unit};
 
 /// Which rule updates the weights.
-pub(crate) const RULES: [Named<Rule>; 3] = [
+pub(crate) const RULES: [Named<Rule>; 4] = [
     Named(Rule::Sgd, "SGD|sgd", "Nesterov momentum"),
     Named(Rule::Adam, "Adam|adam", "Adam, with the weight decay in the gradient"),
     Named(Rule::AdamW, "AdamW|adamw", "Adam with decoupled weight decay"),
+    Named(Rule::MuSgd, "MuSGD|musgd", "SGD after a step along the orthogonalised momentum"),
 ];
 
 #[derive(Clone, Debug, Args, Serialize, Deserialize)]
@@ -45,7 +46,7 @@ pub(crate) struct TrainArgs {
     #[serde(flatten)]
     pub(crate) categories: CategoryMapArgs,
     /// Hyper-parameters: a yaml, or scratch-low (data/hyps/hyp.scratch-low.yaml is that, too), scratch-med, scratch-high,
-    /// VOC, finetune, demo.
+    /// VOC, finetune, demo, ultralytics (what scratch-low means for YOLOv8, YOLO11 and YOLO26).
     #[arg(long, default_value = "scratch-low")]
     pub(crate) hyp: String,
     /// Passes over the training images.
@@ -80,9 +81,10 @@ pub(crate) struct TrainArgs {
     /// Keep the anchors even if they do not fit the data.
     #[arg(long)]
     pub(crate) noautoanchor: bool,
-    /// Which rule updates the weights.
-    #[arg(long, default_value = "SGD", value_parser = named(&RULES))]
-    pub(crate) optimizer: Rule,
+    /// Which rule updates the weights [default: SGD; for YOLOv8, YOLO11 and YOLO26, AdamW or MuSGD and their rates by the length of
+    /// the run].
+    #[arg(long, value_parser = named(&RULES))]
+    pub(crate) optimizer: Option<Rule>,
     /// The learning rate falls along a cosine, not a line.
     #[arg(long)]
     pub(crate) cos_lr: bool,

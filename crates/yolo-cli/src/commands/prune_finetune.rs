@@ -422,7 +422,8 @@ fn recipe(args: &PruneFinetuneArgs) -> Result<Recipe> {
 /// The training part of the recipe.
 fn train_options(args: &PruneFinetuneArgs, recipe: &Recipe, checkpoint: &Checkpoint) -> Result<TrainOptions> {
     let finetune = &recipe.finetune;
-    let mut hyp = presets::hyperparameters(&finetune.hyp)?;
+    let family = checkpoint.architecture.head().family();
+    let mut hyp = presets::hyperparameters_for(&finetune.hyp, family)?;
     hyp.lr0 = finetune.lr0.unwrap_or(hyp.lr0);
     hyp.warmup_epochs = finetune.warmup_epochs.unwrap_or(hyp.warmup_epochs);
     let wanted = finetune.image_size.unwrap_or(presets::usual_image_size(&args.dataset.data));

@@ -11,14 +11,16 @@ use yolo_data::dataset::{Dataset, Label, Split};
 use yolo_data::image::{Encoding, JPEG_QUALITY, encode};
 use yolo_data::train_loader::{CachePlace, ImageCache};
 use yolo_detect::convention_of;
-use yolo_model::{Architecture, Checkpoint, FusedCheckpoint, Head, NmsOptions};
+use yolo_model::{Architecture, Checkpoint, Family, FusedCheckpoint, Head, NmsOptions};
 use yolo_report::network::summary_line;
 use yolo_train::ValidationOptions;
 use yolo_train::hyper::Hyperparameters;
 use yolo_train::masks::Masks;
 use yolo_train::schedule::Decay;
 use yolo_train::slim::SlimOptions;
-use yolo_train::train::{EpochRecord, Outcome, RunFolder, Setup, TrainOptions, TrainState, check, train};
+use yolo_train::train::{
+    EpochRecord, Outcome, RunFolder, Setup, TrainOptions, TrainState, check, follow_class_names, train,
+};
 
 use crate::args::{CacheArg, FITTING, OBEYED_WHEN_RESUMED, TrainArgs, Typed};
 use crate::console::Output;
@@ -82,9 +84,14 @@ fn start(
     train_set: &Dataset,
     output: &Output,
 ) -> Result<(RunDir, TrainState, TrainOptions)> {
-    let mut hyp = presets::hyperparameters(&args.hyp)?;
+    // A name that is not known is refused before anything is read.
+    let given = presets::hyperparameters(&args.hyp)?;
     let classes = if args.single_cls { vec!["item".to_owned()] } else { train_set.class_names.clone() };
     let mut checkpoint = first_weights(args, &classes, output)?;
+    let mut hyp = match checkpoint.architecture.head().family() {
+        Family::Yolov5 => given,
+        family => presets::hyperparameters_for(&args.hyp, family)?,
+    };
     let n_anchors = hyp.anchors.round() as usize;
     if n_anchors > 0 && n_anchors != checkpoint.architecture.head().rows_per_cell() {
         checkpoint = other_anchors(checkpoint, n_anchors, train_set, args, hyp.anchor_t)?;
@@ -97,7 +104,7 @@ fn start(
     hyp.anchors = 0.0;
     let sized = with_batch_size(args, &checkpoint.architecture, image_size, train_set, output)?;
     let args = &sized;
-    let options = options(args, hyp, image_size, train_set);
+    let options = options(args, hyp, image_size, (train_set, &checkpoint));
     // Before there is a folder that a refused run would leave behind.
     check(&checkpoint.architecture, train_set, &options)?;
     let masks = Masks::of_zeros(&checkpoint)?;
@@ -193,7 +200,7 @@ fn resume(
     let hyp = presets::hyperparameters(&hyp_file.display().to_string())?;
     let stride = state.checkpoint.architecture.max_stride();
     let image_size = fitting_training(args.imgsz as usize, stride);
-    let options = options(args, hyp, image_size, train_set);
+    let options = options(args, hyp, image_size, (train_set, &state.checkpoint));
     let at = &state.progress;
     tracing::info!("continuing at epoch {}, batch {}", at.epoch, at.batch_in_epoch);
     Ok((RunDir::reopen(folder), state, options))
@@ -219,7 +226,9 @@ fn first_weights(args: &TrainArgs, classes: &[String], output: &Output) -> Resul
     let mut rng = StdRng::seed_from_u64(args.seed);
     let mut checkpoint = Checkpoint::random(architecture, &mut rng)?;
     if let Some(Weights { path, checkpoint: source, .. }) = &pretrained {
-        let same_classes = source.class_names.len() == classes.len();
+        let follows_names = source.architecture.head().family() == Family::Ultralytics && !args.single_cls;
+        let same_classes =
+            source.class_names.len() == classes.len() && (!follows_names || source.class_names == classes);
         if same_classes && args.cfg.is_none() {
             if !args.single_cls
                 && let Some(difference) = other_names(&source.class_names, classes)
@@ -228,7 +237,11 @@ fn first_weights(args: &TrainArgs, classes: &[String], output: &Output) -> Resul
             }
             checkpoint = source.clone();
         } else {
+            let fresh = checkpoint.weights.clone();
             let n = checkpoint.transfer_from(source);
+            if follows_names {
+                follow_class_names(&mut checkpoint, &fresh, source, classes)?;
+            }
             let (all, path) = (checkpoint.weights.len(), path.display());
             output.line(format!("Transferred {n} of {all} tensors from {path}"))?;
         }
@@ -293,15 +306,20 @@ fn fit_anchors(
     Ok(checkpoint)
 }
 
-fn options(args: &TrainArgs, hyp: Hyperparameters, image_size: usize, train_set: &Dataset) -> TrainOptions {
+fn options(
+    args: &TrainArgs,
+    hyp: Hyperparameters,
+    image_size: usize,
+    (train_set, checkpoint): (&Dataset, &Checkpoint),
+) -> TrainOptions {
     let freeze = match args.freeze[..] {
         [first] => (0..first).collect(),
         _ => args.freeze.clone(),
     };
-    TrainOptions {
+    let options = TrainOptions {
         hyp,
         nominal_batch_size: args.nominal_batch_size as usize,
-        rule: args.optimizer,
+        rule: args.optimizer.unwrap_or_default(),
         decay: if args.cos_lr { Decay::Cosine } else { Decay::Linear },
         label_smoothing: args.label_smoothing,
         auto_balance: args.autobalance,
@@ -322,6 +340,12 @@ fn options(args: &TrainArgs, hyp: Hyperparameters, image_size: usize, train_set:
             .slim
             .map(|fraction| SlimOptions { tolerance: args.slim_tolerance, ..SlimOptions::new(fraction) }),
         ..TrainOptions::new(args.epochs as usize, args.batch_size as usize, image_size)
+    };
+    match (args.optimizer, checkpoint.architecture.head().family()) {
+        (None, Family::Ultralytics) => {
+            options.with_automatic_rule(train_set.items.len(), checkpoint.architecture.num_classes())
+        }
+        _ => options,
     }
 }
 

@@ -8,7 +8,7 @@ use std::sync::LazyLock;
 
 use rand::Rng;
 
-use super::{Augmentation, symmetric};
+use super::{Augmentation, Order, symmetric};
 use crate::image::RgbImage;
 
 /// Number of pixels that go through each step together, so that each step is a short loop.
@@ -17,11 +17,13 @@ const BLOCK: usize = 64;
 /// Number of 8-bit hues.
 const HUES: usize = 180;
 
-/// Factors on hue, saturation and value.
+/// Changes of hue, saturation and value.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct HsvGains {
     /// Factor on the hue, which then wraps around.
     pub hue: f64,
+    /// What is added to the hue as well, in steps of 2 degrees.
+    pub hue_shift: f64,
     /// Factor on the saturation, limited to its range.
     pub saturation: f64,
     /// Factor on the value (brightness), limited to its range.
@@ -29,17 +31,24 @@ pub struct HsvGains {
 }
 
 impl HsvGains {
-    /// Draws hue, saturation, value, each uniform in 1 ± its limit.
+    /// Draws hue, saturation, value, each uniform in 1 ± its limit. In the order of Ultralytics the hue moves by that fraction
+    /// of the circle.
     pub fn draw(augmentation: &Augmentation, rng: &mut impl Rng) -> Self {
+        let drawn = symmetric(augmentation.hsv_h, rng);
+        let (hue, hue_shift) = match augmentation.order {
+            Order::Yolov5 => (1.0 + drawn, 0.0),
+            Order::Ultralytics => (1.0, drawn * HUES as f64),
+        };
         Self {
-            hue: 1.0 + symmetric(augmentation.hsv_h, rng),
+            hue,
+            hue_shift,
             saturation: 1.0 + symmetric(augmentation.hsv_s, rng),
             value: 1.0 + symmetric(augmentation.hsv_v, rng),
         }
     }
 }
 
-/// Multiplies hue, saturation and value of every pixel by `gains`, by way of look-up tables on 8 bits.
+/// Changes hue, saturation and value of every pixel by `gains`, by way of look-up tables on 8 bits.
 ///
 /// Gains of 1 also change an image a little, because HSV has fewer colours than RGB.
 pub fn scale_hsv(image: &mut RgbImage, gains: HsvGains) {
@@ -84,7 +93,9 @@ impl Luts {
     fn new(gains: HsvGains) -> Self {
         let limited = |gain: f64| std::array::from_fn(|x| (x as f64 * gain).clamp(0.0, 255.0) as u8);
         Self {
-            hue: std::array::from_fn(|x| (x as f64 * gains.hue).rem_euclid(HUES as f64) as u8),
+            hue: std::array::from_fn(|x| {
+                (x as f64 * gains.hue + gains.hue_shift).rem_euclid(HUES as f64) as u8
+            }),
             saturation: limited(gains.saturation),
             value: limited(gains.value),
         }

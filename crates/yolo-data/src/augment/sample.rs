@@ -12,7 +12,7 @@ use super::mixup::{draw_ratio, mixup};
 use super::mosaic::{Tile, draw_centre, draw_crop, mosaic4, mosaic9};
 use super::objects::Frame;
 use super::perspective::{WarpParams, random_perspective};
-use super::{Augmentation, LabelledImage, chance};
+use super::{Augmentation, LabelledImage, Order, chance};
 use crate::Result;
 use crate::dataset::Item;
 use crate::image::RgbImage;
@@ -80,17 +80,18 @@ impl Recipe<'_> {
         let mut warnings = Vec::new();
         let mosaic = chance(self.augmentation.mosaic, rng) && self.mosaics;
         let mut sample = if mosaic {
-            let mut sample = self.mosaic(item_idx, &load, rng, scratch, &mut warnings);
-            if chance(self.augmentation.mixup, rng) {
-                let second = self.partner(rng);
-                let other = self.mosaic(second, &load, rng, scratch, &mut warnings);
-                mixup(&mut sample, other, draw_ratio(rng));
-            }
-            sample
+            self.mosaic(item_idx, &load, rng, scratch, &mut warnings)
         } else {
             warnings.extend(main.warnings.iter().cloned());
             self.single(item_idx, &main.image, rng, scratch)
         };
+        let may_mix = mosaic || self.augmentation.order == Order::Ultralytics;
+        if may_mix && chance(self.augmentation.mixup, rng) {
+            let second = self.partner(rng);
+            if let Some(other) = self.second(second, &load, rng, scratch, &mut warnings) {
+                mixup(&mut sample, other, draw_ratio(rng));
+            }
+        }
         let gains = HsvGains::draw(self.augmentation, rng);
         if [self.augmentation.hsv_h, self.augmentation.hsv_s, self.augmentation.hsv_v] != [0.0; 3] {
             scale_hsv(&mut sample.image, gains);
@@ -102,6 +103,35 @@ impl Recipe<'_> {
             flip_left_right(&mut sample);
         }
         Ok(Augmented { sample, warnings })
+    }
+
+    /// The sample that is mixed into another: a mosaic around `items[item_idx]`, or in the order of Ultralytics also that item
+    /// alone. `None`, with a warning, if it alone cannot be read.
+    fn second(
+        &self,
+        item_idx: usize,
+        load: &dyn Fn(usize) -> Result<Arc<Loaded>>,
+        rng: &mut impl Rng,
+        scratch: &mut Scratch,
+        warnings: &mut Vec<String>,
+    ) -> Option<LabelledImage> {
+        let is_mosaic = match self.augmentation.order {
+            Order::Yolov5 => true,
+            Order::Ultralytics => chance(self.augmentation.mosaic, rng) && self.mosaics,
+        };
+        if is_mosaic {
+            return Some(self.mosaic(item_idx, load, rng, scratch, warnings));
+        }
+        match load(item_idx) {
+            Ok(loaded) => {
+                warnings.extend(loaded.warnings.iter().cloned());
+                Some(self.single(item_idx, &loaded.image, rng, scratch))
+            }
+            Err(e) => {
+                warnings.push(format!("{e}; it is not mixed into another image"));
+                None
+            }
+        }
     }
 
     fn partner(&self, rng: &mut impl Rng) -> usize {
@@ -149,7 +179,8 @@ impl Recipe<'_> {
         self.warp(canvas, (size, size), rng, scratch)
     }
 
-    /// `items[item_idx]` alone, letterboxed to the network input and warped in place.
+    /// `items[item_idx]` alone, letterboxed to the network input and warped in place; in the order of Ultralytics without the
+    /// letterbox, its centre in the centre of the input.
     fn single(
         &self,
         item_idx: usize,
@@ -157,6 +188,14 @@ impl Recipe<'_> {
         rng: &mut impl Rng,
         scratch: &mut Scratch,
     ) -> LabelledImage {
+        let (height, width) = self.network;
+        let place =
+            |frame: Frame| self.items[item_idx].labels.iter().map(|label| frame.place(label)).collect();
+        if self.augmentation.order == Order::Ultralytics {
+            let size = (image.width as f32, image.height as f32);
+            let objects = place(Frame { width: size.0, height: size.1, left: 0.0, top: 0.0 });
+            return self.warp(LabelledImage { image: image.clone(), objects }, (width, height), rng, scratch);
+        }
         let options = LetterboxOptions { scale_up: true, ..LetterboxOptions::VALIDATION };
         let (boxed, ratio, pad) = letterbox(image, self.network, options);
         let frame = Frame {
@@ -165,8 +204,7 @@ impl Recipe<'_> {
             left: pad.0 as f32,
             top: pad.1 as f32,
         };
-        let objects = self.items[item_idx].labels.iter().map(|label| frame.place(label)).collect();
-        let (height, width) = self.network;
+        let objects = place(frame);
         self.warp(LabelledImage { image: boxed, objects }, (width, height), rng, scratch)
     }
 

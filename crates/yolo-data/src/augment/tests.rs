@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used)]
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
@@ -13,8 +15,9 @@ use super::mixup::{draw_ratio, mixup};
 use super::mosaic::{Tile, draw_centre, draw_crop, mosaic4, mosaic9};
 use super::perspective::{is_candidate, random_perspective};
 use super::polygon::{bounds_inside, fill, resample};
+use super::sample::{Loaded, Recipe, Scratch};
 use super::*;
-use crate::dataset::Label;
+use crate::dataset::{Item, Label};
 use crate::image::RgbImage;
 
 fn object(class: u32, bbox_px: Xyxy) -> Object {
@@ -273,7 +276,10 @@ fn no_augmentation_draws_no_change() {
     let mut rng = StdRng::seed_from_u64(9);
     let none = Augmentation::none();
     assert_eq!(WarpParams::draw(&none, &mut rng), WarpParams::NONE);
-    assert_eq!(HsvGains::draw(&none, &mut rng), HsvGains { hue: 1.0, saturation: 1.0, value: 1.0 });
+    assert_eq!(
+        HsvGains::draw(&none, &mut rng),
+        HsvGains { hue: 1.0, hue_shift: 0.0, saturation: 1.0, value: 1.0 }
+    );
     assert!(!chance(0.0, &mut rng) && chance(1.0, &mut rng));
 }
 
@@ -359,4 +365,61 @@ proptest! {
         });
         prop_assert!(short == long);
     }
+}
+
+/// Samples of 8 × 4 pixels on a network input of 16 × 16, the order of Ultralytics.
+fn ultralytics(augmentation: Augmentation, seed: u64) -> LabelledImage {
+    let item = |class| Item {
+        image: "x".into(),
+        width: 8,
+        height: 4,
+        labels: vec![label(class, 0.5, 0.5, 0.5, 1.0)],
+    };
+    let (items, augmentation) =
+        ([item(0), item(1)], Augmentation { order: Order::Ultralytics, ..augmentation });
+    let load =
+        |idx: usize| Ok(Arc::new(Loaded { image: grey(8, 4, 50 + idx as u8 * 100), warnings: Vec::new() }));
+    let recipe = Recipe {
+        items: &items,
+        partners: &[1],
+        augmentation: &augmentation,
+        image_size: 16,
+        network: (16, 16),
+        mosaics: true,
+        load: &load,
+    };
+    recipe.make(0, &mut StdRng::seed_from_u64(seed), &mut Scratch::default()).unwrap().sample
+}
+
+#[test]
+fn in_the_order_of_ultralytics_an_image_alone_is_placed_by_the_warp() {
+    let sample = ultralytics(Augmentation::none(), 0);
+    let value = |x, y| pixel(&sample.image, x, y)[0];
+    assert_eq!([value(3, 8), value(4, 8), value(11, 8), value(12, 8)], [114, 50, 50, 114], "not enlarged");
+    assert_eq!([value(8, 5), value(8, 6), value(8, 9), value(8, 10)], [114, 50, 50, 114], "centre on centre");
+    assert_eq!(sample.objects[0].bbox_px, Xyxy { x1: 6.0, y1: 6.0, x2: 10.0, y2: 10.0 });
+}
+
+#[test]
+fn in_the_order_of_ultralytics_images_are_mixed_without_mosaics_too() {
+    let sample = ultralytics(Augmentation { mixup: 1.0, ..Augmentation::none() }, 0);
+    assert_eq!(sample.objects.iter().map(|object| object.class).collect::<Vec<_>>(), [0, 1]);
+    let mixed = pixel(&sample.image, 8, 8)[0];
+    assert!((80..120).contains(&mixed), "{mixed} is about the mean of 50 and 150");
+    let apart = ultralytics(Augmentation { mixup: 0.0, ..Augmentation::none() }, 0);
+    assert_eq!(apart.objects.len(), 1);
+}
+
+#[test]
+fn in_the_order_of_ultralytics_hues_move_by_a_part_of_the_circle() {
+    let augmentation = Augmentation { order: Order::Ultralytics, hsv_h: 0.5, ..Augmentation::none() };
+    let gains = HsvGains::draw(&augmentation, &mut StdRng::seed_from_u64(1));
+    assert_eq!((gains.hue, gains.saturation), (1.0, 1.0));
+    assert!(gains.hue_shift.abs() <= 90.0 && gains.hue_shift != 0.0);
+    // Red has hue 0, which no factor changes; a third of the circle further it is green.
+    let mut image = RgbImage::filled(2, 1, [200, 0, 0]);
+    hsv::scale_hsv(&mut image, HsvGains { hue: 1.0, hue_shift: 60.0, saturation: 1.0, value: 1.0 });
+    assert_eq!(pixel(&image, 0, 0), [0, 200, 0]);
+    hsv::scale_hsv(&mut image, HsvGains { hue: 1.0, hue_shift: -120.0, saturation: 1.0, value: 1.0 });
+    assert_eq!(pixel(&image, 1, 0), [0, 0, 200], "around the end");
 }

@@ -9,6 +9,7 @@ use yolo_eval::Convention;
 
 use super::*;
 use crate::DataError;
+use crate::augment::Order;
 use crate::dataset::Label;
 use crate::image::Decoded;
 use crate::letterbox::{Geometry, LetterboxOptions, letterbox};
@@ -17,6 +18,7 @@ const SIZE: u32 = 64;
 
 /// All augmentations together.
 const STRONG: Augmentation = Augmentation {
+    order: Order::Yolov5,
     hsv_h: 0.1,
     hsv_s: 0.5,
     hsv_v: 0.5,

@@ -6,7 +6,7 @@ use yolo_nn::HalfFormat;
 
 use crate::distill::DistillationOptions;
 use crate::hyper::Hyperparameters;
-use crate::optimizer::Rule;
+use crate::optimizer::{Rule, automatic};
 use crate::schedule::Decay;
 use crate::slim::SlimOptions;
 
@@ -99,5 +99,34 @@ impl TrainOptions {
             slim: None,
             amp: None,
         }
+    }
+
+    /// The options with the rule and its first rates chosen as the Ultralytics family does if none is asked for, for `n_images`
+    /// training images and a network of `num_classes` classes. `lr0` and `warmup_bias_lr` are replaced, and for AdamW also
+    /// `momentum`.
+    #[must_use]
+    pub fn with_automatic_rule(mut self, n_images: usize, num_classes: usize) -> Self {
+        let chosen = automatic(n_images, self.batch_size, self.nominal_batch_size, self.epochs, num_classes);
+        self.rule = chosen.rule;
+        (self.hyp.lr0, self.hyp.warmup_bias_lr) = (chosen.lr0, chosen.warmup_bias_lr);
+        self.hyp.momentum = chosen.momentum.unwrap_or(self.hyp.momentum);
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_automatic_rule_replaces_its_rates_only() {
+        let given = TrainOptions { decay: Decay::Cosine, ..TrainOptions::new(20, 8, 256) };
+        let short = given.clone().with_automatic_rule(320, 5);
+        assert_eq!((short.rule, short.decay), (Rule::AdamW, Decay::Cosine));
+        let hyp = &short.hyp;
+        assert_eq!((hyp.lr0, hyp.momentum, hyp.warmup_bias_lr, hyp.lrf), (0.001_111, 0.9, 0.0, 0.01));
+        let long = given.with_automatic_rule(100_000, 80);
+        // The warm-up of MuSGD ends at the momentum of the hyper-parameters.
+        assert_eq!((long.rule, long.hyp.lr0, long.hyp.momentum), (Rule::MuSgd, 0.01, 0.937));
     }
 }

@@ -226,6 +226,8 @@ impl TrainState {
             optimizer: Optimizer {
                 rule: header.rule,
                 weight_decay: header.weight_decay,
+                // It follows from the network, and is set as the run continues.
+                fast: Vec::new(),
                 first: parts.first,
                 second: parts.second,
                 steps: header.steps,

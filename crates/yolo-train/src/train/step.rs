@@ -86,6 +86,7 @@ impl Student {
         let with_features = teacher.is_some_and(Teacher::wants_features);
         let observed = Observed::run(model, Tensor::from_inner(pixels.clone()), with_features);
         let loss = work.loss.forward(&observed.maps, targets)?;
+        let is_finite = loss.is_finite();
         let mut total = loss.total;
         let mut distillation = 0.0;
         if let Some(teacher) = teacher {
@@ -94,7 +95,7 @@ impl Student {
             total = total + taught;
         }
         drop(observed);
-        if !loss.terms.is_finite() || !distillation.is_finite() {
+        if !is_finite || !distillation.is_finite() {
             return Err(TrainError::LossNotFinite);
         }
         let gradients = model.gradients(&total.mul_scalar(work.loss_scale).backward())?;

@@ -1,6 +1,7 @@
 //! Training against the reference, and against itself after interruptions.
 #![allow(clippy::unwrap_used)]
 
+mod anchor_free;
 mod devices;
 mod example;
 mod finetuning;
@@ -8,6 +9,7 @@ mod loss;
 mod optimisers;
 mod reference;
 mod runs;
+mod ultralytics;
 mod validation;
 
 use std::path::{Path, PathBuf};
