@@ -37,7 +37,8 @@ const ALWAYS: &str = "docs/pack.md";
 const LIMIT: Duration = Duration::from_secs(300);
 
 /// What has to have happened before a command that resumes it or looks at it: part of the command, and commands.
-const BEFORE: [(&str, &[&str]); 8] = [
+const BEFORE: [(&str, &[&str]); 9] = [
+    ("--expand --out plain.pt ", &["yolo-cli pack --weights pruned.safetensors --out packed.safetensors"]),
     (
         "train --resume runs/train/exp3 ",
         &["yolo-cli train --data mine.yaml --weights best.pt --imgsz 64 --name exp3"],

@@ -196,7 +196,7 @@ fn an_sppf_network_rewritten_with_spp_gives_the_same_bits() {
     let sppf = lively(architecture);
     let mut spp = sppf.clone();
     let block = &mut spp.architecture.layers[9].block;
-    let SppfSpec { cv1, cv2, pool } = block.get::<SppfSpec>().unwrap().clone();
+    let SppfSpec { cv1, cv2, pool, .. } = block.get::<SppfSpec>().unwrap().clone();
     assert_eq!(pool, 5);
     *block = Block::new(SppSpec { cv1, cv2, pools: vec![5, 9, 13] });
     spp.check_tensors().unwrap();

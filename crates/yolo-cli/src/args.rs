@@ -47,7 +47,7 @@ pub(crate) use sweep::SweepArgs;
 pub(crate) use terminal::{CompletionsArgs, DoctorArgs, LogFormat, ManArgs, TerminalArgs};
 pub(crate) use train::TrainArgs;
 pub(crate) use typed::{OBEYED_WHEN_RESUMED, Typed, parse};
-pub(crate) use val::{TaskArg, ValArgs};
+pub(crate) use val::{ConventionArg, TaskArg, ValArgs};
 pub(crate) use yolov5::{CacheArg, FITTING};
 
 /// Prune YOLOv5 detectors, measure what it costs on COCO's own metric, and keep what is left.

@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use yolo_eval::{Cxcywh, Xyxy};
+use yolo_eval::{Convention, Cxcywh, Xyxy};
 
 use crate::dataset::{Item, Label};
 use crate::image::RgbImage;
@@ -38,13 +38,22 @@ impl LetterboxOptions {
 
 /// Size `(width, height)` at which an image is loaded: its longer side becomes `image_size`, fractions are
 /// truncated (as in YOLOv5 up to v7.0), and no side is below 1.
-pub fn load_size((width, height): (u32, u32), image_size: u32) -> (u32, u32) {
+pub fn load_size(size: (u32, u32), image_size: u32) -> (u32, u32) {
+    load_size_by(size, image_size, Convention::Yolov5)
+}
+
+/// [`load_size`] by the rules of `convention`: [`Convention::Ultralytics`] rounds fractions up, and no side is above
+/// `image_size`.
+pub fn load_size_by((width, height): (u32, u32), image_size: u32, convention: Convention) -> (u32, u32) {
     let longest = width.max(height);
     if longest == image_size || longest == 0 {
         return (width, height);
     }
     let ratio = f64::from(image_size) / f64::from(longest);
-    let scaled = |side: u32| ((f64::from(side) * ratio) as u32).max(1);
+    let scaled = |side: u32| match convention {
+        Convention::Yolov5 => ((f64::from(side) * ratio) as u32).max(1),
+        Convention::Ultralytics => ((f64::from(side) * ratio).ceil() as u32).clamp(1, image_size),
+    };
     (scaled(width), scaled(height))
 }
 
@@ -162,6 +171,8 @@ pub(crate) fn split_channels(row: &[u8], red: &mut [u8], green: &mut [u8], blue:
 /// How one image lies in its network input.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Geometry {
+    /// Whose rules put boxes back.
+    pub convention: Convention,
     /// `(width, height)` of the image file, upright.
     pub original: (u32, u32),
     /// `(width, height)` after loading; the size of the original in detection.
@@ -170,51 +181,71 @@ pub struct Geometry {
     pub network: (u32, u32),
     /// Size in the network input per loaded pixel (1 in validation).
     pub ratio: f64,
-    /// Nominal border `(x, y)` in network pixels; may end in `.5`.
+    /// Border `(x, y)` in network pixels by which boxes are moved: YOLOv5's nominal one may end in `.5`, the other family's is
+    /// that of the pixels.
     pub pad: (f64, f64),
-    /// The divisor from network pixels to original pixels, `h / h0`, on **both** axes. If loading truncated a
-    /// fraction, the two axes differ by up to a pixel; the reference ignores that.
-    pub gain: f64,
+    /// The divisors from network pixels to original pixels, horizontal and vertical. YOLOv5 takes `h / h0` on **both** axes: if
+    /// loading truncated a fraction, the two axes differ by up to a pixel, which it ignores.
+    pub gain: [f64; 2],
 }
 
 impl Geometry {
     /// Geometry of validation: load at `image_size`, then letterbox to `network` = `(height, width)` without
     /// enlarging. All sides at least 1.
-    pub fn validation(original: (u32, u32), image_size: u32, network: (u32, u32)) -> Self {
-        let loaded = load_size(original, image_size);
+    pub fn validation(
+        original: (u32, u32),
+        image_size: u32,
+        network: (u32, u32),
+        convention: Convention,
+    ) -> Self {
+        let loaded = load_size_by(original, image_size, convention);
         let placement = Placement::new(loaded, network, LetterboxOptions::VALIDATION);
-        Self::new(original, loaded, &placement)
+        Self::new(original, loaded, &placement, convention)
     }
 
     /// Geometry of an image that was loaded at `loaded` = `(width, height)` and placed by `placement`.
-    pub fn new(original: (u32, u32), loaded: (u32, u32), placement: &Placement) -> Self {
-        Self {
-            original,
-            loaded,
-            network: placement.network,
-            ratio: placement.ratio,
-            pad: placement.pad,
-            gain: f64::from(loaded.1) / f64::from(original.1) * placement.ratio,
-        }
+    pub fn new(
+        original: (u32, u32),
+        loaded: (u32, u32),
+        placement: &Placement,
+        convention: Convention,
+    ) -> Self {
+        let vertical = f64::from(loaded.1) / f64::from(original.1) * placement.ratio;
+        let horizontal = f64::from(loaded.0) / f64::from(original.0) * placement.ratio;
+        let (left, top) = placement.offset;
+        let (gain, pad) = match convention {
+            Convention::Yolov5 => ([vertical; 2], placement.pad),
+            Convention::Ultralytics => ([horizontal, vertical], (f64::from(left), f64::from(top))),
+        };
+        Self { convention, original, loaded, network: placement.network, ratio: placement.ratio, pad, gain }
     }
 
-    /// Geometry of detection, derived from the two sizes alone: `network` is `(height, width)`.
-    pub fn detection(original: (u32, u32), network: (u32, u32)) -> Self {
+    /// Geometry of detection, derived from the two sizes alone: `network` is `(height, width)`. By
+    /// [`Convention::Ultralytics`] the gain is that of the whole pixels that the image was resized to.
+    pub fn detection(original: (u32, u32), network: (u32, u32), convention: Convention) -> Self {
         let (w0, h0) = (f64::from(original.0), f64::from(original.1));
         let (h1, w1) = (f64::from(network.0), f64::from(network.1));
-        let gain = (h1 / h0).min(w1 / w0);
-        let pad = ((w1 - w0 * gain) / 2.0, (h1 - h0 * gain) / 2.0);
-        Self { original, loaded: original, network, ratio: gain, pad, gain }
+        let ratio = (h1 / h0).min(w1 / w0);
+        let (gain, pad) = match convention {
+            Convention::Yolov5 => ([ratio; 2], ((w1 - w0 * ratio) / 2.0, (h1 - h0 * ratio) / 2.0)),
+            Convention::Ultralytics => {
+                let inner = |side: f64| (side * ratio).round_ties_even().max(1.0);
+                let pad = |free: f64| (free / 2.0 - 0.1).round_ties_even();
+                ([inner(w0) / w0, inner(h0) / h0], (pad(w1 - inner(w0)), pad(h1 - inner(h0))))
+            }
+        };
+        Self { convention, original, loaded: original, network, ratio, pad, gain }
     }
 
     /// A box in network pixels as one in original pixels, clipped to the image.
     pub fn to_original(&self, bbox_px: Xyxy) -> Xyxy {
-        let (pad_x, pad_y, gain) = (self.pad.0 as f32, self.pad.1 as f32, self.gain as f32);
+        let (pad_x, pad_y) = (self.pad.0 as f32, self.pad.1 as f32);
+        let [gain_x, gain_y] = self.gain.map(|gain| gain as f32);
         Xyxy {
-            x1: (bbox_px.x1 - pad_x) / gain,
-            y1: (bbox_px.y1 - pad_y) / gain,
-            x2: (bbox_px.x2 - pad_x) / gain,
-            y2: (bbox_px.y2 - pad_y) / gain,
+            x1: (bbox_px.x1 - pad_x) / gain_x,
+            y1: (bbox_px.y1 - pad_y) / gain_y,
+            x2: (bbox_px.x2 - pad_x) / gain_x,
+            y2: (bbox_px.y2 - pad_y) / gain_y,
         }
         .clip(self.original.0 as f32, self.original.1 as f32)
     }
@@ -222,16 +253,17 @@ impl Geometry {
     /// A box in original pixels as one in network pixels: the inverse of [`Geometry::to_original`] within
     /// rounding, for boxes inside the image.
     pub fn to_network(&self, bbox_orig: Xyxy) -> Xyxy {
-        let (pad_x, pad_y, gain) = (self.pad.0 as f32, self.pad.1 as f32, self.gain as f32);
+        let (pad_x, pad_y) = (self.pad.0 as f32, self.pad.1 as f32);
+        let [gain_x, gain_y] = self.gain.map(|gain| gain as f32);
         Xyxy {
-            x1: bbox_orig.x1 * gain + pad_x,
-            y1: bbox_orig.y1 * gain + pad_y,
-            x2: bbox_orig.x2 * gain + pad_x,
-            y2: bbox_orig.y2 * gain + pad_y,
+            x1: bbox_orig.x1 * gain_x + pad_x,
+            y1: bbox_orig.y1 * gain_y + pad_y,
+            x2: bbox_orig.x2 * gain_x + pad_x,
+            y2: bbox_orig.y2 * gain_y + pad_y,
         }
     }
 
-    /// The boxes of `labels` as fractions of the network input, clipped just inside it; in their order.
+    /// The boxes of `labels` as fractions of the network input, by YOLOv5 clipped just inside it; in their order.
     ///
     /// Labels scale with the loaded size on each axis, unlike [`Geometry::to_original`].
     pub fn labels_to_network(&self, labels: &[Label]) -> Vec<Cxcywh> {
@@ -248,8 +280,13 @@ impl Geometry {
             y1: height * (bbox.cy - bbox.h / 2.0) + pad_y,
             x2: width * (bbox.cx + bbox.w / 2.0) + pad_x,
             y2: height * (bbox.cy + bbox.h / 2.0) + pad_y,
-        }
-        .clip((network_w - CLIP_MARGIN) as f32, (network_h - CLIP_MARGIN) as f32);
+        };
+        let corners = match self.convention {
+            Convention::Yolov5 => {
+                corners.clip((network_w - CLIP_MARGIN) as f32, (network_h - CLIP_MARGIN) as f32)
+            }
+            Convention::Ultralytics => corners,
+        };
         let centred = Cxcywh::from(corners);
         let (network_w, network_h) = (network_w as f32, network_h as f32);
         Cxcywh {
@@ -260,20 +297,30 @@ impl Geometry {
         }
     }
 
-    /// Class and box, in original pixels, of every label of `item`, mapped into the network input and back. The
-    /// reference compares detections with these, not with the labels themselves.
-    pub fn native_labels(&self, item: &Item) -> Vec<(u32, Xyxy)> {
+    /// Class and box of every label of `item`, in the frame in which the convention compares detections with them: YOLOv5's
+    /// are original pixels, mapped into the network input and back, which are not the labels themselves; the other
+    /// family's are pixels of the network input.
+    pub fn compared_labels(&self, item: &Item) -> Vec<(u32, Xyxy)> {
         let (network_h, network_w) = (self.network.0 as f32, self.network.1 as f32);
-        let native = |label: &Label| {
+        let compared = |label: &Label| {
             let norm = self.label_to_network(label.bbox_norm);
-            let px = Cxcywh {
+            let px = Xyxy::from(Cxcywh {
                 cx: norm.cx * network_w,
                 cy: norm.cy * network_h,
                 w: norm.w * network_w,
                 h: norm.h * network_h,
-            };
-            (label.class, self.to_original(Xyxy::from(px)))
+            });
+            (label.class, self.compared(px))
         };
-        item.labels.iter().map(native).collect()
+        item.labels.iter().map(compared).collect()
+    }
+
+    /// A box in network pixels in the frame of [`Geometry::compared_labels`]; by the other family's convention it is not
+    /// clipped.
+    pub fn compared(&self, bbox_px: Xyxy) -> Xyxy {
+        match self.convention {
+            Convention::Yolov5 => self.to_original(bbox_px),
+            Convention::Ultralytics => bbox_px,
+        }
     }
 }

@@ -9,10 +9,12 @@ pub(crate) mod queue;
 use std::path::Path;
 use std::sync::Arc;
 
+use yolo_eval::Convention;
+
 use crate::Result;
 use crate::dataset::Item;
 use crate::image::{Decoded, RgbImage, decode_file};
-use crate::letterbox::{Geometry, LetterboxOptions, Placement, letterbox_into, load_size};
+use crate::letterbox::{Geometry, LetterboxOptions, Placement, letterbox_into, load_size_by};
 use crate::rect::BatchPlan;
 use crate::resize::{Interpolation, resize_into};
 use pipeline::{Pipeline, Prepare, close_gaps};
@@ -29,11 +31,19 @@ pub struct LoaderOptions {
     pub prefetch_batches: usize,
     /// Whether images are loaded for augmentation: they are then shrunk with `INTER_LINEAR`, not with `INTER_AREA`.
     pub augment: bool,
+    /// Whose rules resize images and put boxes back; [`Convention::Ultralytics`] always shrinks with `INTER_LINEAR`.
+    pub convention: Convention,
 }
 
 impl Default for LoaderOptions {
     fn default() -> Self {
-        Self { workers: 2, image_size: 640, prefetch_batches: 2, augment: false }
+        Self {
+            workers: 2,
+            image_size: 640,
+            prefetch_batches: 2,
+            augment: false,
+            convention: Convention::Yolov5,
+        }
     }
 }
 
@@ -161,7 +171,8 @@ impl Prepare for Letterboxed {
             warnings.into_iter().map(|w| format!("{}: {w}", item.image.display())).collect();
         let original = (image.width, image.height);
         warnings.extend(changed_since_scan(item, &image));
-        let size = load_size(original, self.options.image_size);
+        let convention = self.options.convention;
+        let size = load_size_by(original, self.options.image_size, convention);
         let loaded = if size == original {
             &image
         } else {
@@ -171,7 +182,7 @@ impl Prepare for Letterboxed {
         let network = (task.batch.height as u32, task.batch.width as u32);
         let placement = Placement::new(size, network, LetterboxOptions::VALIDATION);
         task.batch.write(task.slot, |out| letterbox_into(loaded, &placement, out));
-        let geometry = Geometry::new(original, size, &placement);
+        let geometry = Geometry::new(original, size, &placement, convention);
         Slot::Loaded { sample: Sample { item_idx: task.item_idx, geometry }, warnings }
     }
 
@@ -182,7 +193,8 @@ impl Prepare for Letterboxed {
 
 impl Letterboxed {
     fn interpolation(&self, (width, height): (u32, u32)) -> Interpolation {
-        if self.options.image_size < width.max(height) && !self.options.augment {
+        let is_linear = self.options.augment || self.options.convention == Convention::Ultralytics;
+        if self.options.image_size < width.max(height) && !is_linear {
             Interpolation::Area
         } else {
             Interpolation::Linear

@@ -3,9 +3,11 @@
 #[cfg(feature = "nn")]
 use burn::tensor::Device;
 use rayon::prelude::*;
+use yolo_eval::Convention;
 use yolo_model::{Architecture, FusedCheckpoint, Predictions, RawMap, Selection};
 use yolo_runtime::{CompiledNetwork, Options};
 
+use crate::convention::convention_of;
 use crate::error::{DetectError, Result};
 #[cfg(feature = "nn")]
 use crate::executor::DeviceExecutor;
@@ -78,6 +80,11 @@ impl Detector {
     /// The number of classes, the same for all networks.
     pub fn num_classes(&self) -> usize {
         self.executor.networks().first().map_or(0, |network| network.num_classes())
+    }
+
+    /// The conventions of the first network's family.
+    pub fn convention(&self) -> Convention {
+        self.executor.networks().first().map_or(Convention::Yolov5, |network| convention_of(network))
     }
 
     /// How predictions become detections: as the first network's head has it.

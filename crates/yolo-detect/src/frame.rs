@@ -65,7 +65,9 @@ impl Detector {
     /// An image whose buffer does not fit its size, an image size that is not a multiple of the largest stride, or
     /// weights that produce NaN.
     pub fn detect(&self, image: &RgbImage, options: &DetectOptions) -> Result<Detected> {
-        let Letterboxed { pixels, size, geometry } = self.letterboxed(image, options)?;
+        let Letterboxed { pixels, size, placement } = self.letterboxed(image, options)?;
+        let original = (image.width, image.height);
+        let geometry = Geometry::detection(original, placement.network, self.convention());
         self.prepare(size, options.augment)?;
         let start = Instant::now();
         let batch = self.upload(Images::new(&pixels, size)?)?;
@@ -109,7 +111,7 @@ struct Letterboxed {
     /// `[height, width]`.
     size: [usize; 2],
     /// Where the image lies in it.
-    geometry: Geometry,
+    placement: Placement,
 }
 
 fn letterboxed(stride: u32, image: &RgbImage, options: &DetectOptions) -> Result<Letterboxed> {
@@ -120,7 +122,7 @@ fn letterboxed(stride: u32, image: &RgbImage, options: &DetectOptions) -> Result
     let size = [placement.network.0 as usize, placement.network.1 as usize];
     let mut pixels = vec![0; 3 * size[0] * size[1]];
     letterbox_into(image, &placement, &mut pixels);
-    Ok(Letterboxed { pixels, size, geometry: Geometry::detection(original, placement.network) })
+    Ok(Letterboxed { pixels, size, placement })
 }
 
 fn check_pixels(image: &RgbImage) -> Result<()> {

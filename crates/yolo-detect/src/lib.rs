@@ -29,6 +29,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod convention;
 mod detector;
 mod error;
 mod executor;
@@ -39,6 +40,7 @@ mod pass;
 mod tensor;
 pub mod video;
 
+pub use convention::{convention_of, detection_thresholds};
 pub use detector::{Batch, Computed, Detector, Launched, Output, RunOptions};
 pub use error::{DetectError, Result};
 pub use executor::{CompiledExecutor, Executor, Images, Pending, Uploaded};

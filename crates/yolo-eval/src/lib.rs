@@ -68,8 +68,10 @@
 
 pub mod boxes;
 pub mod coco;
+mod convention;
 pub mod error;
 pub mod metrics;
 
 pub use boxes::{Cxcywh, Ltwh, Xyxy};
+pub use convention::Convention;
 pub use error::{EvalError, Result};

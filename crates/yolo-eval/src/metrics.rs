@@ -1,4 +1,5 @@
-//! YOLOv5's own detection metrics: P, R, mAP50 and mAP as its validation run prints them, and its confusion matrix.
+//! The families' own detection metrics: P, R, mAP50 and mAP as their validation runs print them, and YOLOv5's confusion
+//! matrix. What follows is YOLOv5's; [`matching`] and [`ap`] say where [`Convention::Ultralytics`] differs.
 //!
 //! They differ from COCO's evaluation ([`crate::coco`]), because they are compared with the numbers of YOLOv5 v7.0:
 //! there are no crowds, areas or limits per category; a detection can only match its best label, which goes to the most
@@ -15,7 +16,7 @@ pub use ap::{ClassCurves, ClassMetrics, Curves, NativeReport, fitness};
 pub use confusion::ConfusionMatrix;
 pub use matching::{IOU_THRESHOLDS, match_image};
 
-use crate::Xyxy;
+use crate::{Convention, Xyxy};
 
 /// A detected box, usually in pixels of the original image.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -51,15 +52,21 @@ pub struct MatchedDetection {
 /// Collects the matches of a data set, one image at a time.
 #[derive(Clone, Debug, Default)]
 pub struct NativeMetrics {
+    convention: Convention,
     detections: Vec<MatchedDetection>,
     target_classes: Vec<u32>,
     images: usize,
 }
 
 impl NativeMetrics {
-    /// A collection without images.
+    /// A collection without images, by YOLOv5's rules.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// A collection without images, by the rules of `convention`.
+    pub fn by(convention: Convention) -> Self {
+        Self { convention, ..Self::default() }
     }
 
     /// Matches the detections of one image with its labels and keeps the result.
@@ -70,7 +77,7 @@ impl NativeMetrics {
         self.images += 1;
         let mut sorted = detections.to_vec();
         sorted.sort_by(|a, b| descending(f64::from(a.score), f64::from(b.score)));
-        let correct = match_image(&sorted, labels);
+        let correct = match_image(&sorted, labels, self.convention);
         let matched = sorted.iter().zip(correct);
         self.detections.extend(matched.map(|(d, correct)| MatchedDetection {
             score: f64::from(d.score),
@@ -92,7 +99,7 @@ impl NativeMetrics {
 
     /// The metrics over everything that was added.
     pub fn finish(self) -> NativeReport {
-        ap::ap_per_class(self.detections, &self.target_classes)
+        ap::ap_per_class(self.detections, &self.target_classes, self.convention)
     }
 }
 

@@ -11,8 +11,8 @@ use yolo_data::loader::{Batch, Loader, LoaderOptions};
 use yolo_data::rect::{BatchOptions, plan_batches};
 use yolo_data::train_loader::Target;
 use yolo_detect::{Detector, SpeedMs};
-use yolo_eval::Xyxy;
 use yolo_eval::metrics::{ConfusionMatrix, LabelledBox, NativeReport, ScoredBox};
+use yolo_eval::{Convention, Xyxy};
 use yolo_model::{Cxcywh, Detection, FusedCheckpoint, NmsOptions, Predictions};
 
 use crate::error::{Result, TrainError};
@@ -29,6 +29,8 @@ pub struct ValidationOptions {
     pub image_size: usize,
     /// Batches of similar aspect ratio, padded as little as the strides allow plus half a stride; else squares.
     pub rect: bool,
+    /// Whose rules resize images, put boxes back, match them and add them up.
+    pub convention: Convention,
     /// Thresholds.
     pub nms: NmsOptions,
     /// Threads that decode images.
@@ -57,13 +59,23 @@ pub struct ValidationLoss {
 }
 
 impl ValidationOptions {
-    /// The defaults of `val.py`.
+    /// The defaults of YOLOv5's `val.py`.
     pub fn new(image_size: usize) -> Self {
+        Self::by(Convention::Yolov5, image_size)
+    }
+
+    /// The defaults of a convention: of YOLOv5's `val.py`, or of the package `ultralytics`.
+    pub fn by(convention: Convention, image_size: usize) -> Self {
+        let (batch_size, iou_threshold) = match convention {
+            Convention::Yolov5 => (32, NmsOptions::validation().iou_threshold),
+            Convention::Ultralytics => (16, 0.7),
+        };
         Self {
-            batch_size: 32,
+            batch_size,
             image_size,
             rect: true,
-            nms: NmsOptions::validation(),
+            convention,
+            nms: NmsOptions { iou_threshold, ..NmsOptions::validation() },
             workers: 2,
             single_class: false,
             loss: None,
@@ -182,7 +194,12 @@ fn batches(detector: &Detector, dataset: &Dataset, options: &ValidationOptions) 
             rect: options.rect,
         },
     );
-    let loader = LoaderOptions { workers: options.workers, image_size, ..LoaderOptions::default() };
+    let loader = LoaderOptions {
+        workers: options.workers,
+        image_size,
+        convention: options.convention,
+        ..LoaderOptions::default()
+    };
     Loader::new(Arc::from(dataset.items.as_slice()), plans, loader)
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Arg, Args};
 use yolo_report::detections::BoxFormat;
 
 use super::inert::{DETECT, InertFlags};
@@ -15,8 +15,15 @@ const BOX_FORMATS: [Named<BoxFormat>; 2] = [
     Named(BoxFormat::Xyxy, "1|xyxy", "Left, top, right, bottom"),
 ];
 
+/// The help of `--iou-thres`.
+fn detection_overlap(arg: Arg) -> Arg {
+    arg.help(
+        "Overlap above which the weaker of two boxes goes [default: 0.45; 0.7 for networks of the Ultralytics family]",
+    )
+}
+
 #[derive(Debug, Args)]
-#[command(mut_arg("conf_thres", usual("0.25")), mut_arg("iou_thres", usual("0.45")))]
+#[command(mut_arg("conf_thres", usual("0.25")), mut_arg("iou_thres", detection_overlap))]
 #[command(mut_arg("project", runs_in("runs/detect")))]
 #[command(after_help = "\
 Examples:
@@ -51,9 +58,9 @@ pub(crate) struct DetectArgs {
     pub(crate) square: bool,
     #[command(flatten)]
     pub(crate) thresholds: ThresholdArgs,
-    /// Detections per image at most.
-    #[arg(long, default_value_t = 1000, value_parser = clap::value_parser!(u32).range(1..=30000))]
-    pub(crate) max_det: u32,
+    /// Detections per image at most [default: 1000; 300 for networks of the Ultralytics family].
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=30000))]
+    pub(crate) max_det: Option<u32>,
     /// Answer without suppression, by the one-to-one branches of a head that has both kinds (YOLO26); without this flag it
     /// is the one-to-many branches and suppression, which find more.
     #[arg(long)]

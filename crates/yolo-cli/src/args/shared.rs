@@ -152,16 +152,17 @@ pub(crate) struct ThresholdArgs {
     /// Detections need a score above this.
     #[arg(long, visible_alias = "conf", default_value_t = 0.001, value_parser = unit)]
     pub(crate) conf_thres: f64,
-    /// Overlap above which the weaker of two boxes goes.
-    #[arg(long, visible_alias = "iou", default_value_t = 0.6, value_parser = unit)]
-    pub(crate) iou_thres: f64,
+    /// Overlap above which the weaker of two boxes goes [default: 0.6; 0.7 by the conventions of ultralytics].
+    #[arg(long, visible_alias = "iou", value_parser = unit)]
+    #[serde(default)]
+    pub(crate) iou_thres: Option<f64>,
 }
 
 impl ThresholdArgs {
     /// `options` with these thresholds.
     pub(crate) fn nms(&self, options: NmsOptions) -> NmsOptions {
-        let (score_threshold, iou_threshold) = (self.conf_thres as f32, self.iou_thres as f32);
-        NmsOptions { score_threshold, iou_threshold, ..options }
+        let iou_threshold = self.iou_thres.map_or(options.iou_threshold, |iou| iou as f32);
+        NmsOptions { score_threshold: self.conf_thres as f32, iou_threshold, ..options }
     }
 }
 

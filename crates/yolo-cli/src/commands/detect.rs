@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use yolo_data::image::{Decoded, RgbImage, decode_file};
 use yolo_detect::video::{Ffmpeg, VideoError};
-use yolo_detect::{DetectOptions, Detected, Detector};
+use yolo_detect::{DetectOptions, Detected, Detector, detection_thresholds};
 use yolo_model::{FusedCheckpoint, NmsOptions};
 use yolo_report::detections::{ClassCounts, DetectedImage, Detections, Skipped, Totals};
 use yolo_report::network::summary_line;
@@ -48,7 +48,7 @@ pub(crate) fn run(args: &DetectArgs) -> Result<()> {
     let networks = Networks::load(&weights, args, &output)?;
     let names = networks.class_names(args.data.as_deref())?;
     let detector = networks.detector(&backend)?;
-    let options = options(args, detector.max_stride(), &names)?;
+    let options = options(args, &detector, &names)?;
     let feature_maps = args.visualize.then(|| networks.feature_maps(&backend)).transpose()?;
     let run = RunDir::create(&args.run)?;
     let account = Detections::new(networks.name(), source, options.image_size);
@@ -185,14 +185,16 @@ impl Networks {
     }
 }
 
-fn options(args: &DetectArgs, stride: usize, names: &[String]) -> Result<DetectOptions> {
+fn options(args: &DetectArgs, detector: &Detector, names: &[String]) -> Result<DetectOptions> {
     let height = args.imgsz.first().copied().unwrap_or(640);
     let sides = [height, args.imgsz.get(1).copied().unwrap_or(height)];
+    let stride = detector.max_stride();
+    let usual = detection_thresholds(detector.convention());
     let [height, width] = fitted(sides.map(|side| side as usize), stride).map(|side| side as u32);
     let nms = NmsOptions {
-        max_detections: args.max_det as usize,
+        max_detections: args.max_det.map_or(usual.max_detections, |max| max as usize),
         class_agnostic: args.agnostic_nms,
-        ..args.thresholds.nms(NmsOptions::detection())
+        ..args.thresholds.nms(usual)
     };
     let classes = class_indices(&args.classes, names)?;
     let options = DetectOptions::new((height, width));

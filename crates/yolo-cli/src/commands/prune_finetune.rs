@@ -7,8 +7,9 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use yolo_data::dataset::{Dataset, Split};
 use yolo_data::train_loader::CachePlace;
+use yolo_detect::convention_of;
 use yolo_model::weights::FloatFormat;
-use yolo_model::{Checkpoint, FusedCheckpoint, NmsOptions};
+use yolo_model::{Checkpoint, FusedCheckpoint};
 use yolo_report::comparison::{Account, Stage, lines, page, rows, verdict};
 use yolo_report::network::summary_line;
 use yolo_report::results::{Milliseconds, PruningSummary, SCHEMA};
@@ -117,11 +118,13 @@ impl Job {
             stopwatch.transpose()?,
         )?;
         weights.checkpoint = dense;
+        let convention = convention_of(&weights.checkpoint.architecture);
+        let usual = ValidationOptions::by(convention, options.image_size);
         let validation = ValidationOptions {
             batch_size: options.batch_size,
-            nms: args.thresholds.nms(NmsOptions::validation()),
+            nms: args.thresholds.nms(usual.nms),
             workers: options.workers,
-            ..ValidationOptions::new(options.image_size)
+            ..usual
         };
         let evaluation_set = EvaluationSet::new(val, &coco.of(&weights.checkpoint))?;
         let run = match resumed {

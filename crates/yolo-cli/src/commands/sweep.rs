@@ -6,7 +6,8 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
 use yolo_data::dataset::Split;
-use yolo_model::{Checkpoint, NmsOptions};
+use yolo_detect::convention_of;
+use yolo_model::Checkpoint;
 use yolo_prune::{CalibrationImages, Method, PruneOptions, apply};
 use yolo_report::network::summary_line;
 use yolo_report::published::Stock;
@@ -316,11 +317,12 @@ fn image_size(args: &SweepArgs, checkpoint: &Checkpoint) -> usize {
 }
 
 fn validation_options(args: &SweepArgs, checkpoint: &Checkpoint) -> ValidationOptions {
+    let usual = ValidationOptions::by(convention_of(&checkpoint.architecture), image_size(args, checkpoint));
     ValidationOptions {
         batch_size: args.batch_size as usize,
-        nms: args.thresholds.nms(NmsOptions::validation()),
+        nms: args.thresholds.nms(usual.nms),
         workers: args.compute.loader_threads(),
-        ..ValidationOptions::new(image_size(args, checkpoint))
+        ..usual
     }
 }
 

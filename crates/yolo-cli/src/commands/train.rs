@@ -10,6 +10,7 @@ use yolo_data::dataset::cache::default_cache_dir;
 use yolo_data::dataset::{Dataset, Label, Split};
 use yolo_data::image::{Encoding, JPEG_QUALITY, encode};
 use yolo_data::train_loader::{CachePlace, ImageCache};
+use yolo_detect::convention_of;
 use yolo_model::{Architecture, Checkpoint, Family, FusedCheckpoint, Head, NmsOptions};
 use yolo_report::network::summary_line;
 use yolo_train::ValidationOptions;
@@ -392,12 +393,14 @@ impl Job<'_> {
         output: &Output,
     ) -> Result<()> {
         let Self { args, options, run, .. } = self;
+        let convention = convention_of(&state.checkpoint.architecture);
+        let usual = ValidationOptions::by(convention, options.image_size);
         let validation = ValidationOptions {
             batch_size: options.batch_size * 2,
-            nms: NmsOptions { class_agnostic: args.single_cls, ..NmsOptions::validation() },
+            nms: NmsOptions { class_agnostic: args.single_cls, ..usual.nms },
             workers: options.workers,
             single_class: args.single_cls,
-            ..ValidationOptions::new(options.image_size)
+            ..usual
         };
         let folder = RunFolder::create(run.path())?;
         let compile = |checkpoint: FusedCheckpoint<'_>| self.backend.steady_detector(checkpoint);

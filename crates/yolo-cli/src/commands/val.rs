@@ -7,6 +7,7 @@ mod study;
 use anyhow::{Context, Result};
 use yolo_data::dataset::Split;
 use yolo_data::image::{Encoding, encode};
+use yolo_eval::Convention;
 use yolo_eval::coco::{Detection, ImageId, Summary};
 use yolo_model::NmsOptions;
 use yolo_report::json_layout::pretty;
@@ -111,7 +112,7 @@ impl Session<'_> {
                 drawn = sheets.add(seen);
             }
         };
-        let options = options(args, networks.max_stride(), args.imgsz);
+        let options = options(args, networks, args.imgsz);
         let Measured { validation, detections, figures } = self.measure(networks, &options, watch)?;
         drawn?;
         if has_plots {
@@ -139,7 +140,7 @@ impl Session<'_> {
         let mut runs = Vec::new();
         for networks in groups {
             self.output.line(format!("{}:", networks.name()))?;
-            let options = options(self.args, networks.max_stride(), self.args.imgsz);
+            let options = options(self.args, networks, self.args.imgsz);
             runs.push(self.measure(networks, &options, |_| {})?.figures);
         }
         let runs = SpeedRuns { schema: SCHEMA, runs };
@@ -157,6 +158,12 @@ impl Session<'_> {
     ) -> Result<Measured> {
         let args = self.args;
         let detector = networks.detector(&self.backend)?;
+        if options.convention == Convention::Ultralytics {
+            self.output.line(format!(
+                "Conventions: ultralytics (IoU {} for suppression; --as yolov5 for the other)",
+                options.nms.iou_threshold
+            ))?;
+        }
         let Measurement { validation, results: detections, coco, .. } = self
             .evaluation_set
             .measure_detector(&detector, &self.backend, options, watch)
@@ -190,26 +197,29 @@ fn is_coco_yaml(args: &ValArgs) -> bool {
     !args.single_cls && args.task != TaskArg::Speed && (name.ends_with("coco.yaml") || name == "coco")
 }
 
-/// How to validate at `asked` pixels a network of this largest stride.
-fn options(args: &ValArgs, stride: usize, asked: u32) -> ValidationOptions {
-    let [image_size] = fitted([asked as usize], stride);
+/// How to validate `networks` at `asked` pixels.
+fn options(args: &ValArgs, networks: &Networks, asked: u32) -> ValidationOptions {
+    let [image_size] = fitted([asked as usize], networks.max_stride());
+    let convention = networks.convention(args);
     let speed = args.task == TaskArg::Speed;
-    let (conf, iou) =
-        if speed { (0.25, 0.45) } else { (args.thresholds.conf_thres, args.thresholds.iou_thres) };
+    let usual = ValidationOptions::by(convention, image_size);
+    let nms = match speed {
+        true => NmsOptions { score_threshold: 0.25, iou_threshold: 0.45, ..usual.nms },
+        false => args.thresholds.nms(usual.nms),
+    };
     ValidationOptions {
-        batch_size: args.batch_size as usize,
+        batch_size: args.batch_size.map_or(usual.batch_size, |images| images as usize),
         rect: !speed,
         nms: NmsOptions {
-            score_threshold: conf as f32,
-            iou_threshold: iou as f32,
             max_detections: args.max_det as usize,
             multi_label: true,
             class_agnostic: args.single_cls,
+            ..nms
         },
         workers: args.compute.loader_threads(),
         single_class: args.single_cls,
         augment: args.augment,
         hybrid: args.save_hybrid,
-        ..ValidationOptions::new(image_size)
+        ..usual
     }
 }

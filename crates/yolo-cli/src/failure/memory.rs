@@ -23,9 +23,13 @@ impl<'a> Load<'a> {
     /// The load of `command`, where its flags tell it.
     pub(super) fn of(command: &'a Command) -> Option<Self> {
         let (device, weights, batch_size, image_size, trains) = match command {
-            Command::Val(args) => {
-                (&args.compute.device, args.weights.first()?, args.batch_size, args.imgsz, false)
-            }
+            Command::Val(args) => (
+                &args.compute.device,
+                args.weights.first()?,
+                args.batch_size.unwrap_or(32),
+                args.imgsz,
+                false,
+            ),
             Command::Sweep(args) => {
                 (&args.compute.device, &args.weights, args.batch_size, args.imgsz.unwrap_or(640), false)
             }

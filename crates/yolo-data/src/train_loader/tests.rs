@@ -5,6 +5,8 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use yolo_eval::Convention;
+
 use super::*;
 use crate::DataError;
 use crate::augment::Order;
@@ -137,7 +139,8 @@ fn without_augmentation_images_are_letterboxed_and_targets_are_labels() {
             let mut planes = vec![0; boxed.pixels.len()];
             write_planes(&boxed, &mut planes);
             assert!(batch.pixels[i * planes.len()..(i + 1) * planes.len()] == planes, "{item_idx}");
-            let geometry = Geometry::validation((item.width, item.height), SIZE, (SIZE, SIZE));
+            let geometry =
+                Geometry::validation((item.width, item.height), SIZE, (SIZE, SIZE), Convention::Yolov5);
             let expected = geometry.labels_to_network(&item.labels);
             let targets: Vec<&Target> = batch.targets.iter().filter(|t| t.image == i).collect();
             assert_eq!(targets.len(), 2);

@@ -1,6 +1,7 @@
 //! Precision, recall and average precision per class from matched detections.
 
 use super::{MatchedDetection, descending};
+use crate::Convention;
 use crate::coco::{pairwise_sum, params::linspace};
 
 /// Points of a curve over confidence or recall.
@@ -15,6 +16,8 @@ const EPS: f64 = 1e-16;
 /// YOLOv5's metrics over a data set; all zero without labels or without detections.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct NativeReport {
+    /// Whose rules it follows.
+    pub convention: Convention,
     /// Mean precision over the classes that have labels, at the operating point.
     pub precision: f64,
     /// Mean recall over the classes that have labels, at the operating point.
@@ -32,13 +35,16 @@ pub struct NativeReport {
 impl NativeReport {
     /// [`fitness`] of this report.
     pub fn fitness(&self) -> f64 {
-        fitness(self.map50, self.map)
+        fitness(self.map50, self.map, self.convention)
     }
 }
 
-/// YOLOv5's criterion for the best checkpoint: `0.1 · mAP50 + 0.9 · mAP`.
-pub fn fitness(map50: f64, map: f64) -> f64 {
-    0.1 * map50 + 0.9 * map
+/// The criterion for the best checkpoint: YOLOv5's `0.1 · mAP50 + 0.9 · mAP`, the other family's mAP alone.
+pub fn fitness(map50: f64, map: f64, convention: Convention) -> f64 {
+    match convention {
+        Convention::Yolov5 => 0.1 * map50 + 0.9 * map,
+        Convention::Ultralytics => map,
+    }
 }
 
 /// Metrics of one class; precision, recall, F1 and counts at the operating point shared by all classes.
@@ -109,8 +115,13 @@ pub struct ClassCurves {
 /// Computes the metrics per class from matched `detections`, which may be in any order; those of equal score keep
 /// their order.
 ///
-/// Classes without labels are left out, and so are their detections.
-pub fn ap_per_class(mut detections: Vec<MatchedDetection>, target_classes: &[u32]) -> NativeReport {
+/// Classes without labels are left out, and so are their detections. Behind the last recall the precision falls along a line
+/// to (1, 0); by [`Convention::Ultralytics`] it falls there at once.
+pub fn ap_per_class(
+    mut detections: Vec<MatchedDetection>,
+    target_classes: &[u32],
+    convention: Convention,
+) -> NativeReport {
     detections.sort_by(|a, b| descending(a.score, b.score));
     let x = linspace(0.0, 1.0, CURVE_POINTS);
     let mut classes = target_classes.to_vec();
@@ -118,7 +129,7 @@ pub fn ap_per_class(mut detections: Vec<MatchedDetection>, target_classes: &[u32
     let (mut per_class, mut curves) = (Vec::new(), Vec::new());
     for same in classes.chunk_by(|a, b| a == b) {
         let of_class: Vec<&MatchedDetection> = detections.iter().filter(|d| d.class == same[0]).collect();
-        let (metrics, class_curves) = class_curves(same[0], same.len(), &of_class, &x);
+        let (metrics, class_curves) = class_curves(same[0], same.len(), &of_class, &x, convention);
         per_class.push(metrics);
         curves.push(class_curves);
     }
@@ -131,6 +142,7 @@ pub fn ap_per_class(mut detections: Vec<MatchedDetection>, target_classes: &[u32
         if values.is_empty() { 0.0 } else { pairwise_sum(&values) / values.len() as f64 }
     };
     NativeReport {
+        convention,
         precision: mean(|m| m.precision),
         recall: mean(|m| m.recall),
         map50: mean(|m| m.map50),
@@ -146,6 +158,7 @@ fn class_curves(
     instances: usize,
     detections: &[&MatchedDetection],
     x: &[f64],
+    convention: Convention,
 ) -> (ClassMetrics, ClassCurves) {
     let mut metrics = ClassMetrics { class, instances, ..ClassMetrics::default() };
     let zeros = vec![0.0; x.len()];
@@ -161,7 +174,7 @@ fn class_curves(
     }
     for (t, ap) in metrics.ap.iter_mut().enumerate() {
         let (recall, precision) = cumulative(detections, t, instances);
-        let (recall_envelope, precision_envelope) = envelope(&recall, &precision);
+        let (recall_envelope, precision_envelope) = envelope(&recall, &precision, convention);
         *ap = average_precision(&recall_envelope, &precision_envelope);
         if t == 0 {
             // Interpolation needs ascending abscissae: confidences are descending, so both are negated.
@@ -192,16 +205,21 @@ fn cumulative(detections: &[&MatchedDetection], t: usize, instances: usize) -> (
     detections.iter().map(after).unzip()
 }
 
-/// The curve with the point (0, 1) added in front and (1, 0) at the end; precision is made non-increasing.
-fn envelope(recall: &[f64], precision: &[f64]) -> (Vec<f64>, Vec<f64>) {
-    let enclose = |first: f64, values: &[f64], last: f64| -> Vec<f64> {
-        std::iter::once(first).chain(values.iter().copied()).chain([last]).collect()
+/// The curve with the point (0, 1) added in front and (1, 0) at the end, by [`Convention::Ultralytics`] behind a fall to 0 at
+/// the last recall; precision is made non-increasing.
+fn envelope(recall: &[f64], precision: &[f64], convention: Convention) -> (Vec<f64>, Vec<f64>) {
+    let fall = match convention {
+        Convention::Yolov5 => None,
+        Convention::Ultralytics => recall.last().copied(),
     };
-    let mut falling = enclose(1.0, precision, 0.0);
+    let enclose = |first: f64, values: &[f64], behind: Option<f64>, last: f64| -> Vec<f64> {
+        std::iter::once(first).chain(values.iter().copied()).chain(behind).chain([last]).collect()
+    };
+    let mut falling = enclose(1.0, precision, fall.map(|_| 0.0), 0.0);
     for i in (1..falling.len()).rev() {
         falling[i - 1] = f64::max(falling[i - 1], falling[i]);
     }
-    (enclose(0.0, recall, 1.0), falling)
+    (enclose(0.0, recall, fall, 1.0), falling)
 }
 
 /// Area under an [`envelope`], by trapezoids between 101 equally spaced recalls.
@@ -293,7 +311,7 @@ mod tests {
             matched(0.5, 1, false, false),
             matched(0.4, 0, true, false),
         ];
-        let report = ap_per_class(detections, &[0, 1, 0, 0, 1, 0]);
+        let report = ap_per_class(detections, &[0, 1, 0, 0, 1, 0], Convention::Yolov5);
         let [a, b] = report.per_class[..] else { panic!("two classes") };
         assert_eq!((a.class, a.instances, b.class, b.instances), (0, 4, 1, 2));
         assert_printed(a.ap[0], 0.78);
@@ -315,8 +333,23 @@ mod tests {
 
     #[test]
     fn golden_curve_has_the_area_measured() {
-        let (recall, precision) = envelope(&[0.25, 0.5, 0.5, 0.75], &[1.0, 1.0, 2.0 / 3.0, 0.75]);
+        let (recall, precision) =
+            envelope(&[0.25, 0.5, 0.5, 0.75], &[1.0, 1.0, 2.0 / 3.0, 0.75], Convention::Yolov5);
         assert!((average_precision(&recall, &precision) - 0.78).abs() < 1e-12);
+    }
+
+    /// The specification's three curves of the other convention (§8).
+    #[test]
+    fn by_the_other_convention_precision_falls_behind_the_last_recall() {
+        let area = |recall: &[f64], precision: &[f64]| {
+            let (recall, precision) = envelope(recall, precision, Convention::Ultralytics);
+            average_precision(&recall, &precision)
+        };
+        assert!((area(&[0.25, 0.5, 0.75, 1.0], &[1.0; 4]) - 0.995).abs() < 1e-12);
+        assert!((area(&[0.25, 0.5], &[1.0; 2]) - 0.495).abs() < 1e-12);
+        let falling = area(&[0.25, 0.5, 0.5, 0.75], &[1.0, 1.0, 2.0 / 3.0, 0.75]);
+        assert!((falling - 0.6825).abs() < 1e-12, "{falling}");
+        assert_eq!(fitness(0.5, 0.25, Convention::Ultralytics), 0.25);
     }
 
     #[test]
@@ -380,7 +413,7 @@ mod tests {
 
     #[test]
     fn precision_is_one_above_the_most_confident_detection() {
-        let report = ap_per_class(vec![matched(0.5, 0, true, true)], &[0]);
+        let report = ap_per_class(vec![matched(0.5, 0, true, true)], &[0], Convention::Yolov5);
         let curves = &report.curves.per_class[0];
         assert_eq!((curves.recall[999], curves.precision[999]), (0.0, 1.0));
         assert_eq!((curves.recall[0], curves.precision[0]), (1.0, 1.0));

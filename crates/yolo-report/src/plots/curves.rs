@@ -143,6 +143,7 @@ mod tests {
 
     use super::*;
     use crate::plots::vector::svg;
+    use yolo_eval::Convention;
 
     fn report(n_classes: u32) -> NativeReport {
         let detection = |i: u32| MatchedDetection {
@@ -151,7 +152,7 @@ mod tests {
             correct: [!i.is_multiple_of(3); 10],
         };
         let targets: Vec<u32> = (0..4 * n_classes).map(|i| i % n_classes).collect();
-        ap_per_class((0..6 * n_classes).map(detection).collect(), &targets)
+        ap_per_class((0..6 * n_classes).map(detection).collect(), &targets, Convention::Yolov5)
     }
 
     fn drawn(n_classes: u32, file: &str) -> String {

@@ -47,7 +47,7 @@ pub struct EpochValidation {
 impl EpochValidation {
     /// The figure by which checkpoints are chosen: `0.1·mAP50 + 0.9·mAP`.
     pub fn fitness(&self) -> f64 {
-        yolo_eval::metrics::fitness(self.map50, self.map)
+        yolo_eval::metrics::fitness(self.map50, self.map, yolo_eval::Convention::Yolov5)
     }
 }
 

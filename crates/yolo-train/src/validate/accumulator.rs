@@ -5,6 +5,7 @@ use std::time::Duration;
 use yolo_data::dataset::Dataset;
 use yolo_data::loader::Batch;
 use yolo_detect::SpeedMs;
+use yolo_eval::Xyxy;
 use yolo_eval::metrics::{ConfusionMatrix, NativeMetrics, ScoredBox};
 
 use super::pipeline::{DetectedBatch, Times};
@@ -33,7 +34,7 @@ impl<'a> Accumulator<'a> {
         Self {
             dataset,
             options,
-            native: NativeMetrics::new(),
+            native: NativeMetrics::by(options.convention),
             confusion: ConfusionMatrix::new(num_classes),
             detections: Vec::new(),
             skipped: Vec::new(),
@@ -65,16 +66,18 @@ impl<'a> Accumulator<'a> {
         self.times.inference += found.times.inference;
         self.times.nms += found.times.nms;
         for (sample, found) in batch.samples.iter().zip(found.boxes) {
-            let found: Vec<ScoredBox> = found
-                .into_iter()
-                .map(|d| ScoredBox { bbox: sample.geometry.to_original(d.bbox), ..d })
-                .collect();
+            let geometry = &sample.geometry;
+            let framed = |to: &dyn Fn(Xyxy) -> Xyxy| -> Vec<ScoredBox> {
+                found.iter().map(|d| ScoredBox { bbox: to(d.bbox), ..*d }).collect()
+            };
             let item = &self.dataset.items[sample.item_idx];
-            let labels = labels(&sample.geometry.native_labels(item), self.options);
+            let labels = labels(&geometry.compared_labels(item), self.options);
+            let compared = framed(&|bbox| geometry.compared(bbox));
             self.instances += labels.len();
-            self.native.add_image(&found, &labels);
-            self.confusion.add_image(&found, &labels);
-            self.detections.push(ImageDetections { item_idx: sample.item_idx, detections: found });
+            self.native.add_image(&compared, &labels);
+            self.confusion.add_image(&compared, &labels);
+            let detections = framed(&|bbox| geometry.to_original(bbox));
+            self.detections.push(ImageDetections { item_idx: sample.item_idx, detections });
         }
         batch
     }

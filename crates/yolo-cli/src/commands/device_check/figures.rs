@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use yolo_data::dataset::Split;
+use yolo_detect::convention_of;
 use yolo_train::ValidationOptions;
 use yolo_train::device_check::Row;
 
@@ -30,8 +31,8 @@ pub(super) fn check(
     let evaluation_set = EvaluationSet::new(dataset, &CocoOptions::default())?;
     let network = weights.checkpoint.fuse()?;
     let size = fitting(usual_image_size(&args.data), network.architecture.max_stride());
-    let options =
-        ValidationOptions { batch_size: 16, workers: loader_threads(None), ..ValidationOptions::new(size) };
+    let usual = ValidationOptions::by(convention_of(&network.architecture), size);
+    let options = ValidationOptions { batch_size: 16, workers: loader_threads(None), ..usual };
     let measure = |device: &str, half: bool| -> Result<[f64; 3]> {
         let backend = Backend::parse(device, false)?.with_half(half)?;
         let detector = backend.detector(network.borrowed())?;

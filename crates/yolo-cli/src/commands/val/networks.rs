@@ -5,14 +5,15 @@ use std::path::PathBuf;
 use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
 use yolo_data::dataset::Dataset;
-use yolo_detect::Detector;
+use yolo_detect::{Detector, convention_of};
+use yolo_eval::Convention;
 use yolo_model::FusedCheckpoint;
 use yolo_prune::{Sparsity, apply};
 use yolo_report::network::summary_line;
 use yolo_report::results::ModelFigures;
 use yolo_report::verdict::before_measuring;
 
-use crate::args::{SelectionArgs, ValArgs};
+use crate::args::{ConventionArg, SelectionArgs, ValArgs};
 use crate::console::Output;
 use crate::device::Backend;
 use crate::figures::{model_figures, pruning_line};
@@ -106,6 +107,15 @@ impl Networks {
     /// Class names of the first.
     pub(super) fn class_names(&self, args: &ValArgs) -> Vec<String> {
         if args.single_cls { vec!["item".to_owned()] } else { self.first.network.class_names.clone() }
+    }
+
+    /// Whose conventions to follow: as asked, or those of the first network's family.
+    pub(super) fn convention(&self, args: &ValArgs) -> Convention {
+        match args.convention {
+            Some(ConventionArg::Yolov5) => Convention::Yolov5,
+            Some(ConventionArg::Ultralytics) => Convention::Ultralytics,
+            None => convention_of(&self.first.network.architecture),
+        }
     }
 
     /// Of the coarsest level of all.

@@ -56,7 +56,7 @@ pub(super) fn run(session: &Session, groups: &[Networks]) -> Result<()> {
 }
 
 fn measure(session: &Session, networks: &Networks, size: u32) -> Result<StudyPoint> {
-    let options = options(session.args, networks.max_stride(), size);
+    let options = options(session.args, networks, size);
     // Compiled anew, so that the kernels are those that are fastest at this size.
     let detector = networks.detector(&session.backend)?;
     let Measurement { validation, coco, .. } = session

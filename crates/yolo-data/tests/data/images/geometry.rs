@@ -3,9 +3,11 @@
 use proptest::prelude::*;
 use yolo_data::dataset::{Item, Label};
 use yolo_data::image::RgbImage;
-use yolo_data::letterbox::{Geometry, LetterboxOptions, Placement, letterbox, letterbox_into, load_size};
+use yolo_data::letterbox::{
+    Geometry, LetterboxOptions, Placement, letterbox, letterbox_into, load_size, load_size_by,
+};
 use yolo_data::rect::{BatchOptions, plan_batches};
-use yolo_eval::{Cxcywh, Xyxy};
+use yolo_eval::{Convention, Cxcywh, Xyxy};
 
 /// Original size, loaded size, network (h, w), pad (x, y), border (top, bottom, left, right), h/h0 and w/w0.
 type ValidationRow = ((u32, u32), (u32, u32), (u32, u32), (f64, f64), [u32; 4], f64, f64);
@@ -31,9 +33,9 @@ fn validation_geometry_equals_the_reference() {
         let plan = &plan_batches(&[original], &options)[0];
         assert_eq!((plan.height as u32, plan.width as u32), network);
 
-        let geometry = Geometry::validation(original, 640, network);
+        let geometry = Geometry::validation(original, 640, network, Convention::Yolov5);
         assert_eq!((geometry.loaded, geometry.network, geometry.pad), (loaded, network, pad));
-        assert!((geometry.gain - ratio_y).abs() < 5e-8, "{original:?}: {}", geometry.gain);
+        assert!((geometry.gain[1] - ratio_y).abs() < 5e-8, "{original:?}: {:?}", geometry.gain);
         assert!((f64::from(loaded.0) / f64::from(original.0) - ratio_x).abs() < 5e-8);
 
         let placement = Placement::new(loaded, network, LetterboxOptions::VALIDATION);
@@ -66,15 +68,15 @@ fn close(a: Xyxy, b: [f32; 4], tolerance: f32) -> bool {
 
 #[test]
 fn boxes_come_back_as_in_the_reference() {
-    let geometry = Geometry::validation((500, 333), 640, (448, 672));
-    assert_eq!(geometry.gain, 426.0 / 333.0);
+    let geometry = Geometry::validation((500, 333), 640, (448, 672), Convention::Yolov5);
+    assert_eq!(geometry.gain, [426.0 / 333.0; 2]);
     let found = geometry.to_original(Xyxy::new(116.0, 60.5, 336.0, 260.0));
     assert!(close(found, [78.16901, 38.69366, 250.14085, 194.64085], 1e-5), "{found:?}");
     assert_eq!(geometry.to_original(Xyxy::new(-5.0, 0.0, 700.0, 500.0)), Xyxy::new(0.0, 0.0, 500.0, 333.0));
 
     // Detection: the same box as (232, 97, 672, 496) in 1280×720, told from the two sizes alone.
-    let geometry = Geometry::detection((1280, 720), (384, 640));
-    assert_eq!((geometry.gain, geometry.pad), (0.5, (0.0, 12.0)));
+    let geometry = Geometry::detection((1280, 720), (384, 640), Convention::Yolov5);
+    assert_eq!((geometry.gain, geometry.pad), ([0.5; 2], (0.0, 12.0)));
     let found = geometry.to_original(Xyxy::new(116.0, 60.5, 336.0, 260.0));
     assert_eq!(found, Xyxy::new(232.0, 97.0, 672.0, 496.0));
 }
@@ -87,24 +89,24 @@ fn item(width: u32, height: u32, bbox_norm: Cxcywh) -> Item {
 #[test]
 fn labels_are_clipped_just_inside_the_network_input() {
     // No border and the whole image: the far edges end a thousandth of a pixel early.
-    let geometry = Geometry::validation((640, 480), 640, (480, 640));
+    let geometry = Geometry::validation((640, 480), 640, (480, 640), Convention::Yolov5);
     let whole = item(640, 480, Cxcywh { cx: 0.5, cy: 0.5, w: 1.0, h: 1.0 });
     let norm = geometry.labels_to_network(&whole.labels)[0];
     let (width, height) = (640.0 - 1e-3_f64, 480.0 - 1e-3_f64);
     assert_eq!(norm.w, width as f32 / 640.0);
     assert_eq!(norm.h, height as f32 / 480.0);
-    let (class, bbox) = geometry.native_labels(&whole)[0];
+    let (class, bbox) = geometry.compared_labels(&whole)[0];
     assert_eq!(class, 3);
     assert!(close(bbox, [0.0, 0.0, 639.999, 479.999], 1e-4), "{bbox:?}");
 }
 
 #[test]
-fn native_labels_share_the_bias_of_the_reference() {
+fn compared_labels_share_the_bias_of_the_reference() {
     // 500×333 loads as 640×426: x is scaled by 1.28 and unscaled by 1.27928, so the right edge moves by 0.28
     // pixels, and is clipped; the left half stays in proportion.
-    let geometry = Geometry::validation((500, 333), 640, (448, 672));
+    let geometry = Geometry::validation((500, 333), 640, (448, 672), Convention::Yolov5);
     let half = item(500, 333, Cxcywh { cx: 0.25, cy: 0.5, w: 0.5, h: 0.5 });
-    let (_, bbox) = geometry.native_labels(&half)[0];
+    let (_, bbox) = geometry.compared_labels(&half)[0];
     assert!(close(bbox, [0.0, 83.25, 250.14085, 249.75], 2e-4), "{bbox:?}");
 }
 
@@ -145,13 +147,13 @@ proptest! {
         let options = BatchOptions { image_size: 640, batch_size: 1, stride: 32, pad: 0.5, rect: true };
         let plan = &plan_batches(&[(width, height)], &options)[0];
         let network = (plan.height as u32, plan.width as u32);
-        let geometry = Geometry::validation((width, height), 640, network);
+        let geometry = Geometry::validation((width, height), 640, network, Convention::Yolov5);
         prop_assert_eq!(geometry.ratio, 1.0);
         let (wf, hf) = (width as f32, height as f32);
         let bbox = Xyxy::new(x * wf, y * hf, (x + w) * wf, (y + h) * hf);
         let back = geometry.to_original(geometry.to_network(bbox));
         // Half a unit in the last place of a network coordinate, seen through the gain.
-        let tolerance = 3e-4 / geometry.gain as f32;
+        let tolerance = 3e-4 / geometry.gain[1] as f32;
         prop_assert!(close(back, [bbox.x1, bbox.y1, bbox.x2, bbox.y2], tolerance), "{:?} {:?}", bbox, back);
     }
 
@@ -185,4 +187,27 @@ proptest! {
             }
         }
     }
+}
+
+/// The specification's boxes of the other convention (§8), validation and prediction.
+#[test]
+fn by_the_other_convention_boxes_are_put_back_by_whole_pixels_and_both_axes() {
+    let close = |found: Xyxy, expected: [f32; 4]| {
+        let found = [found.x1, found.y1, found.x2, found.y2];
+        assert!(found.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-4), "{found:?} {expected:?}");
+    };
+    let convention = Convention::Ultralytics;
+    assert_eq!(load_size_by((500, 333), 640, convention), (640, 427));
+    // 333 · 640 / 499 is a fraction above 427, and no side is longer than the size.
+    assert_eq!(load_size_by((499, 333), 640, convention), (640, 428));
+    let geometry = Geometry::validation((500, 333), 640, (448, 672), convention);
+    assert_eq!((geometry.pad, geometry.gain), ((16.0, 10.0), [1.28, 427.0 / 333.0]));
+    close(
+        geometry.to_original(Xyxy::new(116.0, 60.5, 336.0, 260.0)),
+        [78.125, 39.382_904, 250.0, 194.964_87],
+    );
+    let wide = Geometry::detection((1000, 333), (256, 640), convention);
+    close(wide.to_original(Xyxy::new(116.0, 60.5, 336.0, 260.0)), [181.25, 61.753_525, 525.0, 333.0]);
+    let tall = Geometry::detection((1280, 720), (384, 640), convention);
+    close(tall.to_original(Xyxy::new(116.0, 60.5, 336.0, 260.0)), [232.0, 97.0, 672.0, 496.0]);
 }
