@@ -10,6 +10,7 @@ mod optimisers;
 mod reference;
 mod runs;
 mod ultralytics;
+mod ultralytics_runs;
 mod validation;
 
 use std::path::{Path, PathBuf};

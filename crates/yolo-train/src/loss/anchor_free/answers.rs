@@ -37,57 +37,76 @@ pub fn fits(
     if candidates.is_empty() {
         return Ok(vec![Vec::new(); sets.len()]);
     }
+    let questions = Questions { candidates, objects, grid, by_level: by_level(candidates, grid) };
+    let pieces: Vec<Tensor<1>> = sets.iter().flat_map(|set| questions.ask(set, bins)).collect();
+    let host = host_values(Tensor::cat(pieces, 0))?;
+    let mut answers = host.as_slice();
+    let n_images = sets[0].first().map_or(0, |map| map.dims()[0]);
+    Ok(sets.iter().map(|_| questions.fits(&mut answers, n_images)).collect())
+}
+
+/// Indices of the candidates of each level.
+fn by_level(candidates: &[Candidate], grid: &Grid) -> Vec<Vec<usize>> {
     let mut by_level: Vec<Vec<usize>> = vec![Vec::new(); grid.levels().len()];
     for (index, candidate) in candidates.iter().enumerate() {
         by_level[grid.place(candidate.cell).0].push(index);
     }
-    let mut pieces = Vec::new();
-    for set in sets {
-        for (map, members) in set.iter().zip(&by_level) {
+    by_level
+}
+
+/// What is read of a set of maps.
+struct Questions<'a> {
+    candidates: &'a [Candidate],
+    objects: &'a [Object],
+    grid: &'a Grid,
+    by_level: Vec<Vec<usize>>,
+}
+
+impl Questions<'_> {
+    /// Per level the distances of all cells, then the logits of its candidates' classes.
+    fn ask(&self, maps: &[Tensor<4>], bins: usize) -> Vec<Tensor<1>> {
+        let mut pieces = Vec::new();
+        for ((map, members), level) in maps.iter().zip(&self.by_level).zip(self.grid.levels()) {
             let map = map.clone().detach();
             let [n, channels, rows, columns] = map.dims();
-            let boxes = map.clone().narrow(1, 0, SIDES * bins).reshape([n, SIDES, bins, rows * columns]);
+            let cells = rows * columns;
+            let boxes = map.clone().narrow(1, 0, SIDES * bins).reshape([n, SIDES, bins, cells]);
             pieces.push(distances(boxes).reshape([-1]));
-            if members.is_empty() {
-                continue;
-            }
             let logit = |&index: &usize| {
-                let Candidate { object, cell } = candidates[index];
-                let channel = SIDES * bins + objects[object].class;
-                let in_level = grid.place(cell).1;
-                ((objects[object].image * channels + channel) * rows * columns + in_level) as i32
+                let Candidate { object, cell } = self.candidates[index];
+                let Object { image, class, .. } = self.objects[object];
+                ((image * channels + SIDES * bins + class) * cells + cell - level.first) as i32
             };
-            let indices: Vec<i32> = members.iter().map(logit).collect();
-            pieces.push(picked(map, &indices));
+            if !members.is_empty() {
+                pieces.push(picked(map, &members.iter().map(logit).collect::<Vec<i32>>()));
+            }
         }
+        pieces
     }
-    let host = host_values(Tensor::cat(pieces, 0))?;
-    let mut rest = host.as_slice();
-    let n_images = sets[0].first().map_or(0, |map| map.dims()[0]);
-    let mut all = Vec::with_capacity(sets.len());
-    for _ in sets {
-        let mut fits = vec![Fit { object: 0, cell: 0, score: 0.0, overlap: 0.0 }; candidates.len()];
-        for (level, members) in grid.levels().iter().zip(&by_level) {
+
+    /// Takes the answers to [`Questions::ask`] from the front of `answers`.
+    fn fits(&self, answers: &mut &[f32], n_images: usize) -> Vec<Fit> {
+        let mut fits = vec![Fit { object: 0, cell: 0, score: 0.0, overlap: 0.0 }; self.candidates.len()];
+        for (level, members) in self.grid.levels().iter().zip(&self.by_level) {
             let cells = level.rows * level.columns;
-            let (distances, after) = rest.split_at(n_images * SIDES * cells);
-            let (logits, after) = after.split_at(members.len());
-            rest = after;
+            let (distances, rest) = answers.split_at(n_images * SIDES * cells);
+            let (logits, rest) = rest.split_at(members.len());
+            *answers = rest;
             let fit = |(&index, &logit): (&usize, &f32)| {
-                let Candidate { object, cell } = candidates[index];
-                let Object { image, bbox_px, .. } = objects[object];
+                let Candidate { object, cell } = self.candidates[index];
+                let Object { image, bbox_px, .. } = self.objects[object];
                 let in_level = cell - level.first;
                 let distance = |side: usize| distances[(image * SIDES + side) * cells + in_level];
                 let predicted = boxed(level.centre(in_level), std::array::from_fn(distance), level.stride);
                 let overlap = ciou_of_corners(bbox_px, predicted).max(0.0);
-                let cell = image * grid.n_cells() + cell;
+                let cell = image * self.grid.n_cells() + cell;
                 (index, Fit { object, cell, score: 1.0 / (1.0 + (-logit).exp()), overlap })
             };
             let found: Vec<(usize, Fit)> = members.par_iter().zip(logits).map(fit).collect();
             found.into_iter().for_each(|(index, fit)| fits[index] = fit);
         }
-        all.push(fits);
+        fits
     }
-    Ok(all)
 }
 
 /// The box around a cell's centre, in pixels.
