@@ -2,8 +2,8 @@
 
 use burn::tensor::{Device, Tensor, TensorData};
 use yolo_model::onnx::{Axes, OnnxOptions, Outputs};
-use yolo_model::weights::{FloatFormat, StateDict, read_safetensors};
-use yolo_model::{Checkpoint, NmsOptions, Predictions, RawMap, Selection, select};
+use yolo_model::weights::{FloatFormat, HostTensor, StateDict, read_safetensors};
+use yolo_model::{Architecture, Checkpoint, NmsOptions, Predictions, RawMap, Selection, select};
 use yolo_nn::{Yolo, host_values};
 
 use super::onnxruntime::{Array, python, run};
@@ -219,4 +219,55 @@ fn exported_networks_answer_as_the_reference() {
             }
         }
     }
+}
+
+/// The same network with the entry of every C2f cut in two convolutions, as scripts for pruning cut it.
+fn cut(checkpoint: &Checkpoint) -> Checkpoint {
+    let mut layers = serde_json::to_value(&checkpoint.architecture).unwrap();
+    let mut weights = StateDict::new();
+    let mut halves = Vec::new();
+    for (index, layer) in layers["layers"].as_array_mut().unwrap().iter_mut().enumerate() {
+        let Some(block) = layer["block"].get_mut("C2f") else { continue };
+        let channels = block["cv1"]["out"].as_u64().unwrap() / 2;
+        block["cv1"]["out"] = channels.into();
+        block["cv0"] = block["cv1"].clone();
+        halves.push(format!("model.{index}.cv1."));
+    }
+    for (name, tensor) in checkpoint.weights.iter() {
+        let entry = halves.iter().find_map(|start| Some((start, name.strip_prefix(start.as_str())?)));
+        let Some((start, what)) = entry.filter(|_| !tensor.shape.is_empty()) else {
+            weights.insert(name, tensor.clone());
+            if let Some((start, what)) = entry {
+                weights.insert(format!("{}{what}", start.replace("cv1.", "cv0.")), tensor.clone());
+            }
+            continue;
+        };
+        let values = tensor.f32s().unwrap();
+        let shape: Vec<usize> = [&[tensor.shape[0] / 2], &tensor.shape[1..]].concat();
+        for (part, values) in ["cv0.", "cv1."].iter().zip(values.chunks_exact(values.len() / 2)) {
+            let half = HostTensor::from_f32s(shape.clone(), values.to_vec());
+            weights.insert(format!("{}{what}", start.replace("cv1.", part)), half);
+        }
+    }
+    let architecture: Architecture = serde_json::from_value(layers).unwrap();
+    architecture.validate().unwrap();
+    Checkpoint { architecture, weights, ..checkpoint.clone() }
+}
+
+#[test]
+fn an_entry_that_was_cut_in_two_is_the_same_network() {
+    let device = Device::flex();
+    let Some(fixture) = fixture("yolov8n") else { return };
+    let cut = cut(&fixture.checkpoint);
+    cut.check_tensors().unwrap();
+    let logits = |checkpoint: &Checkpoint| {
+        let network = Yolo::from_checkpoint(checkpoint, &device).unwrap();
+        values(network.forward(fixture.images(&device)))
+    };
+    for ((_, found), (_, whole)) in logits(&cut).iter().zip(&logits(&fixture.checkpoint)) {
+        let worst = found.iter().zip(whole).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+        assert!(worst <= LOGITS, "{worst}");
+    }
+    let text = cut.architecture.to_model_config().unwrap_err().to_string();
+    assert!(text.contains("layer 2 (C2f)"), "{text}");
 }
