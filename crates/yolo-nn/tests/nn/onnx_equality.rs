@@ -247,14 +247,14 @@ fn slices_and_attention_by_heads() {
     yolo_model::modules::registry::register(&halves::KIND);
     let checkpoint = lively(Architecture::from_yaml(yaml, None).unwrap());
     for opset in [12, 13, 18] {
-        check(&checkpoint, fixed(2, [32, 48]), Outputs::Logits, opset, &[noise([2, 3, 32, 48])]);
-        let images = [[1, 3, 32, 48], [2, 3, 24, 20]].map(noise);
+        check(&checkpoint, fixed(2, [32, 64]), Outputs::Logits, opset, &[noise([2, 3, 32, 64])]);
+        let images = [[1, 3, 32, 64], [2, 3, 96, 32]].map(noise);
         check(&checkpoint, Axes::Dynamic, Outputs::Decoded, opset, &images);
     }
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("model.onnx");
     let options = OnnxOptions {
-        axes: fixed(1, [32, 48]),
+        axes: fixed(1, [32, 64]),
         outputs: Outputs::Logits,
         opset: 13,
         precision: FloatFormat::F32,
