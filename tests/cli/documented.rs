@@ -99,6 +99,7 @@ documents! {
     train: "docs/train.md",
     tutorial: "docs/tutorial.md",
     val: "docs/val.md",
+    families: "docs/families.md",
     yolov5: "docs/yolov5.md",
     distributed: "docs/distributed.md",
 }

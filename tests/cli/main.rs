@@ -22,6 +22,7 @@ mod devices;
 mod documented;
 mod downloads;
 mod export;
+mod families;
 mod golden;
 mod info;
 #[cfg(unix)]

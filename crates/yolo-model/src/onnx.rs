@@ -86,7 +86,10 @@ pub enum Axes {
     Dynamic,
 }
 
-/// What a graph returns. A row is: centre x, centre y, width, height, objectness, one score per class.
+/// What a graph returns. A row is: centre x, centre y, width, height, objectness, one score per class. Without anchors there
+/// is no objectness, and rows and their numbers change places: `output0` `[N, 4 + num_classes, cells]`, or with one-to-one
+/// branches `[N, detections, 6]` of left, top, right, bottom, score, class; logits are
+/// `[N, 4 · bins + num_classes, H / stride, W / stride]`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outputs {
     /// `output0` `[N, rows, 5 + num_classes]`: boxes in pixels of the input and scores in `[0, 1]`, in the order
@@ -189,7 +192,7 @@ impl Checkpoint {
         let mut graph = Graph::new(options.input(fused.architecture.in_channels), options.opset);
         let values = network::lower(&mut graph, &program, &fused.weights, options.axes)?;
         head::lower(&mut graph, &fused.architecture, &program, &values, options);
-        let metadata = metadata::entries(&fused);
+        let metadata = metadata::entries(&fused, options);
         let bytes = file::write(path, &graph, &metadata, options.opset)?;
         Ok(OnnxSummary {
             nodes: graph.nodes.len(),

@@ -197,7 +197,8 @@ impl Verdict {
         };
         verdict.lines = vec![
             format!(
-                "Equal cost: a dense YOLOv5 of {:.1} GFLOPs reaches about {:.1} mAP on COCO ({how}).",
+                "Equal cost: a dense {} of {:.1} GFLOPs reaches about {:.1} mAP on COCO ({how}).",
+                stock.line().name,
                 costs.published(stock),
                 sibling.map
             ),

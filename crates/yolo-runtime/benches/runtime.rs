@@ -1,4 +1,5 @@
-//! Times of single convolutions and of whole networks at several sparsities, on the kernels that were fastest.
+//! Times of single convolutions and of whole networks at several sparsities, on the kernels that were fastest; of depthwise
+//! convolutions and of attention.
 //!
 //!     cargo bench -p yolo-runtime --bench runtime
 #![allow(missing_docs, clippy::expect_used)]
@@ -7,6 +8,7 @@ use criterion::{Criterion, criterion_group, criterion_main};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::hint::black_box;
+use yolo_model::program::{AttentionOrder, AttentionSpec};
 use yolo_model::{Architecture, Checkpoint};
 use yolo_runtime::{Activation, Conv, Network, Op, Options, Output, Plan, Selection};
 
@@ -22,6 +24,12 @@ const LAYERS: [[usize; 5]; 6] = [
     [256, 256, 1, 1, 40],
     [512, 256, 3, 2, 40],
 ];
+
+/// Depthwise convolutions of 3×3 in the heads of YOLO11 and YOLO26: channels and side of the input.
+const DEPTHWISE: [[usize; 2]; 4] = [[80, 80], [128, 80], [128, 40], [256, 20]];
+
+/// Attention in YOLO11n and YOLO11m at 640 pixels: heads, with keys of 32 and values of 64 channels, and side of the map.
+const ATTENTION: [[usize; 2]; 2] = [[2, 20], [4, 20]];
 
 fn options() -> Options {
     Options { selection: Selection::Measure, ..Options::default() }
@@ -63,6 +71,27 @@ fn layer([out_channels, in_channels, window, stride, side]: [usize; 5], percent:
     }
 }
 
+fn depthwise([channels, side]: [usize; 2]) -> Network {
+    let mut network = layer([channels, 1, 3, 1, side], 0);
+    network.input[0] = channels;
+    for op in &mut network.ops {
+        if let Op::Conv(conv) = op {
+            conv.groups = channels;
+        }
+    }
+    network
+}
+
+fn attention([heads, side]: [usize; 2]) -> Network {
+    let spec = AttentionSpec { heads, key: 32, order: AttentionOrder::ByHead };
+    Network {
+        batch: 1,
+        input: [128 * heads, side, side],
+        ops: vec![Op::Attention { input: 0, spec }],
+        output: Output::Maps(vec![1]),
+    }
+}
+
 /// YOLOv5n, all convolutions but the stem and the head with zeros.
 fn yolov5n(percent: u32) -> Option<Network> {
     let mut rng = StdRng::seed_from_u64(0);
@@ -98,11 +127,23 @@ fn layers(criterion: &mut Criterion) {
     }
 }
 
+fn blocks(criterion: &mut Criterion) {
+    for [channels, side] in DEPTHWISE {
+        let group = format!("depthwise {channels}x3x3 of {side}x{side}");
+        run(criterion, &group, 0, || depthwise([channels, side]));
+    }
+    for [heads, side] in ATTENTION {
+        run(criterion, &format!("attention of {heads} heads of {side}x{side}"), 0, || {
+            attention([heads, side])
+        });
+    }
+}
+
 fn networks(criterion: &mut Criterion) {
     for percent in SPARSITIES {
         run(criterion, "yolov5n at 640", percent, || yolov5n(percent).expect("a stock network"));
     }
 }
 
-criterion_group!(benches, layers, networks);
+criterion_group!(benches, layers, blocks, networks);
 criterion_main!(benches);

@@ -3,8 +3,8 @@
 use crate::choice::{Family, KernelId, Order};
 use crate::kernels::Kernels;
 use crate::network::Conv;
-use crate::steps::winograd_fits;
-use Family::{Blocks, Dense, Pair, Patch, Quad, Winograd2, Winograd4, WinogradStrided, Zip};
+use crate::steps::{depthwise_fits, winograd_fits};
+use Family::{Blocks, Dense, Depthwise, Pair, Patch, Quad, Winograd2, Winograd4, WinogradStrided, Zip};
 use Order::{Groups, Pixels};
 
 /// What the choice depends on.
@@ -77,7 +77,7 @@ fn sparse_block(conv: &Conv) -> usize {
 /// One kernel of each family that may be best, the likeliest first.
 pub(crate) fn families(conv: &Conv, density: Density, kernels: &Kernels) -> Vec<KernelId> {
     if conv.groups > 1 {
-        return grouped_families(kernels);
+        return grouped_families(conv, kernels);
     }
     let tile = dense_tiles(kernels)[0];
     let mut list = vec![KernelId::new(Dense, tile, Pixels, 0)];
@@ -101,13 +101,14 @@ pub(crate) fn families(conv: &Conv, density: Density, kernels: &Kernels) -> Vec<
 }
 
 /// The same for a convolution with groups: kernels that know the taps of every channel, for all of them at once.
-fn grouped_families(kernels: &Kernels) -> Vec<KernelId> {
+fn grouped_families(conv: &Conv, kernels: &Kernels) -> Vec<KernelId> {
     let [pair, _] = sparse_pixels(kernels);
-    let mut list = vec![
+    let mut list: Vec<KernelId> = depthwise_fits(conv).then_some(KernelId::DEPTHWISE).into_iter().collect();
+    list.extend([
         KernelId::new(Pair, [2, pair], Groups, 0),
         KernelId::new(Pair, [2, pair], Pixels, 0),
         KernelId::new(Zip, [2, pair], Pixels, 0),
-    ];
+    ]);
     list.extend(patches(kernels).map(|tile| KernelId::new(Patch, tile, Pixels, 0)));
     list
 }
@@ -136,6 +137,7 @@ pub(crate) fn variants(of: KernelId, conv: &Conv, kernels: &Kernels) -> Vec<Kern
                 KernelId::new(Blocks, [4, 5], Groups, 0),
             ]
         }
+        Depthwise => Vec::new(),
         Blocks => vec![KernelId::new(Blocks, [4, 2], Groups, 0)],
         Pair | Patch | Quad | Zip => {
             let in_channels = conv.in_channels();
@@ -161,6 +163,9 @@ pub(crate) fn variants(of: KernelId, conv: &Conv, kernels: &Kernels) -> Vec<Kern
 /// than they have.
 pub(crate) fn heuristic(conv: &Conv, density: Density, kernels: &Kernels, spare: usize) -> KernelId {
     let [pair, _] = sparse_pixels(kernels);
+    if conv.groups > 1 && depthwise_fits(conv) {
+        return KernelId::DEPTHWISE;
+    }
     if conv.groups > 1 {
         return KernelId::new(Pair, [2, pair], Groups, 0);
     }

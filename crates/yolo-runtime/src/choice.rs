@@ -58,7 +58,7 @@ pub struct ConvReport {
     pub chosen: KernelId,
 }
 
-const FAMILIES: [(Family, &str); 9] = [
+const FAMILIES: [(Family, &str); 10] = [
     (Family::Dense, "dense"),
     (Family::Blocks, "blocks"),
     (Family::Pair, "pair"),
@@ -68,6 +68,7 @@ const FAMILIES: [(Family, &str); 9] = [
     (Family::Winograd2, "winograd2"),
     (Family::Winograd4, "winograd4"),
     (Family::WinogradStrided, "winograds2"),
+    (Family::Depthwise, "depthwise"),
 ];
 
 impl fmt::Display for KernelId {
@@ -116,9 +117,17 @@ impl KernelId {
         Self { family, channels, pixels, order, block }
     }
 
+    /// The kernel of depthwise convolutions.
+    pub(crate) const DEPTHWISE: Self = Self::new(Family::Depthwise, [1, 1], Order::Groups, 0);
+
     /// Whether it computes by short convolutions.
     pub(crate) fn is_winograd(self) -> bool {
         matches!(self.family, Family::Winograd2 | Family::Winograd4 | Family::WinogradStrided)
+    }
+
+    /// Whether it computes with zeros as with other numbers.
+    pub(crate) fn is_dense(self) -> bool {
+        self.is_winograd() || matches!(self.family, Family::Dense | Family::Depthwise)
     }
 
     /// As [`KernelId::tiles`] for the families of short convolutions.
@@ -187,9 +196,15 @@ mod tests {
 
     #[test]
     fn kernels_have_names_that_can_be_read_back() {
-        for text in
-            ["dense-8x3-g", "dense-4x6-p", "blocks-4x6-g", "patch-1x10-p64", "pair-2x10-p", "quad-4x6-p16"]
-        {
+        for text in [
+            "dense-8x3-g",
+            "dense-4x6-p",
+            "depthwise-1x1-g",
+            "blocks-4x6-g",
+            "patch-1x10-p64",
+            "pair-2x10-p",
+            "quad-4x6-p16",
+        ] {
             assert_eq!(text.parse::<KernelId>().unwrap().to_string(), text);
         }
         for text in ["", "dense", "dense-8x3", "dense-8-g", "dense-8x3-g4", "dense-8x3-g-", "spam-8x3-g"] {

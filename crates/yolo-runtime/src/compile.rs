@@ -4,14 +4,17 @@
 //! convolution of one channel each; a transposed convolution becomes an ordinary one whose channels are the pixels of
 //! squares; squares of pixels that only convolutions read become larger windows of those.
 
+mod attention;
 mod norm;
 mod squares;
 mod transposed;
 
+use std::collections::HashMap;
+
 use yolo_model::architecture::{Activation as ModelActivation, ConvRef};
 use yolo_model::program::{OperationKind, Program};
 use yolo_model::weights::StateDict;
-use yolo_model::{FusedCheckpoint, ModelError};
+use yolo_model::{FusedCheckpoint, Model, ModelError, fused_weights};
 
 use crate::network::{Activation, Conv, Level, Network, Op, Output, ValueId};
 
@@ -34,22 +37,40 @@ impl Network {
     pub fn showing(
         checkpoint: &FusedCheckpoint<'_>,
         batch: usize,
-        [height, width]: [usize; 2],
+        size: [usize; 2],
         values: &[ValueId],
     ) -> Result<Self, ModelError> {
         let program = checkpoint.architecture.program();
-        let mut compiler = Compiler::new(&program, values, &checkpoint.weights);
+        Self::compiled(&program, &checkpoint.weights, batch, size, values)
+    }
+
+    /// Any network for `batch` images of `[height, width]`, such as a [`yolo_model::program::ProgramModel`]. A run writes the
+    /// program's outputs, one after the other, each `[batch, channels, height, width]`.
+    ///
+    /// # Errors
+    /// As [`Network::of`]; widths that disagree.
+    pub fn of_model(model: &dyn Model, batch: usize, size: [usize; 2]) -> Result<Self, ModelError> {
+        model.layout().validate()?;
+        model.check_tensors()?;
+        let program = model.layout().program();
+        Self::compiled(&program, &*fused_weights(model)?, batch, size, &program.outputs)
+    }
+
+    fn compiled(
+        program: &Program,
+        fused: &StateDict,
+        batch: usize,
+        [height, width]: [usize; 2],
+        values: &[ValueId],
+    ) -> Result<Self, ModelError> {
+        let mut compiler = Compiler::new(program, values, fused);
         for index in 0..program.operations.len() {
             let value = compiler.operation(index)?;
             compiler.value_of.push(value);
         }
         let shown = values.iter().map(|&value| compiler.value_of[value]).collect();
-        let mut network = Self {
-            batch,
-            input: [checkpoint.architecture.in_channels, height, width],
-            ops: compiler.ops,
-            output: Output::Maps(shown),
-        };
+        let input = [program.channels[0], height, width];
+        let mut network = Self { batch, input, ops: compiler.ops, output: Output::Maps(shown) };
         network.fuse_residuals();
         Ok(network)
     }
@@ -74,13 +95,15 @@ struct Compiler<'a> {
     ops: Vec<Op>,
     /// The value here of each value of the program.
     value_of: Vec<ValueId>,
+    /// Where the channels of a value of the program are here, if they are in another order.
+    places: HashMap<ValueId, Vec<usize>>,
 }
 
 impl<'a> Compiler<'a> {
     fn new(program: &'a Program, shown: &[ValueId], weights: &'a StateDict) -> Self {
         let mut reads: Vec<usize> = program.readers().iter().map(Vec::len).collect();
         shown.iter().for_each(|&value| reads[value] += 1);
-        Self { program, weights, reads, ops: Vec::new(), value_of: vec![0] }
+        Self { program, weights, reads, ops: Vec::new(), value_of: vec![0], places: HashMap::new() }
     }
 
     /// Appends what makes the value of operation `index`, and returns that value.
@@ -92,11 +115,12 @@ impl<'a> Compiler<'a> {
             OperationKind::Conv(conv) => {
                 let lowered = self.conv(conv, input)?;
                 let lowered = self.over_squares(lowered, operation.inputs[0]);
+                let lowered = self.by_part(lowered, index + 1);
                 self.push(Op::Conv(lowered))
             }
             OperationKind::Norm(norm) => self.norm(norm, operation.inputs[0])?,
             OperationKind::Transposed(transposed) => self.transposed(transposed, input)?,
-            OperationKind::Attention(spec) => self.push(Op::Attention { input, spec: *spec }),
+            OperationKind::Attention(spec) => self.push(self.attention(*spec, operation.inputs[0])),
             OperationKind::Detach => input,
             OperationKind::Add => self.push(Op::Add { inputs: [input, inputs[1]] }),
             OperationKind::Concat => self.push(Op::Concat { inputs }),
@@ -107,7 +131,7 @@ impl<'a> Compiler<'a> {
             OperationKind::SpaceToDepth { size, order } => {
                 self.push(Op::SpaceToDepth { input, size: *size, order: *order })
             }
-            OperationKind::Pick { channels } => self.push(Op::Pick { input, channels: channels.clone() }),
+            OperationKind::Pick { channels } => self.push(self.pick(channels, operation.inputs[0])),
             OperationKind::DepthToSpace { size } => {
                 self.push(Op::DepthToSpace { input, size: *size, interleaved: false })
             }

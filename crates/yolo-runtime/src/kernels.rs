@@ -11,6 +11,7 @@
 pub(crate) mod attention;
 pub(crate) mod border;
 pub(crate) mod decode;
+pub(crate) mod depthwise;
 pub(crate) mod epilogue;
 pub(crate) mod math;
 pub(crate) mod planes;

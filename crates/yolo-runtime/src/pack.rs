@@ -28,6 +28,8 @@ pub enum Family {
     Winograd4,
     /// Dense, by short convolutions of 2×2 outputs, for 3×3 windows of stride 2.
     WinogradStrided,
+    /// Every tap, for convolutions of one channel each.
+    Depthwise,
 }
 
 /// A convolution's weights for one kernel.

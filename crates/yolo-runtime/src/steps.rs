@@ -3,6 +3,7 @@
 
 mod attention;
 mod conv;
+mod depthwise;
 mod maps;
 mod output;
 mod windows;
@@ -10,6 +11,7 @@ mod winograd;
 
 pub(crate) use attention::AttentionStep;
 pub(crate) use conv::{ConvPlaces, ConvStep, Entries};
+pub(crate) use depthwise::{DepthwiseStep, depthwise_fits};
 pub(crate) use maps::{AddStep, BorderStep, CopyStep, PoolStep};
 pub(crate) use output::{DecodeStep, InputStep, MapStep, Outlet};
 pub(crate) use windows::{Squares, SquaresStep, WindowStep};
@@ -68,6 +70,8 @@ pub(crate) enum Step {
     Conv(Box<ConvStep>),
     /// A convolution by short convolutions.
     Winograd(Box<WinogradStep>),
+    /// A convolution of one channel each.
+    Depthwise(Box<DepthwiseStep>),
     /// Fills the borders of a value.
     Border(BorderStep),
     /// A chain of max-pools.
@@ -95,6 +99,7 @@ impl Step {
             Self::Input(step) => step.chunks(),
             Self::Conv(step) => step.chunks(),
             Self::Winograd(step) => step.chunks(),
+            Self::Depthwise(step) => step.chunks(),
             Self::Border(step) => step.chunks(),
             Self::Pool(step) => step.chunks(),
             Self::Copy(step) => step.chunks(),
@@ -109,7 +114,14 @@ impl Step {
 
     /// Has a convolution fill the borders of its output, if it can; whether it will.
     pub(crate) fn fills_border(&mut self, border: &Arc<BorderTable>) -> bool {
-        if let Self::Conv(step) = self { step.fills_border(border) } else { false }
+        match self {
+            Self::Conv(step) => step.fills_border(border),
+            Self::Depthwise(step) => {
+                step.fills_border(border);
+                true
+            }
+            _ => false,
+        }
     }
 
     /// Numbers of scratch that a thread needs.
@@ -136,6 +148,7 @@ impl Step {
                 Self::Input(step) => step.run(context, chunk),
                 Self::Conv(step) => step.run(context, chunk),
                 Self::Winograd(step) => step.run(context, chunk),
+                Self::Depthwise(step) => step.run(context, chunk),
                 Self::Border(step) => step.run(context, chunk),
                 Self::Pool(step) => step.run(context, chunk),
                 Self::Copy(step) => step.run(context, chunk),
@@ -154,6 +167,7 @@ impl Step {
         match self {
             Self::Conv(step) => step.weight_bytes(),
             Self::Winograd(step) => step.weight_bytes(),
+            Self::Depthwise(step) => step.weight_bytes(),
             _ => 0,
         }
     }
@@ -163,6 +177,7 @@ impl Step {
         match self {
             Self::Conv(step) => step.index_bytes(),
             Self::Winograd(step) => step.index_bytes(),
+            Self::Depthwise(step) => step.index_bytes(),
             Self::Pool(step) => step.index_bytes(),
             Self::Windows(step) => step.index_bytes(),
             Self::Attention(step) => step.index_bytes(),
@@ -176,6 +191,7 @@ impl Step {
             Self::Input(_) => "input".to_owned(),
             Self::Conv(step) => step.name.clone(),
             Self::Winograd(step) => step.name.clone(),
+            Self::Depthwise(step) => step.name.clone(),
             Self::Border(_) => "border".to_owned(),
             Self::Pool(_) => "max-pool".to_owned(),
             Self::Copy(_) => "upsample".to_owned(),

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use yolo_model::onnx::{Axes, OnnxOptions, OnnxSummary, Outputs};
 use yolo_model::weights::FloatFormat;
+use yolo_model::{Architecture, Family, Selection};
 use yolo_report::format::{bytes, thousands};
 use yolo_report::network::summary_line;
 use yolo_report::results::SCHEMA;
@@ -43,8 +44,8 @@ fn onnx(args: &ExportArgs, weights: Weights, out: &Path, output: &Output) -> Res
         summary.nodes,
         thousands(summary.parameters),
     ))?;
-    print_interface(output, &summary, &options, checkpoint.architecture.max_stride())?;
-    print_use(output, out, &options)?;
+    print_interface(output, &summary, &options, &checkpoint.architecture)?;
+    print_use(output, out, &options, &checkpoint.architecture)?;
     output.json(&serde_json::json!({
         "schema": SCHEMA,
         "file": out.display().to_string(),
@@ -127,8 +128,9 @@ fn print_interface(
     output: &Output,
     summary: &OnnxSummary,
     options: &OnnxOptions,
-    stride: usize,
+    network: &Architecture,
 ) -> Result<()> {
+    let stride = network.max_stride();
     let any_size = match options.axes {
         Axes::Dynamic => format!("; height and width are multiples of {stride}"),
         Axes::Fixed { .. } => String::new(),
@@ -136,9 +138,14 @@ fn print_interface(
     for input in &summary.inputs {
         output.line(format!("Input:  {input}, RGB from 0 to 1{any_size}"))?;
     }
-    let meaning = match options.outputs {
-        Outputs::Decoded => "centre x, centre y, width, height in pixels, objectness, class scores",
-        Outputs::Logits => "logits",
+    let head = network.head();
+    let meaning = match (options.outputs, head.family(), head.selection()) {
+        (Outputs::Logits, ..) => "logits",
+        (Outputs::Decoded, Family::Yolov5, _) => {
+            "centre x, centre y, width, height in pixels, objectness, class scores"
+        }
+        (_, _, Selection::Best) => "left, top, right, bottom in pixels, score, class",
+        _ => "centre x, centre y, width, height in pixels, class scores",
     };
     for value in &summary.outputs {
         output.line(format!("Output: {value}: {meaning}"))?;
@@ -146,11 +153,17 @@ fn print_interface(
     Ok(())
 }
 
-fn print_use(output: &Output, out: &Path, options: &OnnxOptions) -> Result<()> {
+fn print_use(output: &Output, out: &Path, options: &OnnxOptions, network: &Architecture) -> Result<()> {
     let out = out.display();
     output.line(format!(
         "Check:  python -c \"import sys, onnx; onnx.checker.check_model(sys.argv[1], full_check=True)\" {out}"
     ))?;
+    if network.family() == Family::Ultralytics {
+        return match options.outputs {
+            Outputs::Decoded => output.line(format!("ultralytics: yolo predict model={out}")),
+            Outputs::Logits => Ok(()),
+        };
+    }
     // YOLOv5's detect.py reads boxes, and one image at a time.
     let half = if options.precision == FloatFormat::F16 { " --half" } else { "" };
     let flags = match (options.outputs, options.axes) {

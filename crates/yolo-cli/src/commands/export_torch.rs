@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Result;
 use yolo_model::architecture::YamlFit;
 use yolo_model::weights::FloatFormat;
-use yolo_model::{TorchOptions, TorchSummary};
+use yolo_model::{Family, TorchOptions, TorchSummary};
 use yolo_report::format::bytes;
 use yolo_report::network::summary_line;
 use yolo_report::results::SCHEMA;
@@ -19,6 +19,7 @@ use crate::torch_file::{hyp_of, warn};
 /// Writes the file, and prints what is in it and how to use it.
 pub(crate) fn run(args: &ExportArgs, weights: &Weights, out: &Path, output: &Output) -> Result<()> {
     let checkpoint = &weights.checkpoint;
+    let family = checkpoint.architecture.family();
     let lossless = FloatFormat::lossless_for(&checkpoint.weights);
     let options = TorchOptions {
         format: if args.half { FloatFormat::F16 } else { lossless },
@@ -37,13 +38,13 @@ pub(crate) fn run(args: &ExportArgs, weights: &Weights, out: &Path, output: &Out
         "Saved {} ({}): {}, {} precision, {} tensors{}",
         out.display(),
         bytes(size),
-        if is_network { "network for YOLOv5" } else { "state dict" },
+        if is_network { format!("network for {}", family.package()) } else { "state dict".to_owned() },
         if written.format == FloatFormat::F16 { "half" } else { "single" },
         written.tensors,
         if written.masked > 0 { format!(", {} of them masks", written.masked) } else { String::new() },
     ))?;
     if is_network {
-        print_use(&written, out, output)?;
+        print_use(&written, out, family, output)?;
     } else {
         output.line(format!(
             "PyTorch: model.load_state_dict(torch.load({:?}, weights_only=True))",
@@ -63,11 +64,14 @@ pub(crate) fn run(args: &ExportArgs, weights: &Weights, out: &Path, output: &Out
     }))
 }
 
-fn print_use(written: &TorchSummary, out: &Path, output: &Output) -> Result<()> {
+fn print_use(written: &TorchSummary, out: &Path, family: Family, output: &Output) -> Result<()> {
     if let Some(fit) = &written.yaml {
         output.line(format!("Yaml inside: {}", yaml_name(fit)))?;
     }
-    output.line(format!("YOLOv5: python detect.py --weights {}", out.display()))
+    output.line(match family {
+        Family::Yolov5 => format!("YOLOv5: python detect.py --weights {}", out.display()),
+        Family::Ultralytics => format!("ultralytics: yolo predict model={}", out.display()),
+    })
 }
 
 fn yaml_name(fit: &YamlFit) -> String {

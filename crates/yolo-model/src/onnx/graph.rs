@@ -118,6 +118,15 @@ impl<'a> Graph<'a> {
         self.node(name, "Slice", &[input, &start, &end, &axis, &step], &[])
     }
 
+    /// Appends a `TopK` along `axis` and returns the values, largest first, and their places.
+    pub(crate) fn top_k(&mut self, name: &str, input: &str, count: usize, axis: i64) -> [Value; 2] {
+        let count = self.integers(&format!("{name}.count"), &[count as i64]);
+        let outputs = [self.unique(name), self.unique(&format!("{name}.places"))];
+        let attributes = [("axis", Attribute::Int(axis))];
+        self.push_node(name, "TopK", &[input, &count], &outputs, &attributes);
+        outputs
+    }
+
     /// Appends what makes a map of ones with the shape of the map `input`, whose values are probabilities.
     pub(crate) fn ones(&mut self, name: &str, input: &str, precision: FloatFormat) -> Value {
         let zero = self.scalar(&format!("{name}.zero"), 0.0, precision);

@@ -1,15 +1,36 @@
-//! What YOLOv5's loaders read beside the graph: `stride` as a number, `names` as a dict in Python's notation.
+//! What the families' loaders read beside the graph: `stride` as a number, `names` as a dict in Python's notation, and for
+//! the package `ultralytics` what a network is and takes.
 
 use std::fmt::Write;
 
+use super::{Axes, OnnxOptions};
 use crate::checkpoint::Checkpoint;
+use crate::heads::{Family, Selection};
 
 /// Keys and values of `metadata_props`.
-pub(super) fn entries(checkpoint: &Checkpoint) -> Vec<(&'static str, String)> {
-    vec![
-        ("stride", checkpoint.architecture.max_stride().to_string()),
+pub(super) fn entries(checkpoint: &Checkpoint, options: &OnnxOptions) -> Vec<(&'static str, String)> {
+    let architecture = &checkpoint.architecture;
+    let mut entries = vec![
+        ("stride", architecture.max_stride().to_string()),
         ("names", python_dict(&checkpoint.class_names)),
-    ]
+    ];
+    if architecture.family() == Family::Ultralytics {
+        let is_end_to_end = architecture.head().selection() == Selection::Best;
+        let (batch, [height, width]) = match options.axes {
+            Axes::Fixed { batch, size } => (batch, size),
+            Axes::Dynamic => (1, [640; 2]),
+        };
+        entries.extend([
+            ("description", "detection network, pruned or fused by yolo-prune".to_owned()),
+            ("task", "detect".to_owned()),
+            ("head", "Detect".to_owned()),
+            ("batch", batch.to_string()),
+            ("imgsz", format!("[{height}, {width}]")),
+            ("channels", architecture.in_channels.to_string()),
+            ("end2end", if is_end_to_end { "True" } else { "False" }.to_owned()),
+        ]);
+    }
+    entries
 }
 
 /// `{0: 'person', 1: 'bicycle'}`: the loaders evaluate it, so names are escaped until they are nothing but text.

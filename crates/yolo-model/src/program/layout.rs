@@ -66,6 +66,7 @@ impl Layout for ProgramLayout {
 impl Program {
     /// Gives the convolutions that `widths` names other channels, and all values those that follow.
     fn set_widths(&mut self, widths: &Widths) {
+        let before = self.channels.clone();
         for (index, operation) in self.operations.iter_mut().enumerate() {
             if let OperationKind::Conv(conv) = &mut operation.kind
                 && let Some(&[in_channels, out_channels]) = widths.get(&conv.name)
@@ -73,6 +74,7 @@ impl Program {
                 conv.spec.resize(in_channels, out_channels);
             }
             let inputs: Vec<usize> = operation.inputs.iter().map(|&input| self.channels[input]).collect();
+            operation.kind.resize_slice(before[operation.inputs[0]], inputs[0]);
             if let OperationKind::Norm(norm) = &mut operation.kind {
                 norm.spec.channels = inputs[0];
             }
@@ -83,6 +85,18 @@ impl Program {
     /// Checks that every convolution reads as many channels as it says, and sums have equal operands.
     fn check_widths(&self) -> Result<()> {
         self.operations.iter().try_for_each(|operation| operation.check_widths(&self.channels))
+    }
+}
+
+impl OperationKind {
+    /// A slice of a map that now has `after` channels instead of `before` keeps its share of them, if that is a whole number.
+    fn resize_slice(&mut self, before: usize, after: usize) {
+        let Some(range) = self.slice().filter(|_| before != after) else { return };
+        let is_whole = |place: usize| (place * after).is_multiple_of(before);
+        if is_whole(range.start) && is_whole(range.end) {
+            let channels = range.start * after / before..range.end * after / before;
+            *self = Self::Pick { channels: channels.collect() };
+        }
     }
 }
 

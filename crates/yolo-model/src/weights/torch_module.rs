@@ -129,9 +129,8 @@ impl TorchModule {
     /// Objects without parts, without the shared activation, and of a `fused` network without batch normalisation.
     pub(crate) fn n_leaves(&self, fused: bool) -> usize {
         if self.children.is_empty() {
-            let is_counted =
-                !self.class.ends_with(".SiLU") && !(fused && self.class.ends_with(".BatchNorm2d"));
-            return usize::from(is_counted);
+            let is_folded = fused && self.class.ends_with(".BatchNorm2d");
+            return usize::from(!is_folded && !self.class.ends_with(".SiLU"));
         }
         self.children.iter().map(|(_, child)| child.n_leaves(fused)).sum()
     }

@@ -2,6 +2,7 @@
 //! others need Python with onnxruntime or OpenCV; they say when they are skipped.
 #![allow(clippy::unwrap_used)]
 
+mod attention;
 mod forward;
 mod modules;
 mod onnx_equality;

@@ -170,3 +170,102 @@ fn names_are_text_to_python() {
         .to_vec();
     check(&checkpoint, fixed(1, [32, 32]), Outputs::Decoded, 13, &[noise([1, 3, 32, 32])]);
 }
+
+/// A block of halves with attention, as YOLO11 has it, behind a stem of stride 8.
+mod halves {
+    use serde::{Deserialize, Serialize};
+    use yolo_model::ModelError;
+    use yolo_model::architecture::{Activation, ConvSpec, PickledLayer, YamlLayer};
+    use yolo_model::modules::{Block, Module, ModuleKind, Stored};
+    use yolo_model::program::{AttentionOrder, AttentionSpec, Lowering, ValueId};
+
+    pub(super) static KIND: ModuleKind = ModuleKind {
+        name: "AttendedHalves",
+        key: "AttendedHalves",
+        takes_repeats: false,
+        from_yaml: |layer: &YamlLayer| {
+            let [input, out, half] = [layer.input(), layer.width(layer.int(0)?), 8];
+            let silent = |spec: ConvSpec| ConvSpec { activation: Activation::Identity, ..spec };
+            Ok(Block::new(AttendedHalves {
+                cv1: layer.conv(input, 2 * half, 1),
+                qkv: silent(layer.conv(half, 2 * half, 1)),
+                pe: silent(ConvSpec { groups: half, ..layer.conv(half, half, 3) }),
+                cv2: layer.conv(3 * half, out, 1),
+            }))
+        },
+        from_pickle: |layer: &PickledLayer| Err(layer.error("is not in files")),
+        stored: Stored::fields::<AttendedHalves>(),
+    };
+
+    #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+    struct AttendedHalves {
+        cv1: ConvSpec,
+        qkv: ConvSpec,
+        pe: ConvSpec,
+        cv2: ConvSpec,
+    }
+
+    impl Module for AttendedHalves {
+        fn kind(&self) -> &'static ModuleKind {
+            &KIND
+        }
+
+        fn lower(&self, lowering: &mut Lowering, inputs: &[ValueId]) -> Result<ValueId, ModelError> {
+            let spec = AttentionSpec { heads: 2, key: 2, order: AttentionOrder::ByHead };
+            let half = self.cv1.out_channels / 2;
+            let split = lowering.conv("cv1", &self.cv1, inputs[0])?;
+            let (a, b) = (lowering.slice(0..half, split)?, lowering.slice(half..2 * half, split)?);
+            let qkv = lowering.conv("qkv", &self.qkv, b)?;
+            let attended = lowering.attention(spec, qkv)?;
+            let values = lowering.pick(spec.value_channels(self.qkv.out_channels), qkv)?;
+            let position = lowering.conv("pe", &self.pe, values)?;
+            let attended = lowering.add([attended, position])?;
+            let detached = lowering.detach(attended);
+            let some = lowering.slice(1..half + 1, split)?;
+            let joined = lowering.concat(&[a, detached, some]);
+            lowering.conv("cv2", &self.cv2, joined)
+        }
+
+        fn visit_convs(&mut self, visit: &mut dyn FnMut(&str, &mut ConvSpec)) {
+            visit("cv1", &mut self.cv1);
+            visit("qkv", &mut self.qkv);
+            visit("pe", &mut self.pe);
+            visit("cv2", &mut self.cv2);
+        }
+
+        fn n_wrappers(&self) -> usize {
+            1
+        }
+    }
+}
+
+/// Equal slices of a map become one `Split`, others a `Slice`; nothing stands for what is detached.
+#[test]
+fn slices_and_attention_by_heads() {
+    let yaml = "nc: 2\ndepth_multiple: 1\nwidth_multiple: 1\nanchors: [[4, 6]]\nbackbone:\n  - [-1, 1, Conv, [8, 3, 4]]\n  \
+                - [-1, 1, AttendedHalves, [16]]\nhead:\n  - [[1], 1, Detect, [nc, anchors]]\n";
+    yolo_model::modules::registry::register(&halves::KIND);
+    let checkpoint = lively(Architecture::from_yaml(yaml, None).unwrap());
+    for opset in [12, 13, 18] {
+        check(&checkpoint, fixed(2, [32, 48]), Outputs::Logits, opset, &[noise([2, 3, 32, 48])]);
+        let images = [[1, 3, 32, 48], [2, 3, 24, 20]].map(noise);
+        check(&checkpoint, Axes::Dynamic, Outputs::Decoded, opset, &images);
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.onnx");
+    let options = OnnxOptions {
+        axes: fixed(1, [32, 48]),
+        outputs: Outputs::Logits,
+        opset: 13,
+        precision: FloatFormat::F32,
+    };
+    checkpoint.export_onnx(&path, &options).unwrap();
+    let bytes = std::fs::read(&path).unwrap();
+    let count = |operator: &str| {
+        // Field 4 of a node, of this length.
+        let field = [&[0x22, operator.len() as u8][..], operator.as_bytes()].concat();
+        bytes.windows(field.len()).filter(|window| *window == field).count()
+    };
+    // One slice beside the halves, three parts of the heads; the values of both heads are picked.
+    assert_eq!([count("Split"), count("Slice"), count("Gather"), count("Identity")], [1, 4, 1, 0]);
+}

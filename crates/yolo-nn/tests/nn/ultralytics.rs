@@ -1,10 +1,12 @@
 //! Really trained networks of the Ultralytics family on Burn, against the reference's forward pass.
 
 use burn::tensor::{Device, Tensor, TensorData};
-use yolo_model::weights::{StateDict, read_safetensors};
+use yolo_model::onnx::{Axes, OnnxOptions, Outputs};
+use yolo_model::weights::{FloatFormat, StateDict, read_safetensors};
 use yolo_model::{Checkpoint, NmsOptions, Predictions, RawMap, Selection, select};
 use yolo_nn::{Yolo, host_values};
 
+use super::onnxruntime::{Array, python, run};
 use crate::{json, shared};
 
 /// Logits may differ by this.
@@ -171,6 +173,49 @@ fn the_best_rows_are_the_references() {
                 let sides = [found.bbox.x1, found.bbox.y1, found.bbox.x2, found.bbox.y2];
                 let worst = sides.iter().zip(golden).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
                 assert!(worst <= PIXELS && found.class as f32 == golden[5], "{found:?} {golden:?}");
+            }
+        }
+    }
+}
+
+/// onnxruntime computes the reference's rows, at a fixed size, at any, and by the one-to-one branches.
+#[test]
+fn exported_networks_answer_as_the_reference() {
+    let Some(python) = python() else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.onnx");
+    for name in ["yolov5n", "yolov8n", "yolo11n", "yolo26n"] {
+        let Some(fixture) = fixture(name) else { return };
+        let input = fixture.tensors.require("input_u8").unwrap();
+        let values = input.i64s().unwrap().iter().map(|&pixel| pixel as f32 / 255.0).collect();
+        let images = Array { shape: input.shape.clone(), values };
+        let answers = |checkpoint: &Checkpoint, axes: Axes| {
+            let options =
+                OnnxOptions { axes, outputs: Outputs::Decoded, opset: 17, precision: FloatFormat::F32 };
+            checkpoint.export_onnx(&path, &options).unwrap();
+            run(python, &path, &images).outputs.remove(0).1
+        };
+        let fixed = Axes::Fixed { batch: 2, size: [256; 2] };
+        let prefix = if name == "yolo26n" { "one2many_" } else { "" };
+        let expected = fixture.tensors.require(&format!("{prefix}decoded")).unwrap();
+        for axes in [fixed, Axes::Dynamic] {
+            let found = answers(&fixture.checkpoint, axes);
+            assert_eq!(found.shape, expected.shape, "{name}");
+            let numbers = found.values.iter().zip(expected.f32s().unwrap());
+            let worst = numbers.map(|(found, golden)| (found - golden).abs()).fold(0.0, f32::max);
+            assert!(worst <= PIXELS, "{name} {axes:?}: {worst}");
+        }
+        if name == "yolo26n" {
+            let architecture = fixture.checkpoint.architecture.clone().with_end_to_end(true);
+            let found = answers(&Checkpoint { architecture, ..fixture.checkpoint.clone() }, fixed);
+            let expected = fixture.tensors.require("one2one_topk").unwrap();
+            assert_eq!(found.shape, expected.shape);
+            let rows = found.values.chunks_exact(6).zip(expected.f32s().unwrap().chunks_exact(6));
+            for (found, golden) in rows {
+                assert!((found[4] - golden[4]).abs() <= SCORES, "{found:?} {golden:?}");
+                // Rows of nearly equal scores may change places; those above are told apart.
+                let worst = found.iter().zip(golden).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
+                assert!(golden[4] <= 1e-3 || worst <= PIXELS, "{found:?} {golden:?}");
             }
         }
     }

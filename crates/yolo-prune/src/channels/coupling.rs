@@ -5,11 +5,14 @@ use yolo_model::architecture::{ConvRef, NormRef};
 use yolo_model::program::{OperationKind, Program};
 
 /// Convolutions whose output channels belong together: channel `i` of one is added to channel `i` of the others.
+///
+/// A convolution whose output is cut into equal slices makes every channel of its group several times, once per slice: its
+/// output channel `j` is channel `j mod channels` of the group. The slices then stay equal.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ChannelGroup {
     /// Name of the first producer in the order of execution: `model.2.cv1`.
     pub name: String,
-    /// Output channels of every producer.
+    /// Channels, of which every producer makes all, once or several times.
     pub channels: usize,
     /// The convolutions that make these channels, in the order of execution.
     pub producers: Vec<ConvRef>,
@@ -38,7 +41,7 @@ pub struct ConvInput {
     pub slices: Vec<InputSlice>,
 }
 
-/// A range of input channels: all the channels of one group, in order.
+/// A range of input channels: all the channels of one group, in order, once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InputSlice {
     /// Index of the group that makes these channels; `None` for the image.
@@ -83,9 +86,10 @@ impl Coupling {
     /// The couplings of a network.
     ///
     /// Concatenation shifts channels; addition joins its operands' groups; enlargement, pools, padding, batch normalisation and
-    /// depthwise convolutions pass channels through; pixels that become channels repeat them. The channels of the image and of
-    /// the network's outputs stay, and whatever another convolution with groups, a transposed one, attention, a linear layer or
-    /// channels that become pixels read or make.
+    /// depthwise convolutions pass channels through; pixels that become channels repeat them; equal slices of a convolution's
+    /// output keep equal widths. The channels of the image and of the network's outputs stay, and whatever another convolution
+    /// with groups, a transposed one, attention, a linear layer, unequal slices or channels that become pixels read or make.
+    /// So do the channels of which queries, keys and values are made: their number is that of the attention.
     pub fn of(layout: &dyn Layout) -> Self {
         let program = layout.program();
         Tracing::new(program.channels[0]).run(&program)
@@ -112,10 +116,11 @@ impl Coupling {
     }
 }
 
-/// All channels of one source, as a part of a value.
+/// Channels of one source that follow each other, as a part of a value.
 #[derive(Clone, Copy)]
 struct Piece {
     source: usize,
+    first: usize,
     channels: usize,
 }
 
@@ -123,6 +128,7 @@ struct Piece {
 struct Source {
     /// A source in the same group, or itself.
     joined: usize,
+    channels: usize,
     conv: Option<ConvRef>,
     fixed: Option<String>,
 }
@@ -135,14 +141,16 @@ struct Tracing {
 
 impl Tracing {
     fn new(image_channels: usize) -> Self {
-        let image = Source { joined: 0, conv: None, fixed: Some("it is added to the image".to_owned()) };
-        Self { sources: vec![image], values: vec![vec![Piece { source: 0, channels: image_channels }]] }
+        let mut tracing = Self { sources: Vec::new(), values: Vec::new() };
+        let image = tracing.source(image_channels, None, Some("it is added to the image".to_owned()));
+        tracing.values.push(image);
+        tracing
     }
 
     fn run(mut self, program: &Program) -> Coupling {
         let mut reads: Vec<(ConvRef, Vec<Piece>)> = Vec::new();
         let mut passed: Vec<(PassageKind, Vec<Piece>)> = Vec::new();
-        let (readers, returned) = (program.readers(), program.returned());
+        let (only_returned, returned) = (only_returned(program), program.returned());
         for (index, operation) in program.operations.iter().enumerate() {
             let inputs: Vec<Vec<Piece>> =
                 operation.inputs.iter().map(|&input| self.values[input].clone()).collect();
@@ -161,8 +169,10 @@ impl Tracing {
                     let input = inputs.concat();
                     reads.push((conv.clone(), input.clone()));
                     let fixed = self.fix_grouped(conv, &input);
-                    let is_only_returned = readers[index + 1].is_empty() && program.is_output(index + 1);
-                    if is_only_returned { Vec::new() } else { self.produce(conv, fixed) }
+                    match only_returned[index + 1] {
+                        true => Vec::new(),
+                        false => self.source(conv.spec.out_channels, Some(conv.clone()), fixed),
+                    }
                 }
                 OperationKind::Add => self.add(&inputs),
                 OperationKind::Concat => inputs.concat(),
@@ -173,13 +183,17 @@ impl Tracing {
                 | OperationKind::ZeroPad { .. } => inputs.concat(),
                 // All channels of one pixel of the square, then of the next.
                 OperationKind::SpaceToDepth { size, .. } => inputs.concat().repeat(size * size),
-                OperationKind::Pick { channels } => {
-                    self.opaque(&inputs, channels.len(), "its channels are dealt out to others")
-                }
+                OperationKind::Pick { channels } => match (operation.kind.slice(), &inputs[0][..]) {
+                    (Some(range), &[piece]) => {
+                        vec![Piece { first: piece.first + range.start, channels: range.len(), ..piece }]
+                    }
+                    _ => self.opaque(&inputs, channels.len(), "its channels are dealt out to others"),
+                },
                 OperationKind::DepthToSpace { .. } => {
                     self.opaque(&inputs, program.channels[index + 1], "its channels become pixels")
                 }
                 OperationKind::Attention(_) => {
+                    self.fix_made_of(&inputs[0], &reads);
                     self.opaque(&inputs, program.channels[index + 1], "attention reads it")
                 }
                 OperationKind::Transposed(transposed) => {
@@ -200,9 +214,20 @@ impl Tracing {
     /// A value whose channels cannot be told apart by those that it is made of: both stay.
     fn opaque(&mut self, inputs: &[Vec<Piece>], channels: usize, reason: &str) -> Vec<Piece> {
         inputs.iter().flatten().for_each(|piece| self.fix(piece.source, reason));
-        let source = self.sources.len();
-        self.sources.push(Source { joined: source, conv: None, fixed: Some(reason.to_owned()) });
-        vec![Piece { source, channels }]
+        self.source(channels, None, Some(reason.to_owned()))
+    }
+
+    /// Keeps the channels that the convolutions read which make `pieces`, for attention.
+    fn fix_made_of(&mut self, pieces: &[Piece], reads: &[(ConvRef, Vec<Piece>)]) {
+        for piece in pieces {
+            let Some(maker) = self.sources[piece.source].conv.as_ref().map(|conv| conv.name.clone()) else {
+                continue;
+            };
+            let read = reads.iter().filter(|(conv, _)| conv.name == maker).flat_map(|(_, read)| read);
+            read.for_each(|piece| {
+                self.fix(piece.source, &format!("{maker} makes queries, keys and values of it"));
+            });
+        }
     }
 
     /// Why a convolution with groups or a layer of a transformer keeps what it reads and makes; nothing for others.
@@ -216,11 +241,11 @@ impl Tracing {
         Some(reason)
     }
 
-    /// The output of a convolution.
-    fn produce(&mut self, conv: &ConvRef, fixed: Option<String>) -> Vec<Piece> {
+    /// All channels of a new source.
+    fn source(&mut self, channels: usize, conv: Option<ConvRef>, fixed: Option<String>) -> Vec<Piece> {
         let source = self.sources.len();
-        self.sources.push(Source { joined: source, conv: Some(conv.clone()), fixed });
-        vec![Piece { source, channels: conv.spec.out_channels }]
+        self.sources.push(Source { joined: source, channels, conv, fixed });
+        vec![Piece { source, first: 0, channels }]
     }
 
     fn add(&mut self, inputs: &[Vec<Piece>]) -> Vec<Piece> {
@@ -255,8 +280,34 @@ impl Tracing {
         self.sources[a.max(b)].joined = a.min(b);
     }
 
-    fn finish(self, reads: Vec<(ConvRef, Vec<Piece>)>, passed: Vec<(PassageKind, Vec<Piece>)>) -> Coupling {
+    /// For every source that is its group's first the width of the group: what all its sources and slices are multiples of.
+    /// Slices of which none is that narrow are not equal, and fix the group.
+    fn widths(&mut self, roots: &[usize]) -> Vec<usize> {
+        let (mut widths, mut narrowest) = (vec![0; roots.len()], vec![usize::MAX; roots.len()]);
+        for (source, &root) in self.sources.iter().zip(roots) {
+            widths[root] = gcd(widths[root], source.channels);
+            narrowest[root] = narrowest[root].min(source.channels);
+        }
+        for piece in self.values.iter().flatten() {
+            let root = roots[piece.source];
+            widths[root] = gcd(gcd(widths[root], piece.first), piece.channels);
+            narrowest[root] = narrowest[root].min(piece.channels);
+        }
+        for (root, (&width, &narrowest)) in widths.iter().zip(&narrowest).enumerate() {
+            if roots[root] == root && width < narrowest {
+                self.fix(root, "it is cut into unequal slices");
+            }
+        }
+        widths
+    }
+
+    fn finish(
+        mut self,
+        reads: Vec<(ConvRef, Vec<Piece>)>,
+        passed: Vec<(PassageKind, Vec<Piece>)>,
+    ) -> Coupling {
         let roots: Vec<usize> = (0..self.sources.len()).map(|source| self.root(source)).collect();
+        let widths = self.widths(&roots);
         let mut group_of_root = vec![None; self.sources.len()];
         let mut groups: Vec<ChannelGroup> = Vec::new();
         for (source, &root) in self.sources.iter().zip(&roots) {
@@ -264,7 +315,7 @@ impl Tracing {
             let index = *group_of_root[root].get_or_insert_with(|| {
                 groups.push(ChannelGroup {
                     name: conv.name.clone(),
-                    channels: conv.spec.out_channels,
+                    channels: widths[root],
                     producers: Vec::new(),
                     consumers: Vec::new(),
                     fixed: self.sources[root].fixed.clone(),
@@ -282,13 +333,16 @@ impl Tracing {
         }
         let group_of = |piece: &Piece| group_of_root[roots[piece.source]];
         let slices = |pieces: Vec<Piece>| -> Vec<InputSlice> {
-            let mut offset = 0;
-            let slice = |piece: &Piece| {
-                let slice = InputSlice { group: group_of(piece), offset, channels: piece.channels };
-                offset += piece.channels;
-                slice
-            };
-            pieces.iter().map(slice).collect()
+            let (mut offset, mut slices) = (0, Vec::new());
+            for piece in &pieces {
+                let group = group_of(piece);
+                let channels = group.map_or(piece.channels, |_| widths[roots[piece.source]]);
+                for _ in 0..piece.channels / channels.max(1) {
+                    slices.push(InputSlice { group, offset, channels });
+                    offset += channels;
+                }
+            }
+            slices
         };
         let inputs: Vec<ConvInput> =
             reads.into_iter().map(|(conv, pieces)| ConvInput { conv, slices: slices(pieces) }).collect();
@@ -298,6 +352,35 @@ impl Tracing {
         let passages =
             passed.into_iter().map(|(kind, pieces)| Passage { kind, slices: slices(pieces) }).collect();
         Coupling { groups, inputs, passages }
+    }
+}
+
+fn gcd(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+/// For every value whether nothing but the network's outputs reads it, as it is or in a concatenation.
+fn only_returned(program: &Program) -> Vec<bool> {
+    let (readers, returned) = (program.readers(), program.returned());
+    let mut only = vec![false; program.channels.len()];
+    for value in (0..only.len()).rev() {
+        let is_joined =
+            |&reader: &usize| program.operations[reader].kind == OperationKind::Concat && only[reader + 1];
+        only[value] = returned.contains(&value) && readers[value].iter().all(is_joined);
+    }
+    only
+}
+
+impl ChannelGroup {
+    /// How often the producer `conv` makes every channel.
+    pub fn copies(&self, conv: &ConvRef) -> usize {
+        conv.spec.out_channels / self.channels.max(1)
+    }
+
+    /// The output channels of the producer `conv` that are these channels of the group, in their order, copy by copy.
+    pub fn rows(&self, conv: &ConvRef, channels: &[usize]) -> Vec<usize> {
+        let copy = |copy: usize| channels.iter().map(move |channel| copy * self.channels + channel);
+        (0..self.copies(conv)).flat_map(copy).collect()
     }
 }
 

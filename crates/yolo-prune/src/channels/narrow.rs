@@ -10,7 +10,7 @@ use super::coupling::{ConvInput, Coupling, InputSlice, Passage, PassageKind};
 pub(super) fn conv_widths(coupling: &Coupling, widths: &[usize]) -> Widths {
     let mut outputs: HashMap<&str, usize> = HashMap::new();
     for (group, &width) in coupling.groups.iter().zip(widths) {
-        outputs.extend(group.producers.iter().map(|conv| (conv.name.as_str(), width)));
+        outputs.extend(group.producers.iter().map(|conv| (conv.name.as_str(), width * group.copies(conv))));
     }
     let width_of = |slices: &[InputSlice]| -> usize {
         slices.iter().map(|slice| slice.group.map_or(slice.channels, |g| widths[g])).sum()

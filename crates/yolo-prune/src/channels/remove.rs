@@ -75,7 +75,7 @@ fn picks(coupling: &Coupling, kept: &[Vec<usize>]) -> HashMap<String, Pick> {
             continue;
         }
         let rows = match group_of.get(conv.name.as_str()) {
-            Some(&group) => kept[group].clone(),
+            Some(&group) => coupling.groups[group].rows(conv, &kept[group]),
             None => (0..conv.spec.out_channels).collect(),
         };
         pick_rows(&mut picks, conv, &rows);

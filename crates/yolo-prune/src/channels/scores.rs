@@ -67,7 +67,7 @@ impl ChannelScores {
             mean_over_producers(group, |conv| {
                 if let Some((norm, first)) = behind.filter(|_| conv.is_bare) {
                     let scales = weights.f32s(&norm.tensor("weight"))?.iter().skip(first);
-                    return Ok(scales.take(group.channels).map(|g| f64::from(g.abs())).collect());
+                    return Ok(scales.take(conv.spec.out_channels).map(|g| f64::from(g.abs())).collect());
                 }
                 if conv.is_bare {
                     let reason = "it has no batch normalisation, so no scale; score the weights";
@@ -112,10 +112,10 @@ impl ChannelScores {
             let mut sums = vec![0.0; group.channels];
             for conv in &group.producers {
                 let tensor = weights.f32s(&conv.weight())?;
-                let rows = tensor.chunks_exact(row_length(conv)).zip(&factors);
-                for (sum, (row, factor)) in sums.iter_mut().zip(rows) {
-                    *sum +=
-                        row.iter().map(|w| term(*w * if conv.is_bare { *factor } else { 1.0 })).sum::<f64>();
+                for (index, row) in tensor.chunks_exact(row_length(conv)).enumerate() {
+                    let channel = index % group.channels;
+                    let factor = if conv.is_bare { factors[channel] } else { 1.0 };
+                    sums[channel] += row.iter().map(|w| term(*w * factor)).sum::<f64>();
                 }
             }
             for consumer in group.consumers.iter().filter(|_| with_consumers) {
@@ -152,10 +152,13 @@ impl ChannelScores {
                 "the network is fused, so it has no scale and shift; score its weights",
             ));
         }
-        let sums = |name: String, sums: &mut [f64]| add_products(model.weights(), gradients, &name, sums);
         Self::of_groups(Criterion::Taylor, model, |group, _| {
             let mut change = vec![0.0; group.channels];
             for conv in &group.producers {
+                let rows = conv.spec.out_channels;
+                let sums = |name: String, sums: &mut [f64]| {
+                    add_products(model.weights(), gradients, (&name, rows), sums)
+                };
                 if of == TaylorOf::BatchNorm && !conv.is_bare {
                     sums(conv.bn("weight"), &mut change)?;
                     sums(conv.bn("bias"), &mut change)?;
@@ -227,24 +230,25 @@ fn mean_over_producers(
     values: impl Fn(&ConvRef) -> Result<Vec<f64>>,
 ) -> Result<Vec<f64>> {
     let mut means = vec![0.0; group.channels];
+    let copies: usize = group.producers.iter().map(|conv| group.copies(conv)).sum();
     for conv in &group.producers {
-        let values = values(conv)?;
-        if values.len() != means.len() {
-            let reason = format!("{} values for {} output channels", values.len(), means.len());
+        let (values, channels) = (values(conv)?, conv.spec.out_channels);
+        if values.len() != channels {
+            let reason = format!("{} values for {channels} output channels", values.len());
             return Err(scores_error(&conv.name, reason));
         }
-        for (mean, value) in means.iter_mut().zip(values) {
-            *mean += value / group.producers.len() as f64;
+        for (index, value) in values.into_iter().enumerate() {
+            means[index % group.channels] += value / copies as f64;
         }
     }
     Ok(means)
 }
 
-/// Adds `Σ w · g` of every row of the tensor `name` to `sums`, one row per channel.
+/// Adds `Σ w · g` of each of the `rows` rows of the tensor `name` to `sums`: row `j` to that of channel `j mod channels`.
 fn add_products(
     weights: &StateDict,
     gradients: &HashMap<String, Vec<f32>>,
-    name: &str,
+    (name, rows): (&str, usize),
     sums: &mut [f64],
 ) -> Result<()> {
     let values = weights.f32s(name)?;
@@ -255,10 +259,11 @@ fn add_products(
         let reason = format!("{} gradients for {} values", gradient.len(), values.len());
         return Err(scores_error(name, reason));
     }
-    let row = values.len() / sums.len().max(1);
+    let (row, channels) = (values.len() / rows.max(1), sums.len().max(1));
     let rows = values.chunks_exact(row.max(1)).zip(gradient.chunks_exact(row.max(1)));
-    for (sum, (values, gradients)) in sums.iter_mut().zip(rows) {
-        *sum += values.iter().zip(gradients).map(|(w, g)| f64::from(*w) * f64::from(*g)).sum::<f64>();
+    for (index, (values, gradients)) in rows.enumerate() {
+        sums[index % channels] +=
+            values.iter().zip(gradients).map(|(w, g)| f64::from(*w) * f64::from(*g)).sum::<f64>();
     }
     Ok(())
 }

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 use yolo_model::Model;
+use yolo_model::architecture::ConvRef;
 
 use super::coupling::Coupling;
 use super::scores::scores_error;
@@ -42,8 +43,19 @@ struct SlimGroup {
 struct Scale {
     /// Name of its tensor.
     tensor: String,
+    /// How often it has every channel of the group.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    copies: usize,
     /// Mean of its magnitudes at the start.
     start: f64,
+}
+
+fn one() -> usize {
+    1
+}
+
+fn is_one(copies: &usize) -> bool {
+    *copies == 1
 }
 
 impl Slimming {
@@ -73,10 +85,11 @@ impl Slimming {
             if group.fixed.is_some() || !has_scales || exclude.iter().any(excluded) {
                 continue;
             }
-            let scale = |tensor: String| -> Result<Scale> {
+            let scale = |conv: &ConvRef| -> Result<Scale> {
+                let (tensor, copies) = (conv.bn("weight"), group.copies(conv));
                 let start = mean_magnitude(model.weights().f32s(&tensor)?);
                 match start.is_finite() && start > 0.0 {
-                    true => Ok(Scale { tensor, start }),
+                    true => Ok(Scale { tensor, copies, start }),
                     false => Err(scores_error(&tensor, format!("the mean of its magnitudes is {start}"))),
                 }
             };
@@ -84,7 +97,7 @@ impl Slimming {
             groups.push(SlimGroup {
                 channels: group.channels,
                 spared: (kept.ceil() as usize).max(1),
-                scales: group.producers.iter().map(|conv| scale(conv.bn("weight"))).collect::<Result<_>>()?,
+                scales: group.producers.iter().map(scale).collect::<Result<_>>()?,
             });
         }
         match groups.is_empty() {
@@ -116,11 +129,13 @@ impl Slimming {
             order.sort_by(|&a, &b| relative[b].total_cmp(&relative[a]).then(a.cmp(&b)));
             for scale in &group.scales {
                 let values = scale.values(scales, group.channels)?;
-                let mut gradient = vec![0.0; group.channels];
+                let mut gradient = vec![0.0; values.len()];
                 for &channel in &order[group.spared.min(group.channels)..] {
-                    let gamma = values[channel];
-                    let sign = if gamma == 0.0 { 0.0 } else { f64::from(gamma.signum()) };
-                    gradient[channel] = (strength * scale.start * sign) as f32;
+                    for row in (channel..values.len()).step_by(group.channels) {
+                        let gamma = values[row];
+                        let sign = if gamma == 0.0 { 0.0 } else { f64::from(gamma.signum()) };
+                        gradient[row] = (strength * scale.start * sign) as f32;
+                    }
                 }
                 gradients.push((scale.tensor.clone(), gradient));
             }
@@ -151,10 +166,11 @@ impl SlimGroup {
     /// Scales of the channels as fractions of what was the mean at the start, averaged over the producers.
     fn relative(&self, scales: &HashMap<String, Vec<f32>>) -> Result<Vec<f64>> {
         let mut relative = vec![0.0; self.channels];
+        let copies: usize = self.scales.iter().map(|scale| scale.copies).sum();
         for scale in &self.scales {
-            let weight = 1.0 / (scale.start * self.scales.len() as f64);
-            for (sum, gamma) in relative.iter_mut().zip(scale.values(scales, self.channels)?) {
-                *sum += weight * f64::from(gamma.abs());
+            let weight = 1.0 / (scale.start * copies as f64);
+            for (row, gamma) in scale.values(scales, self.channels)?.iter().enumerate() {
+                relative[row % self.channels] += weight * f64::from(gamma.abs());
             }
         }
         Ok(relative)
@@ -164,9 +180,9 @@ impl SlimGroup {
 impl Scale {
     fn values<'a>(&self, scales: &'a HashMap<String, Vec<f32>>, channels: usize) -> Result<&'a [f32]> {
         match scales.get(&self.tensor) {
-            Some(values) if values.len() == channels => Ok(values),
+            Some(values) if values.len() == self.copies * channels => Ok(values),
             Some(values) => {
-                let reason = format!("{} scales for {channels} channels", values.len());
+                let reason = format!("{} scales for {} channels", values.len(), self.copies * channels);
                 Err(scores_error(&self.tensor, reason))
             }
             None => {

@@ -87,7 +87,13 @@ fn yes_no(logit: f32, labels: Labels, draws: &mut Draws) -> f32 {
 fn detection(row: &mut [f32], channels: &[Channel], labels: Labels, draws: &mut Draws) {
     let objectness = channels.iter().position(|channel| *channel == Channel::Objectness);
     let object = objectness.map_or(1.0, |channel| sigmoid(row[channel]));
+    if objectness.is_none() {
+        distances(row, channels, labels, draws);
+    }
     for (value, channel) in row.iter_mut().zip(channels) {
+        if matches!(channel, Channel::Bin { .. } | Channel::Distance(_)) {
+            continue;
+        }
         let is_answer = matches!(channel, Channel::Objectness | Channel::Class);
         let slope = match labels {
             // The predicted box is its own label, so its slope is zero.
@@ -95,6 +101,33 @@ fn detection(row: &mut [f32], channels: &[Channel], labels: Labels, draws: &mut 
             _ => yes_no(*value, labels, draws),
         };
         *value = if *channel == Channel::Objectness { slope } else { object * slope };
+    }
+}
+
+/// Replaces the logits of distances to sides by the slopes. The bins of a side are the answers to one question, which counts as
+/// much as there is an object: by its likeliest class. A distance as it is has no distribution, so no slope.
+fn distances(row: &mut [f32], channels: &[Channel], labels: Labels, draws: &mut Draws) {
+    let classes = row.iter().zip(channels).filter(|(_, channel)| **channel == Channel::Class);
+    let object = classes.map(|(logit, _)| sigmoid(*logit)).fold(0.0, f32::max);
+    let mut first = 0;
+    while first < channels.len() {
+        let side = |channel: &Channel| match channel {
+            Channel::Bin { side, .. } => Some(*side),
+            _ => None,
+        };
+        let of = side(&channels[first]);
+        let bins = channels[first..].iter().take_while(|channel| of.is_some() && side(channel) == of).count();
+        match (of, labels) {
+            (Some(_), Labels::Drawn) => {
+                one_of(&mut row[first..first + bins], labels, draws);
+                row[first..first + bins].iter_mut().for_each(|value| *value *= object);
+            }
+            // The predicted box is its own label.
+            (Some(_), Labels::Pseudo) => row[first..first + bins].fill(0.0),
+            (None, _) if matches!(channels[first], Channel::Distance(_)) => row[first] = 0.0,
+            (None, _) => {}
+        }
+        first += bins.max(1);
     }
 }
 
@@ -123,7 +156,7 @@ impl Draws {
 
 #[cfg(test)]
 mod tests {
-    use yolo_model::LevelChannels;
+    use yolo_model::{LevelChannels, Side};
 
     use super::*;
 
@@ -189,5 +222,22 @@ mod tests {
         let object = sigmoid(1.5);
         assert_eq!(found[..4], [0.0; 4]);
         assert_eq!(found[4..], [object - 1.0, object * sigmoid(-0.4)]);
+    }
+
+    /// Without an objectness the likeliest class says how much the bins of a side count, which are one question.
+    #[test]
+    fn bins_of_a_side_are_one_question() {
+        let bins = |side: Side| (0..2).map(move |bin| Channel::Bin { side, bin });
+        let mut group: Vec<Channel> = bins(Side::Left).chain(bins(Side::Top)).collect();
+        group.extend([Channel::Distance(Side::Right), Channel::Class, Channel::Class]);
+        let level = LevelChannels { stride: 8.0, groups: vec![group] };
+        let row = [0.5, 0.5, 3.0, -3.0, 0.7, -1.0, 1.2];
+        let classes = [sigmoid(-1.0), sigmoid(1.2) - 1.0];
+        let pseudo = slopes_of(&row, Answers::Detections(level.clone()), Labels::Pseudo);
+        assert_eq!(pseudo, [&[0.0; 5][..], &classes].concat());
+        let drawn = slopes_of(&row, Answers::Detections(level), Labels::Drawn);
+        assert!((drawn[0] + drawn[1]).abs() < 1e-6 && (drawn[2] + drawn[3]).abs() < 1e-6, "{drawn:?}");
+        assert!((drawn[0].abs() - 0.5 * sigmoid(1.2)).abs() < 1e-6, "{drawn:?}");
+        assert_eq!(drawn[4], 0.0);
     }
 }

@@ -10,4 +10,5 @@ mod removal;
 mod rounds;
 mod scores;
 mod selection;
+mod slices;
 mod slimming;

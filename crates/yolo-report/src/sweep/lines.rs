@@ -49,13 +49,14 @@ pub fn conclusion(points: &[Point], stock: Option<&Stock>) -> Vec<String> {
     };
     let Some(stock) = stock else {
         return vec![
-            "The published line is of yolov5n, s, m, l and x; this network has another graph or other widths, so there \
-             is no dense network of equal cost to compare with."
+            "The published lines are of YOLOv5, YOLOv5u, YOLOv8, YOLO11 and YOLO26 in sizes n, s, m, l and x; this network \
+             has another graph or other widths, so there is no dense network of equal cost to compare with."
                 .to_owned(),
         ];
     };
     let mut lines = vec![format!(
-        "\"needed\" is what a dense YOLOv5 of the same GFLOPs has of {}'s published mAP.",
+        "\"needed\" is what a dense {} of the same GFLOPs has of {}'s published mAP.",
+        stock.line().name,
         stock.name
     )];
     for of_method in pruned.chunk_by(|a, b| a.method == b.method) {

@@ -4,6 +4,7 @@ use super::Span;
 use super::attention::Attend;
 use super::border::Border;
 use super::decode::Decode;
+use super::depthwise::Depthwise;
 use super::epilogue::Epilogue;
 use super::planes::{Lattice, Plane};
 use super::pool::Pool;
@@ -60,6 +61,8 @@ pub(crate) struct Kernels {
     pub(crate) pool_squares: unsafe fn(Plane, Plane, [usize; 2], [usize; 2]),
     /// See [`super::attention::attend`].
     pub(crate) attend: unsafe fn(&Attend<'_>),
+    /// See [`super::depthwise::depthwise`].
+    pub(crate) depthwise: unsafe fn(&Depthwise<'_>),
     /// See [`super::planes::interleave`].
     pub(crate) interleave: unsafe fn(Span, &[usize], usize, Span),
     /// See [`super::decode::decode`].
@@ -87,7 +90,7 @@ impl std::fmt::Debug for Kernels {
 macro_rules! entry_points {
     ($module:ident, $unit:path, $(#[$feature:meta])?) => {
         pub(super) mod $module {
-            use super::super::{Span, attention, border, decode, epilogue, planes, pool, tile, winograd};
+            use super::super::{Span, attention, border, decode, depthwise, epilogue, planes, pool, tile, winograd};
             use super::{Kernels, WinogradKernels};
             use $unit as Unit;
             use yolo_simd::Simd;
@@ -178,6 +181,11 @@ macro_rules! entry_points {
                 unsafe { attention::attend(Unit::assume(), a) }
             }
             $(#[$feature])?
+            unsafe fn convolve_planes(d: &depthwise::Depthwise<'_>) {
+                // SAFETY: as above.
+                unsafe { depthwise::depthwise(Unit::assume(), d) }
+            }
+            $(#[$feature])?
             unsafe fn interleave(from: Span, starts: &[usize], columns: usize, to: Span) {
                 // SAFETY: as above.
                 unsafe { planes::interleave(Unit::assume(), from, starts, columns, to) }
@@ -250,6 +258,7 @@ macro_rules! entry_points {
                 spread,
                 pool_squares,
                 attend,
+                depthwise: convolve_planes,
                 interleave,
                 decode,
                 #[cfg(test)]

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::time::Instant;
 
 use super::strew;
-use crate::choice::Family;
 use crate::error::Result;
 use crate::network::{Network, Op};
 use crate::noise::Noise;
@@ -187,7 +186,7 @@ fn shares(network: &Network, plan: &Plan) -> Vec<Share> {
             conv: name.to_owned(),
             step: report.name.clone(),
             of_step: of(name) as f64 / whole.max(1) as f64,
-            is_dense: report.chosen.family == Family::Dense || report.chosen.is_winograd(),
+            is_dense: report.chosen.is_dense(),
         }));
     }
     shares

@@ -10,7 +10,7 @@ fn bytes(report: &ConvReport, kernel: KernelId) -> f64 {
     // The last group of channels is filled up with zeros.
     let padded = of_channels(out.next_multiple_of(kernel.channels));
     match kernel.family {
-        Family::Dense => padded,
+        Family::Dense | Family::Depthwise => padded,
         Family::Winograd2 => padded * 16.0 / 9.0,
         Family::Winograd4 => padded * 36.0 / 9.0,
         Family::WinogradStrided => padded * 25.0 / 9.0,

@@ -2,14 +2,15 @@
 
 use super::values::{Values, pool_chains, twins};
 use super::{Options, tune::Tuner};
-use crate::choice::ConvReport;
+use crate::choice::{ConvReport, KernelId};
 use crate::error::Result;
 use crate::kernels::Kernels;
 use crate::network::{Conv, Network, Op, Output, ValueId};
 use crate::steps::ConvPlaces;
 use crate::steps::{
-    AddStep, AttentionStep, BorderStep, ConvStep, CopyStep, DecodeStep, Entries, InputStep, MapStep, Outlet,
-    Place, PoolStep, Squares, SquaresStep, Step, WindowStep, WinogradStep, winograd_fits,
+    AddStep, AttentionStep, BorderStep, ConvStep, CopyStep, DecodeStep, DepthwiseStep, Entries, InputStep,
+    MapStep, Outlet, Place, PoolStep, Squares, SquaresStep, Step, WindowStep, WinogradStep, depthwise_fits,
+    winograd_fits,
 };
 use crate::tiling::{BorderTable, PlaneLayout};
 use std::collections::HashMap;
@@ -279,10 +280,14 @@ fn joined(a: &Conv, b: &Conv) -> Conv {
 /// The step of a convolution on a kernel, if there is such a kernel and it can do the convolution.
 pub(crate) fn conv_step(
     conv: &Conv,
-    kernel: crate::choice::KernelId,
+    kernel: KernelId,
     places: &ConvPlaces,
     (kernels, batch, threads): (&'static crate::kernels::Kernels, usize, usize),
 ) -> Option<Step> {
+    if kernel == KernelId::DEPTHWISE {
+        let step = || Step::Depthwise(Box::new(DepthwiseStep::new(conv, places, batch, threads)));
+        return depthwise_fits(conv).then(step);
+    }
     if kernel.is_winograd() {
         let batches = kernel.batches(kernels).filter(|_| winograd_fits(kernel.family, conv))?;
         let step = WinogradStep::new(conv, kernel, batches, places, batch, threads);

@@ -8,7 +8,7 @@ use crate::error::{Result, RuntimeError};
 use crate::kernels::Kernels;
 use crate::memory::AlignedBuffer;
 use crate::network::Conv;
-use crate::steps::{ConvPlaces, Entries, Step, winograd_fits};
+use crate::steps::{ConvPlaces, Entries, Step, depthwise_fits, winograd_fits};
 use crate::team::Team;
 use std::collections::HashMap;
 
@@ -106,7 +106,9 @@ impl<'a> Tuner<'a> {
     }
 
     fn exists(&self, kernel: KernelId, conv: &Conv, places: &ConvPlaces) -> bool {
-        if kernel.is_winograd() {
+        if kernel == KernelId::DEPTHWISE {
+            depthwise_fits(conv)
+        } else if kernel.is_winograd() {
             kernel.batches(self.kernels).is_some() && winograd_fits(kernel.family, conv)
         } else {
             Entries::of(kernel, conv, places, self.kernels).is_some()

@@ -6,6 +6,7 @@ mod convolutions;
 mod moved;
 mod moves;
 mod networks;
+mod programs;
 mod reference;
 mod views;
 // Whole detectors against the same network on Burn's own back end.

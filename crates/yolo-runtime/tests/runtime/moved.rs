@@ -6,7 +6,7 @@ mod networks;
 use yolo_model::Checkpoint;
 use yolo_model::program::{AttentionOrder, AttentionSpec, PixelOrder, PoolSpec};
 use yolo_model::weights::{HostTensor, read_safetensors};
-use yolo_runtime::{Activation, Conv, Isa, Network, Op, Options, Output, Plan, Selection};
+use yolo_runtime::{Activation, Conv, Family, Isa, Network, Op, Options, Output, Plan, Selection};
 
 use super::reference::{Random, Zeros, assert_close, conv, naive as run_slowly};
 
@@ -92,10 +92,40 @@ fn groups_are_kernels_of_their_own() {
         check(&network, &format!("{groups} groups"));
         let plan = Plan::new(network, &measure).unwrap();
         let report = &plan.convolutions()[0];
-        assert!(report.chosen.family.skips_zeros(), "{}", report.chosen);
+        let is_depthwise = report.chosen.family == Family::Depthwise;
+        assert!(is_depthwise || report.chosen.family.skips_zeros(), "{}", report.chosen);
         // Two operations per weight and pixel: nothing is computed between groups.
         let expected = 2.0 * (2 * weights * report.size[0] * report.size[1]) as f64 * 1e-9;
         assert!((report.gflop - expected).abs() < 1e-12);
+    }
+}
+
+/// Windows, strides, spacings, activations, a sum and borders of convolutions of one channel each.
+#[test]
+fn depthwise_convolutions() {
+    for (kernel, stride, dilation, activation, size) in [
+        ([3, 3], [1, 1], [1, 1], Activation::Silu, [20, 44]),
+        ([3, 3], [2, 2], [1, 1], Activation::None, [14, 11]),
+        ([5, 3], [1, 2], [1, 1], Activation::Relu6, [9, 16]),
+        ([3, 1], [1, 1], [2, 1], Activation::LeakyRelu(0.1), [12, 7]),
+        ([7, 7], [1, 1], [1, 1], Activation::Silu, [10, 13]),
+    ] {
+        let mut random = Random::new(7);
+        let stem = conv("stem", 0, [3, 9], [3, 3], &mut random, Zeros::None);
+        let full = conv("depthwise", 1, [1, 9], kernel, &mut random, Zeros::None);
+        let padding = [0, 1].map(|axis| (kernel[axis] - 1) * dilation[axis] / 2);
+        let single = Conv { groups: 9, stride, dilation, padding, activation, ..full };
+        let behind = conv("behind", 2, [9, 4], [3, 3], &mut random, Zeros::None);
+        let mut ops = vec![Op::Conv(stem), Op::Conv(single), Op::Conv(behind)];
+        if stride == [1, 1] {
+            ops[2] = Op::Add { inputs: [1, 2] };
+            ops.push(Op::Conv(conv("behind", 3, [9, 4], [3, 3], &mut random, Zeros::None)));
+        }
+        let output = Output::Maps(vec![ops.len()]);
+        let network = Network { batch: 2, input: [3, size[0], size[1]], ops, output };
+        let plan = Plan::new(network.clone(), &Options::default()).unwrap();
+        assert_eq!(plan.convolutions()[1].chosen.family, Family::Depthwise);
+        check(&network, &format!("{kernel:?} {stride:?} {dilation:?} {activation:?}"));
     }
 }
 

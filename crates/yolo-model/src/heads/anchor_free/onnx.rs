@@ -1,15 +1,18 @@
-//! The head without anchors in an ONNX graph: its logits as maps, or those decoded to boxes and scores.
+//! The head without anchors in an ONNX graph: its logits as maps, those decoded to boxes and scores, or the best of these.
+
+mod best;
 
 use super::super::anchor_based::onnx::{Axis, grid, reshape};
 use crate::heads::Side;
-use crate::modules::AnchorFreeSpec;
+use crate::modules::{AnchorFreeSpec, Branches};
 use crate::onnx::graph::{Attribute, Graph, Value};
 use crate::onnx::head::{Extents, Level};
 use crate::onnx::{Dim, OnnxValue, Outputs};
 use crate::weights::FloatFormat;
 
 /// Appends the head and returns the graph's outputs: per level `[N, 4 · bins + classes, rows, columns]`, or decoded
-/// `[N, 4 + classes, cells of all levels]` with rows centre x, centre y, width, height in pixels, then scores.
+/// `[N, 4 + classes, cells of all levels]` with rows centre x, centre y, width, height in pixels, then scores. One-to-one
+/// branches that are decoded give `[N, detections, 6]`: left, top, right, bottom, score, class.
 pub(in crate::heads) fn lower(
     detect: &AnchorFreeSpec,
     graph: &mut Graph<'_>,
@@ -29,14 +32,19 @@ pub(in crate::heads) fn lower(
             let rows: Vec<Value> = levels.iter().map(|level| decode(detect, graph, level)).collect();
             let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
             let axis = [("axis", Attribute::Int(2))];
-            let name = match precision {
-                FloatFormat::F32 => graph.node("output0", "Concat", &rows, &axis),
-                FloatFormat::F16 => {
-                    let rows = graph.node("rows", "Concat", &rows, &axis);
-                    graph.cast("output0", &rows, precision)
-                }
-            };
-            vec![OnnxValue { name, shape: decoded_shape(detect, levels), precision }]
+            let is_last = detect.answering() == Branches::OneToMany;
+            let shape = decoded_shape(detect, levels);
+            let name =
+                |is_last: bool| if is_last && precision == FloatFormat::F32 { "output0" } else { "rows" };
+            let mut value = graph.node(name(is_last), "Concat", &rows, &axis);
+            let mut shape = shape;
+            if !is_last {
+                (value, shape) = best::lower(detect, graph, name(true), &value, &shape);
+            }
+            if precision == FloatFormat::F16 {
+                value = graph.cast("output0", &value, precision);
+            }
+            vec![OnnxValue { name: value, shape, precision }]
         }
     }
 }
