@@ -14,7 +14,7 @@
 //! 4. without a mosaic: warp;
 //! 5. colour ([`HsvGains::draw`]), upside down or not, mirrored or not.
 //!
-//! [`Order::Ultralytics`] differs in 3, which is drawn for every sample and whose second image is a mosaic or not by a draw of
+//! [`Convention::Ultralytics`] differs in 3, which is drawn for every sample and whose second image is a mosaic or not by a draw of
 //! its own; in 4, which has no letterbox; and in how the hue changes.
 
 pub mod copy_paste;
@@ -30,28 +30,18 @@ pub mod warp;
 
 use rand::Rng;
 use serde::{Deserialize, Serialize};
+use yolo_eval::Convention;
 
 pub use hsv::HsvGains;
 pub use objects::{LabelledImage, Object};
 pub use perspective::WarpParams;
-
-/// Whose steps are followed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Order {
-    /// YOLOv5's.
-    #[default]
-    Yolov5,
-    /// Those of the package `ultralytics`.
-    Ultralytics,
-}
 
 /// How much to augment. Probabilities are in `[0, 1]`; the names are those of YOLOv5's hyper-parameter files.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Augmentation {
     /// Whose steps are followed.
-    pub order: Order,
+    pub convention: Convention,
     /// Largest relative change of the hue.
     pub hsv_h: f32,
     /// Largest relative change of the saturation.
@@ -76,7 +66,7 @@ pub struct Augmentation {
     pub mosaic: f32,
     /// Fraction of the mosaics that have nine tiles in place of four.
     pub mosaic9: f32,
-    /// Probability that a mosaic, or any sample in the order of Ultralytics, is blended with another one.
+    /// Probability that a mosaic, or by Ultralytics any sample, is blended with another one.
     pub mixup: f32,
     /// Fraction of the outlined objects of a mosaic that are copied to the other side.
     pub copy_paste: f32,
@@ -86,7 +76,7 @@ impl Augmentation {
     /// No augmentation at all: an image stays as it is loaded.
     pub const fn none() -> Self {
         Self {
-            order: Order::Yolov5,
+            convention: Convention::Yolov5,
             hsv_h: 0.0,
             hsv_s: 0.0,
             hsv_v: 0.0,

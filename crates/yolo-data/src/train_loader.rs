@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use yolo_eval::Cxcywh;
+use yolo_eval::{Convention, Cxcywh};
 
 pub use cache::{CachePlace, ImageCache};
 pub use epoch::{EpochOptions, epoch_plans, image_weights};
@@ -23,7 +23,7 @@ use crate::augment::sample::{Augmented, Loaded, Recipe, Scratch};
 use crate::augment::{Augmentation, LabelledImage, Object};
 use crate::dataset::Item;
 use crate::image::{RgbImage, decode_file};
-use crate::letterbox::{CLIP_MARGIN, load_size, split_channels};
+use crate::letterbox::{CLIP_MARGIN, load_size_by, split_channels};
 use crate::loader::pipeline::{Pipeline, Prepare, close_gaps};
 use crate::loader::queue::{Open, Task};
 use crate::loader::{Decode, Skipped, changed_since_scan};
@@ -219,18 +219,23 @@ impl Prepare for Training {
 impl Training {
     /// The image of an item, from the cache if there is one.
     fn load(&self, item_idx: usize) -> Result<Arc<Loaded>> {
-        let read = || load(&self.items[item_idx], self.options.image_size, self.decode);
+        let convention = self.options.augmentation.convention;
+        let read = || load(&self.items[item_idx], (self.options.image_size, convention), self.decode);
         match &self.cache {
             Some(cache) => cache.get_or_load(item_idx, read),
             None => read().map(Arc::new),
         }
     }
 
-    /// Class and normalised box of the objects of a sample, clipped just inside it.
+    /// Class and normalised box of the objects of a sample, by YOLOv5 clipped just inside it.
     fn targets(&self, sample: &LabelledImage) -> Vec<(u32, Cxcywh)> {
         let (width, height) = (f64::from(sample.image.width), f64::from(sample.image.height));
+        let margin = match self.options.augmentation.convention {
+            Convention::Yolov5 => CLIP_MARGIN,
+            Convention::Ultralytics => 0.0,
+        };
         let target = |object: &Object| {
-            let inside = object.bbox_px.clip((width - CLIP_MARGIN) as f32, (height - CLIP_MARGIN) as f32);
+            let inside = object.bbox_px.clip((width - margin) as f32, (height - margin) as f32);
             let px = Cxcywh::from(inside);
             let (width, height) = (width as f32, height as f32);
             let bbox = Cxcywh { cx: px.cx / width, cy: px.cy / height, w: px.w / width, h: px.h / height };
@@ -241,13 +246,13 @@ impl Training {
 }
 
 /// Decodes the image of `item` and resizes it with `INTER_LINEAR`, so that its longer side is `image_size`.
-fn load(item: &Item, image_size: u32, decode: Decode) -> Result<Loaded> {
+fn load(item: &Item, (image_size, convention): (u32, Convention), decode: Decode) -> Result<Loaded> {
     let decoded = decode(&item.image)?;
     let mut warnings: Vec<String> =
         decoded.warnings.iter().map(|w| format!("{}: {w}", item.image.display())).collect();
     warnings.extend(changed_since_scan(item, &decoded.image));
     let original = (decoded.image.width, decoded.image.height);
-    let size = load_size(original, image_size);
+    let size = load_size_by(original, image_size, convention);
     let image = if size == original {
         decoded.image
     } else {

@@ -29,6 +29,9 @@ pub struct View<'a, T> {
 
 impl<'a, T> View<'a, T> {
     /// The first `rows` by `columns` elements of rows that start every `step` elements.
+    ///
+    /// # Panics
+    /// If they do not fit into `data`.
     pub fn new(data: &'a [T], rows: usize, columns: usize, step: usize) -> Self {
         check(data.len(), rows, columns, step);
         Self { data, rows, columns, row_step: step, column_step: 1 }
@@ -51,6 +54,9 @@ pub struct ViewMut<'a, T> {
 
 impl<'a, T> ViewMut<'a, T> {
     /// The first `rows` by `columns` elements of rows that start every `step` elements.
+    ///
+    /// # Panics
+    /// If they do not fit into `data`.
     pub fn new(data: &'a mut [T], rows: usize, columns: usize, step: usize) -> Self {
         check(data.len(), rows, columns, step);
         Self { data, rows, columns, step }
@@ -65,6 +71,9 @@ fn check(len: usize, rows: usize, columns: usize, step: usize) {
 
 /// `to = keep * to + factor * left * right`, on the calling thread alone, so that the result does not depend on
 /// how many threads there are. `to` is not read where `keep` is zero.
+///
+/// # Panics
+/// If the shapes do not agree.
 pub fn product<T: Real>(to: ViewMut<'_, T>, keep: T, factor: T, left: View<'_, T>, right: View<'_, T>) {
     assert_eq!(
         (to.rows, to.columns, left.columns),

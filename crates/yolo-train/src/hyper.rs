@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use yolo_data::augment::{Augmentation, Order};
+use yolo_data::augment::Augmentation;
 use yolo_data::yaml;
+use yolo_eval::Convention;
 use yolo_model::{Family, Head};
 
 use crate::error::{Result, TrainError};
@@ -169,13 +170,9 @@ impl Hyperparameters {
         self.augmentation().problem().map_or(Ok(()), Err)
     }
 
-    /// How images are changed in `epoch` of `epochs`, counted from 0, for a network of `family`.
-    pub fn augmentation_in(&self, epoch: usize, epochs: usize, family: Family) -> Augmentation {
-        let order = match family {
-            Family::Yolov5 => Order::Yolov5,
-            Family::Ultralytics => Order::Ultralytics,
-        };
-        let augmentation = Augmentation { order, ..self.augmentation() };
+    /// How images are changed in `epoch` of `epochs`, counted from 0, as `convention` does.
+    pub fn augmentation_in(&self, epoch: usize, epochs: usize, convention: Convention) -> Augmentation {
+        let augmentation = Augmentation { convention, ..self.augmentation() };
         match epoch + self.close_mosaic >= epochs {
             true => Augmentation { mosaic: 0.0, mixup: 0.0, copy_paste: 0.0, ..augmentation },
             false => augmentation,
@@ -185,7 +182,7 @@ impl Hyperparameters {
     /// How images are changed while nothing is left out, in YOLOv5's order.
     pub fn augmentation(&self) -> Augmentation {
         Augmentation {
-            order: Order::Yolov5,
+            convention: Convention::Yolov5,
             hsv_h: self.hsv_h,
             hsv_s: self.hsv_s,
             hsv_v: self.hsv_v,
@@ -252,12 +249,15 @@ mod tests {
     #[test]
     fn the_last_epochs_have_no_mosaics() {
         let hyp = Hyperparameters { close_mosaic: 3, mixup: 0.5, ..Hyperparameters::default() };
-        let drawn = |epoch| hyp.augmentation_in(epoch, 10, Family::Ultralytics);
-        assert_eq!((drawn(6).mosaic, drawn(6).mixup, drawn(6).order), (1.0, 0.5, Order::Ultralytics));
+        let drawn = |epoch| hyp.augmentation_in(epoch, 10, Convention::Ultralytics);
+        assert_eq!(
+            (drawn(6).mosaic, drawn(6).mixup, drawn(6).convention),
+            (1.0, 0.5, Convention::Ultralytics)
+        );
         assert_eq!((drawn(7).mosaic, drawn(7).mixup, drawn(7).fliplr), (0.0, 0.0, 0.5));
-        assert_eq!(hyp.augmentation_in(0, 3, Family::Ultralytics).mosaic, 0.0, "a short run has none");
+        assert_eq!(hyp.augmentation_in(0, 3, Convention::Ultralytics).mosaic, 0.0, "a short run has none");
         let yolov5 = Hyperparameters::default();
-        assert_eq!(yolov5.augmentation_in(9, 10, Family::Yolov5), yolov5.augmentation());
+        assert_eq!(yolov5.augmentation_in(9, 10, Convention::Yolov5), yolov5.augmentation());
     }
 
     #[test]

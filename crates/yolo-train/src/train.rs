@@ -22,7 +22,7 @@ use yolo_data::dataset::Dataset;
 use yolo_data::train_loader::{
     EpochOptions, ImageCache, TrainLoader, TrainLoaderOptions, epoch_plans, image_weights,
 };
-use yolo_detect::{DetectError, check_format};
+use yolo_detect::{DetectError, check_format, convention_of};
 use yolo_model::{Architecture, Checkpoint};
 use yolo_prune::channels::{SMALL_SCALE, SlimProgress};
 
@@ -280,7 +280,8 @@ impl<'a> Run<'a> {
             state.progress.scaler.get_or_insert_with(|| LossScaler::new(format));
         }
         let items: Arc<[_]> = Arc::from(setup.train.items.as_slice());
-        let cache_at = |place| ImageCache::at(place, &items, options.image_size as u32);
+        let convention = convention_of(architecture);
+        let cache_at = |place| ImageCache::at(place, &items, options.image_size as u32, convention);
         let cache = options.cache.as_ref().map(cache_at);
         let cache = match cache.transpose() {
             Ok(cache) => cache.map(Arc::new),
@@ -356,7 +357,7 @@ impl<'a> Run<'a> {
     fn loader(&self, state: &TrainState) -> TrainLoader {
         let options = self.setup.options;
         let epoch = state.progress.epoch;
-        let family = state.checkpoint.architecture.head().family();
+        let convention = convention_of(&state.checkpoint.architecture);
         let weights = options.image_weights.then(|| {
             let classes = state.checkpoint.architecture.num_classes();
             image_weights(&self.items, &state.progress.class_maps, classes)
@@ -378,7 +379,7 @@ impl<'a> Run<'a> {
             workers: options.workers,
             image_size: options.image_size as u32,
             prefetch_batches: 2,
-            augmentation: options.hyp.augmentation_in(epoch, options.epochs, family),
+            augmentation: options.hyp.augmentation_in(epoch, options.epochs, convention),
             rect: options.rect,
             seed: options.seed,
             single_class: options.single_class,

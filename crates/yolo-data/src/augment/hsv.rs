@@ -7,8 +7,9 @@
 use std::sync::LazyLock;
 
 use rand::Rng;
+use yolo_eval::Convention;
 
-use super::{Augmentation, Order, symmetric};
+use super::{Augmentation, symmetric};
 use crate::image::RgbImage;
 
 /// Number of pixels that go through each step together, so that each step is a short loop.
@@ -31,13 +32,13 @@ pub struct HsvGains {
 }
 
 impl HsvGains {
-    /// Draws hue, saturation, value, each uniform in 1 ± its limit. In the order of Ultralytics the hue moves by that fraction
+    /// Draws hue, saturation, value, each uniform in 1 ± its limit. By Ultralytics the hue moves by that fraction
     /// of the circle.
     pub fn draw(augmentation: &Augmentation, rng: &mut impl Rng) -> Self {
         let drawn = symmetric(augmentation.hsv_h, rng);
-        let (hue, hue_shift) = match augmentation.order {
-            Order::Yolov5 => (1.0 + drawn, 0.0),
-            Order::Ultralytics => (1.0, drawn * HUES as f64),
+        let (hue, hue_shift) = match augmentation.convention {
+            Convention::Yolov5 => (1.0 + drawn, 0.0),
+            Convention::Ultralytics => (1.0, drawn * HUES as f64),
         };
         Self {
             hue,

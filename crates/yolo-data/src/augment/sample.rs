@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use rand::Rng;
 use rand::seq::SliceRandom;
+use yolo_eval::Convention;
 
 use super::copy_paste::{copy_paste, draw_copies};
 use super::flip::{flip_left_right, flip_upside_down};
@@ -12,7 +13,7 @@ use super::mixup::{draw_ratio, mixup};
 use super::mosaic::{Tile, draw_centre, draw_crop, mosaic4, mosaic9};
 use super::objects::Frame;
 use super::perspective::{WarpParams, random_perspective};
-use super::{Augmentation, LabelledImage, Order, chance};
+use super::{Augmentation, LabelledImage, chance};
 use crate::Result;
 use crate::dataset::Item;
 use crate::image::RgbImage;
@@ -85,7 +86,7 @@ impl Recipe<'_> {
             warnings.extend(main.warnings.iter().cloned());
             self.single(item_idx, &main.image, rng, scratch)
         };
-        let may_mix = mosaic || self.augmentation.order == Order::Ultralytics;
+        let may_mix = mosaic || self.augmentation.convention == Convention::Ultralytics;
         if may_mix && chance(self.augmentation.mixup, rng) {
             let second = self.partner(rng);
             if let Some(other) = self.second(second, &load, rng, scratch, &mut warnings) {
@@ -105,7 +106,7 @@ impl Recipe<'_> {
         Ok(Augmented { sample, warnings })
     }
 
-    /// The sample that is mixed into another: a mosaic around `items[item_idx]`, or in the order of Ultralytics also that item
+    /// The sample that is mixed into another: a mosaic around `items[item_idx]`, or by Ultralytics also that item
     /// alone. `None`, with a warning, if it alone cannot be read.
     fn second(
         &self,
@@ -115,9 +116,9 @@ impl Recipe<'_> {
         scratch: &mut Scratch,
         warnings: &mut Vec<String>,
     ) -> Option<LabelledImage> {
-        let is_mosaic = match self.augmentation.order {
-            Order::Yolov5 => true,
-            Order::Ultralytics => chance(self.augmentation.mosaic, rng) && self.mosaics,
+        let is_mosaic = match self.augmentation.convention {
+            Convention::Yolov5 => true,
+            Convention::Ultralytics => chance(self.augmentation.mosaic, rng) && self.mosaics,
         };
         if is_mosaic {
             return Some(self.mosaic(item_idx, load, rng, scratch, warnings));
@@ -179,7 +180,7 @@ impl Recipe<'_> {
         self.warp(canvas, (size, size), rng, scratch)
     }
 
-    /// `items[item_idx]` alone, letterboxed to the network input and warped in place; in the order of Ultralytics without the
+    /// `items[item_idx]` alone, letterboxed to the network input and warped in place; by Ultralytics without the
     /// letterbox, its centre in the centre of the input.
     fn single(
         &self,
@@ -191,7 +192,7 @@ impl Recipe<'_> {
         let (height, width) = self.network;
         let place =
             |frame: Frame| self.items[item_idx].labels.iter().map(|label| frame.place(label)).collect();
-        if self.augmentation.order == Order::Ultralytics {
+        if self.augmentation.convention == Convention::Ultralytics {
             let size = (image.width as f32, image.height as f32);
             let objects = place(Frame { width: size.0, height: size.1, left: 0.0, top: 0.0 });
             return self.warp(LabelledImage { image: image.clone(), objects }, (width, height), rng, scratch);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use proptest::prelude::*;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
-use yolo_eval::{Cxcywh, Xyxy};
+use yolo_eval::{Convention, Cxcywh, Xyxy};
 
 use super::copy_paste::{copy_paste, draw_copies};
 use super::flip::{flip_left_right, flip_upside_down};
@@ -367,7 +367,7 @@ proptest! {
     }
 }
 
-/// Samples of 8 × 4 pixels on a network input of 16 × 16, the order of Ultralytics.
+/// Samples of 8 × 4 pixels on a network input of 16 × 16, as Ultralytics makes them.
 fn ultralytics(augmentation: Augmentation, seed: u64) -> LabelledImage {
     let item = |class| Item {
         image: "x".into(),
@@ -376,7 +376,7 @@ fn ultralytics(augmentation: Augmentation, seed: u64) -> LabelledImage {
         labels: vec![label(class, 0.5, 0.5, 0.5, 1.0)],
     };
     let (items, augmentation) =
-        ([item(0), item(1)], Augmentation { order: Order::Ultralytics, ..augmentation });
+        ([item(0), item(1)], Augmentation { convention: Convention::Ultralytics, ..augmentation });
     let load =
         |idx: usize| Ok(Arc::new(Loaded { image: grey(8, 4, 50 + idx as u8 * 100), warnings: Vec::new() }));
     let recipe = Recipe {
@@ -392,7 +392,7 @@ fn ultralytics(augmentation: Augmentation, seed: u64) -> LabelledImage {
 }
 
 #[test]
-fn in_the_order_of_ultralytics_an_image_alone_is_placed_by_the_warp() {
+fn by_ultralytics_an_image_alone_is_placed_by_the_warp() {
     let sample = ultralytics(Augmentation::none(), 0);
     let value = |x, y| pixel(&sample.image, x, y)[0];
     assert_eq!([value(3, 8), value(4, 8), value(11, 8), value(12, 8)], [114, 50, 50, 114], "not enlarged");
@@ -401,7 +401,7 @@ fn in_the_order_of_ultralytics_an_image_alone_is_placed_by_the_warp() {
 }
 
 #[test]
-fn in_the_order_of_ultralytics_images_are_mixed_without_mosaics_too() {
+fn by_ultralytics_images_are_mixed_without_mosaics_too() {
     let sample = ultralytics(Augmentation { mixup: 1.0, ..Augmentation::none() }, 0);
     assert_eq!(sample.objects.iter().map(|object| object.class).collect::<Vec<_>>(), [0, 1]);
     let mixed = pixel(&sample.image, 8, 8)[0];
@@ -411,8 +411,9 @@ fn in_the_order_of_ultralytics_images_are_mixed_without_mosaics_too() {
 }
 
 #[test]
-fn in_the_order_of_ultralytics_hues_move_by_a_part_of_the_circle() {
-    let augmentation = Augmentation { order: Order::Ultralytics, hsv_h: 0.5, ..Augmentation::none() };
+fn by_ultralytics_hues_move_by_a_part_of_the_circle() {
+    let augmentation =
+        Augmentation { convention: Convention::Ultralytics, hsv_h: 0.5, ..Augmentation::none() };
     let gains = HsvGains::draw(&augmentation, &mut StdRng::seed_from_u64(1));
     assert_eq!((gains.hue, gains.saturation), (1.0, 1.0));
     assert!(gains.hue_shift.abs() <= 90.0 && gains.hue_shift != 0.0);

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use serde::{Deserialize, Serialize};
+use yolo_eval::Convention;
 
 use super::memory::available;
 use crate::augment::sample::Loaded;
@@ -75,14 +76,19 @@ impl ImageCache {
         Ok(Self { image_size, items: items.len(), store: Store::Memory(slots) })
     }
 
-    /// A cache in files of `folder`, which is made if it is missing, for `items` at a longer side of `image_size` pixels.
-    /// A file that cannot be written ends the writing, not the training: the first image that this happens to has a
+    /// A cache in files of `folder`, which is made if it is missing, for `items` at a longer side of `image_size` pixels,
+    /// the other side rounded as `convention` does. A file that cannot be written ends the writing, not the training: the first image that this happens to has a
     /// warning.
     ///
     /// # Errors
     /// The folder cannot be made.
-    pub fn in_folder(items: &[Item], image_size: u32, folder: PathBuf) -> Result<Self> {
-        let files = Files::create(items, image_size, folder)?;
+    pub fn in_folder(
+        items: &[Item],
+        image_size: u32,
+        convention: Convention,
+        folder: PathBuf,
+    ) -> Result<Self> {
+        let files = Files::create(items, (image_size, convention), folder)?;
         Ok(Self { image_size, items: items.len(), store: Store::Files(files) })
     }
 
@@ -90,10 +96,10 @@ impl ImageCache {
     ///
     /// # Errors
     /// As [`ImageCache::new`] and [`ImageCache::in_folder`].
-    pub fn at(place: &CachePlace, items: &[Item], image_size: u32) -> Result<Self> {
+    pub fn at(place: &CachePlace, items: &[Item], image_size: u32, convention: Convention) -> Result<Self> {
         match place {
             CachePlace::Memory => Self::new(items, image_size),
-            CachePlace::Folder(folder) => Self::in_folder(items, image_size, folder.clone()),
+            CachePlace::Folder(folder) => Self::in_folder(items, image_size, convention, folder.clone()),
         }
     }
 

@@ -9,7 +9,6 @@ use yolo_eval::Convention;
 
 use super::*;
 use crate::DataError;
-use crate::augment::Order;
 use crate::dataset::Label;
 use crate::image::Decoded;
 use crate::letterbox::{Geometry, LetterboxOptions, letterbox};
@@ -18,7 +17,7 @@ const SIZE: u32 = 64;
 
 /// All augmentations together.
 const STRONG: Augmentation = Augmentation {
-    order: Order::Yolov5,
+    convention: Convention::Yolov5,
     hsv_h: 0.1,
     hsv_s: 0.5,
     hsv_v: 0.5,
@@ -133,7 +132,7 @@ fn without_augmentation_images_are_letterboxed_and_targets_are_labels() {
     for batch in batches(&items, options(Augmentation::none()), 0) {
         for (i, &item_idx) in batch.item_indices.iter().enumerate() {
             let item = &items[item_idx];
-            let image = load(item, SIZE, fake).unwrap().image;
+            let image = load(item, (SIZE, Convention::Yolov5), fake).unwrap().image;
             let options = LetterboxOptions { scale_up: true, ..LetterboxOptions::VALIDATION };
             let (boxed, ..) = letterbox(&image, (SIZE, SIZE), options);
             let mut planes = vec![0; boxed.pixels.len()];

@@ -44,13 +44,6 @@ pub struct EpochValidation {
     pub loss: LossTerms,
 }
 
-impl EpochValidation {
-    /// The figure by which checkpoints are chosen: `0.1·mAP50 + 0.9·mAP`.
-    pub fn fitness(&self) -> f64 {
-        yolo_eval::metrics::fitness(self.map50, self.map, yolo_eval::Convention::Yolov5)
-    }
-}
-
 /// Column titles of `results.csv`, for a loss of these terms.
 fn columns(terms: &[LossTerm]) -> Vec<String> {
     let losses = |set: &str| -> Vec<String> {

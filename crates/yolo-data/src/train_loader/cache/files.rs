@@ -4,11 +4,13 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::UNIX_EPOCH;
 
+use yolo_eval::Convention;
+
 use crate::augment::sample::Loaded;
 use crate::dataset::Item;
 use crate::dataset::cache::fnv1a;
 use crate::image::RgbImage;
-use crate::letterbox::load_size;
+use crate::letterbox::load_size_by;
 use crate::{DataError, Result};
 
 /// First bytes of a file. The number changes whenever an image may be decoded or resized to other pixels.
@@ -34,12 +36,16 @@ struct Entry {
 }
 
 impl Files {
-    pub(super) fn create(items: &[Item], image_size: u32, folder: PathBuf) -> Result<Self> {
+    pub(super) fn create(
+        items: &[Item],
+        (image_size, convention): (u32, Convention),
+        folder: PathBuf,
+    ) -> Result<Self> {
         std::fs::create_dir_all(&folder).map_err(|error| DataError::io(&folder, error))?;
         let entry = |item: &Item| Entry {
             image: std::path::absolute(&item.image).unwrap_or_else(|_| item.image.clone()),
             image_size,
-            size: load_size((item.width, item.height), image_size),
+            size: load_size_by((item.width, item.height), image_size, convention),
         };
         let entries = items.iter().map(entry).collect();
         Ok(Self { folder, entries, written: AtomicUsize::new(0), is_full: AtomicBool::new(false) })
@@ -129,7 +135,7 @@ mod tests {
         std::fs::write(&image, b"one").unwrap();
         let items = [Item { image: image.clone(), width: 8, height: 4, labels: Vec::new() }];
         let get = |value| {
-            let files = Files::create(&items, 4, folder.clone()).unwrap();
+            let files = Files::create(&items, (4, Convention::Yolov5), folder.clone()).unwrap();
             let found = files.get_or_load(0, || loaded(value)).unwrap();
             (found.image.pixels[0], files.written())
         };
@@ -149,7 +155,7 @@ mod tests {
         std::fs::write(&image, b"one").unwrap();
         let items = [Item { image, width: 8, height: 4, labels: Vec::new() }];
         let folder = temp.path().join("cache");
-        let files = Files::create(&items, 4, folder.clone()).unwrap();
+        let files = Files::create(&items, (4, Convention::Yolov5), folder.clone()).unwrap();
         // Not even a superuser can write into a file as if it were a folder.
         std::fs::remove_dir(&folder).unwrap();
         std::fs::write(&folder, b"a file").unwrap();
