@@ -90,7 +90,7 @@ mod tests {
             ([0.0, 0.0, 1.0, 1.0], [9.0, 8.0, 11.0, 9.0]),
             ([3.0, 3.0, 2.0, 5.0], [0.0, 1.0, 4.0, 6.0]),
         ];
-        let device = Device::flex();
+        let device = Device::default();
         let tensor = |boxes: Vec<[f32; 4]>| {
             Tensor::<1>::from_floats(boxes.concat().as_slice(), &device).reshape([4, 4])
         };
