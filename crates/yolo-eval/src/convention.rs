@@ -22,4 +22,12 @@ impl Convention {
             Self::Ultralytics => "ultralytics",
         }
     }
+
+    /// The sides of a batch of images are multiples of a network's largest stride, which counts as this at least.
+    pub const fn least_stride(self) -> usize {
+        match self {
+            Self::Yolov5 => 1,
+            Self::Ultralytics => 32,
+        }
+    }
 }

@@ -1,5 +1,6 @@
-//! The families' own detection metrics: P, R, mAP50 and mAP as their validation runs print them, and YOLOv5's confusion
-//! matrix. What follows is YOLOv5's; [`matching`] and [`ap`] say where [`Convention::Ultralytics`] differs.
+//! The families' own detection metrics: P, R, mAP50 and mAP as their validation runs print them, and their
+//! confusion matrices. What follows is YOLOv5's; [`matching`], [`ap`] and [`confusion`] say where
+//! [`Convention::Ultralytics`] differs.
 //!
 //! They differ from COCO's evaluation ([`crate::coco`]), because they are compared with the numbers of YOLOv5 v7.0:
 //! there are no crowds, areas or limits per category; a detection can only match its best label, which goes to the most

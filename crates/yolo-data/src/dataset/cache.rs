@@ -11,7 +11,7 @@ use std::time::UNIX_EPOCH;
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use yolo_eval::Cxcywh;
+use yolo_eval::{Convention, Cxcywh};
 use yolo_files::AtomicFile;
 
 use super::{Label, Problem};
@@ -110,10 +110,15 @@ pub(super) struct Cache {
 }
 
 impl Cache {
-    /// Reads the cache of the data set named by `sources`; empty without a folder or a readable file.
-    pub(super) fn open(dir: Option<&Path>, sources: &[PathBuf]) -> Self {
+    /// Reads the cache of the data set named by `sources`, whose labels were read by the rules of `convention`; empty
+    /// without a folder or a readable file.
+    pub(super) fn open(dir: Option<&Path>, sources: &[PathBuf], convention: Convention) -> Self {
         let Some(dir) = dir else { return Self::default() };
-        let file = dir.join(format!("dataset-{:016x}.jsonl", source_hash(sources)));
+        let rules = match convention {
+            Convention::Yolov5 => String::new(),
+            other => format!("-{}", other.name()),
+        };
+        let file = dir.join(format!("dataset-{:016x}{rules}.jsonl", source_hash(sources)));
         let entries = match std::fs::read_to_string(&file) {
             Ok(text) => parse(&text, &file),
             Err(error) => {
@@ -242,7 +247,7 @@ mod tests {
     fn what_was_written_is_read_back_bit_for_bit() {
         let dir = tempfile::tempdir().unwrap();
         let (image, key, scanned) = example();
-        let open = || Cache::open(Some(dir.path()), &[PathBuf::from("/d")]);
+        let open = || Cache::open(Some(dir.path()), &[PathBuf::from("/d")], Convention::Yolov5);
         open().write(&[(&image, &key, &scanned)]);
         let cache = open();
         assert_eq!(cache.get(&image, &key), Some(&scanned));
@@ -250,30 +255,36 @@ mod tests {
         assert_eq!(cache.get(&image, &changed), None);
         let relabelled = Key { label: None, ..key.clone() };
         assert_eq!(cache.get(&image, &relabelled), None);
-        assert_eq!(Cache::open(Some(dir.path()), &[PathBuf::from("/e")]).get(&image, &key), None);
+        let other = Cache::open(Some(dir.path()), &[PathBuf::from("/d")], Convention::Ultralytics);
+        assert_eq!(other.get(&image, &key), None);
+        assert_eq!(
+            Cache::open(Some(dir.path()), &[PathBuf::from("/e")], Convention::Yolov5).get(&image, &key),
+            None
+        );
     }
 
     #[test]
     fn a_damaged_cache_only_loses_its_bad_lines() {
         let dir = tempfile::tempdir().unwrap();
         let (image, key, scanned) = example();
-        let cache = Cache::open(Some(dir.path()), &[]);
+        let cache = Cache::open(Some(dir.path()), &[], Convention::Yolov5);
         cache.write(&[(&image, &key, &scanned), (Path::new("/j.jpg"), &key, &scanned)]);
         let file = cache.file.unwrap();
         let text = std::fs::read_to_string(&file).unwrap();
         std::fs::write(&file, &text[..text.len() - 9]).unwrap();
-        let cache = Cache::open(Some(dir.path()), &[]);
+        let cache = Cache::open(Some(dir.path()), &[], Convention::Yolov5);
         assert!(cache.get(&image, &key).is_some() && cache.get(Path::new("/j.jpg"), &key).is_none());
         std::fs::write(&file, text.replace(VERSION_LINE, "other")).unwrap();
-        assert!(Cache::open(Some(dir.path()), &[]).entries.is_empty());
+        assert!(Cache::open(Some(dir.path()), &[], Convention::Yolov5).entries.is_empty());
         std::fs::write(&file, [0xFF, 0]).unwrap();
-        assert!(Cache::open(Some(dir.path()), &[]).entries.is_empty());
+        assert!(Cache::open(Some(dir.path()), &[], Convention::Yolov5).entries.is_empty());
     }
 
     #[test]
     fn a_folder_that_cannot_be_made_is_not_an_error() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let (image, key, scanned) = example();
-        Cache::open(Some(&file.path().join("below")), &[]).write(&[(&image, &key, &scanned)]);
+        Cache::open(Some(&file.path().join("below")), &[], Convention::Yolov5)
+            .write(&[(&image, &key, &scanned)]);
     }
 }

@@ -4,14 +4,18 @@
 //! (YOLOv5 decides once per file, and misreads a box in a file with outlines.)
 //! A bad row rejects the whole image, as in YOLOv5.
 
+use std::ops::RangeInclusive;
 use std::path::Path;
 
-use yolo_eval::{Cxcywh, Xyxy};
+use yolo_eval::{Convention, Cxcywh, Xyxy};
 
 use super::{Label, Problem};
 
 /// A coordinate may be this far above 1, because of rounding, and is then read as 1.
 pub const COORDINATE_TOLERANCE: f64 = 1e-6;
+
+/// By [`Convention::Ultralytics`] a coordinate may be this far below 0 or above 1, and stays there.
+pub const MARGIN: f64 = 0.01;
 
 /// Number of bad rows of one file that are reported one by one; the others are counted.
 const MAX_REPORTED_ROWS: usize = 10;
@@ -37,6 +41,15 @@ pub struct ParsedLabels {
 /// # Errors
 /// The bad rows, each with its line, the value and the fix. Never empty.
 pub fn parse(path: &Path, content: &[u8]) -> Result<ParsedLabels, Vec<Problem>> {
+    parse_by(path, content, Convention::Yolov5)
+}
+
+/// [`parse`] by the rules of `convention`. By [`Convention::Ultralytics`], coordinates are from -0.01 to 1.01, and widths
+/// and heights from 0; a file has boxes or outlines, not both.
+///
+/// # Errors
+/// As [`parse`].
+pub fn parse_by(path: &Path, content: &[u8], convention: Convention) -> Result<ParsedLabels, Vec<Problem>> {
     if content.starts_with(&[0xFF, 0xFE]) || content.starts_with(&[0xFE, 0xFF]) {
         return Err(vec![Problem::rejected(path, Some(1), "the file is UTF-16: save it as UTF-8")]);
     }
@@ -46,7 +59,7 @@ pub fn parse(path: &Path, content: &[u8]) -> Result<ParsedLabels, Vec<Problem>> 
     let mut problems = vec![];
     let mut n_bad = 0;
     for (line, row) in numbered_lines(text).filter(|(_, row)| !row.trim().is_empty()) {
-        match parse_row(row) {
+        match parse_row(row, convention) {
             Ok(label) => rows.push((line, label)),
             Err(reason) => {
                 n_bad += 1;
@@ -59,6 +72,9 @@ pub fn parse(path: &Path, content: &[u8]) -> Result<ParsedLabels, Vec<Problem>> 
     if n_bad > MAX_REPORTED_ROWS {
         let reason = format!("{} more bad rows in this file", n_bad - MAX_REPORTED_ROWS);
         problems.push(Problem::rejected(path, None, reason));
+    }
+    if convention == Convention::Ultralytics {
+        problems.extend(mixed_rows(path, &rows));
     }
     if !problems.is_empty() {
         return Err(problems);
@@ -73,13 +89,46 @@ pub(super) fn numbered_lines(text: &str) -> impl Iterator<Item = (usize, &str)> 
     text.split(ends).enumerate().map(|(i, line)| (i + 1, line.strip_suffix('\r').unwrap_or(line)))
 }
 
-fn parse_row(row: &str) -> Result<Label, String> {
+/// What is wrong with a file that has boxes and outlines, for a package that reads one kind per file.
+fn mixed_rows(path: &Path, rows: &[(usize, Label)]) -> Option<Problem> {
+    let is_box = |(_, label): &&(usize, Label)| label.polygon_norm.is_empty();
+    let outlines = rows.iter().filter(|row| !is_box(row)).count();
+    let (line, _) = rows.iter().find(is_box).filter(|_| outlines > 0)?;
+    let reason = "a box in a file with outlines, which the package ultralytics does not read: write all objects as boxes, or \
+                  all as outlines";
+    Some(Problem::rejected(path, Some(*line), reason))
+}
+
+/// What a column may be.
+#[derive(Clone, Copy)]
+enum Column {
+    Centre,
+    Size,
+}
+
+/// The values that are accepted; what is outside of 0 to 1 is clipped by YOLOv5's convention.
+fn accepted(column: Column, convention: Convention) -> RangeInclusive<f64> {
+    match (convention, column) {
+        (Convention::Yolov5, _) => 0.0..=1.0 + COORDINATE_TOLERANCE,
+        (Convention::Ultralytics, Column::Centre) => -MARGIN..=1.0 + MARGIN,
+        (Convention::Ultralytics, Column::Size) => 0.0..=1.0 + MARGIN,
+    }
+}
+
+fn clipped(value: f64, convention: Convention) -> f64 {
+    if convention == Convention::Yolov5 { value.min(1.0) } else { value }
+}
+
+fn parse_row(row: &str, convention: Convention) -> Result<Label, String> {
     let columns: Vec<&str> = row.split_whitespace().collect();
     check_column_count(&columns)?;
     let class = parse_class(columns[0])?;
     let numbers = columns[1..].iter().enumerate();
     if let [cx, cy, w, h] = columns[1..] {
-        let values = [cx, cy, w, h].into_iter().enumerate().map(|(i, text)| parse_coordinate(i + 2, text));
+        let values = [cx, cy, w, h].into_iter().enumerate().map(|(i, text)| {
+            let column = if i < 2 { Column::Centre } else { Column::Size };
+            parse_coordinate(i + 2, text, accepted(column, convention), convention)
+        });
         let values: Vec<f32> = values.collect::<Result<_, _>>()?;
         let bbox_norm = Cxcywh { cx: values[0], cy: values[1], w: values[2], h: values[3] };
         return Ok(Label { class, bbox_norm, polygon_norm: vec![] });
@@ -88,7 +137,7 @@ fn parse_row(row: &str) -> Result<Label, String> {
         .map(|(i, text)| parse_number(i + 2, text).map(|value| value as f32 + 0.0))
         .collect::<Result<_, _>>()?;
     let polygon_norm: Vec<[f32; 2]> = values.as_chunks().0.to_vec();
-    Ok(Label { class, bbox_norm: outline_box(&polygon_norm)?, polygon_norm })
+    Ok(Label { class, bbox_norm: outline_box(&polygon_norm, convention)?, polygon_norm })
 }
 
 fn check_column_count(columns: &[&str]) -> Result<(), String> {
@@ -133,24 +182,29 @@ fn parse_number(column: usize, text: &str) -> Result<f64, String> {
     Ok(value)
 }
 
-fn parse_coordinate(column: usize, text: &str) -> Result<f32, String> {
+fn parse_coordinate(
+    column: usize,
+    text: &str,
+    accepted: RangeInclusive<f64>,
+    convention: Convention,
+) -> Result<f32, String> {
     let fix = FRACTIONS;
     let value = parse_number(column, text)?;
-    if value < 0.0 {
+    if value < *accepted.start() {
         return Err(format!("column {column}: {text} is negative; {fix}: clip the box to the image"));
     }
-    if value > 1.0 + COORDINATE_TOLERANCE {
+    if value > *accepted.end() {
         return Err(format!(
             "column {column}: {text} is above 1; {fix}: divide pixels by the image size, or clip the box to the image"
         ));
     }
     // Adding 0 turns -0 into 0, so that equal rows have equal bits.
-    Ok(value.min(1.0) as f32 + 0.0)
+    Ok(clipped(value, convention) as f32 + 0.0)
 }
 
 /// The box around an outline. As in YOLOv5, points may be outside of the image as long as centre, width and height of the
 /// box are fractions from 0 to 1.
-fn outline_box(polygon: &[[f32; 2]]) -> Result<Cxcywh, String> {
+fn outline_box(polygon: &[[f32; 2]], convention: Convention) -> Result<Cxcywh, String> {
     let mut corners = Xyxy::new(f32::INFINITY, f32::INFINITY, f32::NEG_INFINITY, f32::NEG_INFINITY);
     for &[x, y] in polygon {
         corners.x1 = corners.x1.min(x);
@@ -159,15 +213,22 @@ fn outline_box(polygon: &[[f32; 2]]) -> Result<Cxcywh, String> {
         corners.y2 = corners.y2.max(y);
     }
     let Cxcywh { cx, cy, w, h } = corners.into();
-    let values = [("centre x", cx), ("centre y", cy), ("width", w), ("height", h)];
-    let highest = (1.0 + COORDINATE_TOLERANCE) as f32;
-    if let Some((name, value)) = values.into_iter().find(|(_, value)| *value < 0.0 || *value > highest) {
+    let (centre, size) = (Column::Centre, Column::Size);
+    let values =
+        [("centre x", cx, centre), ("centre y", cy, centre), ("width", w, size), ("height", h, size)];
+    let is_outside = |value: f32, column| {
+        let accepted = accepted(column, convention);
+        value < *accepted.start() as f32 || value > *accepted.end() as f32
+    };
+    if let Some((name, value, _)) = values.into_iter().find(|(_, value, column)| is_outside(*value, *column))
+    {
         return Err(format!(
             "the box around the outline has the {name} {value}; it must be from 0 to 1: divide pixels by the image \
              size, or clip the outline to the image"
         ));
     }
-    Ok(Cxcywh { cx: cx.min(1.0), cy: cy.min(1.0), w: w.min(1.0), h: h.min(1.0) })
+    let [cx, cy, w, h] = [cx, cy, w, h].map(|value| clipped(f64::from(value), convention) as f32);
+    Ok(Cxcywh { cx, cy, w, h })
 }
 
 fn collect(path: &Path, mut rows: Vec<(usize, Label)>) -> ParsedLabels {
@@ -195,10 +256,14 @@ fn collect(path: &Path, mut rows: Vec<(usize, Label)>) -> ParsedLabels {
 
 /// Removes repeated rows and returns their number and the line of the first; sorts only if there were any.
 fn remove_repeated(rows: &mut Vec<(usize, Label)>) -> Option<(usize, usize)> {
-    // All values are finite and not negative: the order of the bits is the order of the numbers.
+    // All values are finite: so changed, the order of the bits is the order of the numbers.
+    let ordered = |value: f32| match value.to_bits() {
+        bits if value.is_sign_negative() => !bits,
+        bits => bits | 1 << 31,
+    };
     let key = |label: &Label| {
         let Cxcywh { cx, cy, w, h } = label.bbox_norm;
-        (label.class, [cx, cy, w, h].map(f32::to_bits))
+        (label.class, [cx, cy, w, h].map(ordered))
     };
     let mut order: Vec<usize> = (0..rows.len()).collect();
     order.sort_by_key(|&i| (key(&rows[i].1), i));
@@ -303,6 +368,29 @@ mod tests {
         let warning = &ok(&text).warnings[0];
         assert_eq!((warning.line, warning.reason.starts_with("2 repeated")), (Some(4), true));
         assert_eq!(kept("0 0 .5 .1 .1\n0 -0.0 .5 .1 .1\n"), [(0, 0.0)]);
+    }
+
+    #[test]
+    fn by_the_other_convention_coordinates_may_be_a_little_outside_and_stay_there() {
+        let by = |text: &str| parse_by(Path::new("a.txt"), text.as_bytes(), Convention::Ultralytics);
+        let parsed = by("0 1.01 -0.01 1.01 .4\n").unwrap();
+        let expected = Cxcywh { cx: 1.01, cy: -0.01, w: 1.01, h: 0.4 };
+        assert_eq!(parsed.labels[0].bbox_norm, expected);
+        for (row, what) in [
+            ("0 1.011 .5 .1 .1", "1.011 is above 1"),
+            ("0 .5 -0.011 .1 .1", "-0.011 is negative"),
+            ("0 .5 .5 -0.001 .1", "-0.001 is negative"),
+            ("0 .5 .5 .1 1.02", "1.02 is above 1"),
+        ] {
+            let problems = by(row).unwrap_err();
+            assert!(problems[0].reason.contains(what), "{}", problems[0]);
+        }
+        let mixed = by("0 .1 .1 .2 .2 .3 .1\n1 .5 .5 .1 .1\n").unwrap_err();
+        assert_eq!((mixed[0].line, mixed[0].reason.contains("outlines")), (Some(2), true));
+        // Repeated rows are sorted by value, negative ones first.
+        let twice = by("0 .5 .5 .1 .1\n0 -0.01 .5 .1 .1\n0 -0.005 .5 .1 .1\n0 .5 .5 .1 .1\n").unwrap();
+        let centres: Vec<f32> = twice.labels.iter().map(|label| label.bbox_norm.cx).collect();
+        assert_eq!(centres, [-0.01, -0.005, 0.5]);
     }
 
     #[test]

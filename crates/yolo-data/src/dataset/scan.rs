@@ -5,10 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
-use yolo_eval::Ltwh;
 use yolo_eval::coco::ImageId;
 use yolo_eval::coco::classes::CategoryMap;
 use yolo_eval::coco::files::Listed;
+use yolo_eval::{Convention, Ltwh};
 
 use super::cache::{self, Cache, FileState, Key, Scanned};
 use super::coco_images::{ImageDirs, find_images};
@@ -31,6 +31,8 @@ pub struct ScanOptions {
     pub strict: bool,
     /// Classes of the categories of COCO files whose names do not tell.
     pub category_map: Option<CategoryMap>,
+    /// Whose rules label files follow: see [`labels::parse_by`].
+    pub convention: Convention,
 }
 
 /// One split of a data set, ready to load.
@@ -359,12 +361,12 @@ fn scan(
     progress: &(dyn Fn(usize, usize) + Sync),
 ) -> Vec<Scanned> {
     let sources: Vec<PathBuf> = entries.iter().map(|entry| entry.path.clone()).collect();
-    let cache = Cache::open(options.cache_dir.as_deref(), &sources);
+    let cache = Cache::open(options.cache_dir.as_deref(), &sources, options.convention);
     let done = AtomicUsize::new(0);
     let scan_pair = |pair: &Pair| {
         let key = key_of(pair);
         let cached = key.as_ref().and_then(|key| cache.get(&pair.image, key)).cloned();
-        let scanned = cached.unwrap_or_else(|| scan_one(pair));
+        let scanned = cached.unwrap_or_else(|| scan_one(pair, options.convention));
         progress(done.fetch_add(1, Ordering::Relaxed) + 1, pairs.len());
         // A rejected image is not cached: it may only lack permissions, which the key does not include.
         (key.filter(|_| scanned.size.is_some()), scanned)
@@ -386,7 +388,7 @@ fn key_of(pair: &Pair) -> Option<Key> {
     Some(Key { image: FileState::of(&pair.image)?, label_path: pair.label_path.clone(), label })
 }
 
-fn scan_one(pair: &Pair) -> Scanned {
+fn scan_one(pair: &Pair, convention: Convention) -> Scanned {
     let mut scanned = Scanned::default();
     match probe::probe(&pair.image) {
         Ok(probed) => {
@@ -396,7 +398,7 @@ fn scan_one(pair: &Pair) -> Scanned {
         Err(reason) => scanned.problems.push(Problem::rejected(&pair.image, None, reason)),
     }
     let Some(label_path) = &pair.label_path else { return scanned };
-    match std::fs::read(label_path).map(|content| labels::parse(label_path, &content)) {
+    match std::fs::read(label_path).map(|content| labels::parse_by(label_path, &content, convention)) {
         Ok(Ok(parsed)) => {
             scanned.has_label_file = true;
             scanned.labels = parsed.labels;

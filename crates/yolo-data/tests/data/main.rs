@@ -7,3 +7,5 @@ mod augment;
 mod dataset;
 // Decoding, resizing, letterboxing and loading against OpenCV.
 mod images;
+// Detections of the other family's networks on the drawn data set.
+mod ultralytics;
