@@ -221,8 +221,8 @@ fn nothing_is_asked_for_offline() {
     assert_says(&error, &["file.bin", &server.url]);
     let error = fetch_weights("s", place.folder.path(), &options, &mut |_| {}).unwrap_err();
     assert_says(&error, &["yolov5s.pt", "https://github.com/"]);
-    let error = fetch_weights("yolov8n", place.folder.path(), &options, &mut |_| {}).unwrap_err();
-    assert_says(&error, &["yolov8n", "yolov5x6"]);
+    let error = fetch_weights("yolo12n", place.folder.path(), &options, &mut |_| {}).unwrap_err();
+    assert_says(&error, &["yolo12n", "yolov5x6"]);
     assert!(server.asked().is_empty());
     assert_eq!(std::fs::read_dir(place.folder.path()).unwrap().count(), 0);
 }

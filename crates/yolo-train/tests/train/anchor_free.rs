@@ -3,10 +3,11 @@
 use burn::tensor::{Device, Tensor, TensorData};
 use serde_json::Value;
 use yolo_data::train_loader::Target;
-use yolo_eval::Cxcywh;
+use yolo_eval::{Cxcywh, Xyxy};
 use yolo_model::LossTerm;
 use yolo_model::weights::{StateDict, read_safetensors};
 use yolo_train::hyper::Hyperparameters;
+use yolo_train::loss::anchor_free::overlap;
 use yolo_train::loss::{
     AnchorFreeLoss, AnchorFreeShape, BranchWeights, DetectionLoss, Loss, LossOptions, LossTerms,
     TrainedBranches,
@@ -250,4 +251,31 @@ fn weights_of_branches_do_not_touch_a_single_set() {
     let before = loss.forward(&maps(1, 67, 0.1), &[target]).unwrap().total.into_scalar::<f32>();
     loss.set_weights(BranchWeights::at(9, 10));
     assert_eq!(loss.forward(&maps(1, 67, 0.1), &[target]).unwrap().total.into_scalar::<f32>(), before);
+}
+
+#[test]
+fn both_forms_agree_and_equal_boxes_overlap_wholly() {
+    let rows = [
+        ([0.0, 0.0, 4.0, 2.0], [1.0, 0.5, 6.0, 3.0]),
+        ([2.0, 3.0, 5.0, 9.0], [2.0, 3.0, 5.0, 9.0]),
+        // Apart, and inside out.
+        ([0.0, 0.0, 1.0, 1.0], [9.0, 8.0, 11.0, 9.0]),
+        ([3.0, 3.0, 2.0, 5.0], [0.0, 1.0, 4.0, 6.0]),
+    ];
+    let device = Device::flex();
+    let tensor =
+        |boxes: Vec<[f32; 4]>| Tensor::<1>::from_floats(boxes.concat().as_slice(), &device).reshape([4, 4]);
+    let (a, b): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
+    let got = overlap::ciou_of_corner_rows(tensor(a.clone()), tensor(b.clone()));
+    let got = got.into_data().try_into_vec_as::<f32>().unwrap();
+    let corners = |[x1, y1, x2, y2]: [f32; 4]| Xyxy { x1, y1, x2, y2 };
+    for ((a, b), got) in a.into_iter().zip(b).zip(&got) {
+        let expected = overlap::ciou_of_corners(corners(a), corners(b));
+        assert!((got - expected).abs() < 1e-6, "{got} {expected}");
+    }
+    assert!((got[1] - 1.0).abs() < 1e-6 && got[2] < 0.0, "{got:?}");
+    // Intersection 3·1.5, union 8 + 12.5 − 4.5, distance of the centres (1.5, 0.75), enclosing box 6 × 3.
+    let v = 4.0 / std::f64::consts::PI.powi(2) * (2.0f64.atan() - 2.0f64.atan()).powi(2);
+    let expected = 4.5 / 16.0 - (1.5f64.powi(2) + 0.75f64.powi(2)) / 45.0 - v;
+    assert!((f64::from(got[0]) - expected).abs() < 1e-6, "{} {expected}", got[0]);
 }

@@ -74,38 +74,3 @@ impl Corners {
         Self { x1: column(0), y1: column(1), x2: column(2), y2: column(3) }
     }
 }
-
-#[cfg(test)]
-mod tests {
-    #![allow(clippy::unwrap_used)]
-    use super::*;
-    use burn::tensor::Device;
-
-    #[test]
-    fn both_forms_agree_and_equal_boxes_overlap_wholly() {
-        let rows = [
-            ([0.0, 0.0, 4.0, 2.0], [1.0, 0.5, 6.0, 3.0]),
-            ([2.0, 3.0, 5.0, 9.0], [2.0, 3.0, 5.0, 9.0]),
-            // Apart, and inside out.
-            ([0.0, 0.0, 1.0, 1.0], [9.0, 8.0, 11.0, 9.0]),
-            ([3.0, 3.0, 2.0, 5.0], [0.0, 1.0, 4.0, 6.0]),
-        ];
-        let device = Device::default();
-        let tensor = |boxes: Vec<[f32; 4]>| {
-            Tensor::<1>::from_floats(boxes.concat().as_slice(), &device).reshape([4, 4])
-        };
-        let (a, b): (Vec<_>, Vec<_>) = rows.into_iter().unzip();
-        let got = ciou_of_corner_rows(tensor(a.clone()), tensor(b.clone()));
-        let got = got.into_data().try_into_vec_as::<f32>().unwrap();
-        let corners = |[x1, y1, x2, y2]: [f32; 4]| Xyxy { x1, y1, x2, y2 };
-        for ((a, b), got) in a.into_iter().zip(b).zip(&got) {
-            let expected = ciou_of_corners(corners(a), corners(b));
-            assert!((got - expected).abs() < 1e-6, "{got} {expected}");
-        }
-        assert!((got[1] - 1.0).abs() < 1e-6 && got[2] < 0.0, "{got:?}");
-        // Intersection 3·1.5, union 8 + 12.5 − 4.5, distance of the centres (1.5, 0.75), enclosing box 6 × 3.
-        let v = 4.0 / std::f64::consts::PI.powi(2) * (2.0f64.atan() - 2.0f64.atan()).powi(2);
-        let expected = 4.5 / 16.0 - (1.5f64.powi(2) + 0.75f64.powi(2)) / 45.0 - v;
-        assert!((f64::from(got[0]) - expected).abs() < 1e-6, "{} {expected}", got[0]);
-    }
-}
