@@ -48,8 +48,9 @@ pub(crate) struct BenchArgs {
     /// Vector unit of the runtime: avx512, avx2, neon, portable [default: the best of this processor].
     #[arg(long)]
     pub(crate) isa: Option<Isa>,
-    /// A program that runs the first network once for every line on its stdin and answers with the milliseconds, after
-    /// a line "ready NAME"; `cargo xtask bench-peers` has one for ONNX Runtime. It comes first.
+    /// A program that runs the first network whenever it is asked, and answers with the milliseconds; words separated by
+    /// spaces, or a JSON array of words. Repeatable; peers come first. `cargo xtask bench-peers` has some for ONNX Runtime
+    /// and OpenVINO, which are compared with ours before they are timed.
     #[arg(long, value_name = "COMMAND")]
     pub(crate) peer: Vec<String>,
     /// Timed runs of each.

@@ -1,5 +1,6 @@
 //! `bench`: how long networks take, side by side.
 
+mod agreement;
 mod contender;
 mod explain;
 mod peer;
@@ -37,30 +38,8 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
         team: Some(Arc::clone(&team)),
         ..Options::default()
     };
-    let mut contenders = Vec::new();
-    for command in &args.peer {
-        let weights = Weights::load(&args.weights[0], args.offline)?.answering(args.end2end)?;
-        contenders.push(Contender::peer(command, &weights, args.batch_size[0] as usize, image)?);
-    }
-    for path in &args.weights {
-        let weights = Weights::load(path, args.offline)?.answering(args.end2end)?;
-        let stride = weights.checkpoint.architecture.max_stride();
-        if let Some(side) = image.iter().find(|side| !side.is_multiple_of(stride)) {
-            let file = weights.path.display();
-            bail!("{file}: --imgsz {side} is not a multiple of its stride; {} is", fitting(*side, stride));
-        }
-        for &backend in &args.backends {
-            for &batch in &args.batch_size {
-                let contender = match backend {
-                    BackendArg::Runtime => Contender::compiled(&weights, batch as usize, image, &options)?,
-                    BackendArg::Flex | BackendArg::Tch => {
-                        Contender::on_device(&weights, backend, batch as usize, image)?
-                    }
-                };
-                contenders.push(contender);
-            }
-        }
-    }
+    let mut contenders = peers(args, image, &output)?;
+    contenders.extend(networks(args, image, &options)?);
     let isa = options.isa.unwrap_or_else(yolo_runtime::Isa::detect);
     output.line(format!(
         "{}×{} pixels, {} threads, {isa}, {} runs each, taking turns",
@@ -94,6 +73,55 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
         "networks": figures,
         "runtime": layers.into_iter().flatten().collect::<Vec<_>>(),
     }))
+}
+
+/// The programs that take turns, each with the first network, compared with ours where they can be.
+fn peers(args: &BenchArgs, image: [usize; 2], output: &Output) -> Result<Vec<Contender>> {
+    if args.peer.is_empty() {
+        return Ok(Vec::new());
+    }
+    let weights = load(args, &args.weights[0], image)?;
+    let start = |command: &String| -> Result<Contender> {
+        let (peer, agreement) = Contender::peer(command, &weights, args.batch_size[0] as usize, image)?;
+        if let Some(agreement) = agreement {
+            output.line(format!(
+                "{} computes what we compute: boxes differ by {:.1e} pixels at most, scores by {:.1e}",
+                peer.backend, agreement.pixels, agreement.score
+            ))?;
+        }
+        Ok(peer)
+    };
+    args.peer.iter().map(start).collect()
+}
+
+/// Every network on every back end at every batch size.
+fn networks(args: &BenchArgs, image: [usize; 2], options: &Options) -> Result<Vec<Contender>> {
+    let mut contenders = Vec::new();
+    for path in &args.weights {
+        let weights = load(args, path, image)?;
+        for &backend in &args.backends {
+            for batch in args.batch_size.iter().map(|batch| *batch as usize) {
+                contenders.push(match backend {
+                    BackendArg::Runtime => Contender::compiled(&weights, batch, image, options)?,
+                    BackendArg::Flex | BackendArg::Tch => {
+                        Contender::on_device(&weights, backend, batch, image)?
+                    }
+                });
+            }
+        }
+    }
+    Ok(contenders)
+}
+
+/// A checkpoint whose stride divides both sides of the images.
+fn load(args: &BenchArgs, path: &Path, image: [usize; 2]) -> Result<Weights> {
+    let weights = Weights::load(path, args.offline)?.answering(args.end2end)?;
+    let stride = weights.checkpoint.architecture.max_stride();
+    if let Some(side) = image.iter().find(|side| !side.is_multiple_of(stride)) {
+        let file = weights.path.display();
+        bail!("{file}: --imgsz {side} is not a multiple of its stride; {} is", fitting(*side, stride));
+    }
+    Ok(weights)
 }
 
 /// Times all contenders in turns.

@@ -11,6 +11,7 @@ use yolo_model::{Predictions, RawMap};
 use yolo_nn::{Yolo, host_values};
 use yolo_runtime::{Network, Options, Plan};
 
+use super::agreement::{Agreement, compare};
 use super::peer::Peer;
 use super::short_name;
 use crate::args::BackendArg;
@@ -85,11 +86,25 @@ impl Contender {
         }
     }
 
-    /// Another program that runs the network of `weights`.
-    pub(super) fn peer(command: &str, weights: &Weights, batch: usize, image: [usize; 2]) -> Result<Self> {
-        let peer = Peer::start(command)?;
+    /// Another program that runs the network of `weights`; with the largest differences from ours if it gives away
+    /// what it computes.
+    pub(super) fn peer(
+        command: &str,
+        weights: &Weights,
+        batch: usize,
+        image: [usize; 2],
+    ) -> Result<(Self, Option<Agreement>)> {
+        let mut peer = Peer::start(command)?;
+        let agreement = if peer.is_comparable {
+            let images = noise(batch, image);
+            let (ours, shape) = rows(weights, batch, image, &images)?;
+            let theirs = peer.output(&images)?;
+            Some(compare(&ours, shape, &theirs).with_context(|| format!("--peer {command}"))?)
+        } else {
+            None
+        };
         let name = peer.name.clone();
-        Ok(Self::new(weights, &name, batch, image, Runner::Peer(peer)))
+        Ok((Self::new(weights, &name, batch, image, Runner::Peer(peer)), agreement))
     }
 
     /// From the floats of a batch to decoded rows on the host; the milliseconds of it.
@@ -105,6 +120,24 @@ impl Contender {
         }
         Ok(start.elapsed().as_secs_f64() * 1e3)
     }
+}
+
+/// What the network of `weights` computes here, with images, rows and numbers per row.
+fn rows(
+    weights: &Weights,
+    batch: usize,
+    image: [usize; 2],
+    images: &[f32],
+) -> Result<(Vec<f32>, [usize; 3])> {
+    let place = || weights.path.display().to_string();
+    let checkpoint = weights.checkpoint.fuse().with_context(place)?;
+    let network = Network::of(&checkpoint, batch, image).with_context(place)?.decoded(&checkpoint);
+    let plan = Plan::new(network, &Options::default()).with_context(place)?;
+    let mut output = vec![0.0; plan.output_len()];
+    plan.run(images, &mut output)?;
+    let width = 4 + weights.checkpoint.architecture.num_classes();
+    let shape = [batch, output.len() / (batch * width), width];
+    Ok((output, shape))
 }
 
 /// Every row of every image.
