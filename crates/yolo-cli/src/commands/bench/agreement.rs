@@ -87,6 +87,7 @@ pub(super) fn compare(ours: &[f32], shape: [usize; 3], theirs: &Output) -> Resul
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     /// Two rows with two classes.

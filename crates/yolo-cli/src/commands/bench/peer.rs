@@ -124,6 +124,7 @@ impl Drop for Peer {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::unwrap_used)]
     use super::*;
 
     #[test]
