@@ -47,6 +47,10 @@ pub(super) fn set(case: &Case) {
         let network = if is_dense { &dense } else { &pruned };
         network.save(&case.path(name), FloatFormat::F32).unwrap();
     }
+    // Documents on the other family name it.
+    network_of(Architecture::variant("yolo11n", Some(80)).unwrap())
+        .save(&case.path("yolo11n.pt"), FloatFormat::F32)
+        .unwrap();
     for folder in PICTURES {
         (0..2).for_each(|number| drop(case.write(&format!("{folder}/{number:06}.jpg"), picture(number))));
     }
@@ -89,7 +93,11 @@ pub(super) fn set(case: &Case) {
 /// The layers of YOLOv5n at half of its width, with the classes of COCO.
 fn network() -> Checkpoint {
     let yaml = include_str!("../../../configs/models/demo.yaml");
-    let architecture = Architecture::from_yaml(yaml, Some(80)).unwrap();
+    network_of(Architecture::from_yaml(yaml, Some(80)).unwrap())
+}
+
+/// A random network of COCO's classes.
+fn network_of(architecture: Architecture) -> Checkpoint {
     let mut network = Checkpoint::random(architecture, &mut StdRng::seed_from_u64(0)).unwrap();
     network.class_names = names()
         .lines()
