@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Result, bail};
 use yolo_model::architecture::YamlFit;
 use yolo_model::weights::{FloatFormat, PlainValue, read_hyp};
-use yolo_model::{Checkpoint, TorchOptions, TorchSummary};
+use yolo_model::{Checkpoint, Family, TorchOptions, TorchSummary};
 use yolo_prune::Sparsity;
 
 /// What a checkpoint can be written as.
@@ -65,9 +65,10 @@ pub(crate) fn hyp_of(source: &Path) -> Option<PlainValue> {
     read_hyp(source).ok().flatten()
 }
 
-/// Warns of what YOLOv5 makes of a file.
+/// Warns of what the package of the network's family makes of a file.
 pub(crate) fn warn(checkpoint: &Checkpoint, written: &TorchSummary) -> Result<()> {
-    for line in warnings(written, Sparsity::of(checkpoint)?.conv_sparsity()) {
+    let family = checkpoint.architecture.family();
+    for line in warnings(written, Sparsity::of(checkpoint)?.conv_sparsity(), family) {
         tracing::warn!("{line}");
     }
     Ok(())
@@ -76,7 +77,11 @@ pub(crate) fn warn(checkpoint: &Checkpoint, written: &TorchSummary) -> Result<()
 /// Fraction of zeros from which on they are not there by accident.
 const PRUNED: f64 = 0.01;
 
-fn warnings(written: &TorchSummary, sparsity: f64) -> Vec<String> {
+fn warnings(written: &TorchSummary, sparsity: f64, family: Family) -> Vec<String> {
+    let (package, training) = match family {
+        Family::Yolov5 => ("YOLOv5", "YOLOv5's train.py"),
+        Family::Ultralytics => ("ultralytics", "the training of ultralytics"),
+    };
     let mut lines = Vec::new();
     if let Some(tensor) = &written.too_large_for_half {
         lines.push(format!(
@@ -84,33 +89,35 @@ fn warnings(written: &TorchSummary, sparsity: f64) -> Vec<String> {
         ));
     }
     if written.added_batch_norm {
-        lines.push(
-            "batch normalisation is folded in; YOLOv5's classes need one, so one that changes nothing was added. Export \
-             the file from before --fuse to train on"
-                .to_owned(),
-        );
+        lines.push(format!(
+            "batch normalisation is folded in; the classes of {package} need one, so one that changes nothing was added. \
+             Export the file from before --fuse to train on"
+        ));
     }
-    lines.extend(written.yaml.as_ref().and_then(about_yaml).map(str::to_owned));
+    lines.extend(written.yaml.as_ref().and_then(|fit| about_yaml(fit, family)).map(str::to_owned));
     if written.masked > 0 && written.yaml.is_some() {
-        lines.push(
-            "YOLOv5's train.py does not read masks: it would begin with random weights wherever there is one. The file is \
-             for your own scripts with torch.nn.utils.prune"
-                .to_owned(),
-        );
+        lines.push(format!(
+            "{training} does not read masks: it would begin with random weights wherever there is one. The file is for \
+             your own scripts with torch.nn.utils.prune"
+        ));
     } else if written.yaml.is_some() && sparsity >= PRUNED {
-        lines.push(
-            "YOLOv5's train.py lets pruned zeros grow again; `yolo-cli prune --like` with this file puts them back \
-             afterwards, and `yolo-cli prune-finetune` keeps them"
-                .to_owned(),
-        );
+        lines.push(format!(
+            "{training} lets pruned zeros grow again; `yolo-cli prune --like` with this file puts them back afterwards, \
+             and `yolo-cli prune-finetune` keeps them"
+        ));
     }
     lines
 }
 
-/// What a training in YOLOv5 makes of a yaml that is not a stock one.
-fn about_yaml(fit: &YamlFit) -> Option<&'static str> {
+/// What a training in the family's package makes of a yaml that is not a stock one.
+fn about_yaml(fit: &YamlFit, family: Family) -> Option<&'static str> {
     match fit {
         YamlFit::Stock(_) | YamlFit::Exact => None,
+        YamlFit::Unrounded | YamlFit::Other if family == Family::Ultralytics => Some(
+            "the training of ultralytics builds the network of the yaml, whose widths are others, and takes over only \
+             tensors of equal shape: most of it would start from noise, without an error. Predicting, validating and \
+             exporting are not affected; train with `yolo-cli train`",
+        ),
         YamlFit::Unrounded => Some(
             "YOLOv5's train.py builds these widths since December 2023 only (channel_multiple: 1 in the yaml); v7.0 would \
              build others and train most of the network from noise",
@@ -141,15 +148,23 @@ mod tests {
     #[test]
     fn only_what_matters_is_warned_of() {
         let stock = written(Some(YamlFit::Stock("yolov5n".to_owned())));
-        assert!(warnings(&stock, 0.0001).is_empty());
-        assert!(warnings(&stock, 0.3)[0].contains("grow again"));
-        assert!(warnings(&written(None), 0.3).is_empty(), "train.py does not read state dicts");
+        assert!(warnings(&stock, 0.0001, Family::Yolov5).is_empty());
+        assert!(warnings(&stock, 0.3, Family::Yolov5)[0].contains("grow again"));
         assert!(
-            warnings(&TorchSummary { masked: 3, ..stock.clone() }, 0.3)[0].contains("does not read masks")
+            warnings(&written(None), 0.3, Family::Yolov5).is_empty(),
+            "train.py does not read state dicts"
         );
-        assert!(warnings(&written(Some(YamlFit::Exact)), 0.0).is_empty());
-        assert!(warnings(&written(Some(YamlFit::Unrounded)), 0.0)[0].contains("December 2023"));
-        assert!(warnings(&written(Some(YamlFit::Other)), 0.0)[0].contains("noise"));
+        assert!(
+            warnings(&TorchSummary { masked: 3, ..stock.clone() }, 0.3, Family::Yolov5)[0]
+                .contains("does not read masks")
+        );
+        assert!(warnings(&written(Some(YamlFit::Exact)), 0.0, Family::Yolov5).is_empty());
+        assert!(
+            warnings(&written(Some(YamlFit::Unrounded)), 0.0, Family::Yolov5)[0].contains("December 2023")
+        );
+        assert!(warnings(&written(Some(YamlFit::Other)), 0.0, Family::Yolov5)[0].contains("noise"));
+        let other = warnings(&written(Some(YamlFit::Other)), 0.3, Family::Ultralytics);
+        assert!(other[0].contains("ultralytics builds") && other[1].contains("grow again"), "{other:?}");
     }
 
     #[test]
