@@ -154,7 +154,8 @@ fn ctrl_c_saves_in_the_middle_of_an_epoch_and_the_run_goes_on_from_there() {
     let again = interrupted(&case, "train --resume runs/a", "runs/a", "Model summary");
     if let Some((log, later_epoch, later_batch)) = again {
         assert!(log.contains(&format!("continuing at epoch {epoch}, batch {batch}")), "{log}");
-        assert!((later_epoch, later_batch) > (epoch, batch), "it did not continue");
+        // The signal may come before the first batch, which then is the one to continue with.
+        assert!((later_epoch, later_batch) >= (epoch, batch), "it went back");
     }
     case.run("train --resume runs/a").ok();
     assert_same_run(&case, "runs/a", "runs/reference", &OUTPUTS);

@@ -13,6 +13,8 @@ use clap::{Args, ValueEnum};
 const SCRIPTS: &str = "crates/yolo-runtime/benches/peers";
 /// Endings of the images that an INT8 network is calibrated with.
 const IMAGES: [&str; 5] = ["jpg", "jpeg", "png", "bmp", "webp"];
+/// The exit code that says that a package is missing; other problems of a Python have others.
+const MISSING: i32 = 77;
 /// Images that NNCF looks at, at most.
 const CALIBRATION: usize = 300;
 
@@ -146,14 +148,17 @@ fn obstacle(peer: Peer, args: &BenchPeersArgs) -> Result<Option<String>> {
     let python = args.python.display();
     for package in peer.packages() {
         let mut import = Command::new(&args.python);
-        import.args([
-            "-c",
-            &format!("import importlib.util as u, sys; sys.exit(u.find_spec('{package}') is None)"),
-        ]);
-        let status = import.status().with_context(|| format!("--python {python} could not be started"))?;
-        if !status.success() {
+        let script = format!(
+            "import importlib.util as u, sys; sys.exit({MISSING} * (u.find_spec('{package}') is None))"
+        );
+        let status = import.args(["-c", &script]).status();
+        let status = status.with_context(|| format!("--python {python} could not be started"))?;
+        if status.code() == Some(MISSING) {
             let name = if *package == "PIL" { "pillow" } else { package };
             return Ok(Some(format!("{python} has no {name}; `{python} -m pip install {name}`")));
+        }
+        if !status.success() {
+            bail!("--python {python} failed ({status}); name a Python 3 that works");
         }
     }
     if peer == Peer::OpenvinoInt8 && args.images.is_none() {
