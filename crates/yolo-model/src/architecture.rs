@@ -30,6 +30,7 @@ pub use yaml::{ModelConfig, YamlFit, YamlLayer};
 
 use crate::heads::{Family, Head, HeadMut};
 use crate::modules::Block;
+use crate::weights::StateDict;
 
 /// Batch normalisation's ε in every YOLOv5 network.
 pub const BATCH_NORM_EPSILON: f64 = 1e-3;
@@ -80,6 +81,17 @@ impl Architecture {
     /// The head, to change it; none in an architecture that [`Architecture::validate`] would reject for having none.
     pub(crate) fn head_mut(&mut self) -> Option<HeadMut<'_>> {
         self.layers.last_mut().and_then(|layer| layer.block.head_mut())
+    }
+
+    /// Those of `weights` that belong to the network, in its order.
+    pub(crate) fn own_tensors(&self, mut weights: StateDict) -> StateDict {
+        let mut own = weights.origin().map_or_else(StateDict::new, StateDict::of_file);
+        for tensor in self.tensors() {
+            if let Some(values) = weights.remove(&tensor.name) {
+                own.insert(tensor.name, values);
+            }
+        }
+        own
     }
 
     /// The family that its head belongs to.

@@ -182,16 +182,11 @@ impl Checkpoint {
         Ok(Self::with_names(architecture, weights, names))
     }
 
-    fn with_names(architecture: Architecture, mut weights: StateDict, names: Option<Vec<String>>) -> Self {
+    fn with_names(architecture: Architecture, weights: StateDict, names: Option<Vec<String>>) -> Self {
         // In the order of the architecture, as a masked parameter comes behind those that have no mask.
-        let mut own = weights.origin().map_or_else(StateDict::new, StateDict::of_file);
-        for tensor in architecture.tensors() {
-            if let Some(values) = weights.remove(&tensor.name) {
-                own.insert(tensor.name, values);
-            }
-        }
+        let weights = architecture.own_tensors(weights);
         let class_names = names.unwrap_or_else(|| default_names(architecture.num_classes()));
-        Self { architecture, weights: own, class_names, pruning: None }
+        Self { architecture, weights, class_names, pruning: None }
     }
 
     /// Checks that the tensors are exactly those of the architecture, with its shapes, and that the names fit.

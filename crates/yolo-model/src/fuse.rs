@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::{HashMap, HashSet};
 use std::ops::Deref;
 
-use crate::architecture::{Architecture, BATCH_NORM_EPSILON, ConvRef};
+use crate::architecture::{BATCH_NORM_EPSILON, ConvRef};
 use crate::checkpoint::Checkpoint;
 use crate::error::Result;
 use crate::layout::Model;
@@ -72,7 +72,7 @@ impl Checkpoint {
         let architecture = self.architecture.clone().without_batch_norm();
         let mut weights = fused_weights(self)?.into_owned();
         if architecture.head() != self.architecture.head() {
-            weights = weights_of(&architecture, &weights);
+            weights = architecture.own_tensors(weights);
         }
         let fused = Self {
             weights,
@@ -110,17 +110,6 @@ pub fn fused_weights<M: Model + ?Sized>(model: &M) -> Result<Cow<'_, StateDict>>
         }
     }
     Ok(Cow::Owned(weights))
-}
-
-/// The tensors of `architecture` among `weights`.
-fn weights_of(architecture: &Architecture, weights: &StateDict) -> StateDict {
-    let mut own = weights.origin().map_or_else(StateDict::new, StateDict::of_file);
-    for spec in architecture.tensors() {
-        if let Some(tensor) = weights.get(&spec.name) {
-            own.insert(spec.name, tensor.clone());
-        }
-    }
-    own
 }
 
 /// Names of the tensors that fusing folds away.

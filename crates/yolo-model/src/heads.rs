@@ -310,3 +310,8 @@ impl LevelChannels {
         self.groups.first().map_or(0, |group| 4 + group.iter().filter(is_class).count())
     }
 }
+
+/// The logistic function `σ(x) = 1 / (1 + e⁻ˣ)`.
+fn sigmoid(x: f32) -> f32 {
+    1.0 / (1.0 + (-x).exp())
+}

@@ -191,9 +191,18 @@ impl Program {
     /// Multiply-accumulates of every layer for an image of `[height, width]`, see [`OperationKind::multiply_adds`]; of a
     /// program without layers those of the whole.
     pub fn multiply_adds_per_layer(&self, image: [usize; 2], fused: bool) -> Vec<usize> {
-        let sizes = self.sizes(image);
+        self.multiply_adds_of(&self.sizes(image), fused, |_| true)
+    }
+
+    /// [`Program::multiply_adds_per_layer`] of the operations that `is_counted` picks, given the sizes of all values.
+    pub(crate) fn multiply_adds_of(
+        &self,
+        sizes: &[[usize; 2]],
+        fused: bool,
+        is_counted: impl Fn(&OperationKind) -> bool,
+    ) -> Vec<usize> {
         let mut counts = vec![0; self.layers.len().max(1)];
-        for (index, operation) in self.operations.iter().enumerate() {
+        for (index, operation) in self.operations.iter().enumerate().filter(|(_, it)| is_counted(&it.kind)) {
             let (channels, size) = (self.channels[index + 1], sizes[index + 1]);
             counts[operation.layer] += operation.kind.multiply_adds(channels, size, fused);
         }

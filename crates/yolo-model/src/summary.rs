@@ -89,15 +89,12 @@ impl Architecture {
     /// maps, and counts the expectations over bins in its head.
     pub(crate) fn profile(&self) -> Vec<usize> {
         let (program, size) = (self.program(), self.profiled_size());
-        let mut counts = program.multiply_adds_per_layer(size, self.fused);
-        let Head::AnchorFree(detect) = self.head() else { return counts };
+        let Head::AnchorFree(detect) = self.head() else {
+            return program.multiply_adds_per_layer(size, self.fused);
+        };
         let sizes = program.sizes(size);
-        for (index, operation) in program.operations.iter().enumerate() {
-            if matches!(operation.kind, OperationKind::Upsample { .. }) {
-                let (channels, size) = (program.channels[index + 1], sizes[index + 1]);
-                counts[operation.layer] -= operation.kind.multiply_adds(channels, size, self.fused);
-            }
-        }
+        let enlarges = |kind: &OperationKind| matches!(kind, OperationKind::Upsample { .. });
+        let mut counts = program.multiply_adds_of(&sizes, self.fused, |kind| !enlarges(kind));
         let levels: Vec<[usize; 2]> = program.outputs.iter().map(|&output| sizes[output]).collect();
         if let Some(last) = counts.last_mut() {
             // One set of branches is decoded.

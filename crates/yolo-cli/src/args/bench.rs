@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use yolo_runtime::Isa;
 
+use super::shared::BranchArgs;
+
 /// What a network runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum BackendArg {
@@ -32,10 +34,8 @@ pub(crate) struct BenchArgs {
     /// Height and width of the images in pixels, or one number for both.
     #[arg(long, visible_aliases = ["img", "img-size"], num_args = 1..=2, default_values_t = [640], value_parser = clap::value_parser!(u32).range(32..=8192))]
     pub(crate) imgsz: Vec<u32>,
-    /// Answer without suppression, by the one-to-one branches of a head that has both kinds (YOLO26); without this flag it
-    /// is the one-to-many branches and suppression, which find more.
-    #[arg(long)]
-    pub(crate) end2end: bool,
+    #[command(flatten)]
+    pub(crate) branches: BranchArgs,
     /// Images per run, one number or several.
     #[arg(long, visible_alias = "batch", value_delimiter = ',', default_values_t = [1], value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub(crate) batch_size: Vec<u32>,

@@ -7,7 +7,7 @@ use yolo_report::detections::BoxFormat;
 
 use super::inert::{DETECT, InertFlags};
 use super::named::{Named, named};
-use super::shared::{RunArgs, ThresholdArgs, runs_in, usual};
+use super::shared::{BranchArgs, RunArgs, ThresholdArgs, runs_in, usual};
 
 /// How boxes are written in text files.
 const BOX_FORMATS: [Named<BoxFormat>; 2] = [
@@ -61,10 +61,8 @@ pub(crate) struct DetectArgs {
     /// Detections per image at most [default: 1000; 300 for networks of the Ultralytics family].
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=30000))]
     pub(crate) max_det: Option<u32>,
-    /// Answer without suppression, by the one-to-one branches of a head that has both kinds (YOLO26); without this flag it
-    /// is the one-to-many branches and suppression, which find more.
-    #[arg(long)]
-    pub(crate) end2end: bool,
+    #[command(flatten)]
+    pub(crate) branches: BranchArgs,
     /// Where to compute: cpu, flex (Burn's own back end for it), cuda:0, tch, tch:cuda:0.
     #[arg(long, default_value = "cpu")]
     pub(crate) device: String,

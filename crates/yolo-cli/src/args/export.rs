@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
+use super::shared::BranchArgs;
+
 /// The formats that are written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum ExportFormat {
@@ -45,10 +47,8 @@ pub(crate) struct ExportArgs {
     /// Model yaml or name of a stock one, for weights that are tensors alone (a state dict).
     #[arg(long)]
     pub(crate) cfg: Option<String>,
-    /// Answer without suppression, by the one-to-one branches of a head that has both kinds (YOLO26); without this flag it
-    /// is the one-to-many branches and suppression, which find more.
-    #[arg(long)]
-    pub(crate) end2end: bool,
+    #[command(flatten)]
+    pub(crate) branches: BranchArgs,
     /// The format to write.
     #[arg(long, visible_alias = "include", value_enum, default_value = "onnx")]
     pub(crate) format: ExportFormat,

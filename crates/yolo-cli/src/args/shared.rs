@@ -36,6 +36,15 @@ pub(crate) struct SaveArgs {
     pub(crate) save_pt: bool,
 }
 
+/// Which branches of a head answer.
+#[derive(Clone, Copy, Debug, Args)]
+pub(crate) struct BranchArgs {
+    /// Answer without suppression, by the one-to-one branches of a head that has both kinds (YOLO26); without this flag it
+    /// is the one-to-many branches and suppression, which find more.
+    #[arg(long)]
+    pub(crate) end2end: bool,
+}
+
 /// Gives `--project` its default.
 pub(super) fn runs_in(folder: &'static str) -> impl Fn(Arg) -> Arg {
     usual(folder)

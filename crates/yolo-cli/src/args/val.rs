@@ -8,7 +8,7 @@ use yolo_prune::Method;
 use super::inert::{InertFlags, VAL};
 use super::named::named;
 use super::pruning::METHODS;
-use super::shared::{ComputeArgs, DatasetArgs, RunArgs, ThresholdArgs, runs_in, usual};
+use super::shared::{BranchArgs, ComputeArgs, DatasetArgs, RunArgs, ThresholdArgs, runs_in, usual};
 use super::unit;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -66,10 +66,8 @@ pub(crate) struct ValArgs {
     /// Detections per image at most.
     #[arg(long, default_value_t = 300, value_parser = clap::value_parser!(u32).range(1..=30000))]
     pub(crate) max_det: u32,
-    /// Answer without suppression, by the one-to-one branches of a head that has both kinds (YOLO26); without this flag it
-    /// is the one-to-many branches and suppression, which find more.
-    #[arg(long)]
-    pub(crate) end2end: bool,
+    #[command(flatten)]
+    pub(crate) branches: BranchArgs,
     /// Which split of the data set, or `speed`, or `study`.
     #[arg(long, value_enum, default_value = "val")]
     pub(crate) task: TaskArg,

@@ -115,7 +115,7 @@ fn networks(args: &BenchArgs, image: [usize; 2], options: &Options) -> Result<Ve
 
 /// A checkpoint whose stride divides both sides of the images.
 fn load(args: &BenchArgs, path: &Path, image: [usize; 2]) -> Result<Weights> {
-    let weights = Weights::load(path, args.offline)?.answering(args.end2end)?;
+    let weights = Weights::load(path, args.offline)?.answering(args.branches.end2end)?;
     let stride = weights.checkpoint.architecture.max_stride();
     if let Some(side) = image.iter().find(|side| !side.is_multiple_of(stride)) {
         let file = weights.path.display();

@@ -142,7 +142,7 @@ impl Networks {
     fn load(files: &[PathBuf], args: &DetectArgs, output: &Output) -> Result<Self> {
         let mut members = Vec::new();
         for file in files {
-            let weights = Weights::load(file, args.offline)?.answering(args.end2end)?;
+            let weights = Weights::load(file, args.offline)?.answering(args.branches.end2end)?;
             let network = weights.checkpoint.into_fused()?;
             output.line(summary_line(&network.architecture))?;
             members.push((weights.path, network));

@@ -21,7 +21,7 @@ pub(crate) fn run(args: &ExportArgs) -> Result<()> {
     say_what_changes_nothing(args);
     refuse_flags_of_others(args)?;
     let weights = Weights::load_as(&args.weights, args.offline, args.cfg.as_deref())?;
-    let weights = weights.answering(args.end2end)?;
+    let weights = weights.answering(args.branches.end2end)?;
     let out = out_path(args, &weights.path)?;
     match args.format {
         ExportFormat::Onnx => onnx(args, weights, &out, &output),

@@ -15,15 +15,20 @@ impl Architecture {
     /// # Errors
     /// [`ModelError::Architecture`] where the tensors are not those of a YOLOv5 detector.
     pub fn from_state_dict(weights: &StateDict, strides: Option<&[f32]>) -> Result<Self> {
-        if let Some(template) = Self::anchor_free_template(weights) {
-            return template.fitted_to(weights, strides);
-        }
-        let head = weights.names().find_map(|name| name.strip_suffix(".anchors")).ok_or_else(|| {
-            architecture(
-                "there is no tensor model.N.anchors, so these are not the weights of a YOLOv5 detector",
-            )
-        })?;
-        let template = VARIANTS
+        let template = match weights.names().find_map(|name| name.strip_suffix(".anchors")) {
+            Some(head) => Self::anchor_based_template(head)?,
+            None => Self::anchor_free_template(weights).ok_or_else(|| {
+                architecture(
+                    "there is no tensor model.N.anchors, so these are not the weights of a YOLOv5 detector",
+                )
+            })?,
+        };
+        template.fitted_to(weights, strides)
+    }
+
+    /// The graph of YOLOv5 whose head has the name `head`, `model.24`.
+    fn anchor_based_template(head: &str) -> Result<Self> {
+        VARIANTS
             .iter()
             .filter_map(|(name, _)| Self::variant(name, None).ok())
             .find(|variant| variant.anchors_name() == format!("{head}.anchors"))
@@ -32,8 +37,7 @@ impl Architecture {
                     "the head {head} belongs to none of the graphs known here (model.24 for P5, model.33 for P6); \
                      use the .pt that YOLOv5 saves, which describes its own graph"
                 ))
-            })?;
-        template.fitted_to(weights, strides)
+            })
     }
 
     /// The same graph with the widths, depths, kernels, classes and anchors of the tensors in `weights`.
@@ -51,9 +55,9 @@ impl Architecture {
     /// in widths, which the tensors say, and in repeats.
     fn anchor_free_template(weights: &StateDict) -> Option<Self> {
         let names: HashSet<&str> = weights.names().collect();
+        let is_fused = !names.iter().any(|name| name.contains(".bn."));
         let variants = SCALED.iter().flat_map(Scaled::names);
         variants.filter_map(|name| Self::variant(&name, None).ok()).find_map(|variant| {
-            let is_fused = !names.iter().any(|name| name.contains(".bn."));
             let forms = if is_fused { variant.fused_forms() } else { vec![variant] };
             forms.into_iter().find(|form| {
                 let tensors = form.tensors();

@@ -54,10 +54,15 @@ impl Scaled {
         LETTERS.into_iter().map(move |letter| format!("{prefix}{letter}{suffix}"))
     }
 
+    /// The letter of the size called `name`, if it is one of these.
+    fn letter<'a>(&self, name: &'a str) -> Option<&'a str> {
+        let letter = name.strip_prefix(self.prefix)?.strip_suffix(self.suffix)?;
+        LETTERS.contains(&letter).then_some(letter)
+    }
+
     /// The yaml of the size called `name`.
     fn config(&self, name: &str) -> Option<ModelConfig> {
-        let letter = name.strip_prefix(self.prefix)?.strip_suffix(self.suffix)?;
-        LETTERS.contains(&letter).then_some(())?;
+        let letter = self.letter(name)?;
         let config: ModelConfig = serde_saphyr::from_str(self.yaml).ok()?;
         Some(ModelConfig { scale: Some(letter.to_owned()), ..config })
     }
@@ -70,7 +75,7 @@ pub(super) fn scaled_config(name: &str) -> Option<ModelConfig> {
 
 /// Whether there is a size of this name.
 pub fn is_variant(name: &str) -> bool {
-    variant_yaml(name).is_some() || scaled_config(name).is_some()
+    variant_yaml(name).is_some() || SCALED.iter().any(|scaled| scaled.letter(name).is_some())
 }
 
 /// The yaml of one of YOLOv5's ten sizes (`yolov5s`, `yolov5x6`, …).

@@ -4,7 +4,7 @@ pub(super) mod onnx;
 
 use std::ops::Range;
 
-use super::{Channel, LevelChannels, RawMap};
+use super::{Channel, LevelChannels, RawMap, sigmoid};
 use crate::modules::DetectSpec;
 use crate::predictions::{Cxcywh, Predictions};
 use crate::weights::HostTensor;
@@ -95,10 +95,6 @@ impl DetectSpec {
         let shape = vec![self.strides.len(), self.n_anchors(), 2];
         vec![("anchors", HostTensor::from_f32s(shape, in_cells))]
     }
-}
-
-fn sigmoid(x: f32) -> f32 {
-    1.0 / (1.0 + (-x).exp())
 }
 
 #[cfg(test)]

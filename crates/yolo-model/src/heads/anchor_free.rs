@@ -4,7 +4,7 @@ pub(super) mod onnx;
 
 use std::ops::Range;
 
-use super::{Channel, LevelChannels, RawMap, Side};
+use super::{Channel, LevelChannels, RawMap, Side, sigmoid};
 use crate::modules::AnchorFreeSpec;
 use crate::predictions::{Cxcywh, Predictions};
 use crate::weights::HostTensor;
@@ -98,10 +98,6 @@ fn boxed([x, y]: [f32; 2], [left, top, right, bottom]: [f32; 4], stride: f32) ->
         w: (x2 - x1) * stride,
         h: (y2 - y1) * stride,
     }
-}
-
-fn sigmoid(x: f32) -> f32 {
-    1.0 / (1.0 + (-x).exp())
 }
 
 /// The inverse of [`sigmoid`].

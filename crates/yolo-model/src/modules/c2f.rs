@@ -1,16 +1,15 @@
 //! `C2f`: a split stage that keeps what every bottleneck makes.
 
 use super::split_stage::{Flow, SplitStage};
-use super::{Block, BottleneckSpec, ModuleKind, SplitStageSpec, Stored};
-use crate::architecture::YamlLayer;
-use crate::error::Result;
+use super::{Block, ModuleKind, SplitStageSpec, Stored};
 use crate::weights::PlainValue;
 
 pub(super) static KIND: ModuleKind = ModuleKind {
     name: "C2f",
     key: "C2f",
     takes_repeats: true,
-    from_yaml: |layer| from_yaml(layer).map(Block::new),
+    // `[out, shortcut, groups, expansion]`, repeated.
+    from_yaml: |layer| C2fSpec::of_bottlenecks(layer, false).map(Block::new),
     from_pickle: |layer| C2fSpec::from_pickle(layer).map(Block::new),
     stored: Stored::fields::<C2fSpec>(),
 };
@@ -32,22 +31,11 @@ pub type C2fSpec = SplitStageSpec<C2f>;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct C2f;
 
-/// `[out, shortcut, groups, expansion]`, repeated.
-fn from_yaml(layer: &YamlLayer) -> Result<C2fSpec> {
-    let out = layer.width(layer.int(0)?);
-    let (shortcut, groups) = (layer.bool_or(1, false)?, layer.int_or(2, 1)?);
-    let hidden = layer.hidden(out, 3, 0.5)?;
-    let bottleneck = BottleneckSpec::wide(layer, [hidden; 3], shortcut, groups);
-    Ok(C2fSpec::around(layer, hidden, out, vec![Block::new(bottleneck); layer.repeats()]))
-}
-
 impl SplitStage for C2f {
     const KIND: &'static ModuleKind = &KIND;
     const FLOW: Flow = Flow::Dense;
 
     fn arguments(stage: &C2fSpec, expansion: f64) -> Vec<PlainValue> {
-        let bottleneck = stage.first::<BottleneckSpec>();
-        let (shortcut, groups) = bottleneck.map_or((false, 1), |block| (block.add, block.cv2.groups));
-        vec![shortcut.into(), groups.into(), expansion.into()]
+        stage.bottleneck_arguments(expansion)
     }
 }

@@ -5,7 +5,7 @@ use std::marker::PhantomData;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Block, Module, ModuleKind};
+use super::{Block, BottleneckSpec, Module, ModuleKind};
 use crate::architecture::{ConvSpec, PickledLayer, YamlLayer};
 use crate::error::Result;
 use crate::program::{Lowering, ValueId};
@@ -62,6 +62,23 @@ impl<F: SplitStage> SplitStageSpec<F> {
             m,
             family: PhantomData,
         }
+    }
+
+    /// By a line of a yaml with the arguments `[out, shortcut, groups, expansion]`: the blocks are bottlenecks, with shortcuts
+    /// by default where `shortcut` says so.
+    pub(super) fn of_bottlenecks(layer: &YamlLayer, shortcut: bool) -> Result<Self> {
+        let out = layer.width(layer.int(0)?);
+        let (shortcut, groups) = (layer.bool_or(1, shortcut)?, layer.int_or(2, 1)?);
+        let hidden = layer.hidden(out, 3, 0.5)?;
+        let bottleneck = BottleneckSpec::wide(layer, [hidden; 3], shortcut, groups);
+        Ok(Self::around(layer, hidden, out, vec![Block::new(bottleneck); layer.repeats()]))
+    }
+
+    /// What [`SplitStageSpec::of_bottlenecks`] reads behind the output channels.
+    pub(super) fn bottleneck_arguments(&self, expansion: f64) -> Vec<PlainValue> {
+        let bottleneck = self.first::<BottleneckSpec>();
+        let (shortcut, groups) = bottleneck.map_or((false, 1), |block| (block.add, block.cv2.groups));
+        vec![shortcut.into(), groups.into(), expansion.into()]
     }
 
     /// The parts of a pickled network.

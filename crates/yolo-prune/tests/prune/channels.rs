@@ -4,7 +4,7 @@ mod compensation;
 mod coupling;
 mod measure;
 mod modules;
-mod networks;
+pub(crate) mod networks;
 mod permutation;
 mod removal;
 mod rounds;

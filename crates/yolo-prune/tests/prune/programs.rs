@@ -19,6 +19,8 @@ use yolo_prune::{
     nonzero_gflops, plan, plan_calibrated, reestimate_batch_norm,
 };
 
+use crate::channels::networks::randomise_norms;
+
 const IMAGE: [usize; 2] = [16, 16];
 
 /// Five classes for images of 16×16: a shortcut, pools, a bare convolution inside, and bare classes.
@@ -41,16 +43,7 @@ fn classifier() -> Result<ProgramLayout, ModelError> {
 fn random(seed: u64) -> ProgramModel {
     let mut rng = StdRng::seed_from_u64(seed);
     let mut model = ProgramModel::random(classifier().unwrap(), &mut rng).unwrap();
-    for (name, tensor) in model.weights.iter_mut() {
-        let range = match name {
-            name if name.ends_with(".bn.weight") => 0.8..2.2,
-            name if name.ends_with(".bn.bias") => -0.5..0.5,
-            name if name.ends_with(".running_mean") => -0.2..0.2,
-            name if name.ends_with(".running_var") => 0.2..1.0,
-            _ => continue,
-        };
-        tensor.f32s_mut().unwrap().iter_mut().for_each(|value| *value = rng.random_range(range.clone()));
-    }
+    randomise_norms(&mut model.weights, &mut rng);
     model
 }
 

@@ -45,7 +45,7 @@ impl Networks {
     ) -> Result<Self> {
         let mut members = Vec::new();
         for file in files {
-            let weights = Weights::load(file, args.compute.offline)?.answering(args.end2end)?;
+            let weights = Weights::load(file, args.compute.offline)?.answering(args.branches.end2end)?;
             let network = network(args, &weights, &backend.device, output)?;
             members.push(Member { weights, network });
         }

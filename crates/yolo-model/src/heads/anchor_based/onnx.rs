@@ -2,7 +2,7 @@
 
 use crate::modules::DetectSpec;
 use crate::onnx::graph::{Attribute, Graph, Value};
-use crate::onnx::head::{Extents, Level};
+use crate::onnx::head::{Axis, Extents, Level, decoded_dims, grid, reshape, transpose};
 use crate::onnx::{Dim, OnnxValue, Outputs};
 use crate::weights::FloatFormat;
 
@@ -20,17 +20,16 @@ pub(in crate::heads) fn lower(
     outputs: Outputs,
 ) -> Vec<OnnxValue> {
     let precision = graph.precision;
-    let levels: Vec<AnchorLevel> = levels.iter().map(|level| AnchorLevel { detect, level }).collect();
+    let anchor_levels = levels.iter().map(|level| AnchorLevel { detect, level });
     match outputs {
-        Outputs::Logits => levels
-            .iter()
+        Outputs::Logits => anchor_levels
             .map(|level| {
                 let name = level.map(graph, &format!("output{}", level.level.index));
                 OnnxValue { name, shape: level.map_shape(), precision }
             })
             .collect(),
         Outputs::Decoded => {
-            let boxes: Vec<Value> = levels.iter().map(|level| level.decode(graph)).collect();
+            let boxes: Vec<Value> = anchor_levels.map(|level| level.decode(graph)).collect();
             let boxes: Vec<&str> = boxes.iter().map(String::as_str).collect();
             let axis = [("axis", Attribute::Int(1))];
             let name = match precision {
@@ -40,7 +39,9 @@ pub(in crate::heads) fn lower(
                     graph.cast("output0", &rows, precision)
                 }
             };
-            vec![OnnxValue { name, shape: decoded_shape(&levels), precision }]
+            let [batch, rows] = decoded_dims(levels, detect.n_anchors());
+            let shape = vec![batch, rows, Dim::Fixed(detect.n_outputs())];
+            vec![OnnxValue { name, shape, precision }]
         }
     }
 }
@@ -147,102 +148,13 @@ impl AnchorLevel<'_> {
     }
 
     fn map_shape(&self) -> Vec<Dim> {
-        let [batch, rows, columns] = match self.level.extents {
-            Extents::Fixed { batch, rows, columns } => [batch, rows, columns].map(Dim::Fixed),
-            Extents::Open => {
-                let stride = self.detect.strides[self.level.index];
-                ["batch".to_owned(), format!("height/{stride}"), format!("width/{stride}")].map(Dim::Named)
-            }
-        };
+        let [batch, rows, columns] = self.level.dims(self.detect.strides[self.level.index]);
         let [anchors, outputs] = [self.detect.n_anchors(), self.detect.n_outputs()].map(Dim::Fixed);
         vec![batch, anchors, rows, columns, outputs]
-    }
-}
-
-/// An axis of a map, with the place of its centre among the outputs of an anchor.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(in crate::heads) enum Axis {
-    Columns = 0,
-    Rows = 1,
-}
-
-impl Axis {
-    fn centre(self) -> &'static str {
-        match self {
-            Self::Columns => "x",
-            Self::Rows => "y",
-        }
-    }
-
-    fn side(self) -> &'static str {
-        match self {
-            Self::Columns => "width",
-            Self::Rows => "height",
-        }
     }
 }
 
 fn doubled(graph: &mut Graph<'_>, name: &str, input: &str) -> Value {
     let two = graph.floats(&format!("{name}.two"), &[], vec![2.0]);
     graph.node(&format!("{name}.doubled"), "Mul", &[input, &two], &[])
-}
-
-/// The cells' numbers along an axis less one half: a constant `[rows, columns]`, or computed in the shape of `like`, whose
-/// values are probabilities.
-pub(in crate::heads) fn grid(
-    graph: &mut Graph<'_>,
-    level: &Level<'_>,
-    name: &str,
-    like: &str,
-    axis: Axis,
-) -> Value {
-    if let Extents::Fixed { rows, columns, .. } = level.extents {
-        let number = |cell: usize| if axis == Axis::Rows { cell / columns } else { cell % columns };
-        let values = (0..rows * columns).map(|cell| number(cell) as f32 - 0.5).collect();
-        return graph.floats(name, &[rows, columns], values);
-    }
-    // Counted along the last axis, as OpenCV up to 4.7 counts wrongly along others.
-    match axis {
-        Axis::Columns => counted(graph, name, like),
-        Axis::Rows => {
-            let turned = transpose(graph, &format!("{name}.turned"), like, [0, 1, 3, 2]);
-            let counted = counted(graph, &format!("{name}.along"), &turned);
-            transpose(graph, name, &counted, [0, 1, 3, 2])
-        }
-    }
-}
-
-/// −½, ½, 1½, … along the last of four axes, in the shape of `like`, whose values are probabilities.
-fn counted(graph: &mut Graph<'_>, name: &str, like: &str) -> Value {
-    let ones = graph.ones(&format!("{name}.ones"), like, FloatFormat::F32);
-    let last = graph.integer(&format!("{name}.axis"), 3);
-    let counts = graph.node(&format!("{name}.counts"), "CumSum", &[&ones, &last], &[]);
-    let offset = graph.floats(&format!("{name}.offset"), &[], vec![1.5]);
-    graph.node(name, "Sub", &[&counts, &offset], &[])
-}
-
-fn transpose<const RANK: usize>(graph: &mut Graph<'_>, name: &str, input: &str, order: [i64; RANK]) -> Value {
-    graph.node(name, "Transpose", &[input], &[("perm", Attribute::Ints(order.to_vec()))])
-}
-
-pub(in crate::heads) fn reshape(graph: &mut Graph<'_>, name: &str, input: &str, shape: &[i64]) -> Value {
-    let shape = graph.integers(&format!("{name}.shape"), shape);
-    graph.node(name, "Reshape", &[input, &shape], &[])
-}
-
-fn decoded_shape(levels: &[AnchorLevel<'_>]) -> Vec<Dim> {
-    let mut rows = Some(0);
-    let mut batches = Dim::Named("batch".to_owned());
-    for level in levels {
-        match level.level.extents {
-            Extents::Fixed { batch, rows: down, columns } => {
-                batches = Dim::Fixed(batch);
-                rows = rows.map(|rows| rows + level.detect.n_anchors() * down * columns);
-            }
-            Extents::Open => rows = None,
-        }
-    }
-    let rows = rows.map_or_else(|| Dim::Named("anchors".to_owned()), Dim::Fixed);
-    let outputs = levels.first().map_or(0, |level| level.detect.n_outputs());
-    vec![batches, rows, Dim::Fixed(outputs)]
 }

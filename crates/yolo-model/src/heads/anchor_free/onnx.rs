@@ -2,11 +2,10 @@
 
 mod best;
 
-use super::super::anchor_based::onnx::{Axis, grid, reshape};
 use crate::heads::Side;
 use crate::modules::{AnchorFreeSpec, Branches};
 use crate::onnx::graph::{Attribute, Graph, Value};
-use crate::onnx::head::{Extents, Level};
+use crate::onnx::head::{Axis, Extents, Level, decoded_dims, grid, reshape};
 use crate::onnx::{Dim, OnnxValue, Outputs};
 use crate::weights::FloatFormat;
 
@@ -33,11 +32,10 @@ pub(in crate::heads) fn lower(
             let rows: Vec<&str> = rows.iter().map(String::as_str).collect();
             let axis = [("axis", Attribute::Int(2))];
             let is_last = detect.answering() == Branches::OneToMany;
-            let shape = decoded_shape(detect, levels);
             let name =
                 |is_last: bool| if is_last && precision == FloatFormat::F32 { "output0" } else { "rows" };
             let mut value = graph.node(name(is_last), "Concat", &rows, &axis);
-            let mut shape = shape;
+            let mut shape = decoded_shape(detect, levels);
             if !is_last {
                 (value, shape) = best::lower(detect, graph, name(true), &value, &shape);
             }
@@ -108,8 +106,7 @@ fn along(
     [before, behind]: [&Value; 2],
     like: &str,
 ) -> [Value; 2] {
-    let what = if axis == Axis::Columns { "x" } else { "y" };
-    let name = |part: &str| level.name(&format!("{what}.{part}"));
+    let name = |part: &str| level.name(&format!("{}.{part}", axis.centre()));
     let less_half = grid(graph, level, &name("grid"), like, axis);
     let one = graph.floats(&name("one"), &[], vec![1.0]);
     let centre = graph.node(&name("cell"), "Add", &[&less_half, &one], &[]);
@@ -125,28 +122,12 @@ fn along(
 }
 
 fn map_shape(detect: &AnchorFreeSpec, level: &Level<'_>) -> Vec<Dim> {
-    let [batch, rows, columns] = match level.extents {
-        Extents::Fixed { batch, rows, columns } => [batch, rows, columns].map(Dim::Fixed),
-        Extents::Open => {
-            let stride = detect.strides[level.index % detect.strides.len()];
-            ["batch".to_owned(), format!("height/{stride}"), format!("width/{stride}")].map(Dim::Named)
-        }
-    };
+    let stride = detect.strides[level.index % detect.strides.len()];
+    let [batch, rows, columns] = level.dims(stride);
     vec![batch, Dim::Fixed(detect.n_channels()), rows, columns]
 }
 
 fn decoded_shape(detect: &AnchorFreeSpec, levels: &[Level<'_>]) -> Vec<Dim> {
-    let mut cells = Some(0);
-    let mut batches = Dim::Named("batch".to_owned());
-    for level in levels {
-        match level.extents {
-            Extents::Fixed { batch, rows, columns } => {
-                batches = Dim::Fixed(batch);
-                cells = cells.map(|cells| cells + rows * columns);
-            }
-            Extents::Open => cells = None,
-        }
-    }
-    let cells = cells.map_or_else(|| Dim::Named("anchors".to_owned()), Dim::Fixed);
-    vec![batches, Dim::Fixed(Side::ALL.len() + detect.num_classes), cells]
+    let [batch, cells] = decoded_dims(levels, 1);
+    vec![batch, Dim::Fixed(Side::ALL.len() + detect.num_classes), cells]
 }

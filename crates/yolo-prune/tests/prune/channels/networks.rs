@@ -6,6 +6,7 @@ use burn::tensor::{Device, Tensor, TensorData};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use yolo_model::architecture::VARIANTS;
+use yolo_model::weights::StateDict;
 use yolo_model::{Architecture, Checkpoint};
 use yolo_nn::{Yolo, host_values};
 
@@ -15,7 +16,13 @@ pub(crate) use crate::calibrated::networks::{runs_slow, sixteens_architecture, t
 pub(crate) fn random(architecture: Architecture, seed: u64) -> Checkpoint {
     let mut rng = StdRng::seed_from_u64(seed);
     let mut checkpoint = Checkpoint::random(architecture, &mut rng).unwrap();
-    for (name, tensor) in checkpoint.weights.iter_mut() {
+    randomise_norms(&mut checkpoint.weights, &mut rng);
+    checkpoint
+}
+
+/// Draws batch normalisation that is the identity nowhere, for networks of every kind.
+pub(crate) fn randomise_norms(weights: &mut StateDict, rng: &mut StdRng) {
+    for (name, tensor) in weights.iter_mut() {
         let range = match name {
             name if name.ends_with(".bn.weight") => 0.8..2.2,
             name if name.ends_with(".bn.bias") => -0.5..0.5,
@@ -25,7 +32,6 @@ pub(crate) fn random(architecture: Architecture, seed: u64) -> Checkpoint {
         };
         tensor.f32s_mut().unwrap().iter_mut().for_each(|value| *value = rng.random_range(range.clone()));
     }
-    checkpoint
 }
 
 pub(crate) fn yolov5n() -> Checkpoint {

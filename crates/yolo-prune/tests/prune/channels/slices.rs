@@ -15,6 +15,8 @@ use yolo_prune::channels::{
     remove, select,
 };
 
+use super::networks::randomise_norms;
+
 const IMAGE: [usize; 2] = [11, 14];
 
 fn plain(spec: ConvSpec) -> ConvSpec {
@@ -83,16 +85,7 @@ fn detector() -> Result<ProgramLayout> {
 fn random(seed: u64) -> ProgramModel {
     let mut rng = StdRng::seed_from_u64(seed);
     let mut model = ProgramModel::random(detector().unwrap(), &mut rng).unwrap();
-    for (name, tensor) in model.weights.iter_mut() {
-        let range = match name {
-            name if name.ends_with(".bn.weight") => 0.8..2.2,
-            name if name.ends_with(".bn.bias") => -0.5..0.5,
-            name if name.ends_with(".running_mean") => -0.2..0.2,
-            name if name.ends_with(".running_var") => 0.2..1.0,
-            _ => continue,
-        };
-        tensor.f32s_mut().unwrap().iter_mut().for_each(|value| *value = rng.random_range(range.clone()));
-    }
+    randomise_norms(&mut model.weights, &mut rng);
     model
 }
 

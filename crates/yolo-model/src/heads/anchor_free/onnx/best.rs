@@ -1,10 +1,10 @@
 //! The detections of one-to-one branches: first the cells with the best scores, then the best scores of these, as
 //! [`crate::top_k`] takes them. Nothing is suppressed, and no score is too low.
 
-use super::super::super::anchor_based::onnx::reshape;
 use crate::modules::AnchorFreeSpec;
 use crate::onnx::Dim;
 use crate::onnx::graph::{Attribute, Graph, Value};
+use crate::onnx::head::reshape;
 
 /// Detections per image at most.
 const MOST: usize = 300;
