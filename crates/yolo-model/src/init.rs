@@ -6,14 +6,17 @@ use rand::Rng;
 
 use crate::architecture::Architecture;
 use crate::layout::Layout;
+use crate::modules::one2many_path;
 use crate::program::OperationKind;
 use crate::weights::{HostTensor, StateDict};
 
 impl Architecture {
     /// Random weights by PyTorch's rule: weights and biases of convolutions uniform in ±1/√fan_in, batch
-    /// normalisation the identity. The head's biases start at its priors.
+    /// normalisation the identity. The head's biases start at its priors, and its one-to-one branches as copies of its
+    /// one-to-many branches (§1.4 of Ultralytics' specification): one learns from what the other shapes the features for.
     pub fn initial_weights(&self, rng: &mut impl Rng) -> StateDict {
         let mut weights = random_tensors(self, rng);
+        self.copy_branches(&mut weights);
         for (name, tensor) in self.head_buffers() {
             weights.insert(name, tensor);
         }
@@ -26,6 +29,21 @@ impl Architecture {
             }
         }
         weights
+    }
+
+    /// Makes one-to-one branches equal the one-to-many branches, where the head has both.
+    fn copy_branches(&self, weights: &mut StateDict) {
+        let head = format!("model.{}.", self.layers.len().saturating_sub(1));
+        let names: Vec<String> = weights.names().map(str::to_owned).collect();
+        for name in names {
+            let Some(path) = name.strip_prefix(&head).and_then(one2many_path) else { continue };
+            let source = weights.get(&format!("{head}{path}")).cloned();
+            if let (Some(source), Some(target)) = (source, weights.get_mut(&name))
+                && source.shape == target.shape
+            {
+                *target = source;
+            }
+        }
     }
 
     /// Tensors of the head that are not learned, under their names in the state dict.
@@ -68,4 +86,26 @@ pub(crate) fn random_tensors(layout: &dyn Layout, rng: &mut impl Rng) -> StateDi
         weights.insert(spec.name, tensor);
     }
     weights
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+    use super::*;
+    use rand::SeedableRng;
+
+    #[test]
+    fn one_to_one_branches_start_as_copies_and_nothing_else_does() {
+        let architecture = Architecture::variant("yolo26n", None).unwrap();
+        let weights = architecture.initial_weights(&mut rand::rngs::StdRng::seed_from_u64(0));
+        let values = |name: &str| weights.f32s(name).unwrap();
+        for name in ["cv2.0.0.conv.weight", "cv2.2.2.bias", "cv3.1.1.1.conv.weight", "cv3.0.2.bias"] {
+            assert_eq!(
+                values(&format!("model.23.{name}")),
+                values(&format!("model.23.one2one_{name}")),
+                "{name}"
+            );
+        }
+        assert_ne!(values("model.23.cv3.0.1.0.conv.weight"), values("model.23.cv3.1.1.0.conv.weight"));
+    }
 }

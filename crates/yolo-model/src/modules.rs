@@ -50,6 +50,7 @@ mod zero_pad;
 use std::any::Any;
 use std::fmt::Debug;
 
+pub(crate) use anchor_free::one2many_path;
 pub use anchor_free::{AnchorFreeSpec, Branches, BranchesSpec};
 pub use batch_norm::BatchNormSpec;
 pub use bottleneck::BottleneckSpec;

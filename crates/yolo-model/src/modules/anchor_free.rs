@@ -88,6 +88,17 @@ impl Branches {
     }
 }
 
+/// The tensor of the one-to-many branches in the same place as the one-to-one branches' tensor at `path` in the head's module;
+/// `None` for any other path.
+pub(crate) fn one2many_path(path: &str) -> Option<String> {
+    let names = Branches::OneToOne.names().into_iter().zip(Branches::OneToMany.names());
+    let in_place = |(one2one, one2many): (&str, &str)| {
+        let rest = path.strip_prefix(one2one)?.strip_prefix('.')?;
+        Some(format!("{one2many}.{rest}"))
+    };
+    names.filter_map(in_place).next()
+}
+
 impl BranchesSpec {
     /// For levels of `inputs` channels, by the rule for new networks: with `c₀` channels in the finest level, branches for
     /// boxes have `max(16, c₀ / 4, 4 · bins)` channels inside, those for classes `max(c₀, min(classes, 100))`.
