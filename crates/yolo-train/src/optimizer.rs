@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use yolo_model::weights::StateDict;
 use yolo_prune::Mask;
 
-pub use automatic::{Automatic, automatic};
+pub use automatic::{Automatic, automatic, short_run};
 pub use orthogonal::orthogonalized;
 
 use crate::error::{Result, TrainError};

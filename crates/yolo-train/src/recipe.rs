@@ -33,8 +33,9 @@ pub struct FinetuneRecipe {
     pub nominal_batch_size: usize,
     /// Side of the network's input in pixels; none for 640, or that of the drawn images.
     pub image_size: Option<usize>,
-    /// The rule that updates the weights.
-    pub optimizer: Rule,
+    /// The rule that updates the weights; none for the one of the network's family
+    /// ([`TrainOptions::with_finetuning_rule`](crate::train::TrainOptions::with_finetuning_rule)).
+    pub optimizer: Option<Rule>,
     /// How the learning rate falls.
     pub decay: Decay,
     /// Name or file of the hyper-parameters.
@@ -66,7 +67,7 @@ impl Default for FinetuneRecipe {
             batch_size: 16,
             nominal_batch_size: 16,
             image_size: None,
-            optimizer: Rule::Sgd,
+            optimizer: None,
             decay: Decay::Cosine,
             hyp: "finetune".to_owned(),
             lr0: None,

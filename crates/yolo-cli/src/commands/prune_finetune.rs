@@ -428,10 +428,10 @@ fn train_options(args: &PruneFinetuneArgs, recipe: &Recipe, checkpoint: &Checkpo
     hyp.warmup_epochs = finetune.warmup_epochs.unwrap_or(hyp.warmup_epochs);
     let wanted = finetune.image_size.unwrap_or(presets::usual_image_size(&args.dataset.data));
     let image_size = fitted_training(wanted, checkpoint.architecture.max_stride());
-    Ok(TrainOptions {
+    let options = TrainOptions {
         hyp,
         nominal_batch_size: finetune.nominal_batch_size,
-        rule: finetune.optimizer,
+        rule: finetune.optimizer.unwrap_or_default(),
         decay: finetune.decay,
         freeze: finetune.freeze.clone(),
         freeze_batch_norm: finetune.freeze_batch_norm,
@@ -442,5 +442,11 @@ fn train_options(args: &PruneFinetuneArgs, recipe: &Recipe, checkpoint: &Checkpo
         distillation: finetune.distillation,
         amp: args.amp.format(&args.compute.device),
         ..TrainOptions::new(finetune.epochs, finetune.batch_size, image_size)
-    })
+    };
+    if finetune.optimizer.is_some() {
+        return Ok(options);
+    }
+    let mut options = options.with_finetuning_rule(family, checkpoint.architecture.num_classes());
+    options.hyp.lr0 = finetune.lr0.unwrap_or(options.hyp.lr0);
+    Ok(options)
 }

@@ -35,6 +35,11 @@ pub fn automatic(
     if steps > LONG {
         return Automatic { rule: Rule::MuSgd, lr0: LONG_LR, momentum: None, warmup_bias_lr: 0.0 };
     }
+    short_run(num_classes)
+}
+
+/// The rule for a run of few steps, and for fine-tuning, which starts from trained weights however long it is.
+pub fn short_run(num_classes: usize) -> Automatic {
     let lr0 = 0.002 * 5.0 / (4 + num_classes) as f64;
     Automatic {
         rule: Rule::AdamW,

@@ -2,11 +2,12 @@
 
 use serde::{Deserialize, Serialize};
 use yolo_data::train_loader::CachePlace;
+use yolo_model::Family;
 use yolo_nn::HalfFormat;
 
 use crate::distill::DistillationOptions;
 use crate::hyper::Hyperparameters;
-use crate::optimizer::{Rule, automatic};
+use crate::optimizer::{Automatic, Rule, automatic, short_run};
 use crate::schedule::Decay;
 use crate::slim::SlimOptions;
 
@@ -105,8 +106,23 @@ impl TrainOptions {
     /// training images and a network of `num_classes` classes. `lr0` and `warmup_bias_lr` are replaced, and for AdamW also
     /// `momentum`.
     #[must_use]
-    pub fn with_automatic_rule(mut self, n_images: usize, num_classes: usize) -> Self {
+    pub fn with_automatic_rule(self, n_images: usize, num_classes: usize) -> Self {
         let chosen = automatic(n_images, self.batch_size, self.nominal_batch_size, self.epochs, num_classes);
+        self.with_rule(chosen)
+    }
+
+    /// The options with the rule and its first rates with which a network of `num_classes` classes of `family` is fine-tuned if
+    /// none is asked for: SGD at the rates of the hyper-parameters for YOLOv5; the rule of a short run for Ultralytics, with the
+    /// replacements of [`TrainOptions::with_automatic_rule`].
+    #[must_use]
+    pub fn with_finetuning_rule(self, family: Family, num_classes: usize) -> Self {
+        match family {
+            Family::Yolov5 => Self { rule: Rule::Sgd, ..self },
+            Family::Ultralytics => self.with_rule(short_run(num_classes)),
+        }
+    }
+
+    fn with_rule(mut self, chosen: Automatic) -> Self {
         self.rule = chosen.rule;
         (self.hyp.lr0, self.hyp.warmup_bias_lr) = (chosen.lr0, chosen.warmup_bias_lr);
         self.hyp.momentum = chosen.momentum.unwrap_or(self.hyp.momentum);
@@ -128,5 +144,18 @@ mod tests {
         let long = given.with_automatic_rule(100_000, 80);
         // The warm-up of MuSGD ends at the momentum of the hyper-parameters.
         assert_eq!((long.rule, long.hyp.lr0, long.hyp.momentum), (Rule::MuSgd, 0.01, 0.937));
+    }
+
+    #[test]
+    fn fine_tuning_keeps_to_the_rule_of_the_family() {
+        let given = TrainOptions::new(1000, 8, 256);
+        let yolov5 = given.clone().with_finetuning_rule(Family::Yolov5, 80);
+        assert_eq!((yolov5.rule, yolov5.hyp.lr0), (Rule::Sgd, given.hyp.lr0));
+        let newer = given.with_finetuning_rule(Family::Ultralytics, 80);
+        assert_eq!(
+            (newer.rule, newer.hyp.lr0, newer.hyp.momentum),
+            (Rule::AdamW, 0.000_119, 0.9),
+            "however long"
+        );
     }
 }
