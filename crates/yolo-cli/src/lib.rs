@@ -14,8 +14,6 @@ mod failure;
 mod figures;
 mod image_size;
 mod interrupt;
-mod kernel_cache;
-mod machine_cache;
 mod measure;
 mod presets;
 mod resolve;
@@ -38,7 +36,7 @@ pub fn main() -> ExitCode {
     let (cli, typed) = args::parse();
     console::init_logging(cli.terminal);
     interrupt::catch_ctrl_c();
-    let outcome = device::catching(|| run(&cli.command, &typed));
+    let outcome = yolo_device::catching(|| run(&cli.command, &typed));
     match failure::explained(&cli.command, outcome) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -161,7 +161,7 @@ pub(crate) fn load_images(
         max_images: if wanted == 0 { usual } else { wanted },
         image_size,
         stride: checkpoint.architecture.max_stride(),
-        workers: crate::device::loader_threads(None),
+        workers: yolo_device::loader_threads(None),
     };
     let (images, warnings) = match source {
         ImageSource::Folder(folder) if !folder.is_dir() => {

@@ -12,7 +12,7 @@ use yolo_model::Checkpoint;
 use yolo_report::results::Milliseconds;
 use yolo_runtime::{Isa, Network, Options, Plan, Selection, Team, measure_plans};
 
-use crate::machine_cache::MachineCache;
+use yolo_device::MachineCache;
 
 pub(crate) use channels::ChannelTimes;
 

@@ -5,11 +5,11 @@ use std::time::Instant;
 
 use anyhow::Result;
 use yolo_detect::{Detector, Images, RunOptions};
+use yolo_device::Backend;
 use yolo_model::{FusedCheckpoint, NmsOptions};
 use yolo_report::results::Turns;
 
 use crate::console::progress_bar;
-use crate::device::Backend;
 
 /// Runs that do not count: kernels and caches are made ready.
 const WARM_UP: usize = 3;

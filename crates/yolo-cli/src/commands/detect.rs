@@ -8,6 +8,7 @@ use anyhow::{Context, Result, bail};
 use yolo_data::image::{Decoded, RgbImage, decode_file};
 use yolo_detect::video::{Ffmpeg, VideoError};
 use yolo_detect::{DetectOptions, Detected, Detector, detection_thresholds};
+use yolo_device::{Backend, DeviceName};
 use yolo_model::{FusedCheckpoint, NmsOptions};
 use yolo_report::detections::{ClassCounts, DetectedImage, Detections, Skipped, Totals};
 use yolo_report::network::summary_line;
@@ -18,7 +19,7 @@ use crate::detect::download::Downloads;
 use crate::detect::feature_maps::FeatureMaps;
 use crate::detect::output::{Files, draw};
 use crate::detect::sources::{self, ImageUrl, Input, Source};
-use crate::device::{Backend, DeviceName};
+use crate::device::alone;
 use crate::figures::speed_figures;
 use crate::image_size::fitted;
 use crate::interrupt;
@@ -34,7 +35,7 @@ const DEMO_IMAGES: usize = 8;
 
 /// Finds objects in images and videos, and writes what was asked for.
 pub(crate) fn run(args: &DetectArgs) -> Result<()> {
-    let backend = Backend::parse(&args.device, false)?.alone().with_half(args.half)?;
+    let backend = alone(Backend::open(&args.device, true)?).with_half(args.half)?;
     if args.half && DeviceName::parse(&args.device) == Ok(DeviceName::Cpu) {
         tracing::warn!("--half has no effect on --device cpu: computing in f32");
     }

@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use yolo_data::dataset::Split;
+use yolo_device::{Backend, DeviceName, catching, first_line, loader_threads};
 use yolo_train::device_check::{DeviceCheck, Example, Load, Outcome, Row, Trainer, table};
 
 use crate::args::DeviceCheckArgs;
 use crate::console::Output;
-use crate::device::{self, Backend, DeviceName, catching, first_line, loader_threads};
+use crate::device;
 use crate::measure::open_split;
 use crate::presets::DEMO;
 use crate::resolve::{Weights, data_config};
@@ -97,7 +98,7 @@ fn epoch(args: &DeviceCheckArgs) -> Result<Vec<Row>> {
     let [train, val] = [Split::Train, Split::Val].map(|split| open_split(&config, split, true, None));
     let example = Example::new(&dense, train?, val?)?;
     let [got, expected] =
-        [name.to_string(), vec!["flex"; name.count()].join(",")].map(|name| Backend::parse(&name, true));
+        [name.to_string(), vec!["flex"; name.count()].join(",")].map(|name| Backend::open(&name, false));
     let (got, expected) = (got?, expected?);
     let trainer = |backend: &Backend, run: &dyn Fn(&Trainer) -> Result<Vec<Row>>| {
         run(&Trainer {

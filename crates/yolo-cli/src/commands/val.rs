@@ -7,6 +7,7 @@ mod study;
 use anyhow::{Context, Result};
 use yolo_data::dataset::Split;
 use yolo_data::image::{Encoding, encode};
+use yolo_device::{Backend, DeviceName};
 use yolo_eval::Convention;
 use yolo_eval::coco::{Detection, ImageId, Summary};
 use yolo_model::NmsOptions;
@@ -19,7 +20,7 @@ use yolo_train::{ValidatedBatch, Validation, ValidationOptions};
 use crate::args::{TaskArg, ValArgs};
 use crate::batch_sheets::BatchSheets;
 use crate::console::Output;
-use crate::device::{Backend, DeviceName};
+use crate::device::alone;
 use crate::figures;
 use crate::image_size::fitted;
 use crate::measure::{CocoOptions, EvaluationSet, Measurement, open_split};
@@ -32,7 +33,7 @@ const SHOWN_CLASSES: usize = 50;
 
 /// Validates checkpoints on a data set and writes `results.json`.
 pub(crate) fn run(args: &ValArgs) -> Result<()> {
-    let backend = args.compute.backend()?.alone().with_half(args.half)?;
+    let backend = alone(args.compute.backend()?).with_half(args.half)?;
     warn_about_flags(args);
     let output = Output::new(args.json);
     let is_ensemble = !matches!(args.task, TaskArg::Speed | TaskArg::Study);
