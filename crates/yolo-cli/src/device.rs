@@ -5,7 +5,8 @@ use burn::tensor::Device;
 use yolo_device::{Backend, DeviceError, DeviceName, open_first};
 
 /// Advice where there is no back end for GPUs.
-pub(crate) const HOW_TO_BUILD: &str = "this build has no back end for GPUs; `cargo build --release -p yolo-cli --features cuda` makes one (docs/gpu.md)";
+pub(crate) const HOW_TO_BUILD: &str = "this build has no back end for GPUs; `cargo build --release -p yolo-cli --features \
+                                       cuda` makes one (docs/gpu.md)";
 
 /// The device called `name`; the first of several.
 ///

@@ -2,7 +2,6 @@
 //! crates.
 
 mod args;
-mod batch_sheets;
 mod batch_size;
 mod channels;
 mod clock;
@@ -11,19 +10,16 @@ mod console;
 mod detect;
 mod device;
 mod failure;
-mod figures;
 mod image_size;
 mod interrupt;
 mod measure;
+mod peers;
 mod presets;
 mod resolve;
 mod run_dir;
-mod samples;
 mod selection;
-mod timing;
 mod torch_file;
 mod training_view;
-mod turns;
 mod version;
 
 use std::process::ExitCode;

@@ -20,7 +20,7 @@ struct Member {
 }
 
 /// Every package; the lower ones use the upper ones.
-const MEMBERS: [Member; 17] = [
+const MEMBERS: [Member; 18] = [
     light("workspace-hack", &[]),
     light("yolo-files", &[]),
     light("yolo-simd", &[]),
@@ -36,7 +36,8 @@ const MEMBERS: [Member; 17] = [
     with_tensors("yolo-train", &["yolo-data", "yolo-detect", "yolo-nn", "yolo-prune"]),
     light("yolo-report", &["yolo-draw", "yolo-eval", "yolo-model"]),
     with_tensors("yolo-device", &["yolo-detect", "yolo-nn"]),
-    with_tensors("yolo-cli", &["yolo-device", "yolo-fetch", "yolo-report", "yolo-train"]),
+    with_tensors("yolo-measure", &["yolo-device", "yolo-report", "yolo-train"]),
+    with_tensors("yolo-cli", &["yolo-fetch", "yolo-measure"]),
     light("xtask", &["yolo-fetch"]),
 ];
 /// The packages whose features choose back ends.

@@ -8,6 +8,7 @@ use burn::tensor::Device;
 use yolo_data::dataset::Split;
 use yolo_detect::convention_of;
 use yolo_device::Backend;
+use yolo_measure::figures::{Measurement, model_figures};
 use yolo_model::Checkpoint;
 use yolo_prune::{CalibrationImages, Method, PruneOptions, apply};
 use yolo_report::network::summary_line;
@@ -22,9 +23,8 @@ use crate::args::{METHODS, OBEYED_WHEN_RESUMED, SelectionArgs, SweepArgs, Typed,
 use crate::clock::utc_minutes;
 use crate::console::{Output, progress_bar};
 use crate::device::alone;
-use crate::figures::model_figures;
 use crate::image_size::fitted_training;
-use crate::measure::{EvaluationSet, Measurement, check_classes, open_split};
+use crate::measure::{EvaluationSet, check_classes, open_split};
 use crate::resolve::{Weights, absolute, absolute_weights, data_config};
 use crate::run_dir::{FLAGS, RunDir, command_line, read_flags, remove, resumed_run_by};
 use crate::selection::{self, ImageSource, Planned, plan_pruning};

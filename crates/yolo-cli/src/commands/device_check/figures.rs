@@ -4,12 +4,13 @@ use anyhow::Result;
 use yolo_data::dataset::Split;
 use yolo_detect::convention_of;
 use yolo_device::{Backend, loader_threads};
+use yolo_measure::figures::Measurement;
 use yolo_train::ValidationOptions;
 use yolo_train::device_check::Row;
 
 use crate::args::DeviceCheckArgs;
 use crate::image_size::fitting;
-use crate::measure::{CocoOptions, EvaluationSet, Measurement, check_classes, open_split};
+use crate::measure::{CocoOptions, EvaluationSet, check_classes, open_split};
 use crate::presets::usual_image_size;
 use crate::resolve::{Weights, data_config};
 
