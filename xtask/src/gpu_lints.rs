@@ -10,7 +10,7 @@ use crate::tidy::rust_files;
 
 /// The lints. Nothing is linked, so that neither LLVM nor libtorch have to be there.
 pub(crate) const CLIPPY: &str =
-    "clippy --package yolo-cli --all-targets --features cuda,check-tch -- -D warnings";
+    "clippy --package yolo-device --package yolo-cli --all-targets --features cuda,check-tch -- -D warnings";
 /// Spares CubeCL's build scripts the download of LLVM, which only linking needs.
 pub(crate) const NO_LLVM: (&str, &str) = ("DOCS_RS", "1");
 /// The hash of what passed last; `cargo xtask ci --full` writes it.
@@ -105,7 +105,7 @@ mod tests {
         write(root, "xtask/Cargo.toml", "");
         write(root, "crates/yolo-cli/Cargo.toml", "[package]\n\n[features]\ncuda = []\n");
         write(root, "crates/yolo-cli/build.rs", "");
-        write(root, "crates/yolo-cli/src/device.rs", "#[cfg(feature = \"cuda\")] fn f() {}");
+        write(root, "crates/yolo-device/src/open.rs", "#[cfg(feature = \"cuda\")] fn f() {}");
         assert!(!have_passed(root).expect("a hash"));
         note_pass(root).expect("a hash");
         let passes_with = |name: &str, content: &str| {
@@ -118,7 +118,7 @@ mod tests {
         assert!(passes_with("crates/yolo-cli/src/other.rs", "fn g() {}"));
         assert!(passes_with("crates/yolo-cli/Cargo.toml", "[package]\nname = 1\n[features]\n# c\ncuda = []"));
         assert!(!passes_with("crates/yolo-cli/Cargo.toml", "[features]\ncuda = [\"burn/cuda\"]\n"));
-        assert!(!passes_with("crates/yolo-cli/src/device.rs", "#[cfg(feature = \"cuda\")] fn g() {}"));
+        assert!(!passes_with("crates/yolo-device/src/open.rs", "#[cfg(feature = \"cuda\")] fn g() {}"));
         assert!(!passes_with("crates/yolo-cli/src/other.rs", "#[cfg(not(feature = \"tch\"))] fn g() {}"));
         assert!(!passes_with("Cargo.toml", "[workspace.dependencies]\nburn = 2\n"));
         assert!(!passes_with("Cargo.lock", "burn 2"));

@@ -22,7 +22,7 @@ const BACK_ENDS: [&str; 11] = [
     "Device::wgpu",
 ];
 /// The one source file that may make them.
-const DEVICES: &str = "crates/yolo-cli/src/device.rs";
+const DEVICES: &str = "crates/yolo-device/src/open.rs";
 /// The one that asks whether a tensor is on the back end that it has kernels for.
 const KERNELS: &str = "crates/yolo-nn/src/kernels.rs";
 /// The files of the modules that networks are made of.

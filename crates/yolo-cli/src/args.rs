@@ -25,10 +25,10 @@ use std::path::PathBuf;
 
 use anyhow::Result;
 use clap::{Args, Parser, Subcommand};
+use yolo_measure::Stopwatch;
 use yolo_model::Checkpoint;
 
 use crate::image_size::fitting;
-use crate::timing::Stopwatch;
 
 pub(crate) use amp::AmpArg;
 pub(crate) use bench::{BackendArg, BenchArgs};
@@ -181,7 +181,7 @@ impl PruneArgs {
             return Ok(None);
         }
         let size = fitting(self.imgsz as usize, network.architecture.max_stride());
-        Stopwatch::new(self.selection.threads, size, self.no_cache).map(Some)
+        Ok(Some(Stopwatch::new(self.selection.threads, size, self.no_cache)?))
     }
 }
 

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use yolo_data::train_loader::memory::available;
 use yolo_model::Architecture;
 
-use crate::device::DeviceName;
+use yolo_device::DeviceName;
 
 /// Bytes that training takes for each number of the network's maps, in values that are kept for the way back and in
 /// gradients: on the processor, where yolov5n was measured to take 6, and on GPUs, where batch normalisation and activation

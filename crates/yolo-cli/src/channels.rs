@@ -2,6 +2,8 @@
 
 use anyhow::{Result, bail};
 use burn::tensor::Device;
+use indicatif::ProgressBar;
+use yolo_measure::{ChannelTimes, Stopwatch};
 use yolo_model::{Checkpoint, Layout};
 use yolo_prune::channels::{ChannelsRecipe, Latency, Quantity};
 use yolo_prune::{CalibrationImages, Pattern};
@@ -10,8 +12,8 @@ use yolo_report::results::Milliseconds;
 use yolo_train::narrow::{self, NarrowInputs, NarrowedGroup, narrow};
 
 use crate::args::ChannelArgs;
+use crate::console::counter;
 use crate::selection::with_progress;
-use crate::timing::{ChannelTimes, Stopwatch};
 
 /// Puts the flags on top of `recipe`.
 ///
@@ -59,17 +61,25 @@ pub(crate) fn prune(
     device: &Device,
     stopwatch: Option<&Stopwatch>,
 ) -> Result<Narrowed> {
-    let times = stopwatch.map(|stopwatch| ChannelTimes::new(stopwatch, dense)).transpose()?;
+    let bar = stopwatch.map(|_| counter("Timing"));
+    let times = stopwatch.map(|stopwatch| {
+        let shown = bar.clone();
+        let progress = move |measured| shown.iter().for_each(|bar| bar.set_position(measured as u64));
+        with_progress(|show| {
+            let mut whole = |done, total| show("Timing", done, total);
+            ChannelTimes::new(stopwatch, dense, &mut whole, progress)
+        })
+    });
+    let times = times.transpose()?;
     let latency = |layout: &dyn Layout| times.as_ref().map_or(0.0, |times| times.of(layout));
     let latency: Option<Latency> = times.as_ref().map(|_| &latency as Latency);
     let narrowed = with_progress(|progress| {
         narrow(dense, recipe, NarrowInputs { exclude, images, device, latency, progress })
     });
-    let narrowed = narrowed.map_err(anyhow::Error::from);
-    let network = match &times {
-        Some(times) => times.or_error(narrowed)?,
-        None => narrowed?,
-    };
+    bar.iter().for_each(ProgressBar::finish_and_clear);
+    // What went wrong while measuring explains what went wrong with the channels.
+    times.as_ref().map_or(Ok(()), ChannelTimes::finish)?;
+    let network = narrowed?;
     let predicted_ms = times.map(|times| [dense, &network.pruned].map(|n| times.of(&n.architecture)));
     Ok(Narrowed { network, predicted_ms })
 }
@@ -129,8 +139,9 @@ impl Narrowed {
         stopwatch: Option<&Stopwatch>,
     ) -> Result<Option<Milliseconds>> {
         let both = self.predicted_ms.zip(stopwatch);
-        both.map(|(predicted, stopwatch)| stopwatch.milliseconds(predicted, dense, &self.network.pruned))
-            .transpose()
+        let milliseconds =
+            both.map(|(predicted, stopwatch)| stopwatch.milliseconds(predicted, dense, &self.network.pruned));
+        Ok(milliseconds.transpose()?)
     }
 }
 

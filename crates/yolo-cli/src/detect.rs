@@ -1,6 +1,5 @@
 //! The parts of `detect`: what it looks at and what it writes.
 
 pub(crate) mod download;
-pub(crate) mod feature_maps;
 pub(crate) mod output;
 pub(crate) mod sources;

@@ -4,12 +4,13 @@ mod memory;
 
 use anyhow::{Error, Result, anyhow};
 use yolo_detect::DetectError;
+use yolo_device::{DeviceError, DeviceName, Panic, first_line, is_out_of_memory};
 use yolo_prune::{PermuteError, PruneError};
 use yolo_train::TrainError;
 use yolo_train::memory::largest_fitting;
 
 use crate::args::Command;
-use crate::device::{self, DeviceError, DeviceName, Panic};
+use crate::device;
 use memory::Load;
 
 /// What `command` returned or why it panicked, as one result.
@@ -23,17 +24,17 @@ pub(crate) fn explained(command: &Command, outcome: Result<Result<()>, Panic>) -
     // in a way that can be told.
     let name = device_name(command).filter(|name| !name.is_cpu());
     match (name, outcome) {
-        (Some(name), outcome) if device::is_out_of_memory(&message) => {
+        (Some(name), outcome) if is_out_of_memory(&message) => {
             // An error that was explained already is left alone.
             match outcome {
-                Ok(Err(error)) if error.downcast_ref::<DeviceError>().is_some() => Err(error),
+                Ok(Err(error)) if error.downcast_ref::<DeviceError>().is_some() => Err(with_flags(error)),
                 _ => Err(out_of_memory(command, &name)),
             }
         }
         (_, Ok(outcome)) => outcome.map_err(with_flags),
         (Some(name), Err(_)) => {
-            let (device, reason) = (name.to_string(), device::first_line(&message));
-            Err(DeviceError::Failed { device, reason }.into())
+            let (device, reason) = (name.to_string(), first_line(&message));
+            Err(with_flags(DeviceError::Failed { device, reason }.into()))
         }
         (None, Err(panic)) => Err(internal(&panic)),
     }
@@ -41,6 +42,12 @@ pub(crate) fn explained(command: &Command, outcome: Result<Result<()>, Panic>) -
 
 /// `error` with the flags that avoid it, which libraries do not know.
 fn with_flags(error: Error) -> Error {
+    if let Some(of_device) = error.chain().find_map(|cause| cause.downcast_ref::<DeviceError>()) {
+        return anyhow!(
+            "{}",
+            format!("{error:#}").replace(&of_device.to_string(), &device::with_flags(of_device))
+        );
+    }
     let of_detection = |error: &DetectError| match error {
         DetectError::NotFiniteInHalf => Some("leave --half out"),
         DetectError::Format { .. } => Some("leave --half out, and train with --amp off"),
@@ -71,22 +78,26 @@ fn with_flags(error: Error) -> Error {
 }
 
 fn internal(panic: &Panic) -> Error {
-    let message = device::first_line(&panic.message);
+    let message = first_line(&panic.message);
     anyhow!("internal error at {}: {message}; please report it (YOLO_LOG=debug shows more)", panic.place)
 }
 
 fn out_of_memory(command: &Command, name: &DeviceName) -> Error {
     let device = name.to_string();
     let Some(load) = Load::of(command) else {
-        return DeviceError::Failed {
-            device,
-            reason: "out of memory; use a smaller --batch-size".to_owned(),
-        }
-        .into();
+        return anyhow!("--device {device}: out of memory; use a smaller --batch-size");
     };
     tracing::info!("out of memory: looking for the batch size that fits");
     let fits = largest_fitting(load.batch_size, |n| load.fits(n));
-    DeviceError::OutOfMemory { device, batch_size: load.batch_size, fits }.into()
+    anyhow!("--device {device}: out of memory at --batch-size {}; {}", load.batch_size, advice(fits))
+}
+
+/// What to do where memory ran out and this batch size `fits`, if any does.
+fn advice(fits: Option<usize>) -> String {
+    match fits {
+        Some(batch_size) => format!("--batch-size {batch_size} fits"),
+        None => "not even one image fits, so use a smaller --imgsz, or --device cpu".to_owned(),
+    }
 }
 
 /// What was typed behind `--device`, where the command has it.

@@ -2,7 +2,6 @@
 //! crates.
 
 mod args;
-mod batch_sheets;
 mod batch_size;
 mod channels;
 mod clock;
@@ -11,21 +10,16 @@ mod console;
 mod detect;
 mod device;
 mod failure;
-mod figures;
 mod image_size;
 mod interrupt;
-mod kernel_cache;
-mod machine_cache;
 mod measure;
+mod peers;
 mod presets;
 mod resolve;
 mod run_dir;
-mod samples;
 mod selection;
-mod timing;
 mod torch_file;
 mod training_view;
-mod turns;
 mod version;
 
 use std::process::ExitCode;
@@ -38,7 +32,7 @@ pub fn main() -> ExitCode {
     let (cli, typed) = args::parse();
     console::init_logging(cli.terminal);
     interrupt::catch_ctrl_c();
-    let outcome = device::catching(|| run(&cli.command, &typed));
+    let outcome = yolo_device::catching(|| run(&cli.command, &typed));
     match failure::explained(&cli.command, outcome) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -9,13 +9,14 @@ use yolo_data::DataError;
 use yolo_data::dataset::cache::default_cache_dir;
 use yolo_data::dataset::{Dataset, DatasetConfig, ScanOptions, Split};
 use yolo_detect::Detector;
+use yolo_device::Backend;
 use yolo_eval::coco::classes::{CategoryMap, folded};
 use yolo_eval::coco::{Detection, GroundTruth, ImageId, Summary};
+use yolo_measure::figures::Measurement;
 use yolo_model::{Checkpoint, FusedCheckpoint};
 use yolo_train::{CocoTask, TrainError, ValidatedBatch, Validation, ValidationOptions, validate_watched};
 
 use crate::console::progress_bar;
-use crate::device::Backend;
 
 /// What else to do about categories that do not fit.
 const CATEGORY_HINT: &str = "; or pair them in a yaml of `category: class` for --category-map";
@@ -98,17 +99,6 @@ pub(crate) struct EvaluationSet {
     /// Whether COCO's figures are computed.
     has_figures: bool,
     save_json: bool,
-}
-
-/// A network's figures.
-pub(crate) struct Measurement {
-    pub(crate) validation: Validation,
-    /// Detections in COCO's format, where they are needed.
-    pub(crate) results: Vec<(ImageId, Detection)>,
-    /// COCO's twelve figures, where there are annotations.
-    pub(crate) coco: Option<Summary>,
-    /// Whether what ran passes over zeros.
-    pub(crate) skips_zeros: bool,
 }
 
 impl EvaluationSet {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, bail};
 use burn::tensor::Device;
 use indicatif::ProgressBar;
+use yolo_measure::Stopwatch;
 use yolo_model::Checkpoint;
 use yolo_prune::{
     Allocation, Calibration, CalibrationImages, LatencyBudget, LatencyTable, Limit, Method, Pattern,
@@ -18,7 +19,6 @@ use yolo_train::calibration::{CalibrationOptions, calibration_from_folder, calib
 use crate::args::SelectionArgs;
 use crate::console::progress_bar;
 use crate::image_size::fitting;
-use crate::timing::Stopwatch;
 
 /// What images may take in memory while they run through the network, unless more are asked for.
 const MEMORY: usize = 1_500_000_000;
@@ -115,7 +115,8 @@ pub(crate) fn timed(
     let Some(stopwatch) = stopwatch.filter(|_| options.structure == Structure::Unstructured) else {
         return Ok(None);
     };
-    let table = stopwatch.table(checkpoint)?;
+    let table =
+        with_progress(|show| stopwatch.table(checkpoint, &mut |done, total| show("Timing", done, total)))?;
     let now = predicted(&table, checkpoint)?;
     let most = at_most.unwrap_or(now * (1.0 - options.amount));
     if let Some(most) = at_most.filter(|most| *most >= now) {
@@ -136,7 +137,7 @@ impl Timed {
     /// What became of the time.
     pub(crate) fn milliseconds(&self, before: &Checkpoint, after: &Checkpoint) -> Result<Milliseconds> {
         let predicted = [predicted(&self.table, before)?, predicted(&self.table, after)?];
-        self.stopwatch.milliseconds(predicted, before, after)
+        Ok(self.stopwatch.milliseconds(predicted, before, after)?)
     }
 }
 
@@ -161,7 +162,7 @@ pub(crate) fn load_images(
         max_images: if wanted == 0 { usual } else { wanted },
         image_size,
         stride: checkpoint.architecture.max_stride(),
-        workers: crate::device::loader_threads(None),
+        workers: yolo_device::loader_threads(None),
     };
     let (images, warnings) = match source {
         ImageSource::Folder(folder) if !folder.is_dir() => {

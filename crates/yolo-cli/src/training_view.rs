@@ -5,12 +5,12 @@ use std::collections::HashSet;
 use indicatif::ProgressBar;
 use yolo_data::dataset::Dataset;
 use yolo_data::train_loader::TrainBatch;
+use yolo_measure::batch_sheets::{DRAWN, training_sheet};
 use yolo_model::LossTerm;
 use yolo_report::format::general;
 use yolo_report::table::{EpochColumns, EpochRow};
 use yolo_train::train::{BatchReport, EpochRecord, Observer};
 
-use crate::batch_sheets::{DRAWN, training_sheet};
 use crate::console::{Output, progress_bar};
 use crate::interrupt;
 use crate::run_dir::RunDir;

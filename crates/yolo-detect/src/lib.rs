@@ -10,7 +10,8 @@
 //! and overlap them: [`Detector::upload`], [`Batch::run`], then `yolo_model::nms`. Test-time augmentation and ensembles
 //! are part of [`Batch::run`].
 //!
-//! [`video`] reads and writes videos and streams by the user's own ffmpeg.
+//! [`sources`] lists the images, videos and streams that a name stands for; [`video`] reads and writes videos and streams
+//! by the user's own ffmpeg. With the feature `nn`, `feature_maps` shows what the layers of a network make of an image.
 //!
 //! Without the feature `nn`, this crate compiles no tensor library.
 //!
@@ -33,9 +34,12 @@ mod convention;
 mod detector;
 mod error;
 mod executor;
+#[cfg(feature = "nn")]
+pub mod feature_maps;
 mod frame;
 mod logits;
 mod pass;
+pub mod sources;
 #[cfg(feature = "nn")]
 mod tensor;
 pub mod video;

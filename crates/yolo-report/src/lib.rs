@@ -9,6 +9,7 @@
 //! | [`comparison`] | the stages of one pruning: rows, and the page `report.html` |
 //! | [`sweep`] | mAP over the amount of pruning: points, `sweep.csv`, the page |
 //! | [`overview`] | networks that were measured at any time, side by side |
+//! | [`dataset`] | what is in a data set |
 //! | [`detections`] | what `detect` finds |
 //! | [`network`], [`timings`] | what a network is, and how long it takes |
 //! | [`plots`] | curves, confusion matrix and study, as SVG and as pixels |
@@ -17,6 +18,7 @@
 
 mod chart;
 pub mod comparison;
+pub mod dataset;
 pub mod detections;
 pub mod format;
 mod html;

@@ -20,7 +20,7 @@ struct Member {
 }
 
 /// Every package; the lower ones use the upper ones.
-const MEMBERS: [Member; 16] = [
+const MEMBERS: [Member; 18] = [
     light("workspace-hack", &[]),
     light("yolo-files", &[]),
     light("yolo-simd", &[]),
@@ -35,11 +35,13 @@ const MEMBERS: [Member; 16] = [
     light("yolo-detect", &["yolo-data", "yolo-model", "yolo-runtime"]).behind_feature(&["yolo-nn"]),
     with_tensors("yolo-train", &["yolo-data", "yolo-detect", "yolo-nn", "yolo-prune"]),
     light("yolo-report", &["yolo-draw", "yolo-eval", "yolo-model"]),
-    with_tensors("yolo-cli", &["yolo-fetch", "yolo-report", "yolo-train"]),
+    with_tensors("yolo-device", &["yolo-detect", "yolo-nn"]),
+    with_tensors("yolo-measure", &["yolo-device", "yolo-report", "yolo-train"]),
+    with_tensors("yolo-cli", &["yolo-fetch", "yolo-measure"]),
     light("xtask", &["yolo-fetch"]),
 ];
-/// The package whose features choose back ends.
-const CHOOSES_BACK_ENDS: &str = "yolo-cli";
+/// The packages whose features choose back ends.
+const CHOOSE_BACK_ENDS: [&str; 2] = ["yolo-device", "yolo-cli"];
 /// Features of the tensor library that name a back end.
 const BACK_ENDS: [&str; 6] = ["cuda", "flex", "ndarray", "rocm", "tch", "wgpu"];
 
@@ -140,8 +142,9 @@ fn back_end_feature(package: &Package) -> Option<String> {
     };
     let (feature, _) = package.features.iter().find(|feature| switched_on(*feature))?;
     let name = &package.name;
-    let reason = format!("{name}: feature {feature} names a back end; only {CHOOSES_BACK_ENDS} chooses one");
-    (name != CHOOSES_BACK_ENDS).then_some(reason)
+    let choosing = CHOOSE_BACK_ENDS.join(" and ");
+    let reason = format!("{name}: feature {feature} names a back end; only {choosing} choose one");
+    (!CHOOSE_BACK_ENDS.contains(&name.as_str())).then_some(reason)
 }
 
 impl Member {
@@ -250,7 +253,9 @@ mod tests {
         let features = [("nn", "dep:yolo-nn"), ("fast", "burn/cuda")];
         assert!(back_end_feature(&package("yolo-detect", Vec::new(), &features)).is_some());
         assert!(back_end_feature(&package("yolo-detect", Vec::new(), &features[..1])).is_none());
-        assert!(back_end_feature(&package("yolo-cli", Vec::new(), &features)).is_none());
+        for name in CHOOSE_BACK_ENDS {
+            assert!(back_end_feature(&package(name, Vec::new(), &features)).is_none());
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 use yolo_nn::HalfFormat;
 
-use crate::device::DeviceName;
+use yolo_device::DeviceName;
 
 /// In which format a network computes while it is trained.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum, Serialize, Deserialize)]

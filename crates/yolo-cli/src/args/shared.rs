@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use anyhow::Result;
 use clap::{Arg, Args};
 use serde::{Deserialize, Serialize};
+use yolo_device::Backend;
 use yolo_eval::coco::classes::CategoryMap;
 use yolo_model::NmsOptions;
 
 use super::{maybe_path, run_name, unit};
-use crate::device::Backend;
 use crate::measure::CocoOptions;
 use crate::resolve::{absolute, absolute_data, category_map};
 
@@ -141,12 +141,12 @@ pub(super) fn training_workers(arg: Arg) -> Arg {
 impl ComputeArgs {
     /// The back end that was named.
     pub(crate) fn backend(&self) -> Result<Backend> {
-        Backend::parse(&self.device, self.no_cache)
+        Ok(Backend::open(&self.device, !self.no_cache)?)
     }
 
     /// Threads that decode images.
     pub(crate) fn loader_threads(&self) -> usize {
-        crate::device::loader_threads(self.workers)
+        yolo_device::loader_threads(self.workers)
     }
 
     /// What a resumed run computes with: the machine may be another, the rest is as `saved`.

@@ -1,28 +1,22 @@
 //! `bench`: how long networks take, side by side.
 
-mod agreement;
-mod contender;
-mod explain;
-mod peer;
-
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Result, bail};
-use yolo_report::format::bytes;
+use anyhow::{Context, Error, Result, bail};
+use burn::tensor::Device;
+use yolo_measure::{Contender, MeasureError, WARM_UP, explain, take_turns};
 use yolo_report::results::SCHEMA;
 use yolo_report::timings::{Timing, lines};
 use yolo_runtime::{Options, Selection, Team};
 
-use self::contender::Contender;
 use crate::args::{BackendArg, BenchArgs};
 use crate::console::{Output, progress_bar};
+use crate::device;
 use crate::image_size::fitting;
 use crate::interrupt;
+use crate::peers::about_peer;
 use crate::resolve::Weights;
-
-/// Runs before the clock counts: caches fill, pages are mapped, clocks rise.
-const WARM_UP: usize = 3;
 
 /// Measures every network on every back end at every batch size.
 pub(crate) fn run(args: &BenchArgs) -> Result<()> {
@@ -54,7 +48,7 @@ pub(crate) fn run(args: &BenchArgs) -> Result<()> {
     }
     let mut layers = Vec::new();
     for contender in &contenders {
-        if let Some(line) = memory_line(contender) {
+        if let Some(line) = explain::memory_line(contender) {
             output.line(line)?;
         }
         if args.explain {
@@ -82,7 +76,14 @@ fn peers(args: &BenchArgs, image: [usize; 2], output: &Output) -> Result<Vec<Con
     }
     let weights = load(args, &args.weights[0], image)?;
     let start = |command: &String| -> Result<Contender> {
-        let (peer, agreement) = Contender::peer(command, &weights, args.batch_size[0] as usize, image)?;
+        let (name, network) = (short_name(&weights.path), &weights.checkpoint);
+        let peer = Contender::peer(command, &name, network, args.batch_size[0] as usize, image);
+        let (peer, agreement) = peer.map_err(|error| match error {
+            MeasureError::NoPeer | MeasureError::Peer { .. } => {
+                about_peer(error, "--peer is empty; it takes a program with its arguments")
+            }
+            other => Error::from(other).context(weights.path.display().to_string()),
+        })?;
         if let Some(agreement) = agreement {
             output.line(format!(
                 "{} computes what we compute: boxes differ by {:.1e} pixels at most, scores by {:.1e}",
@@ -101,12 +102,16 @@ fn networks(args: &BenchArgs, image: [usize; 2], options: &Options) -> Result<Ve
         let weights = load(args, path, image)?;
         for &backend in &args.backends {
             for batch in args.batch_size.iter().map(|batch| *batch as usize) {
-                contenders.push(match backend {
-                    BackendArg::Runtime => Contender::compiled(&weights, batch, image, options)?,
-                    BackendArg::Flex | BackendArg::Tch => {
-                        Contender::on_device(&weights, backend, batch, image)?
-                    }
-                });
+                let (name, network) = (short_name(&weights.path), &weights.checkpoint);
+                let on = |device: &str, opened: Device| {
+                    Contender::on_device(&name, network, (device, &opened), batch, image)
+                };
+                let contender = match backend {
+                    BackendArg::Runtime => Contender::compiled(&name, network, batch, image, options),
+                    BackendArg::Flex => on("flex", device::parse("flex")?),
+                    BackendArg::Tch => on("tch", device::parse("tch")?),
+                };
+                contenders.push(contender.with_context(|| weights.path.display().to_string())?);
             }
         }
     }
@@ -126,55 +131,13 @@ fn load(args: &BenchArgs, path: &Path, image: [usize; 2]) -> Result<Weights> {
 
 /// Times all contenders in turns.
 fn measure(contenders: &mut [Contender], repetitions: usize) -> Result<Vec<Timing>> {
-    let mut times = vec![Vec::with_capacity(repetitions); contenders.len()];
     let bar = progress_bar("Timing", (WARM_UP + repetitions) as u64);
-    for repetition in 0..WARM_UP + repetitions {
-        for (contender, times) in contenders.iter_mut().zip(&mut times) {
-            let ms = contender.run()?;
-            if repetition >= WARM_UP {
-                times.push(ms / contender.batch as f64);
-            }
-            if interrupt::requested() {
-                bar.finish_and_clear();
-                bail!("interrupted");
-            }
-        }
-        bar.set_position(repetition as u64 + 1);
-    }
-    bar.finish_and_clear();
-    let mut first = None;
-    let figures = contenders.iter().zip(&mut times).map(|(contender, times)| {
-        times.sort_by(f64::total_cmp);
-        let quantile = |q: f64| times[((times.len() - 1) as f64 * q).round() as usize];
-        let median = quantile(0.5);
-        Timing {
-            weights: contender.name.clone(),
-            backend: contender.backend.clone(),
-            batch_size: contender.batch,
-            ms_per_image: median,
-            ms_fast: quantile(0.1),
-            ms_slow: quantile(0.9),
-            gflops_per_second: contender.gflops / median * 1e3,
-            ratio: median / *first.get_or_insert(median),
-        }
+    let timings = take_turns(contenders, repetitions, &mut |rounds| {
+        bar.set_position(rounds as u64);
+        !interrupt::requested()
     });
-    Ok(figures.collect())
-}
-
-fn memory_line(contender: &Contender) -> Option<String> {
-    let memory = contender.plan()?.memory();
-    let size = |n: usize| bytes(n as u64);
-    Some(format!(
-        "{} (batch {}): {} of memory: weights {}, activations {} (live at once: {}), lists {}, scratch {}",
-        contender.name,
-        contender.batch,
-        size(memory.total()),
-        size(memory.weights),
-        size(memory.arena),
-        size(memory.live),
-        size(memory.indices),
-        size(memory.scratch)
-    ))
+    bar.finish_and_clear();
+    timings?.context("interrupted")
 }
 
 /// How a file is called in tables.

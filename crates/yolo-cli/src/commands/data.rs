@@ -1,7 +1,6 @@
 //! `data`: look at a data set, and write it in the other layout.
 
 mod check;
-mod check_lines;
 mod convert;
 mod mosaic;
 

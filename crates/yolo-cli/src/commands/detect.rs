@@ -6,8 +6,12 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 use yolo_data::image::{Decoded, RgbImage, decode_file};
+use yolo_detect::feature_maps::FeatureMaps;
+use yolo_detect::sources::{ImageUrl, Input, Source};
 use yolo_detect::video::{Ffmpeg, VideoError};
 use yolo_detect::{DetectOptions, Detected, Detector, detection_thresholds};
+use yolo_device::{Backend, DeviceName};
+use yolo_measure::figures::speed_figures;
 use yolo_model::{FusedCheckpoint, NmsOptions};
 use yolo_report::detections::{ClassCounts, DetectedImage, Detections, Skipped, Totals};
 use yolo_report::network::summary_line;
@@ -15,11 +19,9 @@ use yolo_report::network::summary_line;
 use crate::args::DetectArgs;
 use crate::console::Output;
 use crate::detect::download::Downloads;
-use crate::detect::feature_maps::FeatureMaps;
 use crate::detect::output::{Files, draw};
-use crate::detect::sources::{self, ImageUrl, Input, Source};
-use crate::device::{Backend, DeviceName};
-use crate::figures::speed_figures;
+use crate::detect::sources;
+use crate::device::alone;
 use crate::image_size::fitted;
 use crate::interrupt;
 use crate::presets::{DEMO, demo_data};
@@ -34,7 +36,7 @@ const DEMO_IMAGES: usize = 8;
 
 /// Finds objects in images and videos, and writes what was asked for.
 pub(crate) fn run(args: &DetectArgs) -> Result<()> {
-    let backend = Backend::parse(&args.device, false)?.alone().with_half(args.half)?;
+    let backend = alone(Backend::open(&args.device, true)?).with_half(args.half)?;
     if args.half && DeviceName::parse(&args.device) == Ok(DeviceName::Cpu) {
         tracing::warn!("--half has no effect on --device cpu: computing in f32");
     }
@@ -294,8 +296,10 @@ impl Session<'_> {
         };
         self.files.detections(&stem, &file, &image, &found.boxes)?;
         if let Some(feature_maps) = &self.feature_maps {
-            feature_maps.write(&image, self.options, self.run, &stem)?;
-            self.files.any = true;
+            let maps = feature_maps.maps(&image, self.options).context("the feature maps cannot be read")?;
+            for map in &maps {
+                self.files.feature_map(&stem, map)?;
+            }
         }
         if !self.args.nosave {
             draw(&mut image, &found.boxes, self.names, self.args);

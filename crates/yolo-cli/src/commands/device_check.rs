@@ -1,18 +1,20 @@
 //! `device-check`: whether a device computes what the processor does, and how fast.
 
 mod figures;
-mod peer;
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use yolo_data::dataset::Split;
+use yolo_device::{Backend, DeviceName, catching, first_line, loader_threads};
+use yolo_measure::device_peer;
 use yolo_train::device_check::{DeviceCheck, Example, Load, Outcome, Row, Trainer, table};
 
 use crate::args::DeviceCheckArgs;
 use crate::console::Output;
-use crate::device::{self, Backend, DeviceName, catching, first_line, loader_threads};
+use crate::device;
 use crate::measure::open_split;
+use crate::peers::about_peer;
 use crate::presets::DEMO;
 use crate::resolve::{Weights, data_config};
 
@@ -97,7 +99,7 @@ fn epoch(args: &DeviceCheckArgs) -> Result<Vec<Row>> {
     let [train, val] = [Split::Train, Split::Val].map(|split| open_split(&config, split, true, None));
     let example = Example::new(&dense, train?, val?)?;
     let [got, expected] =
-        [name.to_string(), vec!["flex"; name.count()].join(",")].map(|name| Backend::parse(&name, true));
+        [name.to_string(), vec!["flex"; name.count()].join(",")].map(|name| Backend::open(&name, false));
     let (got, expected) = (got?, expected?);
     let trainer = |backend: &Backend, run: &dyn Fn(&Trainer) -> Result<Vec<Row>>| {
         run(&Trainer {
@@ -120,7 +122,8 @@ fn speed(args: &DeviceCheckArgs, check: &DeviceCheck) -> Result<Vec<Row>> {
         Some(_) if check.is_late() => rows.push(Row::late("the peer")),
         Some(command) => {
             let (load, names) = Load::usual(check.is_quick);
-            rows.extend(peer::beside(command, names, load, &speeds, is_gpu)?);
+            let beside = device_peer::beside(command, names, load, &speeds, is_gpu);
+            rows.extend(beside.map_err(|error| about_peer(error, "--peer: it is empty; name a program"))?);
         }
         None => {}
     }

@@ -6,14 +6,15 @@ use anyhow::Result;
 use serde::Serialize;
 use yolo_data::dataset::cache::default_cache_dir;
 use yolo_detect::video::Ffmpeg;
+use yolo_device::{Gpus, processor};
 use yolo_report::format::bytes;
 use yolo_report::results::SCHEMA;
 use yolo_runtime::Isa;
 
 use crate::args::DoctorArgs;
 use crate::console::Output;
-use crate::device::Gpus;
-use crate::{machine_cache, version};
+use crate::device::HOW_TO_BUILD;
+use crate::version;
 
 /// Looks around and prints what is there.
 pub(crate) fn run(args: &DoctorArgs) -> Result<()> {
@@ -54,7 +55,7 @@ struct Cache {
 
 impl Findings {
     fn collect() -> Self {
-        let gpus = Gpus::find();
+        let gpus = Gpus::find(HOW_TO_BUILD);
         let datasets_dir = std::env::var_os("YOLO_DATASETS_DIR").map(PathBuf::from);
         let ffmpeg = ffmpeg();
         let mut advice: Vec<String> = gpus.advice.iter().map(|advice| format!("GPU: {advice}")).collect();
@@ -85,7 +86,7 @@ impl Findings {
             version: env!("CARGO_PKG_VERSION"),
             features: version::features().collect(),
             system: format!("{} {}", std::env::consts::OS, std::env::consts::ARCH),
-            processor: machine_cache::processor(),
+            processor: processor(),
             cores: std::thread::available_parallelism().map_or(1, usize::from),
             vector_unit: Isa::detect().name(),
             vector_units: Isa::ALL.into_iter().filter(|isa| isa.is_available()).map(Isa::name).collect(),

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::Result;
+use yolo_measure::figures::model_figures;
 use yolo_model::architecture::YamlFit;
 use yolo_model::weights::FloatFormat;
 use yolo_model::{Family, TorchOptions, TorchSummary};
@@ -12,7 +13,6 @@ use yolo_report::results::SCHEMA;
 
 use crate::args::{ExportArgs, ExportFormat};
 use crate::console::Output;
-use crate::figures::model_figures;
 use crate::resolve::Weights;
 use crate::torch_file::{hyp_of, warn};
 

@@ -1,6 +1,7 @@
 //! `info`: what a checkpoint holds.
 
 use anyhow::Result;
+use yolo_measure::figures::{layer_sparsity, layers_json, model_figures};
 use yolo_model::{Checkpoint, Head};
 use yolo_prune::Sparsity;
 use yolo_report::format::{bytes, general, thousands};
@@ -9,7 +10,6 @@ use yolo_report::results::SCHEMA;
 
 use crate::args::InfoArgs;
 use crate::console::Output;
-use crate::figures::{layer_sparsity, layers_json, model_figures};
 use crate::resolve::Weights;
 
 /// Prints the layer table of a checkpoint, its zeros and its classes.

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Result, bail};
+use yolo_measure::figures::model_figures;
 use yolo_model::Checkpoint;
 use yolo_model::weights::{FloatFormat, PackOptions};
 use yolo_prune::Sparsity;
@@ -12,7 +13,6 @@ use yolo_report::results::SCHEMA;
 
 use crate::args::PackArgs;
 use crate::console::Output;
-use crate::figures::model_figures;
 use crate::resolve::Weights;
 use crate::torch_file::{self, FileFormat};
 

@@ -1,6 +1,7 @@
 //! `prune`: set the smallest weights to zero and write the result.
 
 use anyhow::{Context, Result, bail};
+use yolo_measure::figures::{layers_json, model_figures, pruning_line};
 use yolo_prune::{LatencyTable, PrunePlan, Sparsity, apply};
 use yolo_report::format::{bytes, thousands};
 use yolo_report::results::SCHEMA;
@@ -10,7 +11,6 @@ use crate::args::PruneArgs;
 use crate::channels;
 use crate::console::Output;
 use crate::device;
-use crate::figures::{layers_json, model_figures, pruning_line};
 use crate::resolve::Weights;
 use crate::selection::{self, Planned, plan_pruning};
 use crate::torch_file;

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use yolo_measure::figures::model_figures;
 use yolo_model::Checkpoint;
 use yolo_prune::channels::{ChannelsRecipe, Criterion};
 use yolo_prune::{PruneError, reestimate_batch_norm};
@@ -14,7 +15,6 @@ use crate::args::PruneArgs;
 use crate::channels::{self, yaml, yaml_path};
 use crate::console::Output;
 use crate::device;
-use crate::figures::model_figures;
 use crate::image_size::fitting;
 use crate::run_dir::remove;
 use crate::selection::{ImageSource, load_images, patterns};

@@ -8,6 +8,8 @@ use anyhow::{Context, Result, bail};
 use yolo_data::dataset::{Dataset, Split};
 use yolo_data::train_loader::CachePlace;
 use yolo_detect::convention_of;
+use yolo_device::Backend;
+use yolo_measure::{MOST_ROUNDS, Stopwatch, figures, in_turns, samples};
 use yolo_model::weights::FloatFormat;
 use yolo_model::{Checkpoint, FusedCheckpoint};
 use yolo_report::comparison::{Account, Stage, lines, page, rows, verdict};
@@ -23,19 +25,15 @@ use self::pruning::{Pruned, Pruning};
 use crate::args::{OBEYED_WHEN_RESUMED, PruneFinetuneArgs, SelectionArgs, Typed};
 use crate::channels::yaml;
 use crate::clock::utc_minutes;
-use crate::console::Output;
-use crate::device::Backend;
+use crate::console::{Output, progress_bar};
 use crate::image_size::fitted_training;
 use crate::measure::{EvaluationSet, check_classes, open_split};
 use crate::resolve::{Weights, absolute, absolute_file, absolute_weights, data_config, is_demo};
 use crate::run_dir::{FLAGS, RunDir, command_line, read_flags, remove, resumed_run};
-use crate::samples::samples;
 use crate::selection::refine;
-use crate::timing::Stopwatch;
 use crate::torch_file::save_beside;
 use crate::training_view::TrainingView;
-use crate::turns::in_turns;
-use crate::{channels, figures, interrupt, presets};
+use crate::{channels, interrupt, presets};
 
 /// The figures of a run, in its folder.
 const SUMMARY: &str = "summary.json";
@@ -247,7 +245,13 @@ impl Job {
     /// Measures the networks of all stages in turns: while they were validated, images were loaded on the same cores.
     fn time(&self, stages: &mut [Stage], networks: [&Checkpoint; 3]) -> Result<()> {
         let networks = networks.into_iter().map(Checkpoint::fuse).collect::<Result<Vec<_>, _>>()?;
-        let times = in_turns(&self.backend, networks, self.validation.image_size)?;
+        let detectors = networks.into_iter().map(|network| self.backend.detector(network));
+        let detectors = detectors.collect::<Result<Vec<_>, _>>()?;
+        let bar = progress_bar("Timing", MOST_ROUNDS as u64);
+        let progress = |rounds| bar.set_position(rounds as u64);
+        let times = in_turns(&detectors, self.validation.image_size, progress);
+        bar.finish_and_clear();
+        let times = times?;
         for (stage, turns) in stages.iter_mut().zip(times) {
             stage.figures.speed_ms.inference = turns.median;
             stage.figures.turns = Some(turns);

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result};
+use yolo_measure::figures::{layers_json, model_figures};
 use yolo_model::Checkpoint;
 use yolo_prune::{Sparsity, zeros_like};
 use yolo_report::format::{bytes, thousands};
@@ -10,7 +11,6 @@ use yolo_report::results::SCHEMA;
 
 use crate::args::PruneArgs;
 use crate::console::Output;
-use crate::figures::{layers_json, model_figures};
 use crate::resolve::Weights;
 use crate::torch_file;
 

@@ -7,6 +7,8 @@ use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
 use yolo_data::dataset::Split;
 use yolo_detect::convention_of;
+use yolo_device::Backend;
+use yolo_measure::figures::{Measurement, model_figures};
 use yolo_model::Checkpoint;
 use yolo_prune::{CalibrationImages, Method, PruneOptions, apply};
 use yolo_report::network::summary_line;
@@ -20,10 +22,9 @@ use yolo_train::ValidationOptions;
 use crate::args::{METHODS, OBEYED_WHEN_RESUMED, SelectionArgs, SweepArgs, Typed, name_of};
 use crate::clock::utc_minutes;
 use crate::console::{Output, progress_bar};
-use crate::device::Backend;
-use crate::figures::model_figures;
+use crate::device::alone;
 use crate::image_size::fitted_training;
-use crate::measure::{EvaluationSet, Measurement, check_classes, open_split};
+use crate::measure::{EvaluationSet, check_classes, open_split};
 use crate::resolve::{Weights, absolute, absolute_weights, data_config};
 use crate::run_dir::{FLAGS, RunDir, command_line, read_flags, remove, resumed_run_by};
 use crate::selection::{self, ImageSource, Planned, plan_pruning};
@@ -107,7 +108,7 @@ struct Sweep {
 
 impl Sweep {
     fn new(args: SweepArgs, resumed: Option<&Path>, output: &Output) -> Result<Self> {
-        let backend = args.compute.backend()?.alone();
+        let backend = alone(args.compute.backend()?);
         let weights = Weights::load(&args.weights, args.compute.offline)?;
         // Patterns that match nothing are refused before anything is measured.
         if let Some((_, amount)) = plan_of(&args).first() {

@@ -11,6 +11,8 @@ use yolo_data::dataset::{Dataset, Label, Split};
 use yolo_data::image::{Encoding, JPEG_QUALITY, encode};
 use yolo_data::train_loader::{CachePlace, ImageCache};
 use yolo_detect::convention_of;
+use yolo_device::Backend;
+use yolo_measure::figures::class_table;
 use yolo_model::{Architecture, Checkpoint, Family, FusedCheckpoint, Head, NmsOptions};
 use yolo_report::network::summary_line;
 use yolo_train::ValidationOptions;
@@ -24,8 +26,6 @@ use yolo_train::train::{
 
 use crate::args::{CacheArg, FITTING, OBEYED_WHEN_RESUMED, TrainArgs, Typed};
 use crate::console::Output;
-use crate::device::Backend;
-use crate::figures::class_table;
 use crate::image_size::{fitted_training, fitting_training};
 use crate::measure::{CocoOptions, EvaluationSet, open_split, other_names};
 use crate::resolve::{Weights, absolute_data, absolute_file, absolute_weights, data_config, model_yaml};

@@ -7,8 +7,11 @@ mod study;
 use anyhow::{Context, Result};
 use yolo_data::dataset::Split;
 use yolo_data::image::{Encoding, encode};
+use yolo_device::{Backend, DeviceName};
 use yolo_eval::Convention;
 use yolo_eval::coco::{Detection, ImageId, Summary};
+use yolo_measure::batch_sheets::BatchSheets;
+use yolo_measure::figures::{self, Measurement};
 use yolo_model::NmsOptions;
 use yolo_report::json_layout::pretty;
 use yolo_report::plots::{self, Scene};
@@ -16,23 +19,22 @@ use yolo_report::results::{Results, SCHEMA, SpeedRuns};
 use yolo_report::table;
 use yolo_train::{ValidatedBatch, Validation, ValidationOptions};
 
+use networks::Networks;
+
 use crate::args::{TaskArg, ValArgs};
-use crate::batch_sheets::BatchSheets;
 use crate::console::Output;
-use crate::device::{Backend, DeviceName};
-use crate::figures;
+use crate::device::alone;
 use crate::image_size::fitted;
-use crate::measure::{CocoOptions, EvaluationSet, Measurement, open_split};
+use crate::measure::{CocoOptions, EvaluationSet, open_split};
 use crate::resolve::data_config;
 use crate::run_dir::RunDir;
-use networks::Networks;
 
 /// Most classes for which the table has a line each without `--verbose`.
 const SHOWN_CLASSES: usize = 50;
 
 /// Validates checkpoints on a data set and writes `results.json`.
 pub(crate) fn run(args: &ValArgs) -> Result<()> {
-    let backend = args.compute.backend()?.alone().with_half(args.half)?;
+    let backend = alone(args.compute.backend()?).with_half(args.half)?;
     warn_about_flags(args);
     let output = Output::new(args.json);
     let is_ensemble = !matches!(args.task, TaskArg::Speed | TaskArg::Study);
@@ -116,7 +118,9 @@ impl Session<'_> {
         let Measured { validation, detections, figures } = self.measure(networks, &options, watch)?;
         drawn?;
         if has_plots {
-            sheets.write(&self.run)?;
+            for (name, jpeg) in sheets.files() {
+                self.run.write(name, jpeg)?;
+            }
             for (name, scene) in plots::validation(&validation.native, &validation.confusion, &names) {
                 write_plot(&self.run, name, &scene)?;
             }

@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use tempfile::TempDir;
 use yolo_fetch::{Artefact, Options, Size};
 
-use super::sources::ImageUrl;
+use yolo_detect::sources::ImageUrl;
 
 /// About the size of a large photo; the most that is accepted is four times this.
 const USUAL_BYTES: u64 = 64 << 20;

@@ -5,6 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result};
 use yolo_data::image::{Encoding, JPEG_QUALITY, RgbImage, encode};
+use yolo_detect::feature_maps::FeatureMap;
 use yolo_draw::{BoxAnnotation, Style, annotate, cut_out};
 use yolo_eval::Xyxy;
 use yolo_eval::metrics::ScoredBox;
@@ -98,6 +99,13 @@ impl<'a> Files<'a> {
         let bytes = encode(image, encoding.unwrap_or(Encoding::Jpeg(JPEG_QUALITY)))
             .with_context(|| from.display().to_string())?;
         self.write(&format!("{stem}.{extension}"), &bytes)
+    }
+
+    /// A picture and an array of a layer.
+    pub(crate) fn feature_map(&mut self, stem: &str, map: &FeatureMap) -> Result<()> {
+        let file = format!("features/{stem}/stage{}_{}_features", map.layer, map.kind);
+        self.write(&format!("{file}.png"), &encode(&map.picture(), Encoding::Png)?)?;
+        self.write(&format!("{file}.npy"), &map.npy())
     }
 
     /// The table, where it was asked for.

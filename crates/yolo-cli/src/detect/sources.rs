@@ -1,265 +1,43 @@
 //! `--source` → images and videos, in order.
 
-use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::error::Error as _;
 
-use anyhow::{Context, Result, bail};
-
-use yolo_data::dataset::list::IMAGE_EXTENSIONS;
-
+use anyhow::{Error, Result, anyhow};
 use yolo_data::nearby::suggestion;
+use yolo_detect::sources::{self, LeftOut, Source, SourceError};
 
-/// File name extensions taken as videos.
-const VIDEO_EXTENSIONS: [&str; 12] =
-    ["asf", "avi", "gif", "m4v", "mkv", "mov", "mp4", "mpeg", "mpg", "ts", "webm", "wmv"];
-
-/// File name extensions of lists of sources.
-const LISTS: [&str; 2] = ["txt", "streams"];
-
-/// One thing to look at.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Source {
-    Image(PathBuf),
-    /// The URL of an image, which is downloaded when it is its turn.
-    Url(ImageUrl),
-    Video(Input),
-}
-
-/// An image on a server.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct ImageUrl {
-    pub(crate) url: String,
-    /// What messages call it: the URL without a password.
-    pub(crate) name: String,
-    /// The name of the file on the server.
-    pub(crate) file: String,
-}
-
-/// What ffmpeg reads.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Input {
-    /// What messages call it.
-    pub(crate) name: String,
-    /// What files made from it are called, without extension.
-    pub(crate) stem: String,
-    /// ffmpeg's arguments that open it, up to and with `-i`.
-    pub(crate) args: Vec<OsString>,
-    /// Whether it continues while we compute; only the latest picture counts then.
-    pub(crate) is_live: bool,
-}
-
-/// Everything that `source` means: images first, then videos.
+/// Everything that `source` means; what is passed over is warned of.
 pub(crate) fn find(source: &str) -> Result<Vec<Source>> {
-    let mut found = if Path::new(source).is_dir() {
-        in_folder(Path::new(source))?
-    } else if is_file_with(source, &LISTS) {
-        in_list(Path::new(source))?
-    } else if source.contains(['*', '?', '[']) && !source.contains("://") && !Path::new(source).exists() {
-        matching(source)?
-    } else {
-        vec![single(source)?]
-    };
-    // Stable, so names stay in order.
-    found.sort_by_key(|source| matches!(source, Source::Video(_)));
-    Ok(found)
-}
-
-/// A file, a webcam or a stream.
-fn single(source: &str) -> Result<Source> {
-    if source.split_whitespace().next() == Some("screen") && !Path::new(source).exists() {
-        bail!(
-            "--source {source}: the screen is not captured; record it with ffmpeg (ffmpeg -f x11grab -i :0.0 clip.mp4) and \
-             name the video, or stream it and name the stream"
-        );
-    }
-    if !source.is_empty() && source.bytes().all(|byte| byte.is_ascii_digit()) && !Path::new(source).exists() {
-        return webcam(source);
-    }
-    if source.trim().is_empty() {
-        bail!("--source is empty; name an image, a video, a folder, a list or a stream");
-    }
-    if let Some((scheme, rest)) = source.split_once("://") {
-        return stream(source, scheme, rest);
-    }
-    let path = Path::new(source);
-    if let Some(reason) = dangling(path) {
-        bail!("{reason}; check --source");
-    }
-    if !path.exists() {
-        bail!("{source}: no such file or folder; check --source{}", suggestion(Path::new(source)));
-    }
-    classified(path).with_context(|| {
-        format!("{source}: not an image or a video by its name ({}); check --source", extensions())
-    })
-}
-
-fn webcam(number: &str) -> Result<Source> {
-    let args = if cfg!(target_os = "linux") {
-        ["-f".to_owned(), "v4l2".to_owned(), "-i".to_owned(), format!("/dev/video{number}")]
-    } else if cfg!(target_os = "macos") {
-        ["-f".to_owned(), "avfoundation".to_owned(), "-i".to_owned(), number.to_owned()]
-    } else {
-        bail!("--source {number}: webcams by number are for Linux and macOS; name a stream or a file");
-    };
-    let (name, stem) = (format!("webcam {number}"), format!("webcam{number}"));
-    Ok(Source::Video(Input { name, stem, args: args.map(OsString::from).to_vec(), is_live: true }))
-}
-
-fn stream(url: &str, scheme: &str, rest: &str) -> Result<Source> {
-    let path = rest.split(['?', '#']).next().unwrap_or_default();
-    let file = Path::new(path);
-    if !["http", "https", "rtmp", "rtmps", "rtp", "rtsp", "rtsps", "tcp", "udp"].contains(&scheme) {
-        bail!("{url}: {scheme}:// is not a stream that can be read; use rtsp, rtmp, http, tcp or udp");
-    }
-    let letters = |c: char| if c.is_alphanumeric() || c == '-' || c == '.' { c } else { '_' };
-    let name = format!("{scheme}://{}", without_password(rest));
-    if has_extension(file, &IMAGE_EXTENSIONS) {
-        if !scheme.starts_with("http") {
-            bail!("{name}: images are downloaded by http and https only");
+    let mut warn = |LeftOut { place, error }: LeftOut<'_>| match place {
+        Some((list, line)) => {
+            tracing::warn!("{}:{line}: left out: {}", list.display(), with_flag(&error));
         }
-        let file = file.file_name().unwrap_or_default().to_string_lossy().chars().map(letters).collect();
-        return Ok(Source::Url(ImageUrl { url: url.to_owned(), name, file }));
-    }
-    let is_file = scheme.starts_with("http") && has_extension(file, &VIDEO_EXTENSIONS);
-    let stem = match file.file_stem().and_then(|stem| stem.to_str()) {
-        Some(stem) if is_file => stem.chars().map(letters).collect(),
-        _ => without_password(path).chars().map(letters).collect::<String>().trim_matches('_').to_owned(),
+        None => tracing::warn!("left out: {error}"),
     };
-    let args = ["-i", url].map(OsString::from).to_vec();
-    Ok(Source::Video(Input { name, stem, args, is_live: !is_file }))
+    sources::find(source, &mut warn).map_err(|error| with_cause(&error))
 }
 
-/// `user:password@host/path` without what nobody else should read.
-fn without_password(rest: &str) -> &str {
-    let host_end = rest.find('/').unwrap_or(rest.len());
-    rest[..host_end].rfind('@').map_or(rest, |at| &rest[at + 1..])
+fn with_cause(error: &SourceError) -> Error {
+    let message = with_flag(error);
+    error.source().map_or_else(|| anyhow!("{message}"), |cause| anyhow!("{message}: {cause}"))
 }
 
-fn in_folder(folder: &Path) -> Result<Vec<Source>> {
-    let unreadable = || format!("{}: the folder cannot be read", folder.display());
-    let mut paths = Vec::new();
-    for entry in std::fs::read_dir(folder).with_context(unreadable)? {
-        let entry = entry.with_context(unreadable)?;
-        if !entry.file_name().as_encoded_bytes().starts_with(b".") {
-            paths.push(entry.path());
+/// What `error` says, with the flag that it is about.
+fn with_flag(error: &SourceError) -> String {
+    match error {
+        SourceError::Empty => {
+            "--source is empty; name an image, a video, a folder, a list or a stream".to_owned()
         }
+        SourceError::Screen { .. } | SourceError::Webcam { .. } => format!("--source {error}"),
+        SourceError::Missing { path } => format!("{error}; check --source{}", suggestion(path)),
+        SourceError::Link { .. }
+        | SourceError::Kind { .. }
+        | SourceError::EmptyFolder { .. }
+        | SourceError::Pattern { .. }
+        | SourceError::NoMatch { .. }
+        | SourceError::EmptyList { .. } => format!("{error}; check --source"),
+        _ => error.to_string(),
     }
-    paths.sort();
-    let found = files_among(&paths);
-    if found.is_empty() {
-        bail!("{}: no image or video in this folder ({}); check --source", folder.display(), extensions());
-    }
-    Ok(found)
-}
-
-fn matching(pattern: &str) -> Result<Vec<Source>> {
-    let wanted = glob::Pattern::new(pattern)
-        .with_context(|| format!("{pattern}: not a pattern of file names; check --source"))?;
-    let as_the_shell = glob::MatchOptions {
-        case_sensitive: true,
-        require_literal_separator: true,
-        require_literal_leading_dot: true,
-    };
-    // Our own walk: that of `glob` stops at names that are not UTF-8.
-    let is_special = |part: &&str| part.contains(['*', '?', '[']);
-    let parts: Vec<&str> = pattern.split('/').collect();
-    let fixed = parts.iter().position(is_special).unwrap_or(parts.len());
-    let folder = parts[..fixed].join("/") + if fixed > 0 { "/" } else { "" };
-    let depth = if parts.contains(&"**") { usize::MAX } else { parts.len() - fixed };
-    let start = if folder.is_empty() { "." } else { &folder };
-    let walk = walkdir::WalkDir::new(start).min_depth(1).max_depth(depth).follow_links(true);
-    // Folders on the way that may not be read are passed over, as the shell does.
-    let found = walk.into_iter().filter_map(|entry| match entry {
-        Ok(entry) => Some(entry.into_path()),
-        // A link that leads nowhere is named later.
-        Err(error) => error.path().filter(|path| dangling(path).is_some()).map(Path::to_owned),
-    });
-    let as_written = |path: PathBuf| match path.strip_prefix(".") {
-        Ok(inside) if folder.is_empty() => inside.to_owned(),
-        _ => path,
-    };
-    let found = found.map(as_written);
-    let mut paths: Vec<PathBuf> =
-        found.filter(|path| wanted.matches_with(&path.to_string_lossy(), as_the_shell)).collect();
-    paths.sort();
-    let found = files_among(&paths);
-    if found.is_empty() {
-        bail!("{pattern}: no image or video matches ({}); check --source", extensions());
-    }
-    Ok(found)
-}
-
-/// The images and videos among paths in order. A link that leads nowhere is named and left out, if it would be one.
-fn files_among(paths: &[PathBuf]) -> Vec<Source> {
-    let source = |path: &PathBuf| {
-        let source = classified(path)?;
-        if let Some(reason) = dangling(path) {
-            tracing::warn!("left out: {reason}");
-        }
-        path.is_file().then_some(source)
-    };
-    paths.iter().filter_map(source).collect()
-}
-
-/// What is wrong with a link that leads nowhere.
-fn dangling(path: &Path) -> Option<String> {
-    let target = std::fs::read_link(path).ok().filter(|_| !path.exists())?;
-    Some(format!("{}: a link to {}, which is not there", path.display(), target.display()))
-}
-
-/// A file or stream per line. Paths are relative to the list's folder or to the current one.
-fn in_list(list: &Path) -> Result<Vec<Source>> {
-    let text = std::fs::read_to_string(list)
-        .with_context(|| format!("{}: cannot be read as text, one path per line", list.display()))?;
-    let mut found = Vec::new();
-    for (number, line) in text.trim_start_matches('\u{feff}').lines().enumerate() {
-        let line = line.trim();
-        if line.is_empty() || line.starts_with('#') {
-            continue;
-        }
-        let beside = list.parent().unwrap_or(Path::new("")).join(line);
-        let line = if beside.is_file() { beside.to_string_lossy().into_owned() } else { line.to_owned() };
-        match single(&line) {
-            Ok(source) => found.push(source),
-            Err(error) => tracing::warn!("{}:{}: left out: {error}", list.display(), number + 1),
-        }
-    }
-    if found.is_empty() {
-        bail!("{}: no line of it names an image or a video that is there; check --source", list.display());
-    }
-    Ok(found)
-}
-
-/// What a file is by its extension.
-fn classified(path: &Path) -> Option<Source> {
-    if has_extension(path, &IMAGE_EXTENSIONS) {
-        return Some(Source::Image(path.to_owned()));
-    }
-    if !has_extension(path, &VIDEO_EXTENSIONS) {
-        return None;
-    }
-    // With the scheme, a name with a colon in it is not a stream and one with a dash is not a flag.
-    let mut file = OsString::from("file:");
-    file.push(path);
-    Some(Source::Video(Input {
-        name: path.display().to_string(),
-        stem: path.file_stem().unwrap_or_default().to_string_lossy().into_owned(),
-        args: vec!["-i".into(), file],
-        is_live: false,
-    }))
-}
-
-fn is_file_with(source: &str, extensions: &[&str]) -> bool {
-    Path::new(source).is_file() && has_extension(Path::new(source), extensions)
-}
-
-fn has_extension(path: &Path, extensions: &[&str]) -> bool {
-    let extension = path.extension().and_then(|extension| extension.to_str()).map(str::to_lowercase);
-    extension.is_some_and(|extension| extensions.contains(&extension.as_str()))
-}
-
-fn extensions() -> String {
-    format!("{}; {}", IMAGE_EXTENSIONS.join(", "), VIDEO_EXTENSIONS.join(", "))
 }
 
 #[cfg(test)]
@@ -267,99 +45,13 @@ mod tests {
     #![allow(clippy::unwrap_used)]
     use super::*;
 
-    fn names(source: &str, folder: &Path) -> Vec<String> {
-        let found = find(source).unwrap();
-        let prefix = format!("{}/", folder.display());
-        let name = |source: &Source| match source {
-            Source::Image(path) => path.display().to_string(),
-            Source::Url(image) => image.name.clone(),
-            Source::Video(input) => input.name.clone(),
-        };
-        found.iter().map(|source| name(source).trim_start_matches(&prefix).to_owned()).collect()
-    }
-
-    fn folder() -> tempfile::TempDir {
-        let temp = tempfile::tempdir().unwrap();
-        for name in ["b.jpg", "a.mp4", "c.PNG", "notes.md", ".hidden.jpg", "x/deep.jpg", "list.txt"] {
-            let path = temp.path().join(name);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, b"x").unwrap();
-        }
-        temp
-    }
-
     #[test]
-    fn folders_give_their_images_and_then_their_videos() {
-        let temp = folder();
-        let at = |name: &str| temp.path().join(name).display().to_string();
-        assert_eq!(names(&at(""), temp.path()), ["b.jpg", "c.PNG", "a.mp4"]);
-        assert_eq!(names(&at("*.??g"), temp.path()), ["b.jpg"]);
-        assert_eq!(names(&at("**/*.jpg"), temp.path()), ["b.jpg", "x/deep.jpg"]);
-        assert_eq!(names(&at("?/*.jpg"), temp.path()), ["x/deep.jpg"]);
-        assert_eq!(names(&at("[a-x]/d*"), temp.path()), ["x/deep.jpg"]);
-        assert!(find(&at("*.bmp")).unwrap_err().to_string().contains("matches"));
-        assert!(find(&at("notes.md")).unwrap_err().to_string().contains("not an image"));
-        assert!(find(&at("none.jpg")).unwrap_err().to_string().contains("no such file"));
-    }
-
-    #[test]
-    #[cfg(unix)]
-    fn names_that_are_not_utf_8_are_no_obstacle() {
-        use std::os::unix::ffi::OsStrExt;
-        let temp = folder();
-        std::fs::write(temp.path().join(std::ffi::OsStr::from_bytes(b"b\xff.jpg")), b"x").unwrap();
-        let at = |name: &str| temp.path().join(name).display().to_string();
-        assert_eq!(names(&at("*.jpg"), temp.path()), ["b.jpg", "b\u{fffd}.jpg"]);
-        assert_eq!(names(&at("b.*"), temp.path()), ["b.jpg"]);
-    }
-
-    #[test]
-    #[cfg(unix)]
-    fn links_that_lead_nowhere_are_named_and_left_out() {
-        let temp = folder();
-        let link = temp.path().join("z.jpg");
-        std::os::unix::fs::symlink("gone.jpg", &link).unwrap();
-        let at = |name: &str| temp.path().join(name).display().to_string();
-        assert_eq!(names(&at(""), temp.path()), ["b.jpg", "c.PNG", "a.mp4"]);
-        assert_eq!(names(&at("*.jpg"), temp.path()), ["b.jpg"]);
-        let error = find(&at("z.jpg")).unwrap_err().to_string();
-        assert!(error.ends_with("z.jpg: a link to gone.jpg, which is not there; check --source"), "{error}");
-    }
-
-    #[test]
-    fn lists_name_files_beside_them_and_streams() {
-        let temp = folder();
-        let list = temp.path().join("list.txt");
-        std::fs::write(&list, "\u{feff}# two\nx/deep.jpg\n\nnone.jpg\nrtsp://camera/1\n").unwrap();
-        assert_eq!(names(list.to_str().unwrap(), temp.path()), ["x/deep.jpg", "rtsp://camera/1"]);
-        let streams = temp.path().join("list.streams");
-        std::fs::write(&streams, "rtsp://camera/1\nhttp://host/b.jpg\n").unwrap();
-        // Images come first.
-        assert_eq!(names(streams.to_str().unwrap(), temp.path()), ["http://host/b.jpg", "rtsp://camera/1"]);
-        std::fs::write(&list, "none.jpg\n").unwrap();
-        assert!(find(list.to_str().unwrap()).unwrap_err().to_string().contains("no line"));
-    }
-
-    #[test]
-    fn streams_are_live_and_files_on_servers_are_not() {
-        let input = |source: &str| match find(source).unwrap().remove(0) {
-            Source::Video(input) => (input.name, input.stem, input.is_live),
-            _ => panic!("{source}"),
-        };
-        let camera = input("rtsp://me:secret@10.0.0.1:554/live/1");
-        assert_eq!(camera, ("rtsp://10.0.0.1:554/live/1".to_owned(), "10.0.0.1_554_live_1".to_owned(), true));
-        let file = input("https://host/a/clip.mp4?key=1");
-        assert_eq!((file.1.as_str(), file.2), ("clip", false));
-        let image = match find("https://me:secret@host/a/b%20c.jpg?key=1").unwrap().remove(0) {
-            Source::Url(image) => (image.name, image.file),
-            _ => panic!("not an image"),
-        };
-        assert_eq!(image, ("https://host/a/b%20c.jpg?key=1".to_owned(), "b_20c.jpg".to_owned()));
-        assert!(find("rtsp://host/a.jpg").unwrap_err().to_string().contains("http"));
-        assert!(find("file:///etc/passwd").is_err());
-        assert!(find("screen 0 100 100 512 256").unwrap_err().to_string().contains("ffmpeg"));
-        if cfg!(target_os = "linux") {
-            assert_eq!(input("0"), ("webcam 0".to_owned(), "webcam0".to_owned(), true));
-        }
+    fn messages_name_the_flag_where_it_helps() {
+        let message = |source: &str| find(source).map(drop).unwrap_err().to_string();
+        assert!(message(" ").starts_with("--source is empty"));
+        assert!(message("screen 0").starts_with("--source screen 0: the screen is not captured"));
+        assert_eq!(message("none.jpg"), "none.jpg: no such file or folder; check --source");
+        assert!(message("a[").contains("a[: not a pattern of file names; check --source: "));
+        assert!(message("ftp://host/a.mp4").ends_with("use rtsp, rtmp, http, tcp or udp"));
     }
 }

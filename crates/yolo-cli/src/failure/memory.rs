@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use anyhow::Result;
+use yolo_device::{DeviceName, catching};
 use yolo_train::memory::try_batch;
 
 use crate::args::{Command, FITTING};
-use crate::device::{self, DeviceName, catching};
+use crate::device;
 use crate::image_size::fitting;
 use crate::resolve::Weights;
 

@@ -7,15 +7,17 @@ use serde_json::{Value, json};
 use yolo_data::convert::splits_of;
 use yolo_data::dataset::check::{Finding, Level, findings};
 use yolo_data::dataset::{Dataset, Problem, Split, Statistics};
+use yolo_report::dataset::{Part, ShownClasses, classes, counts};
 use yolo_report::results::SCHEMA;
 
-use super::check_lines::{self, Part};
 use super::mosaic;
 use crate::args::DataCheckArgs;
-use crate::console::Output;
+use crate::console::{Output, width};
 use crate::measure::scan_split;
 use crate::resolve::data_config;
 
+/// Classes that have a line each without `--verbose`.
+const SHOWN_CLASSES: usize = 20;
 /// Problems that are shown one by one without `--verbose`.
 const SHOWN_PROBLEMS: usize = 10;
 
@@ -50,9 +52,11 @@ pub(crate) fn run(args: &DataCheckArgs) -> Result<()> {
     found.extend(findings(&triples, args.imgsz as usize));
 
     output.line(format!("{}: {} classes", config.file.display(), config.num_classes()))?;
-    for line in
-        check_lines::counts(&parts, args.imgsz).into_iter().chain(check_lines::classes(&parts, args.verbose))
-    {
+    let shown = match args.verbose {
+        true => ShownClasses::All,
+        false => ShownClasses::First { count: SHOWN_CLASSES, hint: "--verbose shows all" },
+    };
+    for line in counts(&parts, args.imgsz).into_iter().chain(classes(&parts, shown, width())) {
         output.line(line)?;
     }
     problems(&parts, args.verbose, &output)?;

@@ -5,13 +5,13 @@ use indicatif::ProgressBar;
 use std::time::Duration;
 use yolo_data::image::RgbImage;
 use yolo_detect::Detected;
+use yolo_detect::sources::Input;
 use yolo_detect::video::{Frames, Latest, LiveEvent, Next, Probe, Rate, Reconnecting, Recorder, VideoError};
 use yolo_report::detections::ClassCounts;
 
 use super::Session;
 use crate::console::{counter, progress_bar};
 use crate::detect::output::draw;
-use crate::detect::sources::Input;
 use crate::interrupt;
 
 /// How long we wait for a picture of any stream before we look again.

@@ -3,13 +3,14 @@
 use anyhow::Result;
 use yolo_data::dataset::Split;
 use yolo_detect::convention_of;
+use yolo_device::{Backend, loader_threads};
+use yolo_measure::figures::Measurement;
 use yolo_train::ValidationOptions;
 use yolo_train::device_check::Row;
 
 use crate::args::DeviceCheckArgs;
-use crate::device::{Backend, loader_threads};
 use crate::image_size::fitting;
-use crate::measure::{CocoOptions, EvaluationSet, Measurement, check_classes, open_split};
+use crate::measure::{CocoOptions, EvaluationSet, check_classes, open_split};
 use crate::presets::usual_image_size;
 use crate::resolve::{Weights, data_config};
 
@@ -34,7 +35,7 @@ pub(super) fn check(
     let usual = ValidationOptions::by(convention_of(&network.architecture), size);
     let options = ValidationOptions { batch_size: 16, workers: loader_threads(None), ..usual };
     let measure = |device: &str, half: bool| -> Result<[f64; 3]> {
-        let backend = Backend::parse(device, false)?.with_half(half)?;
+        let backend = Backend::open(device, true)?.with_half(half)?;
         let detector = backend.detector(network.borrowed())?;
         Ok(figures(&evaluation_set.measure_quietly(&detector, &backend, &options, |_| {}, |_| {})?))
     };

@@ -5,6 +5,8 @@ use std::path::Path;
 use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
 use yolo_data::dataset::Dataset;
+use yolo_measure::Stopwatch;
+use yolo_measure::figures::pruning_line;
 use yolo_model::Checkpoint;
 use yolo_prune::channels::{ChannelsRecipe, Size};
 use yolo_prune::{CalibrationImages, PrunePlan, Sparsity, Unit, apply};
@@ -16,10 +18,8 @@ use yolo_train::recipe::Recipe;
 
 use crate::args::PruneFinetuneArgs;
 use crate::channels::{self, Narrowed};
-use crate::figures::pruning_line;
 use crate::resolve::Weights;
 use crate::selection::{ImageSource, Planned, load_images, plan_pruning, timed};
-use crate::timing::Stopwatch;
 
 /// What was pruned.
 pub(super) enum Pruning {

@@ -6,7 +6,9 @@ use anyhow::{Context, Result, bail};
 use burn::tensor::Device;
 use yolo_data::dataset::Dataset;
 use yolo_detect::{Detector, convention_of};
+use yolo_device::Backend;
 use yolo_eval::Convention;
+use yolo_measure::figures::{model_figures, pruning_line};
 use yolo_model::FusedCheckpoint;
 use yolo_prune::{Sparsity, apply};
 use yolo_report::network::summary_line;
@@ -15,8 +17,6 @@ use yolo_report::verdict::before_measuring;
 
 use crate::args::{ConventionArg, SelectionArgs, ValArgs};
 use crate::console::Output;
-use crate::device::Backend;
-use crate::figures::{model_figures, pruning_line};
 use crate::measure::check_classes;
 use crate::resolve::Weights;
 use crate::selection::{self, Planned, plan_pruning};

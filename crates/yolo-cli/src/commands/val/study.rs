@@ -3,14 +3,13 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
+use yolo_measure::figures::{Measurement, study_point};
 use yolo_report::format::general;
 use yolo_report::json_layout::pretty;
 use yolo_report::plots::{StudyLine, study};
 use yolo_report::results::{SCHEMA, Study, StudyNetwork, StudyPoint, Times};
 
 use super::{Networks, Session, options, write_plot};
-use crate::figures::study_point;
-use crate::measure::Measurement;
 
 /// Sizes in pixels where none are asked for: from 256 to 1536.
 const SIZES: std::ops::RangeInclusive<u32> = 256..=1536;

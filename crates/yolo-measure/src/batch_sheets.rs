@@ -1,6 +1,5 @@
 //! The first batches as the network saw them, once with their labels and once with what was found.
 
-use anyhow::Result;
 use yolo_data::dataset::Dataset;
 use yolo_data::image::{Encoding, JPEG_QUALITY, RgbImage, encode};
 use yolo_data::loader::Batch;
@@ -10,15 +9,15 @@ use yolo_eval::Xyxy;
 use yolo_report::format::class_name;
 use yolo_train::ValidatedBatch;
 
-use crate::run_dir::RunDir;
+use crate::Result;
 
 /// Batches that are drawn.
-pub(crate) const DRAWN: usize = 3;
+pub const DRAWN: usize = 3;
 /// Detections are drawn if they are surer than this.
 const SURE: f32 = 0.25;
 
 /// Grids of images, encoded, until the run is over.
-pub(crate) struct BatchSheets<'a> {
+pub struct BatchSheets<'a> {
     dataset: &'a Dataset,
     class_names: &'a [String],
     /// All classes count as one.
@@ -28,12 +27,15 @@ pub(crate) struct BatchSheets<'a> {
 
 impl<'a> BatchSheets<'a> {
     /// Nothing drawn yet.
-    pub(crate) fn new(dataset: &'a Dataset, class_names: &'a [String], single_class: bool) -> Self {
+    pub fn new(dataset: &'a Dataset, class_names: &'a [String], single_class: bool) -> Self {
         Self { dataset, class_names, single_class, files: Vec::new() }
     }
 
     /// Draws one of the first batches; later ones are left out.
-    pub(crate) fn add(&mut self, seen: &ValidatedBatch) -> Result<()> {
+    ///
+    /// # Errors
+    /// A picture that cannot be encoded.
+    pub fn add(&mut self, seen: &ValidatedBatch) -> Result<()> {
         if seen.index >= DRAWN || seen.batch.samples.is_empty() {
             return Ok(());
         }
@@ -54,9 +56,9 @@ impl<'a> BatchSheets<'a> {
         Ok(())
     }
 
-    /// Writes what was drawn.
-    pub(crate) fn write(&self, run: &RunDir) -> Result<()> {
-        self.files.iter().try_for_each(|(name, bytes)| run.write(name, bytes).map(drop))
+    /// Names of files and their content, JPEG, in the order in which they were drawn.
+    pub fn files(&self) -> &[(String, Vec<u8>)] {
+        &self.files
     }
 
     /// The images of a batch with the boxes of each, as JPEG.
@@ -95,7 +97,10 @@ impl<'a> BatchSheets<'a> {
 }
 
 /// A batch of training with its boxes, as JPEG; none if no image could be read.
-pub(crate) fn training_sheet(
+///
+/// # Errors
+/// A picture that cannot be encoded.
+pub fn training_sheet(
     batch: &TrainBatch,
     dataset: &Dataset,
     class_names: &[String],

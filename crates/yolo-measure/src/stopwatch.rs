@@ -5,19 +5,19 @@ mod table;
 
 use std::sync::Arc;
 
-use anyhow::Result;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use yolo_device::MachineCache;
 use yolo_model::Checkpoint;
 use yolo_report::results::Milliseconds;
 use yolo_runtime::{Isa, Network, Options, Plan, Selection, Team, measure_plans};
 
-use crate::machine_cache::MachineCache;
+use crate::Result;
 
-pub(crate) use channels::ChannelTimes;
+pub use channels::ChannelTimes;
 
 /// Times networks with the runtime, one image at a time.
-pub(crate) struct Stopwatch {
+pub struct Stopwatch {
     options: Options,
     image: [usize; 2],
     cache: Option<MachineCache>,
@@ -31,7 +31,7 @@ impl Stopwatch {
     ///
     /// # Errors
     /// No threads.
-    pub(crate) fn new(threads: Option<u32>, image_size: usize, is_anew: bool) -> Result<Self> {
+    pub fn new(threads: Option<u32>, image_size: usize, is_anew: bool) -> Result<Self> {
         let team = Arc::new(Team::new(threads.map_or(0, |threads| threads as usize))?);
         let options = Options {
             threads: team.threads(),
@@ -68,7 +68,10 @@ impl Stopwatch {
     }
 
     /// Milliseconds of the fastest whole run of the network before and after, which take turns.
-    pub(crate) fn whole(&self, before: &Checkpoint, after: &Checkpoint) -> Result<[f64; 2]> {
+    ///
+    /// # Errors
+    /// A network that does not fit images of this size.
+    pub fn whole(&self, before: &Checkpoint, after: &Checkpoint) -> Result<[f64; 2]> {
         let plan = |checkpoint| -> Result<Plan> { Ok(Plan::new(self.network(checkpoint)?, &self.options)?) };
         let plans = [plan(before)?, plan(after)?];
         let times = measure_plans(&[&plans[0], &plans[1]])?;
@@ -76,7 +79,10 @@ impl Stopwatch {
     }
 
     /// The figures of a network before and after pruning, `predicted` by measured times of its parts.
-    pub(crate) fn milliseconds(
+    ///
+    /// # Errors
+    /// As [`Stopwatch::whole`].
+    pub fn milliseconds(
         &self,
         predicted: [f64; 2],
         before: &Checkpoint,

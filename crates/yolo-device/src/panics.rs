@@ -7,11 +7,11 @@ use std::sync::Once;
 
 /// A panic that was caught.
 #[derive(Clone, Debug)]
-pub(crate) struct Panic {
+pub struct Panic {
     /// What it says.
-    pub(crate) message: String,
+    pub message: String,
     /// Source file and line.
-    pub(crate) place: String,
+    pub place: String,
 }
 
 /// The first panic since somebody began to catch; those that follow from it say less.
@@ -27,7 +27,7 @@ thread_local! {
 ///
 /// # Errors
 /// The panic.
-pub(crate) fn catching<T>(work: impl FnOnce() -> T) -> Result<T, Panic> {
+pub fn catching<T>(work: impl FnOnce() -> T) -> Result<T, Panic> {
     remember_panics();
     let is_outermost = DEPTH.get() == 0;
     if is_outermost {

@@ -2,9 +2,8 @@
 
 use std::path::Path;
 
-use anyhow::Result;
 use yolo_detect::SpeedMs;
-use yolo_eval::coco::Summary;
+use yolo_eval::coco::{Detection, ImageId, Summary};
 use yolo_model::{Checkpoint, LossTerm};
 use yolo_prune::{Allocation, PrunePlan, Sparsity, Structure, Unit, nonzero_gflops};
 use yolo_report::comparison::{EpochPoint, LayerSparsity, Stage};
@@ -17,14 +16,25 @@ use yolo_train::Validation;
 use yolo_train::loss::LossTerms;
 use yolo_train::train::EpochRecord;
 
-use crate::measure::Measurement;
+use crate::Result;
+
+/// A network's figures on a data set.
+pub struct Measurement {
+    /// YOLOv5's own figures, and what was found.
+    pub validation: Validation,
+    /// Detections in COCO's format, where they are needed.
+    pub results: Vec<(ImageId, Detection)>,
+    /// COCO's twelve figures, where there are annotations.
+    pub coco: Option<Summary>,
+    /// Whether what ran passes over zeros.
+    pub skips_zeros: bool,
+}
 
 /// Counts `checkpoint`, which came from the file `weights` of `file_bytes` bytes.
-pub(crate) fn model_figures(
-    checkpoint: &Checkpoint,
-    weights: &Path,
-    file_bytes: u64,
-) -> Result<ModelFigures> {
+///
+/// # Errors
+/// Weights that cannot be counted.
+pub fn model_figures(checkpoint: &Checkpoint, weights: &Path, file_bytes: u64) -> Result<ModelFigures> {
     let (summary, sparsity) = (checkpoint.architecture.summary(), Sparsity::of(checkpoint)?);
     Ok(ModelFigures {
         weights: weights.display().to_string(),
@@ -42,7 +52,7 @@ pub(crate) fn model_figures(
 }
 
 /// The figures of a validation of `model` at `image_size`.
-pub(crate) fn results(
+pub fn results(
     model: ModelFigures,
     validation: &Validation,
     class_names: &[String],
@@ -66,19 +76,20 @@ pub(crate) fn results(
     }
 }
 
-pub(crate) fn speed_figures(speed: &SpeedMs) -> SpeedFigures {
+/// Milliseconds per image, as they are written.
+pub fn speed_figures(speed: &SpeedMs) -> SpeedFigures {
     let SpeedMs { preprocess, inference, nms, shape } = *speed;
     SpeedFigures { preprocess, inference, nms, shape }
 }
 
 /// The table of a validation, with a line per class if `every_class` asks for them.
-pub(crate) fn class_table(validation: &Validation, names: &[String], every_class: bool) -> Vec<String> {
+pub fn class_table(validation: &Validation, names: &[String], every_class: bool) -> Vec<String> {
     let counts = (validation.detections.len(), validation.instances);
     table::class_table(&validation.native, counts, names, every_class)
 }
 
 /// A network at one size of a study. As in YOLOv5, mAP is COCO's if COCO's metric was asked for.
-pub(crate) fn study_point(validation: &Validation, image_size: usize, coco: Option<Summary>) -> StudyPoint {
+pub fn study_point(validation: &Validation, image_size: usize, coco: Option<Summary>) -> StudyPoint {
     let native = &validation.native;
     let (map50, map) = coco.map_or((native.map50, native.map), |coco| (coco.ap50, coco.ap));
     StudyPoint {
@@ -92,7 +103,10 @@ pub(crate) fn study_point(validation: &Validation, image_size: usize, coco: Opti
 }
 
 /// The stage `name`: the fused `network` as it was measured, and the file it came from.
-pub(crate) fn stage(
+///
+/// # Errors
+/// As [`model_figures`].
+pub fn stage(
     name: &str,
     network: &Checkpoint,
     (file, file_bytes): (&Path, u64),
@@ -112,7 +126,7 @@ pub(crate) fn stage(
 }
 
 /// The zeros of every convolution.
-pub(crate) fn layer_sparsity(sparsity: &Sparsity) -> Vec<LayerSparsity> {
+pub fn layer_sparsity(sparsity: &Sparsity) -> Vec<LayerSparsity> {
     let layer = |layer: &yolo_prune::LayerSparsity| LayerSparsity {
         name: layer.name.clone(),
         weights: layer.weights,
@@ -122,7 +136,7 @@ pub(crate) fn layer_sparsity(sparsity: &Sparsity) -> Vec<LayerSparsity> {
 }
 
 /// The convolutions with their zeros, for scripts.
-pub(crate) fn layers_json(sparsity: &Sparsity) -> Vec<serde_json::Value> {
+pub fn layers_json(sparsity: &Sparsity) -> Vec<serde_json::Value> {
     let layer = |layer: &yolo_prune::LayerSparsity| {
         serde_json::json!({
             "name": layer.name,
@@ -136,7 +150,7 @@ pub(crate) fn layers_json(sparsity: &Sparsity) -> Vec<serde_json::Value> {
 }
 
 /// What was pruned, in one line; sparsity is over all parameters, as YOLOv5 counts it.
-pub(crate) fn pruning_line(plan: &PrunePlan, sparsity: &Sparsity) -> String {
+pub fn pruning_line(plan: &PrunePlan, sparsity: &Sparsity) -> String {
     let how = match (plan.structure, plan.allocation, plan.unit) {
         (Structure::NofM { n, m }, _, _) => format!("by {n}:{m}"),
         (_, _, Unit::Flops) => "of the convolutions' FLOPs".to_owned(),
@@ -154,7 +168,7 @@ pub(crate) fn pruning_line(plan: &PrunePlan, sparsity: &Sparsity) -> String {
 }
 
 /// An epoch of fine-tuning a network with `conv_weights` weights of convolutions.
-pub(crate) fn epoch(record: &EpochRecord, conv_weights: usize) -> EpochPoint {
+pub fn epoch(record: &EpochRecord, conv_weights: usize) -> EpochPoint {
     let losses = |terms: &LossTerms| {
         [LossTerm::Box, LossTerm::Objectness, LossTerm::Class].map(|term| terms.get(term).unwrap_or(f64::NAN))
     };

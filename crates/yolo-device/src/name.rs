@@ -1,12 +1,12 @@
-//! What can be typed behind `--device`.
+//! What devices are called.
 
 use std::fmt;
 
-use super::error::DeviceError;
+use crate::error::DeviceError;
 
 /// A device by its name, or several of a kind.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum DeviceName {
+pub enum DeviceName {
     /// This processor, with detectors compiled for it.
     Cpu,
     /// This processor, by Burn's own back end for it; as often as it was named, which tries out what several devices
@@ -26,7 +26,7 @@ impl DeviceName {
     ///
     /// # Errors
     /// [`DeviceError::Unknown`], [`DeviceError::Twice`].
-    pub(crate) fn parse(name: &str) -> Result<Self, DeviceError> {
+    pub fn parse(name: &str) -> Result<Self, DeviceError> {
         let found = match name {
             "" | "cpu" => Some(Self::Cpu),
             "tch" | "tch:cpu" => Some(Self::TchCpu),
@@ -45,7 +45,7 @@ impl DeviceName {
     }
 
     /// How many devices these are.
-    pub(crate) fn count(&self) -> usize {
+    pub fn count(&self) -> usize {
         match self {
             Self::Cpu | Self::TchCpu => 1,
             Self::Flex(count) => *count,
@@ -54,7 +54,7 @@ impl DeviceName {
     }
 
     /// The first of them on its own.
-    pub(crate) fn first(&self) -> Self {
+    pub fn first(&self) -> Self {
         let first = |indices: &[usize]| indices.iter().take(1).copied().collect();
         match self {
             Self::Cpu => Self::Cpu,
@@ -74,12 +74,12 @@ impl DeviceName {
     }
 
     /// Whether it is this processor by Burn's or by our own kernels.
-    pub(crate) fn is_cpu(&self) -> bool {
+    pub fn is_cpu(&self) -> bool {
         matches!(self, Self::Cpu | Self::Flex(_))
     }
 
     /// Whether it is a GPU.
-    pub(crate) fn is_gpu(&self) -> bool {
+    pub fn is_gpu(&self) -> bool {
         matches!(self, Self::Cuda(_) | Self::TchCuda(_))
     }
 }
@@ -190,6 +190,6 @@ mod tests {
     #[test]
     fn a_gpu_is_named_once() {
         let error = DeviceName::parse("cuda:0,1,0").unwrap_err().to_string();
-        assert_eq!(error, "--device cuda:0,1,0: GPU 0 is named twice");
+        assert_eq!(error, "cuda:0,1,0: GPU 0 is named twice");
     }
 }

@@ -1,7 +1,5 @@
 //! Whether a peer computes what we compute: a graph that was exported wrongly must not be timed.
 
-use anyhow::{Result, bail};
-
 /// Pixels by which a coordinate may differ, besides [`BOX_SHARE`]: near 0 a coordinate is the difference of larger ones.
 const BOX_PIXELS: f32 = 0.05;
 /// Share of a coordinate by which it may differ.
@@ -24,7 +22,7 @@ impl Output {
     /// # Errors
     ///
     /// The shape is neither that of such rows, nor with objectness before the classes, nor with rows and numbers swapped.
-    fn rows(&self, [images, rows, width]: [usize; 3]) -> Result<Vec<f32>> {
+    fn rows(&self, [images, rows, width]: [usize; 3]) -> Result<Vec<f32>, Disagreement> {
         let values = &self.values;
         match self.shape {
             shape if shape == [images, rows, width] => Ok(values.clone()),
@@ -41,20 +39,32 @@ impl Output {
                 let indices = (0..images).flat_map(|image| (0..rows).flat_map(move |r| row(image, r)));
                 Ok(indices.map(|index| values[index]).collect())
             }
-            [n, a, b] => {
-                bail!("its output is [{n}, {a}, {b}], where [{images}, {rows}, {}] is expected", width + 1)
-            }
+            found => Err(Disagreement::Shape { found, expected: [images, rows, width + 1] }),
         }
     }
 }
 
+/// Why a peer is not one.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Disagreement {
+    /// Its output has another shape.
+    #[error("its output is {found:?}, where {expected:?} is expected")]
+    Shape { found: [usize; 3], expected: [usize; 3] },
+    /// A number that two implementations of one network would not differ by.
+    #[error(
+        "it computes another network: image {image}, row {row}, number {number} is {their}, and {our} here; export the \
+         network again"
+    )]
+    Number { image: usize, row: usize, number: usize, their: f32, our: f32 },
+}
+
 /// The largest differences between two networks.
-#[derive(Debug, PartialEq)]
-pub(super) struct Agreement {
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Agreement {
     /// Of coordinates, in pixels.
-    pub(super) pixels: f32,
+    pub pixels: f32,
     /// Of scores.
-    pub(super) score: f32,
+    pub score: f32,
 }
 
 /// Compares `theirs` with `ours`, images of rows of numbers in the given `shape`.
@@ -62,7 +72,7 @@ pub(super) struct Agreement {
 /// # Errors
 ///
 /// They differ by more than two implementations of one network do.
-pub(super) fn compare(ours: &[f32], shape: [usize; 3], theirs: &Output) -> Result<Agreement> {
+pub(super) fn compare(ours: &[f32], shape: [usize; 3], theirs: &Output) -> Result<Agreement, Disagreement> {
     let [_, rows, width] = shape;
     let theirs = theirs.rows(shape)?;
     let mut agreement = Agreement { pixels: 0.0, score: 0.0 };
@@ -74,10 +84,7 @@ pub(super) fn compare(ours: &[f32], shape: [usize; 3], theirs: &Output) -> Resul
         let is_close = difference <= floor + share * our.abs();
         if !is_close {
             let (image, row, number) = (index / width / rows, index / width % rows, index % width);
-            bail!(
-                "it computes another network: image {image}, row {row}, number {number} is {their}, and {our} here; \
-                 export the network again"
-            );
+            return Err(Disagreement::Number { image, row, number, their: *their, our: *our });
         }
         let largest = if is_box { &mut agreement.pixels } else { &mut agreement.score };
         *largest = largest.max(difference);

@@ -1,12 +1,13 @@
 //! What every convolution runs on, and why.
 
 use serde_json::{Value, json};
+use yolo_report::format::bytes;
 use yolo_runtime::{ConvReport, KernelId};
 
-use super::contender::Contender;
+use super::Contender;
 
-/// A table with a line per convolution.
-pub(super) fn lines(contender: &Contender) -> Vec<String> {
+/// A table with a line per convolution; nothing for a network that is not compiled.
+pub fn lines(contender: &Contender) -> Vec<String> {
     let Some(plan) = contender.plan() else { return Vec::new() };
     let mut lines = vec![String::new(), format!("{} (batch {})", contender.name, contender.batch)];
     let longest = plan.convolutions().iter().map(|report| report.name.len()).max().unwrap_or(0).max(11);
@@ -41,8 +42,25 @@ pub(super) fn lines(contender: &Contender) -> Vec<String> {
     lines
 }
 
-/// The same as JSON; nothing for a network that is not compiled.
-pub(super) fn json(contender: &Contender) -> Option<Value> {
+/// The memory of a network, in one line; nothing for one that is not compiled.
+pub fn memory_line(contender: &Contender) -> Option<String> {
+    let memory = contender.plan()?.memory();
+    let size = |n: usize| bytes(n as u64);
+    Some(format!(
+        "{} (batch {}): {} of memory: weights {}, activations {} (live at once: {}), lists {}, scratch {}",
+        contender.name,
+        contender.batch,
+        size(memory.total()),
+        size(memory.weights),
+        size(memory.arena),
+        size(memory.live),
+        size(memory.indices),
+        size(memory.scratch)
+    ))
+}
+
+/// The table and the memory as JSON; nothing for a network that is not compiled.
+pub fn json(contender: &Contender) -> Option<Value> {
     let plan = contender.plan()?;
     let memory = plan.memory();
     let layer = |report: &ConvReport| {

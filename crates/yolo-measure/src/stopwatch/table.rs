@@ -2,14 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Result;
 use serde::{Deserialize, Serialize};
 use yolo_model::Checkpoint;
 use yolo_prune::LatencyTable;
 use yolo_runtime::{NetworkTimes, measure_network};
 
 use super::Stopwatch;
-use crate::selection::with_progress;
+use crate::Result;
 
 /// Shares of zeros at which every convolution is timed, closer where kernels change.
 const SPARSITIES: [f64; 16] =
@@ -23,11 +22,16 @@ struct Saved {
 }
 
 impl Stopwatch {
-    /// The table of `checkpoint`'s network, measured or as the cache has it. Its weights do not matter.
+    /// The table of `checkpoint`'s network, measured or as the cache has it. Its weights do not matter. `progress` is
+    /// told how many shares of zeros are done, and of how many.
     ///
     /// # Errors
     /// A network that does not fit images of this size.
-    pub(crate) fn table(&self, checkpoint: &Checkpoint) -> Result<LatencyTable> {
+    pub fn table(
+        &self,
+        checkpoint: &Checkpoint,
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<LatencyTable> {
         let program = checkpoint.architecture.program();
         let key = format!("{} {SPARSITIES:?} {program:?}", self.key("table"));
         let saved: Option<Saved> = self.load(&key);
@@ -36,20 +40,22 @@ impl Stopwatch {
         if let Some(Ok(table)) = table {
             return Ok(table);
         }
-        let times = self.times(checkpoint, &SPARSITIES)?;
+        let times = self.times(checkpoint, &SPARSITIES, progress)?;
         let whole = times.whole.first().copied().unwrap_or_default();
         self.save(&key, &Saved { whole, convs: times.convs.clone() });
         Ok(LatencyTable::new(SPARSITIES.to_vec(), times.convs, whole)?)
     }
 
     /// The network's times at some shares of zeros.
-    pub(super) fn times(&self, checkpoint: &Checkpoint, sparsities: &[f64]) -> Result<NetworkTimes> {
+    pub(super) fn times(
+        &self,
+        checkpoint: &Checkpoint,
+        sparsities: &[f64],
+        progress: &mut dyn FnMut(usize, usize),
+    ) -> Result<NetworkTimes> {
         let network = self.network(checkpoint)?;
-        let times = with_progress(|progress| {
-            progress("Timing", 0, sparsities.len());
-            let mut done = |done| progress("Timing", done, sparsities.len());
-            measure_network(&network, sparsities, &self.options, &mut done)
-        });
-        Ok(times?)
+        progress(0, sparsities.len());
+        let mut done = |done| progress(done, sparsities.len());
+        Ok(measure_network(&network, sparsities, &self.options, &mut done)?)
     }
 }

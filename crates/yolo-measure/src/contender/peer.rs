@@ -7,12 +7,12 @@
 //!   answers `shape N A B` and then the `f32` of its output;
 //! - `failed REASON`: it cannot run.
 
+use std::fmt::Display;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use anyhow::{Context, Result, anyhow, bail};
-
 use super::agreement::Output;
+use crate::{MeasureError, Result};
 
 /// A program that runs a network whenever it is asked.
 pub(super) struct Peer {
@@ -31,26 +31,24 @@ impl Peer {
     pub(super) fn start(command: &str) -> Result<Self> {
         let words = words(command)?;
         let Some((program, arguments)) = words.split_first() else {
-            bail!("--peer is empty; it takes a program with its arguments")
+            return Err(MeasureError::NoPeer);
         };
-        let mut child = Command::new(program)
-            .args(arguments)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .with_context(|| format!("--peer {command}"))?;
+        let child =
+            Command::new(program).args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn();
+        let mut child = child.map_err(|error| wrong(command, error))?;
         let (Some(requests), Some(answers)) = (child.stdin.take(), child.stdout.take()) else {
-            bail!("--peer {command}: it has no input or output");
+            return Err(wrong(command, "it has no input or output"));
         };
         let answers = BufReader::new(answers);
-        let command = command.to_owned();
-        let mut peer = Self { child, requests, answers, command, name: String::new(), is_comparable: false };
+        let owned = command.to_owned();
+        let mut peer =
+            Self { child, requests, answers, command: owned, name: String::new(), is_comparable: false };
         let line = peer.line()?;
         (peer.is_comparable, peer.name) = match line.split_once(' ') {
             Some(("ready", name)) => (false, name.to_owned()),
             Some(("comparable", name)) => (true, name.to_owned()),
-            Some(("failed", reason)) => bail!("--peer {}: {reason}", peer.command),
-            _ => bail!("--peer {}: it said {line:?}, not \"ready NAME\"", peer.command),
+            Some(("failed", reason)) => return Err(wrong(command, reason)),
+            _ => return Err(wrong(command, format!("it said {line:?}, not \"ready NAME\""))),
         };
         Ok(peer)
     }
@@ -59,7 +57,8 @@ impl Peer {
     pub(super) fn run(&mut self) -> Result<f64> {
         self.ask("run", &[])?;
         let line = self.line()?;
-        line.parse().with_context(|| format!("--peer {}: it said {line:?}, not milliseconds", self.command))
+        line.parse::<f64>()
+            .map_err(|error| self.wrong(format!("it said {line:?}, not milliseconds: {error}")))
     }
 
     /// What it computes from `images`.
@@ -67,12 +66,11 @@ impl Peer {
         let bytes: Vec<u8> = images.iter().flat_map(|value| value.to_le_bytes()).collect();
         self.ask(&format!("rows {}", images.len()), &bytes)?;
         let line = self.line()?;
-        let shape = shape(&line)
-            .ok_or_else(|| anyhow!("--peer {}: it said {line:?}, not \"shape N A B\"", self.command))?;
+        let shape =
+            shape(&line).ok_or_else(|| self.wrong(format!("it said {line:?}, not \"shape N A B\"")))?;
         let mut bytes = vec![0; shape.iter().product::<usize>() * size_of::<f32>()];
-        self.answers
-            .read_exact(&mut bytes)
-            .with_context(|| format!("--peer {}: its output is shorter than its shape", self.command))?;
+        let read = self.answers.read_exact(&mut bytes);
+        read.map_err(|error| self.wrong(format!("its output is shorter than its shape: {error}")))?;
         let (values, _) = bytes.as_chunks();
         Ok(Output { shape, values: values.iter().map(|value| f32::from_le_bytes(*value)).collect() })
     }
@@ -81,24 +79,33 @@ impl Peer {
         writeln!(self.requests, "{line}")
             .and_then(|()| self.requests.write_all(bytes))
             .and_then(|()| self.requests.flush())
-            .with_context(|| format!("--peer {}: it has gone", self.command))
+            .map_err(|error| self.wrong(format!("it has gone: {error}")))
     }
 
     fn line(&mut self) -> Result<String> {
         let mut line = String::new();
-        let read = self.answers.read_line(&mut line).with_context(|| format!("--peer {}", self.command))?;
+        let read = self.answers.read_line(&mut line).map_err(|error| self.wrong(error))?;
         if read == 0 {
-            bail!("--peer {}: it ended; run it by hand to see why", self.command);
+            return Err(self.wrong("it ended; run it by hand to see why"));
         }
         Ok(line.trim_end().to_owned())
     }
+
+    fn wrong(&self, reason: impl Display) -> MeasureError {
+        wrong(&self.command, reason)
+    }
+}
+
+/// What is wrong with the peer that `command` starts.
+pub(super) fn wrong(command: &str, reason: impl Display) -> MeasureError {
+    MeasureError::Peer { command: command.to_owned(), reason: reason.to_string() }
 }
 
 /// The words of a command: a JSON array keeps spaces in them.
 fn words(command: &str) -> Result<Vec<String>> {
     if command.trim_start().starts_with('[') {
-        return serde_json::from_str(command)
-            .with_context(|| format!("--peer {command}: not a JSON array of words"));
+        let words = serde_json::from_str(command);
+        return words.map_err(|error| wrong(command, format!("not a JSON array of words: {error}")));
     }
     Ok(command.split_whitespace().map(str::to_owned).collect())
 }

@@ -3,35 +3,37 @@
 
 use std::time::Instant;
 
-use anyhow::Result;
 use yolo_detect::{Detector, Images, RunOptions};
-use yolo_model::{FusedCheckpoint, NmsOptions};
+use yolo_model::NmsOptions;
 use yolo_report::results::Turns;
 
-use crate::console::progress_bar;
-use crate::device::Backend;
+use crate::Result;
 
 /// Runs that do not count: kernels and caches are made ready.
 const WARM_UP: usize = 3;
-/// Rounds, at least and at most, and the seconds that they should take.
-const ROUNDS: [usize; 2] = [15, 100];
+/// Rounds, at least; and the seconds that all of them should take.
+const LEAST_ROUNDS: usize = 15;
 const SECONDS: f64 = 3.0;
 
-/// Milliseconds of every network for an image of `image_size` pixels square, from pixels to boxes before suppression.
-pub(crate) fn in_turns<'a>(
-    backend: &Backend,
-    networks: impl IntoIterator<Item = FusedCheckpoint<'a>>,
+/// Rounds, at most.
+pub const MOST_ROUNDS: usize = 100;
+
+/// Milliseconds of every detector for an image of `image_size` pixels square, from pixels to boxes before suppression.
+/// `progress` is told the rounds that are done, of [`MOST_ROUNDS`] at most.
+///
+/// # Errors
+/// An image size that does not fit a network, or a device that fails.
+pub fn in_turns(
+    detectors: &[Detector],
     image_size: usize,
+    mut progress: impl FnMut(usize),
 ) -> Result<Vec<Turns>> {
-    let detectors =
-        networks.into_iter().map(|network| backend.detector(network)).collect::<Result<Vec<_>, _>>()?;
     let size = [image_size; 2];
     // Grey noise from a short formula: something that no kernel can make use of.
     let pixels: Vec<u8> =
         (0..3 * image_size * image_size).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let mut times = vec![Vec::new(); detectors.len()];
-    let bar = progress_bar("Timing", ROUNDS[1] as u64);
-    for detector in &detectors {
+    for detector in detectors {
         detector.prepare(size, false)?;
         for _ in 0..WARM_UP {
             run(detector, &pixels, size)?;
@@ -39,14 +41,13 @@ pub(crate) fn in_turns<'a>(
     }
     let start = Instant::now();
     let mut rounds = 0;
-    while rounds < ROUNDS[0] || (rounds < ROUNDS[1] && start.elapsed().as_secs_f64() < SECONDS) {
+    while rounds < LEAST_ROUNDS || (rounds < MOST_ROUNDS && start.elapsed().as_secs_f64() < SECONDS) {
         for (detector, times) in detectors.iter().zip(&mut times) {
             times.push(run(detector, &pixels, size)?);
         }
         rounds += 1;
-        bar.set_position(rounds as u64);
+        progress(rounds);
     }
-    bar.finish_and_clear();
     Ok(times.into_iter().map(Turns::of).collect())
 }
 

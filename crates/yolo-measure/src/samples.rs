@@ -18,7 +18,7 @@ const JPEG_QUALITY: u8 = 80;
 
 /// Images from all over the data set, those with a handful of objects first; without those that cannot be
 /// read.
-pub(crate) fn samples(dataset: &Dataset, stages: &[Validation]) -> Vec<SampleImage> {
+pub fn samples(dataset: &Dataset, stages: &[Validation]) -> Vec<SampleImage> {
     let few: Vec<usize> =
         (0..dataset.items.len()).filter(|&i| (1..=8).contains(&dataset.items[i].labels.len())).collect();
     let all: Vec<usize> = (0..dataset.items.len()).collect();

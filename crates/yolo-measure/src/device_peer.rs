@@ -2,9 +2,10 @@
 
 use std::process::{Command, Stdio};
 
-use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 use yolo_train::device_check::{Load, Row, Speed, stock_network};
+
+use crate::{MeasureError, Result};
 
 /// Inference has to reach this much of the peer's speed.
 const INFERENCE: f64 = 0.8;
@@ -23,36 +24,46 @@ struct Figure {
     images_per_second: f64,
 }
 
-/// Runs the peer, and returns our speed as a fraction of its speed, for each of its figures; limits are for GPUs.
-pub(super) fn beside(
+/// Runs the peer, and returns our speed as a fraction of its speed, for each of its figures; limits are for GPUs. `command`
+/// is a program with its arguments, separated by spaces; it is given a folder with the networks `names` as JSON, the
+/// batch size and the image size, and prints an object per figure, one a line.
+///
+/// # Errors
+/// A program that cannot be started, fails, or prints what is no figure.
+pub fn beside(
     command: &str,
     names: &[&str],
     load: Load,
     ours: &[Speed],
     has_limits: bool,
 ) -> Result<Vec<Row>> {
-    let folder = tempfile::tempdir().context("a folder for the peer")?;
+    let folder = tempfile::tempdir().map_err(MeasureError::PeerFolder)?;
     for name in names {
-        let architecture = serde_json::to_vec(&stock_network(name)?.architecture)?;
-        std::fs::write(folder.path().join(format!("{name}.json")), architecture)?;
+        let architecture = serde_json::to_vec(&stock_network(name)?.architecture);
+        architecture
+            .map_err(std::io::Error::from)
+            .and_then(|json| std::fs::write(folder.path().join(format!("{name}.json")), json))
+            .map_err(MeasureError::PeerFolder)?;
     }
+    let wrong = |reason: String| MeasureError::Peer { command: command.to_owned(), reason };
     let mut words = command.split_whitespace();
-    let Some(program) = words.next() else { bail!("--peer: it is empty; name a program") };
+    let Some(program) = words.next() else { return Err(MeasureError::NoPeer) };
     let output = Command::new(program)
         .args(words)
         .arg(folder.path())
         .args([load.batch.to_string(), load.size.to_string()])
         .stderr(Stdio::inherit())
         .output()
-        .with_context(|| format!("--peer {command}"))?;
+        .map_err(|error| wrong(error.to_string()))?;
     if !output.status.success() {
-        bail!("--peer {command}: it failed ({}); what it says is above", output.status);
+        return Err(wrong(format!("it failed ({}); what it says is above", output.status)));
     }
     let text = String::from_utf8_lossy(&output.stdout);
     let figures = text.lines().filter(|line| line.starts_with('{'));
     let mut rows = Vec::new();
     for line in figures {
-        let theirs = serde_json::from_str(line).with_context(|| format!("--peer: {line}"))?;
+        let theirs = serde_json::from_str(line)
+            .map_err(|source| MeasureError::PeerFigure { line: line.to_owned(), source })?;
         rows.extend(row(&theirs, ours, has_limits));
     }
     Ok(rows)

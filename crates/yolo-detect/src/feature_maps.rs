@@ -1,14 +1,12 @@
-//! `--visualize`: what the layers of a network make of an image, as pictures and as arrays of numpy.
+//! What the layers of a network make of an image, as pictures and as arrays of numpy.
 
-use anyhow::{Context, Result};
 use burn::tensor::{Device, Tensor, TensorData};
-use yolo_data::image::{Encoding, RgbImage, encode};
+use yolo_data::image::RgbImage;
 use yolo_data::letterbox::{LetterboxOptions, Placement, letterbox_into};
-use yolo_detect::DetectOptions;
 use yolo_model::Checkpoint;
 use yolo_nn::{Yolo, host_values};
 
-use crate::run_dir::RunDir;
+use crate::{DetectOptions, Result};
 
 /// Channels that are drawn of a layer.
 const DRAWN: usize = 32;
@@ -20,44 +18,38 @@ const MIN_WIDTH: usize = 80;
 const GAP: usize = 2;
 
 /// A network that shows its layers.
-pub(crate) struct FeatureMaps {
+pub struct FeatureMaps {
     network: Yolo,
     device: Device,
 }
 
 /// The output of a layer.
-struct Map {
-    layer: usize,
+#[derive(Clone, Debug, PartialEq)]
+pub struct FeatureMap {
+    /// Index of the layer.
+    pub layer: usize,
+    /// Its module, as `C3`.
+    pub kind: String,
     /// Channels, height, width.
-    shape: [usize; 3],
-    values: Vec<f32>,
+    pub shape: [usize; 3],
+    /// One number per cell, channel by channel.
+    pub values: Vec<f32>,
 }
 
 impl FeatureMaps {
     /// The layers of `checkpoint`, on a device.
-    pub(crate) fn new(checkpoint: &Checkpoint, device: &Device) -> Result<Self> {
+    ///
+    /// # Errors
+    /// A network that cannot be loaded there.
+    pub fn new(checkpoint: &Checkpoint, device: &Device) -> Result<Self> {
         Ok(Self { network: Yolo::from_checkpoint(checkpoint, device)?, device: device.clone() })
     }
 
-    /// Writes a picture and an array per layer, the head excepted, to `features/STEM` of the run.
-    pub(crate) fn write(
-        &self,
-        image: &RgbImage,
-        options: &DetectOptions,
-        run: &RunDir,
-        stem: &str,
-    ) -> Result<()> {
-        for map in self.maps(image, options)? {
-            let layer = &self.network.architecture().layers[map.layer];
-            let kind: String = layer.block.name().chars().filter(|c| c.is_alphanumeric()).collect();
-            let file = format!("features/{stem}/stage{}_{kind}_features", map.layer);
-            run.write(&format!("{file}.png"), &encode(&map.picture(), Encoding::Png)?)?;
-            run.write(&format!("{file}.npy"), &map.npy())?;
-        }
-        Ok(())
-    }
-
-    fn maps(&self, image: &RgbImage, options: &DetectOptions) -> Result<Vec<Map>> {
+    /// What every layer but the head makes of an image.
+    ///
+    /// # Errors
+    /// A device that fails.
+    pub fn maps(&self, image: &RgbImage, options: &DetectOptions) -> Result<Vec<FeatureMap>> {
         let stride = self.network.architecture().max_stride() as u32;
         let letterbox = LetterboxOptions { auto: !options.full, scale_up: true, stride };
         let placement = Placement::new((image.width, image.height), options.image_size, letterbox);
@@ -70,16 +62,18 @@ impl FeatureMaps {
         self.network.forward_observed(input, |layer, output| outputs.push((layer, output.clone())));
         let map = |(layer, output): (usize, Tensor<4>)| {
             let [_, channels, height, width] = output.dims();
-            let values = host_values(output).context("the feature maps cannot be read")?;
-            Ok(Map { layer, shape: [channels, height, width], values })
+            let name = self.network.architecture().layers[layer].block.name();
+            let kind = name.chars().filter(|c| c.is_alphanumeric()).collect();
+            let shape = [channels, height, width];
+            Ok(FeatureMap { layer, kind, shape, values: host_values(output)? })
         };
         outputs.into_iter().map(map).collect()
     }
 }
 
-impl Map {
+impl FeatureMap {
     /// The first channels as grey pictures side by side, each from its smallest value to its largest.
-    fn picture(&self) -> RgbImage {
+    pub fn picture(&self) -> RgbImage {
         let [channels, height, width] = self.shape;
         let scale = MIN_WIDTH.div_ceil(width.max(1));
         let shown = channels.min(DRAWN);
@@ -106,7 +100,7 @@ impl Map {
     }
 
     /// All channels as numpy saves them: `[channels, height, width]` in single precision.
-    fn npy(&self) -> Vec<u8> {
+    pub fn npy(&self) -> Vec<u8> {
         let [channels, height, width] = self.shape;
         let shape = format!("({channels}, {height}, {width})");
         let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': {shape}, }}");
@@ -126,7 +120,8 @@ mod tests {
 
     #[test]
     fn channels_lie_side_by_side_and_the_array_has_all_of_them() {
-        let map = Map { layer: 0, shape: [9, 1, 40], values: (0..360).map(|i| (i % 40) as f32).collect() };
+        let values = (0..360).map(|i| (i % 40) as f32).collect();
+        let map = FeatureMap { layer: 0, kind: "Conv".to_owned(), shape: [9, 1, 40], values };
         let picture = map.picture();
         // Eight columns and two rows of maps twice as large, with gaps.
         assert_eq!((picture.width, picture.height), (8 * 82 + 2, 2 * 4 + 2));

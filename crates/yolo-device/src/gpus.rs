@@ -2,35 +2,31 @@
 
 use serde::Serialize;
 
-use super::driver_state;
+use crate::open::driver_state;
 
 /// What can be said about NVIDIA GPUs here.
 #[derive(Debug, Serialize)]
-pub(crate) struct Gpus {
+pub struct Gpus {
     /// Version of the kernel's driver, where one is loaded.
-    pub(crate) driver: Option<String>,
+    pub driver: Option<String>,
     /// Names of the GPUs that the driver tells of.
-    pub(crate) names: Vec<String>,
-    /// GPUs that each back end in this binary sees; none for one that is not in it.
-    pub(crate) seen_by: Vec<(&'static str, Option<usize>)>,
+    pub names: Vec<String>,
+    /// GPUs that each back end in this program sees; none for one that is not in it.
+    pub seen_by: Vec<(&'static str, Option<usize>)>,
     /// Why no GPU can be used, and what to do.
-    pub(crate) advice: Option<String>,
+    pub advice: Option<String>,
 }
 
 impl Gpus {
-    /// Asks the driver and the back ends.
-    pub(crate) fn find() -> Self {
+    /// Asks the driver and the back ends. `how_to_build` is the advice where this program has no back end for GPUs.
+    pub fn find(how_to_build: &str) -> Self {
         let seen_by = vec![("cuda", counted_by_cuda()), ("tch", counted_by_tch())];
         let names = names();
         let usable = seen_by.iter().any(|(_, count)| count.is_some_and(|count| count > 0));
         let built = seen_by.iter().any(|(_, count)| count.is_some());
         let advice = match (usable, names.is_empty(), built) {
             (true, ..) => None,
-            (false, false, false) => Some(
-                "this build has no back end for GPUs; `cargo build --release -p yolo-cli --features cuda` makes one \
-                 (docs/gpu.md)"
-                    .to_owned(),
-            ),
+            (false, false, false) => Some(how_to_build.to_owned()),
             (false, true, false) => None,
             (false, _, true) => Some(driver_state().to_owned()),
         };
@@ -61,7 +57,7 @@ fn names() -> Vec<String> {
 fn counted_by_cuda() -> Option<usize> {
     let count = || burn::tensor::Device::enumerate(burn::tensor::DeviceType::Cuda).into_iter().count();
     // Without a driver the back end may give up loudly, which means none.
-    Some(super::catching(count).unwrap_or(0))
+    Some(crate::catching(count).unwrap_or(0))
 }
 
 #[cfg(not(feature = "cuda"))]
@@ -70,10 +66,10 @@ fn counted_by_cuda() -> Option<usize> {
 }
 
 #[cfg(feature = "tch")]
-#[allow(deprecated)] // As in the module above.
+#[allow(deprecated)] // As where such devices are opened.
 fn counted_by_tch() -> Option<usize> {
     let count = || burn::tensor::Device::enumerate(burn::tensor::DeviceType::LibTorch).into_iter().count();
-    Some(super::catching(count).unwrap_or(0))
+    Some(crate::catching(count).unwrap_or(0))
 }
 
 #[cfg(not(feature = "tch"))]

@@ -1,13 +1,10 @@
-//! The tables of `data check`.
+//! What is in a data set: tables of counts, and of classes with bars.
 
 use yolo_data::dataset::statistics::{Spread, TINY_SIDE};
 use yolo_data::dataset::{Dataset, Split, Statistics};
-use yolo_report::format::thousands;
 
-use crate::console::width;
+use crate::format::thousands;
 
-/// Classes that have a line each without `--verbose`.
-const SHOWN_CLASSES: usize = 20;
 /// Columns of the longest class name that is shown whole.
 const NAME_COLUMNS: usize = 24;
 /// Columns of a bar, at most.
@@ -16,14 +13,17 @@ const BAR_COLUMNS: usize = 60;
 const EIGHTHS: [&str; 8] = ["", "▏", "▎", "▍", "▌", "▋", "▊", "▉"];
 
 /// A split with its counts.
-pub(super) struct Part<'a> {
-    pub(super) split: Split,
-    pub(super) dataset: &'a Dataset,
-    pub(super) statistics: &'a Statistics,
+pub struct Part<'a> {
+    /// Which one.
+    pub split: Split,
+    /// Its images and labels.
+    pub dataset: &'a Dataset,
+    /// What was counted in it.
+    pub statistics: &'a Statistics,
 }
 
-/// Images, objects and sizes: a column per split.
-pub(super) fn counts(parts: &[Part], image_size: u32) -> Vec<String> {
+/// Images, objects and sizes, at `image_size` pixels: a column per split.
+pub fn counts(parts: &[Part], image_size: u32) -> Vec<String> {
     type Cell<'a> = Box<dyn Fn(&Part) -> String + 'a>;
     let share = |count: usize, of: usize| format!("{:.1} %", 100.0 * count as f64 / of.max(1) as f64);
     let sized = move |count: fn(&Statistics) -> usize| -> Cell<'static> {
@@ -76,21 +76,39 @@ pub(super) fn counts(parts: &[Part], image_size: u32) -> Vec<String> {
     lines
 }
 
-/// A line per class, the most frequent first, with a bar for the objects of all splits together.
-pub(super) fn classes(parts: &[Part], verbose: bool) -> Vec<String> {
+/// How many classes have a line each.
+#[derive(Clone, Copy, Debug)]
+pub enum ShownClasses<'a> {
+    /// All of them.
+    All,
+    /// The most frequent ones.
+    First {
+        /// How many.
+        count: usize,
+        /// How all of them are shown, for those who want to know.
+        hint: &'a str,
+    },
+}
+
+/// A line per class, the most frequent first, with a bar for the objects of all splits together, in lines of at most
+/// `line_columns` columns where the names leave room.
+pub fn classes(parts: &[Part], shown: ShownClasses<'_>, line_columns: usize) -> Vec<String> {
     let Some(first) = parts.first() else { return Vec::new() };
     let names = &first.dataset.class_names;
     let total = |class: usize| parts.iter().map(|part| part.statistics.classes[class].objects).sum::<usize>();
     let mut order: Vec<usize> = (0..names.len()).collect();
     order.sort_by_key(|&class| (std::cmp::Reverse(total(class)), class));
-    let shown = if verbose { order.len() } else { order.len().min(SHOWN_CLASSES) };
+    let (shown, hint) = match shown {
+        ShownClasses::All => (order.len(), ""),
+        ShownClasses::First { count, hint } => (order.len().min(count), hint),
+    };
     let most = order.first().map_or(0, |&class| total(class));
     let index_columns = names.len().saturating_sub(1).to_string().len();
     let name = |class: usize| cut(&names[class], NAME_COLUMNS);
     let name_columns = order[..shown].iter().map(|&class| columns(&name(class))).max().unwrap_or(0).max(5);
     let count_columns = thousands(most).len().max(5);
     let head = index_columns + 1 + name_columns + parts.len() * (count_columns + 2) + 2;
-    let bar_columns = width().saturating_sub(head).min(BAR_COLUMNS);
+    let bar_columns = line_columns.saturating_sub(head).min(BAR_COLUMNS);
     let mut lines = vec![String::new()];
     let mut title = padded("Class", index_columns + 1 + name_columns);
     parts.iter().for_each(|part| title += &format!("  {:>count_columns$}", part.split.key()));
@@ -106,7 +124,7 @@ pub(super) fn classes(parts: &[Part], verbose: bool) -> Vec<String> {
     if let Some(rest @ [_, ..]) = order.get(shown..) {
         let (high, low) = (rest.first().map_or(0, |&c| total(c)), rest.last().map_or(0, |&c| total(c)));
         lines.push(format!(
-            "and {} more classes with {} to {} objects; --verbose shows all",
+            "and {} more classes with {} to {} objects; {hint}",
             rest.len(),
             thousands(low),
             thousands(high)

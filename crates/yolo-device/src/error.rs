@@ -1,20 +1,16 @@
 //! What can be wrong with a device, in one line each that says what to do.
 
-/// Why a device cannot be used.
+/// Why a device cannot be used. Which of these can happen depends on the back ends that are compiled in.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[allow(dead_code)] // Which of them can happen depends on the back ends that are compiled in.
-pub(crate) enum DeviceError {
+pub enum DeviceError {
     /// No such name.
     #[error("there is no device {name:?}; use cpu, flex, cuda:0, tch or tch:cuda:0")]
     Unknown {
         /// What was asked for.
         name: String,
     },
-    /// Its back end is not in this binary.
-    #[error(
-        "--device {device}: this yolo-cli was built without {what}; build it with `cargo build --release -p yolo-cli \
-         --features {feature}`"
-    )]
+    /// Its back end is not in this program.
+    #[error("{device}: this program was built without {what}; build it with the feature {feature}")]
     NotCompiled {
         /// What was asked for.
         device: String,
@@ -24,7 +20,7 @@ pub(crate) enum DeviceError {
         feature: &'static str,
     },
     /// There is no driver, or no GPU.
-    #[error("--device {device}: no NVIDIA GPU was found: {why}; --device cpu needs none")]
+    #[error("{device}: no NVIDIA GPU was found: {why}")]
     NoGpu {
         /// What was asked for.
         device: String,
@@ -32,7 +28,7 @@ pub(crate) enum DeviceError {
         why: String,
     },
     /// There are GPUs, but not that one.
-    #[error("--device {device}: there is no GPU {index}; {}", there_are(*count))]
+    #[error("{device}: there is no GPU {index}; {}", there_are(*count))]
     NoSuchGpu {
         /// What was asked for.
         device: String,
@@ -42,7 +38,7 @@ pub(crate) enum DeviceError {
         count: usize,
     },
     /// A GPU that is in the list twice.
-    #[error("--device {device}: GPU {index} is named twice")]
+    #[error("{device}: GPU {index} is named twice")]
     Twice {
         /// What was asked for.
         device: String,
@@ -50,15 +46,15 @@ pub(crate) enum DeviceError {
         index: usize,
     },
     /// The device cannot compute in half precision.
-    #[error("--half: {device} cannot compute in half precision; leave --half out")]
+    #[error("{device} cannot compute in half precision")]
     NoHalf {
         /// What was asked for.
         device: String,
     },
-    /// libtorch is not the one that this binary was built with.
+    /// libtorch is not the one that this program was built with.
     #[error(
-        "--device {device}: libtorch {found} was loaded from {place}, but this yolo-cli was built for {wanted}; \
-         install it with `pip install torch=={wanted}.*` or build yolo-cli anew"
+        "{device}: libtorch {found} was loaded from {place}, but this program was built for {wanted}; install it with \
+         `pip install torch=={wanted}.*` or build this program anew"
     )]
     LibtorchVersion {
         /// What was asked for.
@@ -70,18 +66,14 @@ pub(crate) enum DeviceError {
         /// Version that is needed.
         wanted: &'static str,
     },
-    /// Not enough memory.
-    #[error("--device {device}: out of memory at --batch-size {batch_size}; {}", advice(*fits))]
-    OutOfMemory {
-        /// What was asked for.
-        device: String,
-        /// Images per batch.
-        batch_size: usize,
-        /// Images per batch that do fit; none if not even one does.
-        fits: Option<usize>,
+    /// No threads for detectors on the processor.
+    #[error("{reason}")]
+    Threads {
+        /// What the runtime says.
+        reason: String,
     },
     /// Anything else that its back end has to say.
-    #[error("--device {device}: {reason}{}", hint(reason))]
+    #[error("{device}: {reason}{}", hint(reason))]
     Failed {
         /// What was asked for.
         device: String,
@@ -97,13 +89,6 @@ fn there_are(count: usize) -> String {
     }
 }
 
-fn advice(fits: Option<usize>) -> String {
-    match fits {
-        Some(batch_size) => format!("--batch-size {batch_size} fits"),
-        None => "not even one image fits, so use a smaller --imgsz, or --device cpu".to_owned(),
-    }
-}
-
 /// What a message of a back end comes from, if it is known.
 fn hint(reason: &str) -> &'static str {
     let toolkit = ["libdevice", "CUDA installation not found", "nvrtc", "NVRTC"];
@@ -114,7 +99,7 @@ fn hint(reason: &str) -> &'static str {
 }
 
 /// Whether a message of a back end means that memory ran out.
-pub(crate) fn is_out_of_memory(message: &str) -> bool {
+pub fn is_out_of_memory(message: &str) -> bool {
     // CubeCL, CUDA's driver, libtorch on a GPU, libtorch on a processor.
     let signs = [
         "out of device memory",
@@ -129,7 +114,7 @@ pub(crate) fn is_out_of_memory(message: &str) -> bool {
 }
 
 /// The first line of what a back end says, without the wrapping of `unwrap` and C++.
-pub(crate) fn first_line(message: &str) -> String {
+pub fn first_line(message: &str) -> String {
     // A message that was printed for debugging has its line ends escaped.
     let line = message.lines().next().unwrap_or_default();
     let line = line.split("\\n").next().unwrap_or_default();
@@ -170,11 +155,7 @@ mod tests {
     fn messages_say_what_to_do() {
         let device = || "cuda:3".to_owned();
         let error = DeviceError::NoSuchGpu { device: device(), index: 3, count: 2 }.to_string();
-        assert_eq!(error, "--device cuda:3: there is no GPU 3; there are 0 to 1");
-        let error = DeviceError::OutOfMemory { device: device(), batch_size: 32, fits: Some(8) }.to_string();
-        assert_eq!(error, "--device cuda:3: out of memory at --batch-size 32; --batch-size 8 fits");
-        let error = DeviceError::OutOfMemory { device: device(), batch_size: 1, fits: None }.to_string();
-        assert!(error.ends_with("use a smaller --imgsz, or --device cpu"), "{error}");
+        assert_eq!(error, "cuda:3: there is no GPU 3; there are 0 to 1");
         let reason = "CUDA installation not found.".to_owned();
         let error = DeviceError::Failed { device: device(), reason }.to_string();
         assert!(error.contains("set CUDA_PATH"), "{error}");
