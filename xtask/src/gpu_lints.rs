@@ -22,7 +22,9 @@ const PASSED: &str = "xtask/gpu-lints.sha256";
 const FILES: [&str; 2] = ["Cargo.lock", "crates/yolo-cli/build.rs"];
 /// Sections of every manifest, the workspace's included.
 const SECTIONS: [&str; 2] = ["[features]", "[workspace.dependencies]"];
-/// Every source file with one of these in it is code for GPUs.
+/// Everything in this folder is code for GPUs.
+const DEVICES: &str = "crates/yolo-device/src/";
+/// And every other source file with one of these in it.
 const CODE: [&str; 2] = ["feature = \"cuda\"", "feature = \"tch\""];
 
 /// Whether the lints passed with what is there now.
@@ -51,7 +53,7 @@ fn hash(root: &Path) -> Result<String> {
         for file in rust_files(&root.join(folder)) {
             let name = file.strip_prefix(root).unwrap_or(&file).display().to_string();
             let content = read(&name)?;
-            if CODE.iter().any(|feature| content.contains(feature)) {
+            if name.starts_with(DEVICES) || CODE.iter().any(|feature| content.contains(feature)) {
                 add(&name, &content);
             }
         }
@@ -105,7 +107,8 @@ mod tests {
         write(root, "xtask/Cargo.toml", "");
         write(root, "crates/yolo-cli/Cargo.toml", "[package]\n\n[features]\ncuda = []\n");
         write(root, "crates/yolo-cli/build.rs", "");
-        write(root, "crates/yolo-device/src/open.rs", "#[cfg(feature = \"cuda\")] fn f() {}");
+        write(root, "crates/yolo-cli/src/version.rs", "#[cfg(feature = \"cuda\")] fn f() {}");
+        write(root, "crates/yolo-device/src/name.rs", "fn f() {}");
         assert!(!have_passed(root).expect("a hash"));
         note_pass(root).expect("a hash");
         let passes_with = |name: &str, content: &str| {
@@ -118,7 +121,8 @@ mod tests {
         assert!(passes_with("crates/yolo-cli/src/other.rs", "fn g() {}"));
         assert!(passes_with("crates/yolo-cli/Cargo.toml", "[package]\nname = 1\n[features]\n# c\ncuda = []"));
         assert!(!passes_with("crates/yolo-cli/Cargo.toml", "[features]\ncuda = [\"burn/cuda\"]\n"));
-        assert!(!passes_with("crates/yolo-device/src/open.rs", "#[cfg(feature = \"cuda\")] fn g() {}"));
+        assert!(!passes_with("crates/yolo-cli/src/version.rs", "#[cfg(feature = \"cuda\")] fn g() {}"));
+        assert!(!passes_with("crates/yolo-device/src/name.rs", "fn g() {}"));
         assert!(!passes_with("crates/yolo-cli/src/other.rs", "#[cfg(not(feature = \"tch\"))] fn g() {}"));
         assert!(!passes_with("Cargo.toml", "[workspace.dependencies]\nburn = 2\n"));
         assert!(!passes_with("Cargo.lock", "burn 2"));

@@ -1,6 +1,6 @@
 //! `--device` → what networks are pruned, trained and measured on, and what goes wrong there in the words of the flags.
 
-use anyhow::Result;
+use anyhow::{Error, Result, anyhow};
 use burn::tensor::Device;
 use yolo_device::{Backend, DeviceError, DeviceName, open_first};
 
@@ -30,8 +30,15 @@ fn warn_of_others(name: &DeviceName) {
     }
 }
 
-/// What `error` says, with the flags that it is about and those that avoid it.
-pub(crate) fn with_flags(error: &DeviceError) -> String {
+/// `error` with the flags that it is about and those that avoid it, if it is one of a device.
+pub(crate) fn with_flags(error: Error) -> Error {
+    let Some(of_device) = error.chain().find_map(|cause| cause.downcast_ref::<DeviceError>()) else {
+        return error;
+    };
+    anyhow!("{}", format!("{error:#}").replace(&of_device.to_string(), &in_flags(of_device)))
+}
+
+fn in_flags(error: &DeviceError) -> String {
     match error {
         DeviceError::Unknown { .. } | DeviceError::Threads { .. } => error.to_string(),
         DeviceError::NotCompiled { device, what, feature } => format!(
@@ -57,13 +64,13 @@ mod tests {
     #[test]
     fn messages_name_the_flag() {
         let device = || "cuda:1".to_owned();
-        let none = with_flags(&DeviceError::NoGpu { device: device(), why: "no driver".to_owned() });
+        let none = in_flags(&DeviceError::NoGpu { device: device(), why: "no driver".to_owned() });
         assert_eq!(none, "--device cuda:1: no NVIDIA GPU was found: no driver; --device cpu needs none");
-        let other = with_flags(&DeviceError::NoSuchGpu { device: device(), index: 1, count: 1 });
+        let other = in_flags(&DeviceError::NoSuchGpu { device: device(), index: 1, count: 1 });
         assert_eq!(other, "--device cuda:1: there is no GPU 1; the only one is 0");
-        let half = with_flags(&DeviceError::NoHalf { device: "tch".to_owned() });
+        let half = in_flags(&DeviceError::NoHalf { device: "tch".to_owned() });
         assert_eq!(half, "--half: tch cannot compute in half precision; leave --half out");
         let missing = DeviceError::NotCompiled { device: device(), what: "CUDA", feature: "cuda" };
-        assert!(with_flags(&missing).ends_with("`cargo build --release -p yolo-cli --features cuda`"));
+        assert!(in_flags(&missing).ends_with("`cargo build --release -p yolo-cli --features cuda`"));
     }
 }

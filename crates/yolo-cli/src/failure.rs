@@ -5,6 +5,7 @@ mod memory;
 use anyhow::{Error, Result, anyhow};
 use yolo_detect::DetectError;
 use yolo_device::{DeviceError, DeviceName, Panic, first_line, is_out_of_memory};
+use yolo_measure::MeasureError;
 use yolo_prune::{PermuteError, PruneError};
 use yolo_train::TrainError;
 use yolo_train::memory::largest_fitting;
@@ -42,12 +43,7 @@ pub(crate) fn explained(command: &Command, outcome: Result<Result<()>, Panic>) -
 
 /// `error` with the flags that avoid it, which libraries do not know.
 fn with_flags(error: Error) -> Error {
-    if let Some(of_device) = error.chain().find_map(|cause| cause.downcast_ref::<DeviceError>()) {
-        return anyhow!(
-            "{}",
-            format!("{error:#}").replace(&of_device.to_string(), &device::with_flags(of_device))
-        );
-    }
+    let error = device::with_flags(error);
     let of_detection = |error: &DetectError| match error {
         DetectError::NotFiniteInHalf => Some("leave --half out"),
         DetectError::Format { .. } => Some("leave --half out, and train with --amp off"),
@@ -66,7 +62,13 @@ fn with_flags(error: Error) -> Error {
                 PermuteError::Prune(error) => of_pruning(error),
                 _ => None,
             });
+            let measured = cause.downcast_ref().and_then(|error| match error {
+                MeasureError::Detect(error) => of_detection(error),
+                MeasureError::Prune(error) => of_pruning(error),
+                _ => None,
+            });
             permuted
+                .or(measured)
                 .or_else(|| cause.downcast_ref().and_then(of_pruning))
                 .or_else(|| cause.downcast_ref().and_then(of_detection))
         }
@@ -155,7 +157,12 @@ mod tests {
     #[test]
     fn errors_of_half_precision_name_the_flag() {
         let train_error = TrainError::from(DetectError::NotFiniteInHalf);
-        for error in [Error::from(DetectError::NotFiniteInHalf), Error::from(train_error).context("a.pt")] {
+        let measure_error = MeasureError::from(DetectError::NotFiniteInHalf);
+        for error in [
+            Error::from(DetectError::NotFiniteInHalf),
+            Error::from(train_error).context("a.pt"),
+            measure_error.into(),
+        ] {
             let error = explained(&command("yolo-cli val --half"), Ok(Err(error))).unwrap_err().to_string();
             assert!(error.ends_with("use single precision: leave --half out"), "{error}");
         }

@@ -434,6 +434,9 @@ mod tests {
         let at = |name: &str| temp.path().join(name).display().to_string();
         assert_eq!(names(&at(""), temp.path()), ["b.jpg", "c.PNG", "a.mp4"]);
         assert_eq!(names(&at("*.jpg"), temp.path()), ["b.jpg"]);
+        let mut left_out = Vec::new();
+        super::find(&at(""), &mut |left| left_out.push(left.error.to_string())).unwrap();
+        assert_eq!(left_out, [format!("{}: a link to gone.jpg, which is not there", at("z.jpg"))]);
         let error = find(&at("z.jpg")).unwrap_err().to_string();
         assert!(error.ends_with("z.jpg: a link to gone.jpg, which is not there"), "{error}");
     }
@@ -444,6 +447,12 @@ mod tests {
         let list = temp.path().join("list.txt");
         std::fs::write(&list, "\u{feff}# two\nx/deep.jpg\n\nnone.jpg\nrtsp://camera/1\n").unwrap();
         assert_eq!(names(list.to_str().unwrap(), temp.path()), ["x/deep.jpg", "rtsp://camera/1"]);
+        let mut left_out = Vec::new();
+        super::find(list.to_str().unwrap(), &mut |left| left_out.push((left.place.unwrap().1, left.error)))
+            .unwrap();
+        assert!(
+            matches!(left_out.as_slice(), [(4, SourceError::Missing { path })] if path == Path::new("none.jpg"))
+        );
         let streams = temp.path().join("list.streams");
         std::fs::write(&streams, "rtsp://camera/1\nhttp://host/b.jpg\n").unwrap();
         // Images come first.

@@ -15,7 +15,6 @@ mod backend;
 mod error;
 mod gpus;
 mod kernel_cache;
-#[cfg_attr(not(feature = "tch"), allow(dead_code))]
 mod libtorch;
 mod machine_cache;
 mod name;

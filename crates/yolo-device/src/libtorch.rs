@@ -1,4 +1,5 @@
 //! Which libtorch was loaded. The build compares versions, but the dynamic linker takes whatever it finds.
+#![cfg_attr(not(feature = "tch"), allow(dead_code))]
 
 use std::path::{Path, PathBuf};
 

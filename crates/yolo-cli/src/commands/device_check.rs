@@ -79,7 +79,10 @@ fn run_checks(args: &DeviceCheckArgs) -> Result<Vec<Row>> {
 fn outcome(name: &str, outcome: std::result::Result<Result<Vec<Row>>, String>) -> Vec<Row> {
     match outcome {
         Ok(Ok(rows)) => rows,
-        Ok(Err(error)) => vec![Row::failed(name, &first_line(&format!("{error:#}")))],
+        Ok(Err(error)) => {
+            let error = device::with_flags(error);
+            vec![Row::failed(name, &first_line(&format!("{error:#}")))]
+        }
         Err(panic) => vec![Row::failed(name, &panic)],
     }
 }
