@@ -48,19 +48,64 @@ pub(crate) fn save(checkpoint: &Checkpoint, out: &Path, half: bool, source: &Pat
     Ok(())
 }
 
-/// Writes `best`, a checkpoint of a training with the hyper-parameters `hyp`, beside itself for YOLOv5, and returns the
-/// name of that file.
-pub(crate) fn save_beside(best: &Path, hyp: &impl serde::Serialize) -> Result<std::path::PathBuf> {
+/// Hyper-parameters that `ultralytics` has, too, and means the same by; it refuses names that it does not know.
+const OF_BOTH: [&str; 23] = [
+    "lr0",
+    "lrf",
+    "momentum",
+    "weight_decay",
+    "warmup_epochs",
+    "warmup_momentum",
+    "warmup_bias_lr",
+    "box",
+    "cls",
+    "dfl",
+    "hsv_h",
+    "hsv_s",
+    "hsv_v",
+    "degrees",
+    "translate",
+    "scale",
+    "shear",
+    "perspective",
+    "flipud",
+    "fliplr",
+    "mosaic",
+    "mixup",
+    "copy_paste",
+];
+
+/// Writes `best`, a checkpoint of a training with the hyper-parameters `hyp` on images of `image_size` pixels, beside itself
+/// for the package of its family, and returns the name of that file.
+pub(crate) fn save_beside(
+    best: &Path,
+    hyp: &impl serde::Serialize,
+    image_size: usize,
+) -> Result<std::path::PathBuf> {
     let checkpoint = Checkpoint::load(best)?;
     let out = best.with_extension("pt");
     let format = FloatFormat::lossless_for(&checkpoint.weights);
-    let hyp = PlainValue::from(&serde_json::to_value(hyp)?);
+    let hyp = serde_json::to_value(hyp)?;
+    let hyp = match checkpoint.architecture.family() {
+        Family::Yolov5 => hyp,
+        Family::Ultralytics => train_args(&hyp, image_size),
+    };
+    let hyp = PlainValue::from(&hyp);
     let options = TorchOptions { format, masks: false, hyp: Some(hyp) };
     warn(&checkpoint, &checkpoint.save_torch(&out, &options)?)?;
     Ok(out)
 }
 
-/// The hyper-parameters that a file of YOLOv5 holds; none for any other.
+/// What `ultralytics` keeps of a training.
+fn train_args(hyp: &serde_json::Value, image_size: usize) -> serde_json::Value {
+    let mut arguments = serde_json::Map::new();
+    arguments.insert("imgsz".to_owned(), image_size.into());
+    let known = OF_BOTH.iter().filter_map(|name| Some(((*name).to_owned(), hyp.get(name)?.clone())));
+    arguments.extend(known);
+    arguments.into()
+}
+
+/// The hyper-parameters or arguments of the training that a file of either package holds; none for any other.
 pub(crate) fn hyp_of(source: &Path) -> Option<PlainValue> {
     read_hyp(source).ok().flatten()
 }
@@ -165,6 +210,16 @@ mod tests {
         assert!(warnings(&written(Some(YamlFit::Other)), 0.0, Family::Yolov5)[0].contains("noise"));
         let other = warnings(&written(Some(YamlFit::Other)), 0.3, Family::Ultralytics);
         assert!(other[0].contains("ultralytics builds") && other[1].contains("grow again"), "{other:?}");
+    }
+
+    /// Names of YOLOv5 alone, such as the gain for objectness, stay behind.
+    #[test]
+    fn ultralytics_gets_the_arguments_that_it_knows() {
+        let hyp = serde_json::to_value(yolo_train::hyper::Hyperparameters::default()).unwrap();
+        let arguments = train_args(&hyp, 96);
+        assert_eq!(arguments.as_object().unwrap().len(), 1 + OF_BOTH.len());
+        assert_eq!((&arguments["imgsz"], &arguments["lr0"]), (&96.into(), &hyp["lr0"]));
+        assert!(["obj", "cls_pw", "anchor_t"].iter().all(|name| arguments.get(name).is_none()));
     }
 
     #[test]

@@ -41,7 +41,7 @@ pub use safetensors::{FloatFormat, read_safetensors, write_safetensors};
 pub use tensor::{ElementType, TensorRef};
 pub use torch::{TorchCheckpoint, read_hyp, read_torch};
 pub use torch_module::{TorchAttribute, TorchModule};
-pub(crate) use torch_writer::{TorchFormat, write_network, write_state_dict};
+pub(crate) use torch_writer::{MODEL, TorchFormat, write_network, write_state_dict};
 pub use unpacked::unpacked_bytes;
 
 /// The elements of a tensor in row-major order.

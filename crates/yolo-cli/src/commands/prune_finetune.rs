@@ -200,7 +200,7 @@ impl Job {
             self.run.write("weights/finetuned.yaml", yaml(&finetuned.checkpoint)?.as_bytes())?;
         }
         if self.args.save.save_pt {
-            let file = save_beside(&file, &self.options.hyp)?;
+            let file = save_beside(&file, &self.options.hyp, self.options.image_size)?;
             output.line(format!("For YOLOv5: {}", file.display()))?;
         }
         let last = self.stage("finetuned", &finetuned.checkpoint, &file, file_bytes, output)?;

@@ -436,7 +436,7 @@ impl Job<'_> {
         let best = if has_best { folder.best() } else { folder.last() };
         show_best(&best, val_set, self, &validation, output)?;
         if args.save.save_pt {
-            let file = save_beside(&best, &options.hyp)?;
+            let file = save_beside(&best, &options.hyp, options.image_size)?;
             output.line(format!("For YOLOv5: {}", file.display()))?;
         }
         std::fs::remove_file(folder.state()).with_context(|| folder.state().display().to_string())?;

@@ -1,4 +1,4 @@
-//! A detector as YOLOv5's own file, and as a state dict.
+//! A detector as a file of its family's package, and as a state dict.
 
 use std::collections::HashSet;
 use std::path::Path;
@@ -8,9 +8,12 @@ use crate::architecture::{Architecture, Layer, YamlFit};
 use crate::error::{ModelError, Result};
 use crate::heads::Family;
 use crate::weights::{
-    FloatFormat, HostTensor, PlainValue, StateDict, TorchAttribute, TorchFormat, TorchModule, write_network,
-    write_state_dict,
+    FloatFormat, HostTensor, MODEL, PlainValue, StateDict, TorchAttribute, TorchFormat, TorchModule,
+    write_network, write_state_dict,
 };
+
+/// The release of `ultralytics` in whose layout files are written.
+const VERSION: &str = "8.4.190";
 
 /// How a detector is written for PyTorch.
 #[derive(Clone, Debug)]
@@ -20,7 +23,8 @@ pub struct TorchOptions {
     /// Whether weights that have zeros are written as the pairs of `torch.nn.utils.prune`: `weight_orig` and
     /// `weight_mask`.
     pub masks: bool,
-    /// Hyper-parameters of the training, as the network keeps them.
+    /// Hyper-parameters of the training, as YOLOv5's networks keep them; for `ultralytics`, arguments of the training that
+    /// it knows.
     pub hyp: Option<PlainValue>,
 }
 
@@ -42,9 +46,9 @@ pub struct TorchSummary {
 }
 
 impl Checkpoint {
-    /// Writes a checkpoint that YOLOv5 loads, as it has them after training: a pickled network with names, strides,
-    /// anchors and the yaml that describes it best. A fused network gets batch normalisation that changes nothing, as YOLOv5's
-    /// classes cannot do without. The same network gives the same bytes. The file appears whole or not at all.
+    /// Writes a checkpoint that YOLOv5 or, for networks of its family, the package `ultralytics` loads, as they have them
+    /// after training: a pickled network with names, strides, anchors and the yaml that describes it best. A fused network
+    /// gets batch normalisation that changes nothing, as their classes cannot do without. The same network gives the same bytes. The file appears whole or not at all.
     ///
     /// # Errors
     /// A module that cannot be written for YOLOv5, weights that do not fit the network, no weight with zeros where masks
@@ -60,7 +64,8 @@ impl Checkpoint {
         let root = unfused.torch_root(config.to_dict(), &yaml_file, options.hyp.as_ref())?;
         let (format, summary) = unfused.torch_format(options)?;
         let pruning = self.pruning.as_ref().map(ToString::to_string);
-        write_network(path, &root, &unfused.weights, pruning.as_deref(), &format)?;
+        let entries = entries(self.architecture.family(), options.hyp.as_ref());
+        write_network(path, &entries, &root, &unfused.weights, pruning.as_deref(), &format)?;
         Ok(TorchSummary { yaml: Some(fit), added_batch_norm: self.architecture.fused, ..summary })
     }
 
@@ -130,10 +135,15 @@ impl Checkpoint {
             Family::Yolov5 => "models.yolo.Model",
             Family::Ultralytics => "ultralytics.nn.tasks.DetectionModel",
         };
-        let root = TorchModule::new(class)
-            .child("model", TorchModule::sequential(layers))
-            .attribute("yaml", yaml)
-            .attribute("yaml_file", yaml_file)
+        let root = TorchModule::new(class).child("model", TorchModule::sequential(layers));
+        let root = match (head.family(), yaml) {
+            (Family::Ultralytics, PlainValue::Dict(mut yaml)) => {
+                yaml.push(("yaml_file".into(), yaml_file.into()));
+                root.attribute("yaml", PlainValue::Dict(yaml))
+            }
+            (_, yaml) => root.attribute("yaml", yaml).attribute("yaml_file", yaml_file),
+        };
+        let root = root
             .attribute("save", self.architecture.kept_outputs())
             .attribute("names", PlainValue::Dict(names))
             .attribute("inplace", true)
@@ -142,9 +152,12 @@ impl Checkpoint {
                 TorchAttribute::Tensor(HostTensor::from_f32s([head.strides().len()], strides)),
             )
             .attribute("nc", head.num_classes());
-        Ok(match hyp {
-            Some(hyp) => root.attribute("hyp", hyp.clone()),
-            None => root,
+        Ok(match (head.family(), hyp) {
+            (Family::Yolov5, None) => root,
+            (Family::Yolov5, Some(hyp)) => root.attribute("hyp", hyp.clone()),
+            (Family::Ultralytics, arguments) => {
+                root.attribute("args", train_args(arguments)).attribute("task", DETECT)
+            }
         })
     }
 
@@ -193,6 +206,55 @@ impl Checkpoint {
         let layer_type = module.layer_type();
         Ok([("i", index.into()), ("f", from.into()), ("type", layer_type.into()), ("np", parameters.into())])
     }
+}
+
+/// What a network of `ultralytics` does.
+const DETECT: &str = "detect";
+
+/// The entries of a file that was stripped after training, as there is nothing to resume. Dates are left out, so that the
+/// same network gives the same bytes.
+fn entries(family: Family, hyp: Option<&PlainValue>) -> Vec<(&'static str, PlainValue)> {
+    let none = PlainValue::None;
+    match family {
+        Family::Yolov5 => vec![
+            ("epoch", PlainValue::Int(-1)),
+            ("best_fitness", none.clone()),
+            (MODEL, none.clone()),
+            ("ema", none.clone()),
+            ("updates", none.clone()),
+            ("optimizer", none.clone()),
+            ("opt", none.clone()),
+            ("git", none.clone()),
+            ("date", none),
+        ],
+        Family::Ultralytics => vec![
+            ("date", none.clone()),
+            ("version", VERSION.into()),
+            ("epoch", PlainValue::Int(-1)),
+            ("best_fitness", none.clone()),
+            ("stopper", none.clone()),
+            (MODEL, none.clone()),
+            ("ema", none.clone()),
+            ("updates", none.clone()),
+            ("modelopt", none.clone()),
+            ("optimizer", none.clone()),
+            ("scaler", none.clone()),
+            ("train_args", train_args(hyp)),
+            ("git", none),
+        ],
+    }
+}
+
+/// The arguments of a training, and at least what the network is for.
+fn train_args(known: Option<&PlainValue>) -> PlainValue {
+    let mut arguments = match known {
+        Some(PlainValue::Dict(pairs)) => pairs.clone(),
+        _ => Vec::new(),
+    };
+    if !arguments.iter().any(|(key, _)| key.as_str() == Some("task")) {
+        arguments.insert(0, ("task".into(), DETECT.into()));
+    }
+    PlainValue::Dict(arguments)
 }
 
 impl Architecture {

@@ -66,7 +66,8 @@ pub fn read_torch(path: impl AsRef<Path>) -> Result<TorchCheckpoint, WeightsErro
     read_checkpoint(&unpickled, TensorReader::new(container), path).map_err(|error| error.in_file(path))
 }
 
-/// The training hyper-parameters (`hyp`) of the `.pt` file at `path`, if the network in it has any.
+/// The training hyper-parameters (`hyp`) of the `.pt` file at `path`, if the network in it has any; of one of the package
+/// `ultralytics`, the arguments of the training (`train_args`).
 ///
 /// # Errors
 /// As [`read_torch`], tensors aside.
@@ -76,7 +77,8 @@ pub fn read_hyp(path: &Path) -> Result<Option<PlainValue>, WeightsError> {
     let hyp = || {
         let found = find_model(&arena, root)?;
         let attributes = instance(&arena, found.id).map(|(_, attributes)| attributes);
-        let Some(hyp) = attributes.and_then(|attributes| arena.lookup(attributes, "hyp")) else {
+        let hyp = attributes.and_then(|attributes| arena.lookup(attributes, "hyp"));
+        let Some(hyp) = hyp.or_else(|| arena.lookup(root, "train_args")) else {
             return Ok(None);
         };
         let hyp = Copier::new(&arena).copy(hyp)?;

@@ -1,4 +1,4 @@
-//! Writes what `torch.load` reads: a whole network as a checkpoint of YOLOv5, or a state dict.
+//! Writes what `torch.load` reads: a whole network as a checkpoint of its family's package, or a state dict.
 //!
 //! Both are pickles whose tensors lie beside them, one storage each. The same tensors give the same bytes.
 
@@ -21,6 +21,9 @@ use super::{FloatFormat, HostTensor, PlainValue, StateDict, Values};
 /// these.
 const FIRST_HOOK: i64 = 1 << 20;
 
+/// The entry that holds the network.
+pub(crate) const MODEL: &str = "model";
+
 /// How tensors are written.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct TorchFormat {
@@ -31,34 +34,28 @@ pub(crate) struct TorchFormat {
     pub(crate) masked: HashSet<String>,
 }
 
-/// Writes a checkpoint whose `model` is `root`, with the values of `weights`, and the record of its pruning as JSON.
+/// Writes a checkpoint with these entries, where `root` takes the place of `model`, the values of `weights`, and the
+/// record of its pruning as JSON.
 ///
 /// # Errors
 /// A place that cannot be written, a tensor that `weights` lacks, a value beyond half precision.
 pub(crate) fn write_network(
     path: &Path,
+    entries: &[(&str, PlainValue)],
     root: &TorchModule,
     weights: &StateDict,
     pruning: Option<&str>,
     format: &TorchFormat,
 ) -> Result<(), WeightsError> {
     let mut writer = TorchWriter::new(weights, format);
-    let model = writer.module(root, "")?;
-    let entry = |name: &str, value| (Value::text(name), value);
-    let mut checkpoint = vec![
-        // As in a file that was stripped after training: there is nothing to resume.
-        entry("epoch", Value::Int(-1)),
-        entry("best_fitness", Value::None),
-        entry("model", model),
-        entry("ema", Value::None),
-        entry("updates", Value::None),
-        entry("optimizer", Value::None),
-        entry("opt", Value::None),
-        entry("git", Value::None),
-        entry("date", Value::None),
-    ];
-    // YOLOv5 reads the entries that it knows.
-    checkpoint.extend(pruning.map(|record| entry(PRUNING, Value::text(record))));
+    let mut model = Some(writer.module(root, "")?);
+    let mut checkpoint = Vec::new();
+    for (name, value) in entries {
+        let model = if *name == MODEL { model.take() } else { None };
+        checkpoint.push((Value::text(*name), model.unwrap_or_else(|| plain(value))));
+    }
+    // Both packages read the entries that they know.
+    checkpoint.extend(pruning.map(|record| (Value::text(PRUNING), Value::text(record))));
     writer.write(path, &Value::Dict(checkpoint))
 }
 

@@ -1,7 +1,8 @@
-//! Files for YOLOv5: what is in them, and that they come back as they were.
+//! Files for YOLOv5 and `ultralytics`: what is in them, and that they come back as they were.
 
 mod opcodes;
 mod pytorch;
+mod ultralytics;
 
 use std::path::{Path, PathBuf};
 

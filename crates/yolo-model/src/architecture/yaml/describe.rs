@@ -207,7 +207,8 @@ impl ModelConfig {
         }
         if !self.scales.is_empty() {
             let scale = |(letter, numbers): (&String, &[f64; 3])| {
-                let numbers = numbers.iter().map(|&number| PlainValue::Float(number)).collect();
+                let &[depth, width, most] = numbers;
+                let numbers = vec![depth.into(), width.into(), whole_if_exact(most)];
                 (PlainValue::from(letter.as_str()), PlainValue::List(numbers))
             };
             dict.push(("scales", PlainValue::Dict(self.scales.iter().map(scale).collect())));
@@ -225,7 +226,12 @@ impl ModelConfig {
 
 /// A side of an anchor as a yaml has it: whole pixels are whole numbers.
 fn side(pixels: f32) -> PlainValue {
-    if pixels.fract() == 0.0 { PlainValue::Int(pixels as i64) } else { f64::from(pixels).into() }
+    whole_if_exact(f64::from(pixels))
+}
+
+/// A number without a fraction as a whole one.
+fn whole_if_exact(number: f64) -> PlainValue {
+    if number.fract() == 0.0 { PlainValue::Int(number as i64) } else { number.into() }
 }
 
 fn line(Entry(from, repeats, module, arguments): &Entry) -> PlainValue {

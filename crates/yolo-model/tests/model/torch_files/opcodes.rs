@@ -22,8 +22,52 @@ const NAMES: [&str; 8] = [
 /// Modules of Python whose classes are layers.
 const LAYERS: [&str; 4] = ["models.common ", "models.yolo ", "models.experimental ", "torch.nn.modules."];
 
-/// Checks opcodes, names and entries of the `.pt` file at `path`.
+/// Classes of layers in files of the package `ultralytics`.
+const ULTRALYTICS: [&str; 24] = [
+    "torch.nn.modules.activation SiLU",
+    "torch.nn.modules.batchnorm BatchNorm2d",
+    "torch.nn.modules.container ModuleList",
+    "torch.nn.modules.container Sequential",
+    "torch.nn.modules.conv Conv2d",
+    "torch.nn.modules.linear Identity",
+    "torch.nn.modules.pooling MaxPool2d",
+    "torch.nn.modules.upsampling Upsample",
+    "ultralytics.nn.tasks DetectionModel",
+    "ultralytics.nn.modules.conv Conv",
+    "ultralytics.nn.modules.conv DWConv",
+    "ultralytics.nn.modules.conv Concat",
+    "ultralytics.nn.modules.block Bottleneck",
+    "ultralytics.nn.modules.block C2",
+    "ultralytics.nn.modules.block C2f",
+    "ultralytics.nn.modules.block C3",
+    "ultralytics.nn.modules.block C3k",
+    "ultralytics.nn.modules.block C3k2",
+    "ultralytics.nn.modules.block C2PSA",
+    "ultralytics.nn.modules.block PSABlock",
+    "ultralytics.nn.modules.block Attention",
+    "ultralytics.nn.modules.block SPPF",
+    "ultralytics.nn.modules.block DFL",
+    "ultralytics.nn.modules.head Detect",
+];
+
+/// Checks opcodes, names and entries of the `.pt` file at `path`, a network of YOLOv5 or a state dict.
 pub(super) fn assert_documented(path: &Path) {
+    for global in layout(path) {
+        let is_layer = LAYERS.iter().any(|module| global.starts_with(module));
+        assert!(is_layer || NAMES.contains(&global.as_str()), "{global}");
+        assert!(!global.contains("DetectionModel"), "releases before 6.2 do not have it");
+    }
+}
+
+/// The same of a network for the package `ultralytics`.
+pub(super) fn assert_documented_for_ultralytics(path: &Path) {
+    for global in layout(path) {
+        assert!(ULTRALYTICS.contains(&global.as_str()) || NAMES.contains(&global.as_str()), "{global}");
+    }
+}
+
+/// The names in the pickle of the `.pt` file at `path`, whose opcodes and entries are checked.
+fn layout(path: &Path) -> BTreeSet<String> {
     let mut archive = zip::ZipArchive::new(std::fs::File::open(path).unwrap()).unwrap();
     let names: Vec<String> = archive.file_names().map(|name| name.unwrap().into_owned()).collect();
     let n_storages = names.iter().filter(|name| name.starts_with("archive/data/")).count();
@@ -41,11 +85,7 @@ pub(super) fn assert_documented(path: &Path) {
     let (opcodes, globals) = scan(&pickle);
     let unknown: Vec<u8> = opcodes.into_iter().filter(|opcode| !OPCODES.contains(opcode)).collect();
     assert!(unknown.is_empty(), "opcodes {unknown:02x?}");
-    for global in globals {
-        let is_layer = LAYERS.iter().any(|module| global.starts_with(module));
-        assert!(is_layer || NAMES.contains(&global.as_str()), "{global}");
-        assert!(!global.contains("DetectionModel"), "releases before 6.2 do not have it");
-    }
+    globals
 }
 
 /// Opcodes and names of a pickle, without running it.

@@ -12,7 +12,7 @@ use super::{HALF, SINGLE, lossless, random, sparse, with_widths};
 use crate::shared;
 
 /// The Python that has PyTorch, or `None` with a message.
-fn python() -> Option<String> {
+pub(super) fn python() -> Option<String> {
     if std::env::var_os("YOLO_SLOW_TESTS").is_none() {
         eprintln!("skipped: YOLO_SLOW_TESTS is not set");
         return None;
@@ -34,14 +34,19 @@ fn python() -> Option<String> {
 
 /// What PyTorch says about a file.
 fn read(python: &str, path: &Path) -> serde_json::Value {
-    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/model/torch_files/load.py");
+    read_with(python, "load.py", path)
+}
+
+/// What a script of this folder says about a file.
+pub(super) fn read_with(python: &str, script: &str, path: &Path) -> serde_json::Value {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/model/torch_files").join(script);
     let output = Command::new(python).arg(script).arg(path).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
 }
 
-/// Compares names, shapes, sums and the network's description.
-fn assert_read(said: &serde_json::Value, network: &Checkpoint) {
+/// Compares names, shapes and every bit of the tensors.
+pub(super) fn assert_read(said: &serde_json::Value, network: &Checkpoint) {
     let tensors = said["state_dict"].as_array().unwrap();
     assert_eq!(tensors.len(), network.weights.len());
     for (found, (name, tensor)) in tensors.iter().zip(network.weights.iter()) {
