@@ -48,7 +48,8 @@ pub struct TorchSummary {
 impl Checkpoint {
     /// Writes a checkpoint that YOLOv5 or, for networks of its family, the package `ultralytics` loads, as they have them
     /// after training: a pickled network with names, strides, anchors and the yaml that describes it best. A fused network
-    /// gets batch normalisation that changes nothing, as their classes cannot do without. The same network gives the same bytes. The file appears whole or not at all.
+    /// gets batch normalisation that changes nothing, as their classes cannot do without. The same network gives the same
+    /// bytes. The file appears whole or not at all.
     ///
     /// # Errors
     /// A module that cannot be written for YOLOv5, weights that do not fit the network, no weight with zeros where masks
