@@ -134,3 +134,46 @@ fn trained_networks_have_the_references_figures() {
         assert!(worst <= 1e-4, "{name} {key}: {found:?} {coco:?}");
     }
 }
+
+/// Networks with fewer channels, of odd widths, as PyTorch finds them: every attribute that the package's code reads.
+#[test]
+fn narrow_networks_are_written_for_the_package() {
+    if !runs_slow() {
+        return;
+    }
+    let Ok(python) = std::env::var("TORCH_PYTHON") else {
+        eprintln!("skipped: TORCH_PYTHON does not name a Python with PyTorch");
+        return;
+    };
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../yolo-model/tests/model/torch_files/ultralytics.py");
+    for name in FAMILIES.iter().filter_map(|(_, name)| *name) {
+        let Some(case) = case(name) else { return };
+        case.run("prune --weights in/net.pt --channels 0.3 --round-to 1 --out narrow.pt").ok();
+        let output =
+            std::process::Command::new(&python).arg(script).arg(case.path("narrow.pt")).output().unwrap();
+        assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+        let said: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let narrow = yolo_model::Checkpoint::load(&case.path("narrow.pt")).unwrap();
+        let mut odd = 0;
+        for conv in narrow.architecture.convs() {
+            let weight = conv.weight();
+            let found = &said["convs"][weight.strip_suffix(".weight").unwrap()];
+            let spec = &conv.spec;
+            let expected = serde_json::json!([
+                spec.in_channels,
+                spec.out_channels,
+                spec.kernel,
+                spec.stride,
+                spec.padding,
+                spec.dilation,
+                spec.groups,
+                conv.is_bare
+            ]);
+            assert_eq!(found, &expected, "{name}: {weight}");
+            odd += spec.out_channels % 2;
+        }
+        assert!(odd > 0, "{name}: the widths are even");
+        assert_eq!(said["state_dict"].as_array().unwrap().len(), narrow.weights.len(), "{name}");
+        assert_eq!(said["imgsz"], 256, "{name}");
+    }
+}

@@ -2,6 +2,7 @@
 
 use yolo_model::Layout;
 use yolo_model::architecture::ConvRef;
+use yolo_model::program::{Operation, OperationKind};
 
 use crate::allocation::{AllocationError, Layer, Limit};
 use crate::error::{PruneError, Result};
@@ -66,11 +67,25 @@ pub(crate) fn candidates(
             chosen.push(Candidate { conv, layer, limit });
         }
     }
+    skipped.extend(transposed(layout));
     match (chosen.is_empty(), misfits) {
         (false, _) => Ok((chosen, skipped)),
         (true, 0) => Err(PruneError::NothingLeft),
         (true, _) => Err(PruneError::NothingFits { structure: options.structure.to_string() }),
     }
+}
+
+/// The transposed convolutions. Costs, kernels and counts of zeros are those of other convolutions, so zeros there would
+/// make nothing smaller or faster.
+fn transposed(layout: &dyn Layout) -> Vec<Skipped> {
+    let skip = |operation: &Operation| match &operation.kind {
+        OperationKind::Transposed(transposed) => Some(Skipped {
+            tensor: transposed.weight(),
+            reason: "the weights of transposed convolutions are not pruned".to_owned(),
+        }),
+        _ => None,
+    };
+    layout.program().operations.iter().filter_map(skip).collect()
 }
 
 /// Why the options do not fit a convolution.

@@ -103,6 +103,11 @@ fn print_layers(
             skipped.map(|s| format!("  {}", s.reason)).unwrap_or_default(),
         ))?;
     }
+    let is_listed =
+        |tensor: &str| sparsity.layers.iter().any(|layer| tensor.starts_with(&format!("{}.", layer.name)));
+    for other in plan.skipped.iter().filter(|skipped| !is_listed(&skipped.tensor)) {
+        output.line(format!("{} was left as it is: {}", other.tensor, other.reason))?;
+    }
     Ok(())
 }
 

@@ -53,6 +53,23 @@ fn counts_of_all_sizes() {
     }
 }
 
+/// Their costs and zeros are counted nowhere, so they are left alone, and a plan says so.
+#[test]
+fn transposed_convolutions_are_listed() {
+    let yaml = yolo_model::architecture::variant_yaml("yolov5n").unwrap();
+    let upsample = yaml.lines().find(|line| line.contains("nn.Upsample")).unwrap();
+    let yaml = yaml.replacen(upsample, "  - [-1, 1, nn.ConvTranspose2d, [512, 2, 2]]", 1);
+    let architecture = Architecture::from_yaml(&yaml, Some(2)).unwrap();
+    let dense = Checkpoint::random(architecture, &mut StdRng::seed_from_u64(3)).unwrap();
+    let plan = plan(&dense, &PruneOptions::new(Method::Layer, 0.5)).unwrap();
+    let skipped: Vec<_> = plan.skipped.iter().map(|s| (s.tensor.as_str(), s.reason.as_str())).collect();
+    assert_eq!(skipped, [("model.11.weight", "the weights of transposed convolutions are not pruned")]);
+    let pruned = apply(&dense, &plan).unwrap();
+    assert_eq!(pruned.weights.get("model.11.weight"), dense.weights.get("model.11.weight"));
+    let zeros = pruned.weights.f32s("model.10.conv.weight").unwrap().iter().filter(|value| **value == 0.0);
+    assert_eq!(zeros.count(), 128 * 256 / 2);
+}
+
 #[test]
 fn every_convolution_loses_its_share() {
     let dense = network().fuse().unwrap().into_checkpoint();

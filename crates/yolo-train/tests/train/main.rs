@@ -6,6 +6,7 @@ mod devices;
 mod example;
 mod finetuning;
 mod loss;
+mod module_networks;
 mod optimisers;
 mod reference;
 mod runs;
