@@ -80,14 +80,19 @@ fn another_program_takes_turns() {
 #[test]
 fn a_program_that_computes_another_network_is_not_timed() {
     let case = Case::with_data();
+    let elsewhere = tempfile::tempdir().unwrap();
+    let images = elsewhere.path().join("images");
     // 64 rows of zeros: centre, size, objectness and three classes.
-    let script = "echo comparable impostor\nread line\nhead -c 49152 > images\necho shape 1 64 8\n\
-                  head -c 2048 /dev/zero\nwhile read line; do echo 12.5; done\n";
-    std::fs::write(case.path("peer.sh"), script).unwrap();
+    let script = format!(
+        "echo comparable impostor\nread line\nhead -c 49152 > '{}'\necho shape 1 64 8\n\
+         head -c 2048 /dev/zero\nwhile read line; do echo 12.5; done\n",
+        images.display()
+    );
+    std::fs::write(case.path("peer.sh"), &script).unwrap();
     let mut args: Vec<&str> = BENCH.split(' ').collect();
     args.extend(["--peer", r#"["sh", "peer.sh"]"#]);
     case.run_args(&args).fails(&["peer.sh", "another network", "row 0", "export the network again"]);
-    assert_eq!(case.read("images").len(), 3 * 64 * 64 * 4);
+    assert_eq!(std::fs::read(&images).unwrap().len(), 3 * 64 * 64 * 4);
     std::fs::write(case.path("peer.sh"), script.replace("64 8", "32 16")).unwrap();
     case.run_args(&args).fails(&["[1, 32, 16]", "[1, 64, 8]"]);
     std::fs::write(case.path("peer.sh"), "echo failed there is no onnxruntime\n").unwrap();
