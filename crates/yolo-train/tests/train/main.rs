@@ -12,6 +12,7 @@ mod reference;
 mod runs;
 mod ultralytics;
 mod ultralytics_runs;
+mod untrained_maps;
 mod validation;
 
 use std::path::{Path, PathBuf};
