@@ -58,7 +58,10 @@ fn assert_equals(file: &str, reg_max: usize, branches: TrainedBranches) {
         let largest = expected.iter().fold(0.0_f32, |largest, g| largest.max(g.abs()));
         for (at, (got, expected)) in got.iter().zip(&expected).enumerate() {
             let error = f64::from((got - expected).abs());
-            assert!(error <= GRADIENT * f64::from(largest), "{file}, map {name}[{at}]: {got}, not {expected}");
+            assert!(
+                error <= GRADIENT * f64::from(largest),
+                "{file}, map {name}[{at}]: {got}, not {expected}"
+            );
         }
     }
 }
