@@ -215,3 +215,17 @@ fn a_checkpoint_of_the_wrong_kind_is_refused_before_the_data_is_read() {
     assert!(start.elapsed() < Duration::from_secs(20));
     assert!(!case.path("cache").exists(), "the data set was scanned");
 }
+
+#[test]
+fn a_network_that_does_not_read_pictures_is_refused_wherever_pictures_are() {
+    let Some(weights) = shared("reference/yolov5-modules/ch4-mul4.pt") else { return };
+    let case = Case::with_data();
+    let weights = weights.to_str().unwrap();
+    for device in ["cpu", "flex"] {
+        let val =
+            ["val", "--weights", weights, "--data", "in/data/data.yaml", "--imgsz", "64", "--device", device];
+        case.run_args(&val).fails(&["4 channels"]);
+    }
+    let detect = ["detect", "--weights", weights, "--source", "in/data/images/val", "--imgsz", "64"];
+    case.run_args(&detect).fails(&["4 channels"]);
+}

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use rand::Rng;
+use yolo_model::Checkpoint;
 use yolo_train::train::TrainState;
 
 use crate::support::{Case, runs_slow};
@@ -228,6 +229,38 @@ fn a_pruned_network_keeps_its_zeros_in_training_and_resuming() {
     for name in ["best", "last"] {
         assert_eq!(conv_zeros(&case, &format!("runs/a/weights/{name}.safetensors")), zeros);
     }
+}
+
+/// All but the head's last convolutions, which other classes replace.
+#[test]
+fn zeros_stay_in_a_network_for_other_classes() {
+    let case = squares();
+    case.run("prune --weights in/tiny.safetensors --amount 0.4 --out pruned.safetensors").ok();
+    case.write(
+        "in/squares/more.yaml",
+        "path: .\ntrain: images/train\nval: images/val\nnames: [red, green, blue, black]\n",
+    );
+    let outcome = case
+        .run(
+            "train --weights pruned.safetensors --data in/squares/more.yaml --imgsz 64 --batch-size 8 --epochs 1 \
+             --project runs --name a",
+        )
+        .ok();
+    outcome.shows(&["Transferred", "weights are pruned and stay zero"]);
+    let zeros = |file: &str| -> Vec<(String, Vec<bool>)> {
+        let checkpoint = Checkpoint::load(&case.path(file)).unwrap();
+        let convs = checkpoint.architecture.convs().into_iter();
+        let inner = convs.map(|conv| conv.weight()).filter(|name| !name.contains(".m.0.weight"));
+        inner
+            .map(|name| {
+                let values = checkpoint.weights.f32s(&name).unwrap();
+                (name.clone(), values.iter().map(|&value| value == 0.0).collect())
+            })
+            .collect()
+    };
+    let pruned = zeros("pruned.safetensors");
+    assert!(pruned.iter().any(|(_, zeros)| zeros.contains(&true)));
+    assert_eq!(zeros("runs/a/weights/last.safetensors"), pruned);
 }
 
 #[test]

@@ -77,6 +77,31 @@ fn tensors_alone_and_the_yaml_of_their_network() {
     fails.fails(&["tensors.pt", "no such tensor"]);
 }
 
+/// A transformer's matrices are recognised with the yaml only: without it, other layers must not be left out in silence.
+#[test]
+fn tensors_of_a_network_that_only_resembles_a_known_one() {
+    let folder = "reference/yolov5-modules";
+    let Some(weights) = shared(&format!("{folder}/yolov5s-transformer.pt")) else { return };
+    let yaml = shared(&format!("{folder}/yolov5s-transformer.yaml")).unwrap();
+    let case = Case::empty();
+    let [file, yaml] = [&weights, &yaml].map(|path| path.to_str().unwrap());
+    case.run_args(&["export", "--weights", file, "--format", "state-dict", "--out", "tensors.pt"]).ok();
+    case.run("info --weights tensors.pt").fails(&["tensors.pt", "model.8.m.", "needs its yaml"]);
+    case.run_args(&[
+        "export",
+        "--weights",
+        "tensors.pt",
+        "--cfg",
+        yaml,
+        "--format",
+        "pt",
+        "--out",
+        "network.pt",
+    ])
+    .ok();
+    assert!(load(&case, "network.pt").weights == load_file(&weights).weights);
+}
+
 /// Masks of the reference in a state dict.
 #[test]
 fn masked_tensors_of_the_reference() {
@@ -205,6 +230,13 @@ fn zeros_that_grew_are_put_back() {
     let fails = case.run("prune --weights grown.safetensors --like in/tiny.safetensors --out x.pt");
     fails.fails(&["no zeros to take over"]);
     case.run(&format!("{like} --amount 0.3 --out x.pt")).bad_arguments(&["--like", "--amount"]);
+    let before = case.read("pruned.safetensors");
+    case.run(&format!("{like} --out pruned.safetensors")).fails(&[
+        "pruned.safetensors",
+        "--like",
+        "never changed",
+    ]);
+    assert_eq!(case.read("pruned.safetensors"), before);
 }
 
 #[test]

@@ -40,11 +40,22 @@ pub struct Output {
     pub logits: Option<Logits>,
 }
 
+/// Checks that a network reads images of three channels, as pictures are decoded.
+///
+/// # Errors
+/// [`DetectError::Channels`] with those that it reads.
+pub fn check_channels(architecture: &Architecture) -> Result<()> {
+    match architecture.program().channels[0] {
+        3 => Ok(()),
+        channels => Err(DetectError::Channels { channels }),
+    }
+}
+
 impl Detector {
     /// A detector of the networks of `executor`.
     ///
     /// # Errors
-    /// No network, or networks with different numbers of classes.
+    /// No network, networks with different numbers of classes, or one that does not read RGB images.
     pub fn new(executor: impl Executor + 'static) -> Result<Self> {
         let networks = executor.networks();
         let mut classes = networks.iter().map(|network| network.num_classes());
@@ -52,6 +63,7 @@ impl Detector {
         if let Some(other) = classes.find(|&other| other != first) {
             return Err(DetectError::EnsembleClasses { first, other });
         }
+        networks.iter().try_for_each(|network| check_channels(network))?;
         // The boxes of several networks go into one suppression.
         let selections = networks.iter().map(|network| network.head().selection());
         if networks.len() > 1 && selections.into_iter().any(|selection| selection == Selection::Best) {

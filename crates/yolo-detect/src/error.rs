@@ -39,6 +39,12 @@ pub enum DetectError {
         /// Pixels per cell of the coarsest level.
         stride: usize,
     },
+    /// A network for images of other channels than red, green and blue.
+    #[error("the network reads images of {channels} channels, and those of files and cameras have 3")]
+    Channels {
+        /// What the network reads.
+        channels: usize,
+    },
     /// An image whose buffer does not have the size that it states, or that has no pixels.
     #[error("{what} needs {expected} bytes and has {found}; check its width and height")]
     Pixels {

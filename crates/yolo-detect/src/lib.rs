@@ -45,7 +45,7 @@ mod tensor;
 pub mod video;
 
 pub use convention::{convention_of, detection_thresholds};
-pub use detector::{Batch, Computed, Detector, Launched, Output, RunOptions};
+pub use detector::{Batch, Computed, Detector, Launched, Output, RunOptions, check_channels};
 pub use error::{DetectError, Result};
 pub use executor::{CompiledExecutor, Executor, Images, Pending, Uploaded};
 #[cfg(feature = "nn")]

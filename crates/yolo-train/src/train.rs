@@ -22,7 +22,7 @@ use yolo_data::dataset::Dataset;
 use yolo_data::train_loader::{
     EpochOptions, ImageCache, TrainLoader, TrainLoaderOptions, epoch_plans, image_weights,
 };
-use yolo_detect::{DetectError, check_format, convention_of};
+use yolo_detect::{DetectError, check_channels, check_format, convention_of};
 use yolo_model::{Architecture, Checkpoint};
 use yolo_prune::channels::{SMALL_SCALE, SlimProgress};
 
@@ -480,6 +480,7 @@ pub fn check(architecture: &Architecture, train_set: &Dataset, options: &TrainOp
     if architecture.fused {
         return Err(TrainError::Fused);
     }
+    check_channels(architecture)?;
     let (model, data) = (architecture.num_classes(), train_set.class_names.len());
     if model != data && !options.single_class {
         return Err(TrainError::Classes { model, data });

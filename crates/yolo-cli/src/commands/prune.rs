@@ -1,5 +1,7 @@
 //! `prune`: set the smallest weights to zero and write the result.
 
+use std::path::Path;
+
 use anyhow::{Context, Result, bail};
 use yolo_measure::figures::{layers_json, model_figures, pruning_line};
 use yolo_prune::{LatencyTable, PrunePlan, Sparsity, apply};
@@ -15,14 +17,17 @@ use crate::resolve::Weights;
 use crate::selection::{self, Planned, plan_pruning};
 use crate::torch_file;
 
+/// Whether both paths lead to one file that is there.
+pub(crate) fn is_same_file(a: &Path, b: &Path) -> bool {
+    std::fs::canonicalize(a).is_ok_and(|a| std::fs::canonicalize(b).is_ok_and(|b| a == b))
+}
+
 /// Prunes a checkpoint, prints what happened to each convolution, and writes it.
 pub(crate) fn run(args: &PruneArgs) -> Result<()> {
     torch_file::FileFormat::of(&args.out)?;
     let output = Output::new(args.json);
     let weights = Weights::load(&args.weights, args.offline)?;
-    if std::fs::canonicalize(&args.out)
-        .is_ok_and(|out| std::fs::canonicalize(&weights.path).is_ok_and(|w| w == out))
-    {
+    if is_same_file(&args.out, &weights.path) {
         bail!(
             "{}: --out is the checkpoint that is pruned; input files are never changed",
             args.out.display()

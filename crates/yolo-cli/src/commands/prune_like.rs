@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use yolo_measure::figures::{layers_json, model_figures};
 use yolo_model::Checkpoint;
 use yolo_prune::{Sparsity, zeros_like};
@@ -10,6 +10,7 @@ use yolo_report::format::{bytes, thousands};
 use yolo_report::results::SCHEMA;
 
 use crate::args::PruneArgs;
+use crate::commands::prune::is_same_file;
 use crate::console::Output;
 use crate::resolve::Weights;
 use crate::torch_file;
@@ -23,6 +24,9 @@ pub(crate) fn run(
     output: &Output,
 ) -> Result<()> {
     let pattern = Weights::load(like, args.offline)?;
+    if is_same_file(&args.out, &pattern.path) {
+        bail!("{}: --out is the file of --like; input files are never changed", args.out.display());
+    }
     let both = || format!("{} and {}", source.display(), pattern.path.display());
     let rezeroed = zeros_like(network, &pattern.checkpoint).with_context(both)?;
     torch_file::save(&rezeroed.model, &args.out, args.half, source)?;

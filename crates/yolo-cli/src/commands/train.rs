@@ -244,6 +244,8 @@ fn first_weights(args: &TrainArgs, classes: &[String], output: &Output) -> Resul
             }
             let (all, path) = (checkpoint.weights.len(), path.display());
             output.line(format!("Transferred {n} of {all} tensors from {path}"))?;
+            // The zeros came along; with the record of the pruning they stay.
+            checkpoint.pruning.clone_from(&source.pruning);
         }
     }
     checkpoint.class_names = classes.to_vec();
@@ -269,6 +271,7 @@ fn other_anchors(
     let mut other = Checkpoint::random(architecture, &mut rng)?;
     other.transfer_from(&checkpoint);
     other.class_names = checkpoint.class_names;
+    other.pruning = checkpoint.pruning;
     Ok(other)
 }
 

@@ -23,7 +23,24 @@ impl Architecture {
                 )
             })?,
         };
-        template.fitted_to(weights, strides)
+        let found = template.fitted_to(weights, strides)?;
+        match found.parameter_beside(weights) {
+            None => Ok(found),
+            Some(name) => Err(architecture(format!(
+                "{name} belongs to none of the graphs that tensors are recognised as; this network needs its yaml"
+            ))),
+        }
+    }
+
+    /// The first parameter or statistic of a layer in `weights` that the network does not have: it is another network then.
+    fn parameter_beside<'a>(&self, weights: &'a StateDict) -> Option<&'a str> {
+        let own: HashSet<String> = self.tensors().into_iter().map(|tensor| tensor.name).collect();
+        let counts = |name: &&str| {
+            let end = name.rsplit('.').next().unwrap_or_default();
+            name.starts_with("model.")
+                && (end.ends_with("weight") || end.ends_with("bias") || end.starts_with("running_"))
+        };
+        weights.names().filter(counts).find(|name| !own.contains(*name))
     }
 
     /// The graph of YOLOv5 whose head has the name `head`, `model.24`.
@@ -153,9 +170,12 @@ impl Architecture {
     }
 }
 
-/// The four dimensions of a convolution's weight.
-fn weight_shape(name: &str, weights: &StateDict) -> Result<[usize; 4]> {
+/// The four dimensions of a convolution's weight; the last two are 1 where it is stored as a matrix.
+fn weight_shape(conv: &ConvSpec, name: &str, weights: &StateDict) -> Result<[usize; 4]> {
     let shape = &weights.require(name)?.shape;
+    if let (true, &[out, input]) = (conv.form.is_linear(), shape.as_slice()) {
+        return Ok([out, input, 1, 1]);
+    }
     <[usize; 4]>::try_from(shape.as_slice()).map_err(|_| ModelError::Tensor {
         name: name.to_owned(),
         reason: format!("has shape {shape:?}; the weight of a convolution has four dimensions"),
@@ -163,7 +183,7 @@ fn weight_shape(name: &str, weights: &StateDict) -> Result<[usize; 4]> {
 }
 
 fn resize(conv: &mut ConvSpec, weight: &str, weights: &StateDict) -> Result<()> {
-    let [out, input, height, width] = weight_shape(weight, weights)?;
+    let [out, input, height, width] = weight_shape(conv, weight, weights)?;
     if conv.is_depthwise() && input == 1 {
         conv.groups = out;
     }

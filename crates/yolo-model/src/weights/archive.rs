@@ -21,7 +21,8 @@ const FIELD_HEADER_BYTES: u64 = 4;
 
 /// An archive that is being written.
 pub(super) struct ArchiveWriter<W: Write + Seek> {
-    zip: ZipWriter<W>,
+    /// None after a failure: its destructor would try to go on, and print what becomes of it.
+    zip: Option<ZipWriter<W>>,
     /// Where the next entry begins.
     position: u64,
 }
@@ -29,12 +30,15 @@ pub(super) struct ArchiveWriter<W: Write + Seek> {
 impl<W: Write + Seek> ArchiveWriter<W> {
     /// An archive in `file`, which is empty.
     pub(super) fn new(file: W) -> Self {
-        Self { zip: ZipWriter::new(file), position: 0 }
+        Self { zip: Some(ZipWriter::new(file)), position: 0 }
     }
 
     /// Appends an entry. Errors name it.
     pub(super) fn entry(&mut self, name: &str, data: &[u8]) -> Result<(), WeightsError> {
-        self.append(&format!("{ROOT}/{name}"), data).map_err(|error| unwritable(&error).at(name))
+        self.append(&format!("{ROOT}/{name}"), data).map_err(|error| {
+            std::mem::forget(self.zip.take());
+            unwritable(&error).at(name)
+        })
     }
 
     fn append(&mut self, name: &str, data: &[u8]) -> std::io::Result<()> {
@@ -45,14 +49,20 @@ impl<W: Write + Seek> ArchiveWriter<W> {
             // The same network gives the same bytes at any time.
             .last_modified_time(DateTime::default());
         options.add_extra_field(PADDING_FIELD, vec![b'Z'; padding as usize], false)?;
-        self.zip.start_file(name, options)?;
-        self.zip.write_all(data)?;
+        let zip = self.zip.as_mut().ok_or_else(after_failure)?;
+        zip.start_file(name, options)?;
+        zip.write_all(data)?;
         self.position = unpadded + padding + data.len() as u64;
         Ok(())
     }
 
     /// Completes the archive and returns its file.
     pub(super) fn finish(self) -> Result<W, WeightsError> {
-        self.zip.finish().map_err(|error| unwritable(&error.into()))
+        let zip = self.zip.ok_or_else(|| unwritable(&after_failure()))?;
+        zip.finish().map_err(|error| unwritable(&error.into()))
     }
+}
+
+fn after_failure() -> std::io::Error {
+    std::io::Error::other("an earlier entry could not be written")
 }
