@@ -196,7 +196,7 @@ fn tensors_that_do_not_belong_to_the_network_are_named() {
 }
 
 #[test]
-fn weights_that_are_not_numbers_fail_the_validation_with_their_file() {
+fn weights_that_are_not_numbers_fail_with_their_file() {
     let case = Case::with_data();
     let mut broken = tiny();
     broken.weights.get_mut("model.1.conv.weight").unwrap().f32s_mut().unwrap()[5] = f32::NAN;
@@ -204,6 +204,11 @@ fn weights_that_are_not_numbers_fail_the_validation_with_their_file() {
     let val = VAL.replace("tiny", "nan");
     case.run(&val).fails(&["in/nan.safetensors", "not finite", "NaN"]);
     case.run(&format!("{val} --prune 0.3")).fails(&["in/nan.safetensors", "NaN"]);
+    for format in ["onnx", "pt", "state-dict"] {
+        let export = format!("export --weights in/nan.safetensors --format {format}");
+        let parts = ["in/nan.safetensors: model.1.conv.weight: 1 values are NaN or infinite"];
+        case.run(&export).fails(&parts);
+    }
 }
 
 #[test]

@@ -202,6 +202,23 @@ impl Checkpoint {
         }
         Ok(())
     }
+
+    /// Checks that every value is a number, before a file is written for other programs, which take what they get.
+    ///
+    /// # Errors
+    /// [`ModelError::Tensor`] with the first tensor that holds NaN or an infinity.
+    pub fn check_values(&self) -> Result<()> {
+        for (name, tensor) in self.weights.iter() {
+            let values = tensor.f32s().unwrap_or_default();
+            let count = values.iter().filter(|value| !value.is_finite()).count();
+            if count > 0 {
+                let reason =
+                    format!("{count} values are NaN or infinite, so the checkpoint is damaged; get it again");
+                return Err(ModelError::Tensor { name: name.to_owned(), reason });
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Makes up for another ε of batch normalisation, as release 1.0 had it: `var + ε` is what counts.

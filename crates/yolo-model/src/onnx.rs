@@ -186,6 +186,7 @@ impl Checkpoint {
         options.check(&self.architecture)?;
         file::check_size(weight_bytes(&self.architecture, options.precision))?;
         self.check_tensors()?;
+        self.check_values()?;
         let fused = self.fuse()?;
 
         let program = fused.architecture.program();

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use yolo_model::onnx::{Axes, OnnxOptions, OnnxSummary, Outputs};
 use yolo_model::weights::FloatFormat;
 use yolo_model::{Architecture, Family, Selection};
@@ -22,6 +22,7 @@ pub(crate) fn run(args: &ExportArgs) -> Result<()> {
     refuse_flags_of_others(args)?;
     let weights = Weights::load_as(&args.weights, args.offline, args.cfg.as_deref())?;
     let weights = weights.answering(args.branches.end2end)?;
+    weights.checkpoint.check_values().with_context(|| weights.path.display().to_string())?;
     let out = out_path(args, &weights.path)?;
     match args.format {
         ExportFormat::Onnx => onnx(args, weights, &out, &output),

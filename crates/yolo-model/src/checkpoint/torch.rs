@@ -57,6 +57,7 @@ impl Checkpoint {
     pub fn save_torch(&self, path: &Path, options: &TorchOptions) -> Result<TorchSummary> {
         let unfused = self.with_batch_norm()?;
         unfused.check_tensors()?;
+        unfused.check_values()?;
         let (config, fit) = unfused.architecture.to_model_config()?;
         let yaml_file = match fit {
             YamlFit::Stock(ref name) => format!("{name}.yaml"),
@@ -76,6 +77,7 @@ impl Checkpoint {
     /// Weights that do not fit the network, no weight with zeros where masks are asked for, a place that cannot be written.
     pub fn save_state_dict(&self, path: &Path, options: &TorchOptions) -> Result<TorchSummary> {
         self.check_tensors()?;
+        self.check_values()?;
         let mut in_order = StateDict::new();
         for spec in self.architecture.tensors() {
             let tensor = self.weights.require(&spec.name)?.clone();
