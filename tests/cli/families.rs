@@ -149,8 +149,12 @@ fn narrow_networks_are_written_for_the_package() {
     for name in FAMILIES.iter().filter_map(|(_, name)| *name) {
         let Some(case) = case(name) else { return };
         case.run("prune --weights in/net.pt --channels 0.3 --round-to 1 --out narrow.pt").ok();
-        let output =
-            std::process::Command::new(&python).arg(script).arg(case.path("narrow.pt")).output().unwrap();
+        let output = std::process::Command::new(&python)
+            .arg("-B")
+            .arg(script)
+            .arg(case.path("narrow.pt"))
+            .output()
+            .unwrap();
         assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
         let said: Value = serde_json::from_slice(&output.stdout).unwrap();
         let narrow = yolo_model::Checkpoint::load(&case.path("narrow.pt")).unwrap();

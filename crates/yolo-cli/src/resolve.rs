@@ -20,6 +20,11 @@ const KNOWN_DATA: [(&str, &str); 2] = [
     ("coco128", include_str!("../configs/data/coco128.yaml")),
 ];
 
+/// Whether both paths lead to one file that is there.
+pub(crate) fn is_same_file(a: &Path, b: &Path) -> bool {
+    std::fs::canonicalize(a).is_ok_and(|a| std::fs::canonicalize(b).is_ok_and(|b| a == b))
+}
+
 /// A checkpoint with the file it came from.
 pub(crate) struct Weights {
     pub(crate) path: PathBuf,

@@ -45,7 +45,7 @@ pub struct Output {
 /// # Errors
 /// [`DetectError::Channels`] with those that it reads.
 pub fn check_channels(architecture: &Architecture) -> Result<()> {
-    match architecture.program().channels[0] {
+    match architecture.in_channels {
         3 => Ok(()),
         channels => Err(DetectError::Channels { channels }),
     }

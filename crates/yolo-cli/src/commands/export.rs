@@ -13,7 +13,7 @@ use yolo_report::results::SCHEMA;
 use crate::args::{ExportArgs, ExportFormat};
 use crate::console::Output;
 use crate::image_size::fitted;
-use crate::resolve::Weights;
+use crate::resolve::{Weights, is_same_file};
 
 /// Writes the file, and prints what is in it and how to run it.
 pub(crate) fn run(args: &ExportArgs) -> Result<()> {
@@ -102,9 +102,7 @@ fn out_path(args: &ExportArgs, weights: &Path) -> Result<PathBuf> {
     if !out.extension().is_some_and(|e| e.eq_ignore_ascii_case(ending)) {
         bail!("{}: --out must end in .{ending}, which --format asks for", out.display());
     }
-    let same_file = std::fs::canonicalize(&out)
-        .is_ok_and(|out| std::fs::canonicalize(weights).is_ok_and(|weights| weights == out));
-    if same_file {
+    if is_same_file(&out, weights) {
         bail!("{}: --out is the checkpoint that is exported; input files are never changed", out.display());
     }
     Ok(out)

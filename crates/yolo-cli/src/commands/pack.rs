@@ -1,7 +1,5 @@
 //! `pack`: a checkpoint without its zeros, and back.
 
-use std::path::Path;
-
 use anyhow::{Result, bail};
 use yolo_measure::figures::model_figures;
 use yolo_model::Checkpoint;
@@ -13,7 +11,7 @@ use yolo_report::results::SCHEMA;
 
 use crate::args::PackArgs;
 use crate::console::Output;
-use crate::resolve::Weights;
+use crate::resolve::{Weights, is_same_file};
 use crate::torch_file::{self, FileFormat};
 
 /// Packs a checkpoint, or expands a packed one, and says what that saves.
@@ -26,8 +24,7 @@ pub(crate) fn run(args: &PackArgs) -> Result<()> {
     }
     let output = Output::new(args.json);
     let weights = Weights::load(&args.weights, args.offline)?;
-    let real = |path: &Path| std::fs::canonicalize(path).ok();
-    if real(&args.out).is_some_and(|out| real(&weights.path) == Some(out)) {
+    if is_same_file(&args.out, &weights.path) {
         bail!("{}: --out is the checkpoint that is read; input files are never changed", args.out.display());
     }
     let checkpoint = &weights.checkpoint;

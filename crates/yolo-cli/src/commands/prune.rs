@@ -1,7 +1,5 @@
 //! `prune`: set the smallest weights to zero and write the result.
 
-use std::path::Path;
-
 use anyhow::{Context, Result, bail};
 use yolo_measure::figures::{layers_json, model_figures, pruning_line};
 use yolo_prune::{LatencyTable, PrunePlan, Sparsity, apply};
@@ -13,14 +11,9 @@ use crate::args::PruneArgs;
 use crate::channels;
 use crate::console::Output;
 use crate::device;
-use crate::resolve::Weights;
+use crate::resolve::{Weights, is_same_file};
 use crate::selection::{self, Planned, plan_pruning};
 use crate::torch_file;
-
-/// Whether both paths lead to one file that is there.
-pub(crate) fn is_same_file(a: &Path, b: &Path) -> bool {
-    std::fs::canonicalize(a).is_ok_and(|a| std::fs::canonicalize(b).is_ok_and(|b| a == b))
-}
 
 /// Prunes a checkpoint, prints what happened to each convolution, and writes it.
 pub(crate) fn run(args: &PruneArgs) -> Result<()> {

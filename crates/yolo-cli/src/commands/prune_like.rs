@@ -10,9 +10,8 @@ use yolo_report::format::{bytes, thousands};
 use yolo_report::results::SCHEMA;
 
 use crate::args::PruneArgs;
-use crate::commands::prune::is_same_file;
 use crate::console::Output;
-use crate::resolve::Weights;
+use crate::resolve::{Weights, is_same_file};
 use crate::torch_file;
 
 /// Writes `network`, which came from the file `source`, with the zeros of the file `like`.

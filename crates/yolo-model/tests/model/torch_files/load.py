@@ -10,6 +10,8 @@ import types
 
 import torch
 
+from tensors import described
+
 
 def stand_in(path, base=torch.nn.Module):
     """A class at a dotted path, which pickles can name."""
@@ -67,21 +69,7 @@ else:
     state = dict(state)
 
 
-def digest(tensor):
-    """The sum of every value's bits times its place, modulo 2^32."""
-    if tensor.is_floating_point():
-        bits = tensor.detach().float().contiguous().view(torch.int32).flatten().to(torch.int64) & 0xFFFFFFFF
-    else:
-        bits = tensor.flatten()
-    places = torch.arange(1, bits.numel() + 1)
-    # Products of numbers below 2^32 wrap around in 64 bits, which keeps the lower half.
-    return int((places * bits).sum()) & 0xFFFFFFFF
-
-
-said["state_dict"] = [
-    {"name": name, "shape": list(tensor.shape), "float": tensor.is_floating_point(), "digest": digest(tensor)}
-    for name, tensor in state.items()
-]
+said["state_dict"] = described(state)
 if not weights_only:
     import torch.nn.utils.prune as prune
 

@@ -12,6 +12,8 @@ import types
 import torch
 from torch import nn
 
+from tensors import described
+
 CLASSES = {
     "conv": ["Conv", "DWConv", "Concat"],
     "block": ["Bottleneck", "C2", "C2f", "C3", "C3k", "C3k2", "C2PSA", "PSABlock", "Attention", "SPPF", "DFL"],
@@ -236,17 +238,6 @@ state = model.state_dict()
 model.float().train().half().float().eval()
 
 
-def digest(tensor):
-    """The sum of every value's bits times its place, modulo 2^32."""
-    if tensor.is_floating_point():
-        bits = tensor.detach().float().contiguous().view(torch.int32).flatten().to(torch.int64) & 0xFFFFFFFF
-    else:
-        bits = tensor.flatten()
-    places = torch.arange(1, bits.numel() + 1)
-    # Products of numbers below 2^32 wrap around in 64 bits, which keeps the lower half.
-    return int((places * bits).sum()) & 0xFFFFFFFF
-
-
 print(json.dumps({
     "imgsz": arguments.get("imgsz"),
     "names": names,
@@ -255,8 +246,5 @@ print(json.dumps({
     "convs": convs,
     "bins": head.reg_max,
     "zeros": {name: int((tensor == 0).sum()) for name, tensor in state.items() if tensor.dim() == 4},
-    "state_dict": [
-        {"name": name, "shape": list(tensor.shape), "float": tensor.is_floating_point(), "digest": digest(tensor)}
-        for name, tensor in state.items()
-    ],
+    "state_dict": described(state),
 }))
